@@ -1,0 +1,496 @@
+//! Writing an image: nodes one after the other in canonical order, then the index over them.
+
+use crate::denial::Nsec3Hash;
+use crate::format::{
+    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC, NODE_EXTRA,
+    NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header, padded, sort_prefix,
+};
+use crate::hash::{self, Key, State};
+use crate::map::Backing;
+use crate::table::Table;
+use crate::verify::{self, ImageError};
+use std::io;
+use wire::{FoldedName, Name, NameBuf, RecordType};
+
+/// The most additional iterations of NSEC3 that a chain may have: RFC 5155 §10.3 for the largest keys. RFC 9276
+/// §3.1 wants 0; every iteration costs the packet path about 60 ns.
+pub const ITERATIONS_MAX: u16 = 2500;
+/// The most record types at one name.
+const RRSETS_MAX: usize = 255;
+/// Names a bucket holds on average, of twelve: fuller ones spill into the next, emptier ones cost memory
+/// (6.7 octets a name at 9.6).
+const BUCKET_FILL_TENTHS: usize = 96;
+/// How many keys are tried before the builder gives up; one chain over the bound in a million tables is expected.
+const KEYS_MAX: u64 = 64;
+
+/// Why an image can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The zone doesn't fit the format's four-octet references.
+    #[error("the table would be larger than 16 GiB")]
+    TooLarge,
+    /// A name owns more record sets than a node can have.
+    #[error("{0} owns more than 255 record types")]
+    TooManyTypes(NameBuf),
+    /// A set is larger than any message can carry.
+    #[error("the {1} records at {0} have more than 65,535 octets together and fit no message")]
+    SetTooLarge(NameBuf, RecordType),
+    /// No key gave short chains.
+    #[error("no hash key spreads the names")]
+    Chains,
+    /// No memory.
+    #[error("no memory for the table: {0}")]
+    Memory(#[from] io::Error),
+    /// The image that was made doesn't pass the check: a defect of this program.
+    #[error("the table that was made is not valid: {0}")]
+    Invalid(#[from] ImageError),
+}
+
+/// The position of a node in the order of building, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeIndex {
+    /// No node.
+    None,
+    /// A name of the zone.
+    Name(u32),
+    /// An owner of NSEC3 records.
+    Nsec3(u32),
+}
+
+/// A node to be built; its record sets follow with [`Builder::rrset`].
+#[derive(Clone, Copy)]
+pub struct NodeSpec<'a> {
+    /// The name relative to the apex: lower-case labels without the root's octet.
+    pub relative: &'a [u8],
+    /// What the node is; `EXTRA` is set by the builder.
+    pub flags: NodeFlags,
+    /// Wildcard, cover of the wildcard, NSEC3 match, encloser and cover, as in [`crate::Denial`].
+    pub denial: [NodeIndex; 5],
+}
+
+/// Where compression pointers stand in the records of a set; octets from their start.
+#[derive(Clone, Default, Debug)]
+pub struct Fixups {
+    /// Pointers to the owner, other than the owner field of each record.
+    pub owner: Vec<u16>,
+    /// Pointers to the apex.
+    pub apex: Vec<u16>,
+    /// Pointers to a name in these same records.
+    pub inner: Vec<u16>,
+    /// Names whose addresses go with the set: where, whether in the delegated domain, and whose.
+    pub additional: Vec<(u16, bool, NodeIndex)>,
+}
+
+impl Fixups {
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.owner.clear();
+        self.apex.clear();
+        self.inner.clear();
+        self.additional.clear();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.owner.is_empty() && self.apex.is_empty() && self.inner.is_empty() && self.additional.is_empty()
+    }
+}
+
+/// A record set to be built, in wire form as `node` describes it.
+#[derive(Clone, Copy)]
+pub struct RrsetSpec<'a> {
+    /// The type.
+    pub rtype: RecordType,
+    /// How many records.
+    pub count: usize,
+    /// The records, each with the owner C00C.
+    pub records: &'a [u8],
+    /// How many signatures.
+    pub signature_count: usize,
+    /// The RRSIG records, each with the owner C00C.
+    pub signatures: &'a [u8],
+    /// The pointers in the records.
+    pub fixups: &'a Fixups,
+}
+
+/// Makes an image.
+pub struct Builder {
+    apex: NameBuf,
+    image: Vec<u8>,
+    names: Vec<NodeRef>,
+    nsec3_owners: Vec<NodeRef>,
+    nsec3_at: usize,
+    open: Option<usize>,
+    patches: Vec<(usize, NodeIndex)>,
+    nsec: Vec<NodeRef>,
+    nsec3_chain: Vec<(Nsec3Hash, u32)>,
+    nsec3_iterations: u16,
+    nsec3_salt: Vec<u8>,
+    negative_soa: usize,
+    flags: ImageFlags,
+    serial: u32,
+    records: u32,
+    depth_max: usize,
+}
+
+/// Where the parts of an image stand.
+struct Sections {
+    nodes_end: usize,
+    nsec3_end: usize,
+    buckets_at: usize,
+    nsec_keys_at: usize,
+    nsec_refs_at: usize,
+    nsec3_at: usize,
+    salt_at: usize,
+}
+
+impl Builder {
+    /// Starts an image for the zone `apex`; about `names` names are expected.
+    pub fn new(apex: Name<'_>, serial: u32, flags: ImageFlags, names: usize) -> Builder {
+        let mut lower = NameBuf::from(apex);
+        lower.make_lowercase();
+        let mut image = Vec::with_capacity(HEADER_LEN + 48 * names);
+        image.resize(HEADER_LEN, 0);
+        Builder {
+            apex: lower,
+            image,
+            names: Vec::with_capacity(names),
+            nsec3_owners: Vec::new(),
+            nsec3_at: 0,
+            open: None,
+            patches: Vec::new(),
+            nsec: Vec::new(),
+            nsec3_chain: Vec::new(),
+            nsec3_iterations: 0,
+            nsec3_salt: Vec::new(),
+            negative_soa: 0,
+            flags,
+            serial,
+            records: 0,
+            depth_max: 0,
+        }
+    }
+
+    /// Sets the parameters of the NSEC3 chain; iterations at most [`ITERATIONS_MAX`], salt at most 255 octets.
+    pub fn nsec3_parameters(&mut self, iterations: u16, salt: &[u8]) {
+        self.nsec3_iterations = iterations.min(ITERATIONS_MAX);
+        self.nsec3_salt = salt[..salt.len().min(255)].to_vec();
+    }
+
+    /// Begins the next name in canonical order, the apex first; record sets given from now on are its own.
+    ///
+    /// # Errors
+    /// When the image is full.
+    pub fn name(&mut self, spec: &NodeSpec<'_>) -> Result<(), BuildError> {
+        let depth = labels_in(spec.relative);
+        self.depth_max = self.depth_max.max(depth);
+        let node = self.begin(spec)?;
+        self.names.push(node);
+        Ok(())
+    }
+
+    /// Begins the owner of NSEC3 records; all names of the zone must have been given before. `hash` is its
+    /// place in the chain that denies, `None` where it belongs to another chain.
+    ///
+    /// # Errors
+    /// When the image is full.
+    pub fn nsec3_owner(&mut self, spec: &NodeSpec<'_>, hash: Option<Nsec3Hash>) -> Result<(), BuildError> {
+        if self.nsec3_owners.is_empty() {
+            self.nsec3_at = self.image.len();
+        }
+        if let Some(hash) = hash {
+            self.nsec3_chain.push((hash, self.nsec3_owners.len() as u32));
+        }
+        let node = self.begin(spec)?;
+        self.nsec3_owners.push(node);
+        Ok(())
+    }
+
+    fn begin(&mut self, spec: &NodeSpec<'_>) -> Result<NodeRef, BuildError> {
+        let at = self.image.len();
+        let node = NodeRef(u32::try_from(at / 4).map_err(|_| BuildError::TooLarge)?);
+        let extra = spec.denial.iter().any(|index| *index != NodeIndex::None);
+        let flags = if extra { spec.flags.with(NodeFlags::EXTRA) } else { spec.flags };
+        let fixed = NODE_FIXED + if extra { NODE_EXTRA } else { 0 };
+        let rrsets_at = padded(fixed + spec.relative.len());
+        self.image.extend([spec.relative.len() as u8, flags.0, 0, (rrsets_at / 4) as u8]);
+        if extra {
+            for index in spec.denial {
+                if index != NodeIndex::None {
+                    self.patches.push((self.image.len(), index));
+                }
+                self.image.extend([0; 4]);
+            }
+        }
+        self.image.extend_from_slice(spec.relative);
+        self.image.resize(at + rrsets_at, 0);
+        self.open = Some(at);
+        Ok(node)
+    }
+
+    /// Adds a record set to the name or NSEC3 owner that was begun last; by ascending type.
+    ///
+    /// # Errors
+    /// When the set is larger than a message, or the name has too many.
+    pub fn rrset(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
+        let Some(node) = self.open else { return Ok(()) };
+        if usize::from(self.image[node + 2]) == RRSETS_MAX {
+            return Err(BuildError::TooManyTypes(self.full_name(node)));
+        }
+        self.image[node + 2] += 1;
+        let is_nsec_owner = spec.rtype == RecordType::NSEC && self.nsec3_owners.is_empty();
+        if is_nsec_owner && !NodeFlags(self.image[node + 1]).has(NodeFlags::OCCLUDED) {
+            self.nsec.push(NodeRef((node / 4) as u32));
+        }
+        self.records += (spec.count + spec.signature_count) as u32;
+        if self.append(spec).is_none() {
+            return Err(BuildError::SetTooLarge(self.full_name(node), spec.rtype));
+        }
+        Ok(())
+    }
+
+    /// Adds the SOA record as negative answers carry it.
+    ///
+    /// # Errors
+    /// When it is larger than a message.
+    pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
+        self.negative_soa = self.image.len();
+        self.append(spec).ok_or(BuildError::SetTooLarge(self.apex.clone(), spec.rtype))
+    }
+
+    fn append(&mut self, spec: &RrsetSpec<'_>) -> Option<()> {
+        let start = self.image.len();
+        let len = u16::try_from(spec.records.len()).ok()?;
+        let signatures_len = u16::try_from(spec.signatures.len()).ok()?;
+        let count = u16::try_from(spec.count).ok()?;
+        let fixups = spec.fixups;
+        let mut flags = RrsetFlags::NONE;
+        if spec.signature_count > 0 {
+            flags = flags.with(RrsetFlags::SIGNED);
+        }
+        if !fixups.is_empty() {
+            flags = flags.with(RrsetFlags::FIXUPS);
+        }
+        let stride = stride(spec.records, spec.count);
+        let image = &mut self.image;
+        image.extend(spec.rtype.0.to_le_bytes());
+        image.extend(count.to_le_bytes());
+        image.extend(len.to_le_bytes());
+        image.extend([stride, flags.0]);
+        if spec.signature_count > 0 {
+            image.extend(u16::try_from(spec.signature_count).ok()?.to_le_bytes());
+            image.extend(signatures_len.to_le_bytes());
+        }
+        if !fixups.is_empty() {
+            let counts = [fixups.owner.len(), fixups.apex.len(), fixups.inner.len(), fixups.additional.len()];
+            for count in counts {
+                image.extend(u16::try_from(count).ok()?.to_le_bytes());
+            }
+        }
+        image.extend_from_slice(spec.records);
+        image.extend_from_slice(spec.signatures);
+        for at in fixups.owner.iter().chain(&fixups.apex).chain(&fixups.inner) {
+            image.extend(at.to_le_bytes());
+        }
+        image.resize(start + padded(image.len() - start), 0);
+        for (name_at, in_domain, node) in &fixups.additional {
+            image.extend(name_at.to_le_bytes());
+            image.extend(u16::from(*in_domain).to_le_bytes());
+            self.patches.push((image.len(), *node));
+            image.extend([0; 4]);
+        }
+        debug_assert!(image.len() - start >= RRSET_FIXED);
+        Some(())
+    }
+
+    fn full_name(&self, node: usize) -> NameBuf {
+        let fixed = NODE_FIXED + if NodeFlags(self.image[node + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+        let at = node + fixed;
+        let relative = &self.image[at..at + usize::from(self.image[node])];
+        NameBuf::joined(relative, self.apex.as_name()).unwrap_or_else(|_| self.apex.clone())
+    }
+
+    /// Completes the image: references, index, chains, digest; and verifies it as a loader would.
+    ///
+    /// # Errors
+    /// When there is no memory, or the names can't be spread over buckets.
+    pub fn finish(mut self, source: SourceStamp) -> Result<Table, BuildError> {
+        let nodes_end = if self.nsec3_owners.is_empty() { self.end_of_names() } else { self.nsec3_at };
+        let nsec3_end = self.end_of_names();
+        self.patch()?;
+        self.image.resize(self.image.len().next_multiple_of(BUCKET_LEN), 0);
+        let buckets_at = self.image.len();
+        let (key, buckets) = self.index(nodes_end)?;
+        let nsec_keys_at = self.image.len();
+        self.append_nsec_keys();
+        let nsec_refs_at = self.image.len();
+        self.image.extend(self.nsec.iter().flat_map(|node| node.0.to_le_bytes()));
+        let nsec3_at = self.image.len();
+        self.nsec3_chain.sort_unstable();
+        for (hash, index) in &self.nsec3_chain {
+            self.image.extend_from_slice(hash);
+            self.image.extend(self.nsec3_owners[*index as usize].0.to_le_bytes());
+        }
+        let salt_at = self.image.len();
+        self.image.extend_from_slice(&self.nsec3_salt);
+        u32::try_from(self.image.len() / 4).map_err(|_| BuildError::TooLarge)?;
+
+        let sections = Sections { nodes_end, nsec3_end, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
+        self.write_header(key, buckets, &sections, source);
+        let image = self.image;
+        let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;
+        drop(image);
+        Ok(Table::from_backing(backing)?)
+    }
+
+    fn write_header(&mut self, key: Key, buckets: u32, sections: &Sections, source: SourceStamp) {
+        let image_len = self.image.len() as u64;
+        let image = &mut self.image;
+        let mut put = |at: usize, octets: &[u8]| image[at..at + octets.len()].copy_from_slice(octets);
+        let numbers = [
+            (header::VERSION, VERSION),
+            (header::HEADER_LEN, HEADER_LEN as u32),
+            (header::SERIAL, self.serial),
+            (header::FLAGS, self.flags.0),
+            (header::NODES, self.names.len() as u32),
+            (header::RECORDS, self.records),
+            (header::BUCKETS, buckets),
+            (header::DEPTH_MAX, self.depth_max as u32),
+            (header::APEX_NODE, self.names.first().map_or(0, |node| node.0)),
+            (header::NEGATIVE_SOA, (self.negative_soa / 4) as u32),
+            (header::NSEC_COUNT, self.nsec.len() as u32),
+            (header::NSEC3_COUNT, self.nsec3_chain.len() as u32),
+            (header::NSEC3_NODES, self.nsec3_owners.len() as u32),
+        ];
+        let places = [
+            (header::BUCKETS_AT, sections.buckets_at),
+            (header::NODES_AT, HEADER_LEN),
+            (header::NODES_END, sections.nodes_end),
+            (header::NSEC_KEYS_AT, sections.nsec_keys_at),
+            (header::NSEC_REFS_AT, sections.nsec_refs_at),
+            (header::NSEC3_AT, sections.nsec3_at),
+            (header::NSEC3_NODES_AT, sections.nodes_end),
+            (header::NSEC3_NODES_END, sections.nsec3_end),
+            (header::SALT_AT, sections.salt_at),
+        ];
+        put(header::MAGIC, &MAGIC);
+        put(header::KEY0, &key.k0.to_le_bytes());
+        put(header::KEY1, &key.k1.to_le_bytes());
+        put(header::IMAGE_LEN, &image_len.to_le_bytes());
+        numbers.iter().for_each(|(at, number)| put(*at, &number.to_le_bytes()));
+        places.iter().for_each(|(at, place)| put(*at, &(*place as u64).to_le_bytes()));
+        put(header::SOURCE, &source.0);
+        put(header::NSEC3_ITERATIONS, &self.nsec3_iterations.to_le_bytes());
+        put(header::SALT_LEN, &[self.nsec3_salt.len() as u8]);
+        let apex = self.apex.as_name();
+        put(header::APEX_LEN, &[apex.len() as u8]);
+        put(header::APEX, apex.as_wire());
+        let digest = verify::digest_of(&self.image);
+        self.image[header::DIGEST..header::DIGEST + 32].copy_from_slice(&digest);
+    }
+
+    /// Where the region of nodes ends: before the SOA of negative answers, which is appended last.
+    fn end_of_names(&self) -> usize {
+        self.negative_soa
+    }
+
+    fn patch(&mut self) -> Result<(), BuildError> {
+        for (at, index) in &self.patches {
+            let node = match *index {
+                NodeIndex::None => NodeRef::NONE,
+                NodeIndex::Name(i) => *self.names.get(i as usize).ok_or(ImageError::Bounds)?,
+                NodeIndex::Nsec3(i) => *self.nsec3_owners.get(i as usize).ok_or(ImageError::Bounds)?,
+            };
+            self.image[*at..at + 4].copy_from_slice(&node.0.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    /// The index over the names: a key that gives no long chains, and the buckets.
+    ///
+    /// The key comes from the content, so that equal content gives equal images, and so that whoever chooses
+    /// the records would have to choose them by their own hash.
+    fn index(&mut self, nodes_end: usize) -> Result<(Key, u32), BuildError> {
+        let content = blake3::hash(&self.image[HEADER_LEN..nodes_end]);
+        let word = |at: usize| crate::format::u64_at(content.as_bytes(), at);
+        let buckets = (self.names.len() * 10).div_ceil(BUCKET_FILL_TENTHS).max(1);
+        let buckets_at = self.image.len();
+        for attempt in 0..KEYS_MAX {
+            let key = Key { k0: word(0) ^ attempt, k1: word(8) };
+            self.image.truncate(buckets_at);
+            self.image.resize(buckets_at + BUCKET_LEN * buckets, 0);
+            if self.fill_buckets(key, buckets_at, buckets as u32) {
+                return Ok((key, buckets as u32));
+            }
+        }
+        Err(BuildError::Chains)
+    }
+
+    fn fill_buckets(&mut self, key: Key, buckets_at: usize, buckets: u32) -> bool {
+        let (nodes, index) = self.image.split_at_mut(buckets_at);
+        let start = State::new(key);
+        let mut folded = FoldedName::default();
+        let mut terminated = [0u8; 256];
+        // The apex is found without the index.
+        for node in self.names.iter().skip(1) {
+            let at = node.at();
+            let fixed = NODE_FIXED + if NodeFlags(nodes[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+            let len = usize::from(nodes[at]);
+            terminated[..len].copy_from_slice(&nodes[at + fixed..at + fixed + len]);
+            terminated[len] = 0;
+            let Ok(name) = Name::from_wire(&terminated[..=len]) else { return false };
+            folded.set(name);
+            let mut state = start;
+            state.absorb_labels(&folded, 0, folded.label_count());
+            if !insert(index, buckets, state.finish(), *node) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn append_nsec_keys(&mut self) {
+        for i in 0..self.nsec.len() {
+            let at = self.nsec[i].at();
+            let fixed = NODE_FIXED + if NodeFlags(self.image[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+            let relative = &self.image[at + fixed..at + fixed + usize::from(self.image[at])];
+            let key = (sort_prefix(relative) >> 64) as u64;
+            self.image.extend(key.to_le_bytes());
+        }
+    }
+}
+
+fn insert(index: &mut [u8], buckets: u32, hash: u64, node: NodeRef) -> bool {
+    let mut bucket = hash::bucket(hash, buckets);
+    for _ in 0..CHAIN_MAX {
+        let at = bucket as usize * BUCKET_LEN;
+        let octets = &mut index[at..at + BUCKET_LEN];
+        if let Some(slot) = octets[..BUCKET_SLOTS].iter().position(|tag| *tag == 0) {
+            octets[slot] = hash::tag(hash);
+            octets[BUCKET_REFS + 4 * slot..BUCKET_REFS + 4 * slot + 4].copy_from_slice(&node.0.to_le_bytes());
+            return true;
+        }
+        octets[BUCKET_SPILL] = 1;
+        bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+    }
+    false
+}
+
+/// The common length of all records, where they have one that fits an octet; else 0.
+fn stride(records: &[u8], count: usize) -> u8 {
+    let Ok(each) = u8::try_from(records.len() / count.max(1)) else { return 0 };
+    let data_len = usize::from(each).wrapping_sub(12) as u16;
+    let even = usize::from(each) * count == records.len()
+        && each >= 12
+        && records.chunks_exact(usize::from(each)).all(|record| record[10..12] == data_len.to_be_bytes());
+    if even { each } else { 0 }
+}
+
+fn labels_in(relative: &[u8]) -> usize {
+    let mut count = 0;
+    let mut at = 0;
+    while at < relative.len() {
+        count += 1;
+        at += 1 + usize::from(relative[at]);
+    }
+    count
+}

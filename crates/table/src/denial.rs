@@ -1,0 +1,129 @@
+//! Which NSEC or NSEC3 record covers a name that doesn't exist.
+
+use crate::format::{NSEC3_ENTRY, NSEC3_HASH, NodeRef, header, sort_prefix, u16_at, u32_at, u64_at};
+use crate::node::Node;
+use crate::table::Table;
+use sha1::{Digest, Sha1};
+use std::cmp::Ordering;
+use wire::{FoldedName, Name};
+
+/// The hash of a name as NSEC3 has it (RFC 5155 §5).
+pub type Nsec3Hash = [u8; NSEC3_HASH];
+
+/// What stands at or right before a hash in the NSEC3 chain.
+#[derive(Clone, Copy)]
+pub enum Nsec3Place<'t> {
+    /// A record with this very hash: the name exists.
+    Match(Node<'t>),
+    /// The record that covers the hash.
+    Cover(Node<'t>),
+}
+
+/// Hashes a lower-case name in wire form: SHA-1, `iterations` times more than once (RFC 5155 §5).
+pub fn nsec3_hash(name: &[u8], salt: &[u8], iterations: u16) -> Nsec3Hash {
+    let mut hash: Nsec3Hash = Sha1::new().chain_update(name).chain_update(salt).finalize().into();
+    for _ in 0..iterations {
+        hash = Sha1::new().chain_update(hash).chain_update(salt).finalize().into();
+    }
+    hash
+}
+
+impl Table {
+    /// The node whose NSEC record covers this name, or owns it: the last owner of an NSEC record that is not
+    /// after the name in canonical order. `None` in a zone without an NSEC chain.
+    pub fn nsec_cover(&self, name: &FoldedName) -> Option<Node<'_>> {
+        let image = self.image();
+        let count = u32_at(image, header::NSEC_COUNT) as usize;
+        let keys_at = u64_at(image, header::NSEC_KEYS_AT) as usize;
+        let refs_at = u64_at(image, header::NSEC_REFS_AT) as usize;
+        let keys = image.get(keys_at..keys_at + 8 * count)?;
+        let refs = image.get(refs_at..refs_at + 4 * count)?;
+        let relative_end = name.label_start(name.label_count() - self.apex_labels());
+        let relative = name.slice(0, relative_end);
+        let key = (sort_prefix(relative) >> 64) as u64;
+        let (mut low, mut len) = (0, count);
+        // The last entry whose key is below; equal keys are decided by the whole names.
+        while len > 0 {
+            let half = len / 2;
+            let below = match u64_at(keys, 8 * (low + half)).cmp(&key) {
+                Ordering::Less => true,
+                Ordering::Greater => false,
+                Ordering::Equal => {
+                    let node = Node::new(image, NodeRef(u32_at(refs, 4 * (low + half))));
+                    relative_cmp(node.relative_name(), relative) != Ordering::Greater
+                }
+            };
+            if below {
+                low += half + 1;
+                len -= half + 1;
+            } else {
+                len = half;
+            }
+        }
+        let index = low.checked_sub(1)?;
+        Some(Node::new(image, NodeRef(u32_at(refs, 4 * index))))
+    }
+
+    /// Where the part of the name from label `from` on stands in the NSEC3 chain; `None` in a zone without one.
+    pub fn nsec3_place(&self, name: &FoldedName, from: usize) -> Option<Nsec3Place<'_>> {
+        let image = self.image();
+        let salt_at = u64_at(image, header::SALT_AT) as usize;
+        let salt = image.get(salt_at..salt_at + usize::from(image[header::SALT_LEN]))?;
+        let wire = name.as_wire();
+        let hash = nsec3_hash(&wire[name.label_start(from)..], salt, u16_at(image, header::NSEC3_ITERATIONS));
+        nsec3_search(image, &hash)
+    }
+}
+
+/// Looks a hash up in the sorted chain. Hashes are evenly spread, so the place to start is computed from the
+/// first 32 bits and the search widens from there.
+fn nsec3_search<'t>(image: &'t [u8], hash: &Nsec3Hash) -> Option<Nsec3Place<'t>> {
+    let count = u32_at(image, header::NSEC3_COUNT) as usize;
+    let at = u64_at(image, header::NSEC3_AT) as usize;
+    let entries = image.get(at..at + NSEC3_ENTRY * count)?;
+    if count == 0 {
+        return None;
+    }
+    let entry = |i: usize| &entries[NSEC3_ENTRY * i..NSEC3_ENTRY * i + NSEC3_HASH];
+    let top = u64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]));
+    let guess = ((top * count as u64) >> 32) as usize;
+    let (mut low, mut high, mut step) = (guess, guess + 1, 4);
+    // Now widen until entry(low) <= hash < entry(high), with the ends of the array as limits.
+    while low > 0 && entry(low) > &hash[..] {
+        high = low;
+        low = low.saturating_sub(step);
+        step *= 4;
+    }
+    step = 4;
+    while high < count && entry(high) <= &hash[..] {
+        low = high;
+        high = (high + step).min(count);
+        step *= 4;
+    }
+    while high - low > 1 {
+        let middle = usize::midpoint(low, high);
+        if entry(middle) <= &hash[..] { low = middle } else { high = middle }
+    }
+    let node = |i: usize| Node::new(image, NodeRef(u32_at(entries, NSEC3_ENTRY * i + NSEC3_HASH)));
+    Some(match entry(low).cmp(&hash[..]) {
+        Ordering::Equal => Nsec3Place::Match(node(low)),
+        Ordering::Less => Nsec3Place::Cover(node(low)),
+        // Before the first hash: the last record's range wraps around (RFC 5155 §3.1.7).
+        Ordering::Greater => Nsec3Place::Cover(node(count - 1)),
+    })
+}
+
+/// Canonical order of two names relative to one apex, both without the root's octet.
+pub(crate) fn relative_cmp(a: &[u8], b: &[u8]) -> Ordering {
+    let terminated = |relative: &[u8], buffer: &mut [u8; 256]| {
+        let len = relative.len().min(254);
+        buffer[..len].copy_from_slice(&relative[..len]);
+        len + 1
+    };
+    let (mut left, mut right) = ([0; 256], [0; 256]);
+    let (left_len, right_len) = (terminated(a, &mut left), terminated(b, &mut right));
+    match (Name::from_wire(&left[..left_len]), Name::from_wire(&right[..right_len])) {
+        (Ok(left), Ok(right)) => left.canonical_cmp(right),
+        _ => a.cmp(b),
+    }
+}

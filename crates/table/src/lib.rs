@@ -1,0 +1,25 @@
+//! The answer table: one immutable, position-independent image for each zone.
+//!
+//! The image is made by [`Builder`] (the zone compiler decides what goes in), written to disk or kept in
+//! memory, verified once as a whole, and from then on only read. [`Table::find`] takes a folded name to its
+//! node or to its closest encloser; the node's record sets are in wire form and need no more than copying.
+//! [`publish`] gives packet threads the current images without locks.
+//!
+//! The crate knows the shape of records and of denial, but decides nothing about answers; it parses no zone
+//! files and reads no clock. The only `unsafe` is in [`map`], where a file is mapped.
+
+mod build;
+pub mod denial;
+mod format;
+mod hash;
+pub mod map;
+mod node;
+pub mod publish;
+mod table;
+mod verify;
+
+pub use build::{BuildError, Builder, Fixups, NodeIndex, NodeSpec, RrsetSpec};
+pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION};
+pub use node::{Additional, Denial, Node, Rrset};
+pub use table::{Encloser, Found, Table};
+pub use verify::ImageError;

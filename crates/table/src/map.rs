@@ -1,0 +1,51 @@
+//! The octets of an image: a mapped file or anonymous memory. The only `unsafe` of this crate is here.
+#![expect(unsafe_code, reason = "a file can only be mapped by an unsafe call")]
+
+use memmap2::{Advice, Mmap, MmapMut};
+use std::fs::File;
+use std::io;
+
+/// Images from this size on are put into 2 MiB pages where the kernel has them: below it they fit into caches
+/// and TLBs anyway, and a page would be mostly empty.
+const HUGE_PAGES_FROM: usize = 8 << 20;
+
+/// The octets of an image, read-only from now on.
+pub struct Backing {
+    map: Mmap,
+}
+
+impl Backing {
+    /// Anonymous memory of `len` octets, filled by `fill`.
+    ///
+    /// # Errors
+    /// When the kernel gives no memory of that size.
+    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8])) -> io::Result<Backing> {
+        let mut map = MmapMut::map_anon(len.max(1))?;
+        if len >= HUGE_PAGES_FROM {
+            // A kernel without huge pages serves as well, a little slower.
+            let _refused = map.advise(Advice::HugePage);
+        }
+        fill(&mut map[..len]);
+        Ok(Backing { map: map.make_read_only()? })
+    }
+
+    /// Maps a file.
+    ///
+    /// # Errors
+    /// When the file can't be mapped, for one because it is empty.
+    pub fn mapped(file: &File) -> io::Result<Backing> {
+        // SAFETY: the octets of a mapping must not change while they are borrowed. Image files are written under
+        // a temporary name, synced and renamed, and never changed in place; they lie in a directory that only
+        // the node's user may write to. Truncating one by hand would end the process with SIGBUS, upon which
+        // the route goes away as with any other death of the process.
+        let map = unsafe { Mmap::map(file) }?;
+        map.advise(Advice::WillNeed)?;
+        Ok(Backing { map })
+    }
+
+    /// The octets.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}

@@ -1,0 +1,350 @@
+//! Nodes and record sets as they stand in an image.
+//!
+//! ```text
+//! node    u8 length of the relative name · u8 flags · u8 record sets · u8 offset of the first set / 4
+//!         with EXTRA: five references (wildcard, denial, nsec3 match, nsec3 encloser, nsec3 cover)
+//!         the name relative to the apex, lower case, padded to four octets
+//!         the record sets by ascending type
+//! set     u16 type · u16 records · u16 octets · u8 octets of each record if all are alike, else 0 · u8 flags
+//!         with SIGNED: u16 signatures · u16 octets of the signatures
+//!         with FIXUPS: u16 owner fix-ups · u16 apex fix-ups · u16 inner fix-ups · u16 additional names
+//!         the records, then the signatures, in wire form
+//!         the fix-ups, u16 each: where in the records a compression pointer stands
+//!         the additional names: u16 where in the records the name starts · u16 kind · u32 node
+//!         padding to four octets
+//! ```
+//! A record's owner is the pointer C00C: the query's name. Pointers in the data are right for a message whose
+//! question is the node's own name and in which the set is the first thing after the question; for any other
+//! place the fix-ups say what to rewrite.
+
+use crate::format::{
+    ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at, u32_at,
+};
+use wire::{FoldedName, RecordType};
+
+/// A name of the zone and what it owns.
+#[derive(Clone, Copy)]
+pub struct Node<'t> {
+    image: &'t [u8],
+    at: usize,
+}
+
+/// How names that don't exist, and types that don't, are denied at and right below a node.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Denial {
+    /// The wildcard `*` below the node.
+    pub wildcard: NodeRef,
+    /// What proves that there is no wildcard below the node: the owner of the NSEC or NSEC3 record that covers it.
+    pub no_wildcard: NodeRef,
+    /// The NSEC3 record whose hash is the node's.
+    pub nsec3_match: NodeRef,
+    /// For a node without its own NSEC3 record (RFC 5155 §6, opt-out): that of its closest provable encloser,
+    pub nsec3_encloser: NodeRef,
+    /// and the one that covers the next closer name.
+    pub nsec3_cover: NodeRef,
+}
+
+impl<'t> Node<'t> {
+    #[inline]
+    pub(crate) fn new(image: &'t [u8], node: NodeRef) -> Node<'t> {
+        Node { image, at: node.at() }
+    }
+
+    /// Where the node stands.
+    #[inline]
+    pub fn reference(self) -> NodeRef {
+        NodeRef((self.at / 4) as u32)
+    }
+
+    /// What the node is.
+    #[inline]
+    pub fn flags(self) -> NodeFlags {
+        NodeFlags(self.image[self.at + 1])
+    }
+
+    /// How many record sets it owns: 0 for an empty non-terminal.
+    #[inline]
+    pub fn rrset_count(self) -> usize {
+        usize::from(self.image[self.at + 2])
+    }
+
+    /// The name relative to the apex: lower-case labels without the root's octet.
+    #[inline]
+    pub fn relative_name(self) -> &'t [u8] {
+        let start = self.at + NODE_FIXED + if self.flags().has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+        &self.image[start..start + usize::from(self.image[self.at])]
+    }
+
+    /// The references for wildcards and denial; all none where the node has no need of them.
+    #[inline]
+    pub fn denial(self) -> Denial {
+        if !self.flags().has(NodeFlags::EXTRA) {
+            return Denial::default();
+        }
+        let field = |i: usize| NodeRef(u32_at(self.image, self.at + NODE_FIXED + 4 * i));
+        Denial {
+            wildcard: field(0),
+            no_wildcard: field(1),
+            nsec3_match: field(2),
+            nsec3_encloser: field(3),
+            nsec3_cover: field(4),
+        }
+    }
+
+    #[inline]
+    fn first_rrset(self) -> usize {
+        self.at + 4 * usize::from(self.image[self.at + 3])
+    }
+
+    /// The record sets by ascending type.
+    #[inline]
+    pub fn rrsets(self) -> impl Iterator<Item = Rrset<'t>> {
+        let mut at = self.first_rrset();
+        (0..self.rrset_count()).map(move |_| {
+            let rrset = Rrset::new(self.image, at);
+            at = rrset.end();
+            rrset
+        })
+    }
+
+    /// The record set of this type.
+    #[inline]
+    pub fn rrset(self, rtype: RecordType) -> Option<Rrset<'t>> {
+        let mut at = self.first_rrset();
+        for _ in 0..self.rrset_count() {
+            if u16_at(self.image, at) == rtype.0 {
+                return Some(Rrset::new(self.image, at));
+            }
+            at = rrset_end(self.image, at);
+        }
+        None
+    }
+
+    /// Whether the node has this name, given as the octets of the labels above the apex.
+    #[inline]
+    pub(crate) fn is_named(self, name: &FoldedName, start: usize, end: usize) -> bool {
+        usize::from(self.image[self.at]) == end - start && self.relative_name() == name.slice(start, end)
+    }
+
+    /// Where the next node in the region starts.
+    pub(crate) fn end(self) -> usize {
+        let mut at = self.first_rrset();
+        for _ in 0..self.rrset_count() {
+            at = rrset_end(self.image, at);
+        }
+        at
+    }
+}
+
+/// Octets of a set's parts, from its fixed fields.
+struct Layout {
+    data_at: usize,
+    data_len: usize,
+    sigs: usize,
+    sigs_len: usize,
+    owner_fixups: usize,
+    apex_fixups: usize,
+    inner_fixups: usize,
+    additional: usize,
+    additional_at: usize,
+    end: usize,
+}
+
+#[inline]
+fn layout(image: &[u8], at: usize) -> Layout {
+    let flags = RrsetFlags(image[at + 7]);
+    let data_len = usize::from(u16_at(image, at + 4));
+    let mut next = at + RRSET_FIXED;
+    let (mut sigs, mut sigs_len) = (0, 0);
+    if flags.has(RrsetFlags::SIGNED) {
+        sigs = usize::from(u16_at(image, next));
+        sigs_len = usize::from(u16_at(image, next + 2));
+        next += 4;
+    }
+    let mut counts = [0usize; 4];
+    if flags.has(RrsetFlags::FIXUPS) {
+        counts = [0, 2, 4, 6].map(|i| usize::from(u16_at(image, next + i)));
+        next += 8;
+    }
+    let [owner_fixups, apex_fixups, inner_fixups, additional] = counts;
+    let fixups_end = next + data_len + sigs_len + 2 * (owner_fixups + apex_fixups + inner_fixups);
+    // Only additional names need the list to be aligned; padding at the end comes to the same place.
+    let additional_at = at + padded(fixups_end - at);
+    let end = additional_at + ADDITIONAL_LEN * additional;
+    Layout {
+        data_at: next,
+        data_len,
+        sigs,
+        sigs_len,
+        owner_fixups,
+        apex_fixups,
+        inner_fixups,
+        additional,
+        additional_at,
+        end,
+    }
+}
+
+#[inline]
+fn rrset_end(image: &[u8], at: usize) -> usize {
+    if image[at + 7] == 0 {
+        return at + padded(RRSET_FIXED + usize::from(u16_at(image, at + 4)));
+    }
+    layout(image, at).end
+}
+
+/// A name in a set's data whose addresses go with it: the target of an NS record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Additional {
+    /// Where the name starts in the records.
+    pub name_at: usize,
+    /// Whether the target is in or below the delegated domain, so that its addresses must be in a referral
+    /// (RFC 9471 §3.1).
+    pub in_domain: bool,
+    /// The node that owns the addresses.
+    pub node: NodeRef,
+}
+
+/// A record set in wire form, with its signatures.
+#[derive(Clone, Copy)]
+pub struct Rrset<'t> {
+    image: &'t [u8],
+    at: usize,
+    data_at: u32,
+    data_len: u16,
+    sigs_len: u16,
+}
+
+impl<'t> Rrset<'t> {
+    #[inline]
+    pub(crate) fn new(image: &'t [u8], at: usize) -> Rrset<'t> {
+        let flags = RrsetFlags(image[at + 7]);
+        let mut data_at = RRSET_FIXED as u32;
+        let mut sigs_len = 0;
+        if flags.has(RrsetFlags::SIGNED) {
+            sigs_len = u16_at(image, at + RRSET_FIXED + 2);
+            data_at += 4;
+        }
+        if flags.has(RrsetFlags::FIXUPS) {
+            data_at += 8;
+        }
+        Rrset { image, at, data_at, data_len: u16_at(image, at + 4), sigs_len }
+    }
+
+    /// The type.
+    #[inline]
+    pub fn rtype(self) -> RecordType {
+        RecordType(u16_at(self.image, self.at))
+    }
+
+    /// How many records: at least one.
+    #[inline]
+    pub fn count(self) -> u16 {
+        u16_at(self.image, self.at + 2)
+    }
+
+    /// The records in wire form.
+    #[inline]
+    pub fn records(self) -> &'t [u8] {
+        let start = self.at + self.data_at as usize;
+        &self.image[start..start + usize::from(self.data_len)]
+    }
+
+    /// Octets of each record where all have the same length, else 0.
+    #[inline]
+    pub fn stride(self) -> usize {
+        usize::from(self.image[self.at + 6])
+    }
+
+    /// How many RRSIG records cover the set.
+    #[inline]
+    pub fn signature_count(self) -> u16 {
+        if RrsetFlags(self.image[self.at + 7]).has(RrsetFlags::SIGNED) {
+            u16_at(self.image, self.at + RRSET_FIXED)
+        } else {
+            0
+        }
+    }
+
+    /// The RRSIG records in wire form; empty where the set has none.
+    #[inline]
+    pub fn signatures(self) -> &'t [u8] {
+        let start = self.at + self.data_at as usize + usize::from(self.data_len);
+        &self.image[start..start + usize::from(self.sigs_len)]
+    }
+
+    /// Whether any pointer in the data has to be looked at when the set stands elsewhere than foreseen.
+    #[inline]
+    pub fn has_fixups(self) -> bool {
+        RrsetFlags(self.image[self.at + 7]).has(RrsetFlags::FIXUPS)
+    }
+
+    /// Where in the records pointers to the owner, to the apex, and to names in the records themselves stand.
+    pub fn fixups(self) -> [impl Iterator<Item = usize> + 't; 3] {
+        let layout = layout(self.image, self.at);
+        let mut at = layout.data_at + layout.data_len + layout.sigs_len;
+        [layout.owner_fixups, layout.apex_fixups, layout.inner_fixups].map(|count| {
+            let list = &self.image[at..at + 2 * count];
+            at += 2 * count;
+            list.chunks_exact(2).map(|pair| usize::from(u16_at(pair, 0)))
+        })
+    }
+
+    /// The names in the data whose addresses go with them.
+    pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
+        let layout = layout(self.image, self.at);
+        let list = &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
+        list.chunks_exact(ADDITIONAL_LEN).map(|entry| Additional {
+            name_at: usize::from(u16_at(entry, 0)),
+            in_domain: u16_at(entry, 2) != 0,
+            node: NodeRef(u32_at(entry, 4)),
+        })
+    }
+
+    fn end(self) -> usize {
+        rrset_end(self.image, self.at)
+    }
+
+    /// Checks every bound of the set at `at`; the end of it, or `None` where something reaches past `limit`.
+    pub(crate) fn verify(image: &[u8], at: usize, limit: usize) -> Option<usize> {
+        if at + RRSET_FIXED > limit {
+            return None;
+        }
+        let flags = RrsetFlags(image[at + 7]);
+        let numbers = RRSET_FIXED
+            + if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 }
+            + if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
+        if at + numbers > limit {
+            return None;
+        }
+        let layout = layout(image, at);
+        if layout.end > limit {
+            return None;
+        }
+        let set = Rrset::new(image, at);
+        let counted = verify_records(set.records()) == Some(usize::from(set.count()))
+            && verify_records(set.signatures()) == Some(layout.sigs)
+            && set.count() > 0;
+        let stride = set.stride();
+        let even = stride == 0 || stride * usize::from(set.count()) == layout.data_len;
+        let [owner, apex, inner] = set.fixups();
+        let fixed = owner.chain(apex).chain(inner).all(|p| p + 2 <= layout.data_len)
+            && set.additional().all(|a| a.name_at < layout.data_len);
+        (counted && even && fixed).then_some(layout.end)
+    }
+}
+
+/// How many records of the form C00C type class ttl length data fill these octets exactly.
+fn verify_records(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut count = 0;
+    while at < octets.len() {
+        let head = octets.get(at..at + 12)?;
+        if head[..2] != [0xc0, 0x0c] {
+            return None;
+        }
+        at += 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        count += 1;
+    }
+    (at == octets.len()).then_some(count)
+}

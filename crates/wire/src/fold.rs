@@ -1,0 +1,165 @@
+//! The name of a question, folded to small letters and with its labels found, ready for lookup.
+
+use crate::name::{LABEL_MAX, NAME_MAX, Name, NameError};
+
+/// Octets that may be read past the end of the name, so that whole words can be loaded at any label.
+const SLACK: usize = 17;
+
+/// A name in lower case with the place of each label: what a table lookup works on.
+///
+/// One value is kept by each worker and filled anew for every query; nothing is cleared in between.
+#[derive(Clone)]
+pub struct FoldedName {
+    bytes: [u8; NAME_MAX + SLACK],
+    offsets: [u8; 128],
+    len: u8,
+    label_count: u8,
+}
+
+impl Default for FoldedName {
+    fn default() -> FoldedName {
+        FoldedName { bytes: [0; NAME_MAX + SLACK], offsets: [0; 128], len: 1, label_count: 0 }
+    }
+}
+
+impl FoldedName {
+    /// Reads the uncompressed name that starts at `at` in `message` and returns where it ends.
+    ///
+    /// A compression pointer is refused: in a question nothing stands before the name that it could point to.
+    #[inline]
+    pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
+        let text = message.get(at..).ok_or(NameError::Short)?;
+        let mut end = 0;
+        let mut count = 0;
+        loop {
+            let len = usize::from(*text.get(end).ok_or(NameError::Short)?);
+            if len == 0 {
+                break;
+            }
+            if len > LABEL_MAX {
+                return Err(NameError::Label);
+            }
+            if end + len >= NAME_MAX - 1 {
+                return Err(NameError::Long);
+            }
+            // A label takes two octets or more and `end` is below 254: at most 127 labels.
+            self.offsets[count & 127] = end as u8;
+            count += 1;
+            end += 1 + len;
+        }
+        end += 1;
+        self.label_count = count as u8;
+        self.len = end as u8;
+        self.fold(text, end);
+        Ok(at + end)
+    }
+
+    /// Takes a whole name that is already known to be valid.
+    pub fn set(&mut self, name: Name<'_>) {
+        // A `Name` is never short, over-long or compressed.
+        let read = self.read(name.as_wire(), 0);
+        debug_assert_eq!(read, Ok(name.len()));
+    }
+
+    /// Copies `len` octets in lower case, sixteen at a time: length octets are at most 63, below `A`, so
+    /// they pass unchanged.
+    #[inline]
+    fn fold(&mut self, text: &[u8], len: usize) {
+        let mut at = 0;
+        while at < len {
+            let mut block = [0u8; 16];
+            match text.get(at..at + 16) {
+                Some(whole) => block.copy_from_slice(whole),
+                None => {
+                    for (to, from) in block.iter_mut().zip(&text[at..]) {
+                        *to = *from;
+                    }
+                }
+            }
+            for octet in &mut block {
+                let is_capital = octet.wrapping_sub(b'A') < 26;
+                *octet |= u8::from(is_capital) << 5;
+            }
+            self.bytes[at..at + 16].copy_from_slice(&block);
+            at += 16;
+        }
+    }
+
+    /// The name.
+    #[inline]
+    pub fn as_wire(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The name as a [`Name`].
+    pub fn as_name(&self) -> Name<'_> {
+        // `read` admits valid names alone; should that ever break, the root is a safe answer.
+        Name::from_wire(self.as_wire()).unwrap_or(Name::ROOT)
+    }
+
+    /// How many labels, the root's excluded: 0 to 127.
+    #[inline]
+    pub fn label_count(&self) -> usize {
+        usize::from(self.label_count)
+    }
+
+    /// Where the label with this index stands, counted from the left; the root's octet for `label_count`.
+    #[inline]
+    pub fn label_start(&self, index: usize) -> usize {
+        if index < self.label_count() { usize::from(self.offsets[index & 127]) } else { usize::from(self.len) - 1 }
+    }
+
+    /// The octets from the label with this index up to `end`.
+    #[inline]
+    pub fn slice(&self, start: usize, end: usize) -> &[u8] {
+        &self.bytes[start..end]
+    }
+
+    /// Eight octets from `at`, as a little-endian word; past the name they are whatever stood there before.
+    #[inline]
+    pub fn word(&self, at: usize) -> u64 {
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.bytes[at..at + 8]);
+        u64::from_le_bytes(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_and_finds_labels() {
+        let mut name = FoldedName::default();
+        let message = b"\x03wWw\x07EXAMPLE\x03cOm\x00\x00\x01\x00\x01";
+        assert_eq!(name.read(message, 0), Ok(17));
+        assert_eq!(name.as_wire(), b"\x03www\x07example\x03com\x00");
+        assert_eq!(name.label_count(), 3);
+        assert_eq!([0, 1, 2, 3].map(|i| name.label_start(i)), [0, 4, 12, 16]);
+        // Exactly at the end of the message, where no whole block can be loaded.
+        assert_eq!(name.read(&message[..17], 4), Ok(17));
+        assert_eq!(name.as_wire(), b"\x07example\x03com\x00");
+        assert_eq!(name.read(b"\x00", 0), Ok(1));
+        assert_eq!(name.label_start(0), 0);
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_name() {
+        let mut name = FoldedName::default();
+        assert_eq!(name.read(b"\x03ab", 0), Err(NameError::Short));
+        assert_eq!(name.read(b"\x02ab", 0), Err(NameError::Short));
+        assert_eq!(name.read(b"", 0), Err(NameError::Short));
+        assert_eq!(name.read(b"", 1), Err(NameError::Short));
+        assert_eq!(name.read(b"\xc0\x0c", 0), Err(NameError::Label));
+        assert_eq!(name.read(b"\x40a", 0), Err(NameError::Label));
+        let longest: Vec<u8> = [1, b'a'].repeat(127).into_iter().chain([0]).collect();
+        assert_eq!(name.read(&longest, 0), Ok(255));
+        assert_eq!(name.label_count(), 127);
+        let over: Vec<u8> = [1, b'a'].repeat(128).into_iter().chain([0]).collect();
+        assert_eq!(name.read(&over, 0), Err(NameError::Long));
+        let mut over = longest.clone();
+        over[0] = 2;
+        over.insert(1, b'a');
+        assert_eq!(name.read(&over, 0), Err(NameError::Long));
+    }
+}

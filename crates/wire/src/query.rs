@@ -1,0 +1,261 @@
+//! Reading a query: which bytes may be answered, and what they ask.
+
+use crate::message::{self, HEADER_LEN, OPCODE_MASK, QR, RecordView, u16_at, u32_at};
+use crate::{Class, FoldedName, Opcode, Rcode, RecordType};
+
+/// The most records of a query that are looked at in search of the OPT record. Resolvers send one or two;
+/// every record costs a walk over its name.
+const RECORDS_MAX: usize = 8;
+
+/// What the OPT record of a query says (RFC 6891 §6.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Edns {
+    /// The largest UDP payload that the client takes, in octets, as it said it.
+    pub udp_size: u16,
+    /// The EDNS version; only 0 exists.
+    pub version: u8,
+    /// The DO bit: the client wants DNSSEC records (RFC 3225).
+    pub dnssec_ok: bool,
+    /// The client asks for the name server identifier (RFC 5001 §2.1).
+    pub nsid: bool,
+}
+
+/// A query that can be answered. Its name is in the [`FoldedName`] that was filled while reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// The flags word of the header.
+    pub flags: u16,
+    /// The type asked for.
+    pub qtype: RecordType,
+    /// The class asked for.
+    pub qclass: Class,
+    /// Where the question ends; it starts at octet 12.
+    pub question_end: usize,
+    /// The OPT record, where there is one.
+    pub edns: Option<Edns>,
+}
+
+/// Why bytes are not a query that can be looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejected {
+    /// Must not be answered: shorter than a header, or itself a response (RFC 1035 §7.3, RFC 9619).
+    Silent,
+    /// Is answered with this code; the question is repeated up to this offset where it could be read
+    /// (12 where not), and the response has an OPT record where the query had a readable one.
+    Answer {
+        /// FORMERR or NOTIMP.
+        rcode: Rcode,
+        /// Where the readable question ends.
+        question_end: usize,
+        /// The OPT record of the query, as far as it was understood.
+        edns: Option<Edns>,
+    },
+}
+
+fn form_error(question_end: usize, edns: Option<Edns>) -> Rejected {
+    Rejected::Answer { rcode: Rcode::FORMERR, question_end, edns }
+}
+
+impl Query {
+    /// Reads a query; its name goes to `name`.
+    ///
+    /// QDCOUNT must be 1 (RFC 9619 §4); records in the answer and authority sections, and records other than
+    /// OPT, are stepped over; a second OPT, or one whose options don't fill it, is malformed (RFC 6891 §6.1.1).
+    #[inline]
+    pub fn read(bytes: &[u8], name: &mut FoldedName) -> Result<Query, Rejected> {
+        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Err(Rejected::Silent) };
+        let flags = u16::from_be_bytes([header[2], header[3]]);
+        if flags & QR != 0 {
+            return Err(Rejected::Silent);
+        }
+        if flags & OPCODE_MASK != 0 {
+            return Err(Rejected::Answer { rcode: Rcode::NOTIMP, question_end: HEADER_LEN, edns: None });
+        }
+        if header[4..6] != [0, 1] {
+            return Err(form_error(HEADER_LEN, None));
+        }
+        let name_end = name.read(bytes, HEADER_LEN).map_err(|_| form_error(HEADER_LEN, None))?;
+        let Some(fixed) = bytes.get(name_end..name_end + 4) else { return Err(form_error(HEADER_LEN, None)) };
+        let qtype = RecordType(u16::from_be_bytes([fixed[0], fixed[1]]));
+        let qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
+        let question_end = name_end + 4;
+        let edns = if header[6..12] == [0, 0, 0, 0, 0, 1] {
+            read_additional(bytes, question_end)?
+        } else if header[6..12] == [0; 6] {
+            if bytes.len() != question_end {
+                return Err(form_error(question_end, None));
+            }
+            None
+        } else {
+            read_sections(bytes, header, question_end)?
+        };
+        Ok(Query { flags, qtype, qclass, question_end, edns })
+    }
+
+    /// The opcode.
+    pub fn opcode(&self) -> Opcode {
+        Opcode(((self.flags & OPCODE_MASK) >> 11) as u8)
+    }
+}
+
+/// The one record of the additional section: an OPT at nearly every query of a resolver, so without a loop.
+#[inline]
+fn read_additional(bytes: &[u8], at: usize) -> Result<Option<Edns>, Rejected> {
+    let plain_opt = match bytes.get(at..at + message::OPT_LEN) {
+        Some(opt) => opt[..3] == [0, 0, 41],
+        None => false,
+    };
+    if !plain_opt {
+        return read_records(bytes, at, [0, 0, 1], at);
+    }
+    let (edns, end) = read_opt(bytes, at).ok_or(form_error(at, None))?;
+    if end != bytes.len() {
+        return Err(form_error(at, Some(edns)));
+    }
+    Ok(Some(edns))
+}
+
+#[cold]
+fn read_sections(bytes: &[u8], header: &[u8; 12], at: usize) -> Result<Option<Edns>, Rejected> {
+    let count = |i: usize| usize::from(u16::from_be_bytes([header[i], header[i + 1]]));
+    read_records(bytes, at, [count(6), count(8), count(10)], at)
+}
+
+#[cold]
+fn read_records(bytes: &[u8], mut at: usize, counts: [usize; 3], question_end: usize) -> Result<Option<Edns>, Rejected> {
+    let mut edns = None;
+    let [answers, authority, additional] = counts;
+    if answers + authority + additional > RECORDS_MAX {
+        return Err(form_error(question_end, None));
+    }
+    for i in 0..answers + authority + additional {
+        let record = RecordView::read(bytes, at).ok_or(form_error(question_end, edns))?;
+        if record.rtype == RecordType::OPT {
+            // RFC 6891 §6.1.1: in the additional section, owned by the root, and one alone.
+            let misplaced = i < answers + authority || edns.is_some() || bytes[at] != 0;
+            if misplaced {
+                return Err(form_error(question_end, edns));
+            }
+            edns = Some(read_opt(bytes, at).ok_or(form_error(question_end, None))?.0);
+        }
+        at = record.end;
+    }
+    if at != bytes.len() {
+        return Err(form_error(question_end, edns));
+    }
+    Ok(edns)
+}
+
+/// The OPT record at `at`, owned by the root, and where it ends; `None` where it is malformed.
+#[inline]
+fn read_opt(bytes: &[u8], at: usize) -> Option<(Edns, usize)> {
+    let opt = bytes.get(at..at + message::OPT_LEN)?;
+    let udp_size = u16::from_be_bytes([opt[3], opt[4]]);
+    let version = opt[6];
+    let dnssec_ok = opt[7] & 0x80 != 0;
+    let len = usize::from(u16::from_be_bytes([opt[9], opt[10]]));
+    let end = at + message::OPT_LEN + len;
+    if end > bytes.len() {
+        return None;
+    }
+    let nsid = len != 0 && has_nsid(&bytes[at + message::OPT_LEN..end])?;
+    Some((Edns { udp_size, version, dnssec_ok, nsid }, end))
+}
+
+/// Whether NSID is among the options; `None` where they don't fill the record exactly.
+fn has_nsid(options: &[u8]) -> Option<bool> {
+    let mut at = 0;
+    let mut nsid = false;
+    while at < options.len() {
+        let head = u32_at(options, at)?;
+        nsid |= (head >> 16) as u16 == message::option::NSID;
+        at += 4 + (head & 0xffff) as usize;
+    }
+    (at == options.len()).then_some(nsid)
+}
+
+/// The question's name as the client wrote it, where it stands in a message that [`Query::read`] accepted.
+pub fn question_name(bytes: &[u8]) -> Option<crate::Name<'_>> {
+    crate::Name::split_from(bytes.get(HEADER_LEN..)?).ok().map(|(name, _)| name)
+}
+
+/// The identifier of a message; 0 where it is too short to have one.
+pub fn id(bytes: &[u8]) -> u16 {
+    u16_at(bytes, 0).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03Www\x00\x00\x01\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+    fn with(additional: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = QUESTION.to_vec();
+        bytes[11] = additional.len() as u8;
+        bytes.extend(additional.concat());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Query, Rejected> {
+        Query::read(bytes, &mut FoldedName::default())
+    }
+
+    fn rcode(bytes: &[u8]) -> Option<Rcode> {
+        match read(bytes) {
+            Err(Rejected::Answer { rcode, .. }) => Some(rcode),
+            Err(Rejected::Silent) => None,
+            Ok(query) => panic!("accepted: {query:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_a_plain_query_and_its_opt() {
+        let query = read(QUESTION).unwrap();
+        assert_eq!((query.qtype, query.qclass, query.edns), (RecordType::A, Class::IN, None));
+        let query = read(&with(&[OPT])).unwrap();
+        let edns = Edns { udp_size: 1232, version: 0, dnssec_ok: true, nsid: false };
+        assert_eq!(query.edns, Some(edns));
+        let nsid = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x09\xff\x00\x00\x01x\x00\x03\x00\x00";
+        assert!(read(&with(&[nsid])).unwrap().edns.unwrap().nsid);
+    }
+
+    #[test]
+    fn silence_for_responses_and_fragments_of_a_header() {
+        assert_eq!(read(b"").err(), Some(Rejected::Silent));
+        assert_eq!(read(&QUESTION[..11]).err(), Some(Rejected::Silent));
+        let mut response = QUESTION.to_vec();
+        response[2] |= 0x80;
+        assert_eq!(read(&response).err(), Some(Rejected::Silent));
+    }
+
+    #[test]
+    fn malformed_but_answerable() {
+        let mut bytes = QUESTION.to_vec();
+        bytes[2] = 0x28;
+        assert_eq!(rcode(&bytes), Some(Rcode::NOTIMP));
+        for len in 12..QUESTION.len() {
+            assert_eq!(rcode(&QUESTION[..len]), Some(Rcode::FORMERR));
+        }
+        let mut bytes = QUESTION.to_vec();
+        bytes[5] = 2;
+        assert_eq!(rcode(&bytes), Some(Rcode::FORMERR));
+        bytes[5] = 0;
+        assert_eq!(rcode(&bytes), Some(Rcode::FORMERR));
+        assert_eq!(rcode(&with(&[OPT, OPT])), Some(Rcode::FORMERR));
+        let mut trailing = with(&[OPT]);
+        trailing.push(0);
+        assert_eq!(rcode(&trailing), Some(Rcode::FORMERR));
+        let short_option = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x05\x00\x03\x00\x02x";
+        assert_eq!(rcode(&with(&[short_option])), Some(Rcode::FORMERR));
+    }
+
+    #[test]
+    fn other_records_are_stepped_over() {
+        let a = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x01\x02\x03\x04";
+        assert!(read(&with(&[a, OPT])).unwrap().edns.is_some());
+        assert!(read(&with(&[OPT, a])).unwrap().edns.is_some());
+        assert_eq!(read(&with(&[a])).unwrap().edns, None);
+    }
+}
