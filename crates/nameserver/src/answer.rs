@@ -1,0 +1,374 @@
+//! The algorithm of an authoritative server on a table: RFC 1034 §4.3.2 as amended by 2181, 2308, 4035, 4592,
+//! 5155, 6672 and 9471.
+
+use crate::negative::Proofs;
+use crate::responder::Transport;
+use crate::trace::{Rule, Trace};
+use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
+use table::{Encloser, Found, ImageFlags, Node, NodeFlags, NodeRef, Rrset, Table};
+use wire::message::{HEADER_LEN, POINTER, RECORD_FIXED_LEN, skip_labels};
+use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
+
+/// How many CNAMEs of one zone are followed in an answer. Resolvers give up at 8 to 17; a longer chain is cut here
+/// and the client goes on from its end.
+pub(crate) const CHAIN_MAX: usize = 16;
+
+/// What became of a query, beside the records in the message.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome {
+    pub(crate) rcode: Rcode,
+    pub(crate) authoritative: bool,
+    pub(crate) truncated: bool,
+    /// The code of an Extended DNS Error (RFC 8914).
+    pub(crate) ede: Option<u16>,
+}
+
+impl Outcome {
+    #[inline]
+    pub(crate) fn authoritative(rcode: Rcode) -> Outcome {
+        Outcome { rcode, authoritative: true, truncated: false, ede: None }
+    }
+
+    pub(crate) fn error(rcode: Rcode) -> Outcome {
+        Outcome { rcode, authoritative: false, truncated: false, ede: None }
+    }
+
+    #[inline]
+    fn referral() -> Outcome {
+        Outcome { rcode: Rcode::NOERROR, authoritative: false, truncated: false, ede: None }
+    }
+
+    pub(crate) fn with_ede(mut self, code: u16) -> Outcome {
+        self.ede = Some(code);
+        self
+    }
+}
+
+/// One query being answered from one table.
+pub(crate) struct Answering<'a, 'b, T> {
+    pub(crate) table: &'a Table,
+    /// The name looked for: the question's, then each target of a chain.
+    pub(crate) name: &'a mut FoldedName,
+    /// For names that are made on the way.
+    pub(crate) spare: &'a mut FoldedName,
+    pub(crate) qtype: RecordType,
+    pub(crate) transport: Transport,
+    pub(crate) signatures: Signatures,
+    pub(crate) rotation: usize,
+    pub(crate) writer: &'a mut Writer<'b>,
+    pub(crate) proofs: Proofs,
+    pub(crate) trace: &'a mut T,
+}
+
+/// What one name of a chain gave.
+enum Step {
+    /// The response is complete.
+    Done(Outcome),
+    /// The name is an alias; its target stands at this offset of the message.
+    Alias { target_at: usize, by: NodeRef },
+}
+
+impl<'a, T: Trace> Answering<'a, '_, T> {
+    #[inline]
+    pub(crate) fn run(mut self) -> Outcome {
+        let table = self.table;
+        let apex_at = HEADER_LEN + self.name.label_start(self.name.label_count() - table.apex_labels());
+        self.writer.set_apex(apex_at, table.apex_len());
+        let outcome = match self.step(HEADER_LEN) {
+            Ok(Step::Done(outcome)) => outcome,
+            Ok(Step::Alias { target_at, by }) => self.follow(target_at, by),
+            Err(Full) => self.truncated(Outcome::authoritative(Rcode::NOERROR)),
+        };
+        if self.proofs.are_owed() && !outcome.truncated && self.pay_proofs().is_err() {
+            return self.truncated(outcome);
+        }
+        outcome
+    }
+
+    /// Goes along a chain of aliases as long as it stays in the zone (RFC 1034 §4.3.2 step 3a).
+    fn follow(&mut self, mut target_at: usize, by: NodeRef) -> Outcome {
+        let good = Outcome::authoritative(Rcode::NOERROR);
+        let mut seen = [NodeRef::NONE; CHAIN_MAX + 1];
+        seen[0] = by;
+        for hop in 1..=CHAIN_MAX {
+            if !self.writer.is_in_reach() || self.name.read_compressed(self.writer.octets, target_at).is_err() {
+                return self.truncated(good);
+            }
+            if !self.is_in_zone() {
+                self.trace.note(Rule::TargetOutside);
+                return good;
+            }
+            seen[hop] = self.alias_here();
+            // A loop comes back to an alias that is already in the answer.
+            if !seen[hop].is_none() && seen[..hop].contains(&seen[hop]) {
+                break;
+            }
+            match self.step(target_at) {
+                // The first name's data is this zone's, so the answer has authority, wherever it leads.
+                Ok(Step::Done(outcome)) => return Outcome { authoritative: true, ..outcome },
+                Ok(Step::Alias { target_at: next, .. }) => target_at = next,
+                Err(Full) => return self.truncated(good),
+            }
+        }
+        self.trace.note(Rule::ChainEnd);
+        good
+    }
+
+    pub(crate) fn truncated(&mut self, outcome: Outcome) -> Outcome {
+        self.trace.note(Rule::Truncated);
+        Outcome { truncated: true, ..outcome }
+    }
+
+    fn is_in_zone(&self) -> bool {
+        let apex = self.table.apex_name();
+        let (labels, apex_labels) = (self.name.label_count(), self.table.apex_labels());
+        labels >= apex_labels && self.name.as_wire()[self.name.label_start(labels - apex_labels)..] == *apex.as_wire()
+    }
+
+    /// Looks one name up and appends what it gives; the name stands at `name_at` in the message.
+    #[inline]
+    fn step(&mut self, name_at: usize) -> Result<Step, Full> {
+        match self.table.find(self.name) {
+            Found::Exact(node) => {
+                if node.flags().has(NodeFlags::CUT) && self.qtype != RecordType::DS {
+                    return self.referral(node, name_at).map(Step::Done);
+                }
+                self.trace.note(Rule::Exact);
+                self.at_node(node, name_at)
+            }
+            Found::BelowCut(encloser) => {
+                let at = self.encloser_at(encloser, name_at);
+                self.referral(encloser.node, at).map(Step::Done)
+            }
+            Found::BelowDname(encloser) => self.dname(encloser, name_at),
+            Found::Missing(encloser) => self.missing(encloser, name_at),
+        }
+    }
+
+    /// Where the closest encloser's name stands, which is the end of the name at `name_at`.
+    fn encloser_at(&self, encloser: Encloser<'_>, name_at: usize) -> usize {
+        if name_at == HEADER_LEN {
+            return HEADER_LEN + self.name.label_start(encloser.next_closer + 1);
+        }
+        skip_labels(self.writer.octets, name_at, encloser.next_closer + 1).unwrap_or(self.writer.apex_at)
+    }
+
+    /// The name exists in the zone, with authority.
+    #[inline]
+    fn at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
+        if let Some(rrset) = node.rrset(self.qtype) {
+            let placed = self.answer(node, rrset, name_at)?;
+            if self.qtype == RecordType::NS {
+                self.pay_proofs()?;
+                self.addresses(rrset, placed, Signatures::With);
+            }
+            return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
+        }
+        self.other_at_node(node, name_at)
+    }
+
+    /// The node has no set of the type that was asked for.
+    fn other_at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
+        if self.qtype == RecordType::ANY && node.rrset_count() > 0 {
+            return self.any(node, name_at).map(Step::Done);
+        }
+        if self.qtype == RecordType::RRSIG && self.signatures_of(node, name_at)? {
+            return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
+        }
+        if node.flags().has(NodeFlags::CNAME)
+            && let Some(cname) = node.rrset(RecordType::CNAME)
+        {
+            self.trace.note(Rule::Cname);
+            let placed = self.answer(node, cname, name_at)?;
+            return Ok(Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN, by: node.reference() });
+        }
+        if node.rrset_count() == 0 {
+            self.trace.note(Rule::EmptyNonTerminal);
+        }
+        self.no_data(node, name_at).map(Step::Done)
+    }
+
+    /// Appends a set to the answer section, rotated.
+    #[inline]
+    fn answer(&mut self, node: Node<'a>, rrset: Rrset<'a>, name_at: usize) -> Result<Placed, Full> {
+        let count = usize::from(rrset.count());
+        let mut first = 0;
+        if count > 1 && self.table.flags().has(ImageFlags::ROTATE) && !has_inner_pointers(rrset) {
+            first = self.rotation % count;
+        }
+        self.writer.rrset(Section::Answer, node, rrset, Owner::At(name_at), self.signatures, first)
+    }
+
+    /// All signatures at a name, for the question RRSIG; false where there are none.
+    fn signatures_of(&mut self, node: Node<'a>, name_at: usize) -> Result<bool, Full> {
+        let mut found = false;
+        for rrset in node.rrsets() {
+            let mut rest = rrset.signatures();
+            while let Some(head) = rest.first_chunk::<12>() {
+                let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+                let owner = (POINTER | name_at as u16).to_be_bytes();
+                self.writer.record(Section::Answer, &[&owner, &rest[2..len]])?;
+                rest = &rest[len..];
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// RFC 8482: over UDP one set is enough; over TCP, where nobody is flooded with it, everything.
+    fn any(&mut self, node: Node<'a>, name_at: usize) -> Result<Outcome, Full> {
+        if self.transport == Transport::Tcp {
+            self.trace.note(Rule::AnyAll);
+            for rrset in node.rrsets() {
+                self.answer(node, rrset, name_at)?;
+            }
+        } else {
+            self.trace.note(Rule::AnyOne);
+            if let Some(rrset) = node.rrsets().next() {
+                self.answer(node, rrset, name_at)?;
+            }
+        }
+        Ok(Outcome::authoritative(Rcode::NOERROR))
+    }
+
+    /// A referral to the zone below (RFC 1034 §4.3.2 step 3b); the cut's name stands at `cut_at`.
+    fn referral(&mut self, cut: Node<'a>, cut_at: usize) -> Result<Outcome, Full> {
+        self.trace.note(Rule::Referral);
+        let Some(ns) = cut.rrset(RecordType::NS) else { return Ok(Outcome::error(Rcode::SERVFAIL)) };
+        self.pay_proofs()?;
+        let outcome = Outcome::referral();
+        // The parent's NS records are not signed (RFC 4035 §2.2).
+        let owner = Owner::At(cut_at);
+        let Ok(placed) = self.writer.rrset(Section::Authority, cut, ns, owner, Signatures::Without, 0) else {
+            return Ok(self.truncated(outcome));
+        };
+        if self.signatures == Signatures::With && self.delegation_security(cut, cut_at).is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        if !self.addresses(ns, placed, Signatures::Without) {
+            // RFC 9471 §3.1: without all the in-domain glue the referral is not complete.
+            return Ok(self.truncated(outcome));
+        }
+        Ok(outcome)
+    }
+
+    /// DS with its signature, or the proof that there is none (RFC 4035 §3.1.4).
+    fn delegation_security(&mut self, cut: Node<'a>, cut_at: usize) -> Result<(), Full> {
+        if let Some(ds) = cut.rrset(RecordType::DS) {
+            self.writer.rrset(Section::Authority, cut, ds, Owner::At(cut_at), Signatures::With, 0)?;
+            return Ok(());
+        }
+        self.trace.note(Rule::InsecureReferral);
+        self.prove_no_type(cut, cut_at)
+    }
+
+    /// Appends the addresses of name servers: those below the delegation first, which must all be there, then others
+    /// while they fit. False where one that must be there is missing.
+    fn addresses(&mut self, ns: Rrset<'a>, placed: Placed, signatures: Signatures) -> bool {
+        let signatures =
+            if self.signatures == Signatures::With { signatures } else { Signatures::Without };
+        let len = ns.records().len();
+        for in_domain in [true, false] {
+            for additional in ns.additional().filter(|additional| additional.in_domain == in_domain) {
+                let Some(node) = self.table.node(additional.node) else { continue };
+                // The records may stand rotated.
+                let by = placed.rotated_by;
+                let name_at = if additional.name_at >= by { additional.name_at - by } else { additional.name_at + len - by };
+                for rtype in [RecordType::A, RecordType::AAAA] {
+                    let Some(rrset) = node.rrset(rtype) else { continue };
+                    let owner = placed.at + name_at;
+                    if in_domain {
+                        self.trace.note(Rule::InDomainGlue);
+                    }
+                    let fits = owner <= wire::message::POINTER_MAX
+                        && self.writer.rrset(Section::Additional, node, rrset, Owner::At(owner), signatures, 0).is_ok();
+                    if !fits && in_domain {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// The name is below the owner of a DNAME (RFC 6672 §3.2).
+    fn dname(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Step, Full> {
+        self.trace.note(Rule::Dname);
+        let node = encloser.node;
+        let Some(dname) = node.rrset(RecordType::DNAME) else {
+            return Ok(Step::Done(Outcome::error(Rcode::SERVFAIL)));
+        };
+        let owner_at = self.encloser_at(encloser, name_at);
+        self.writer.rrset(Section::Answer, node, dname, Owner::At(owner_at), self.signatures, 0)?;
+        let record = dname.records();
+        let (ttl, target) = (&record[6..10], &record[2 + RECORD_FIXED_LEN..]);
+        let prefix_len = self.name.label_start(encloser.next_closer + 1);
+        // The target is not compressed (RFC 6672 §2.5), and a set of DNAMEs has one record.
+        let made = wire::Name::split_from(target)
+            .and_then(|(target, _)| NameBuf::joined(self.name.slice(0, prefix_len), target));
+        let Ok(made) = made else {
+            self.trace.note(Rule::DnameTooLong);
+            return Ok(Step::Done(Outcome::authoritative(Rcode::YXDOMAIN)));
+        };
+        let rdata = made.as_name().as_wire();
+        let at = self.writer.record(
+            Section::Answer,
+            &[
+                &(POINTER | name_at as u16).to_be_bytes(),
+                &RecordType::CNAME.0.to_be_bytes(),
+                &Class::IN.0.to_be_bytes(),
+                ttl,
+                &(rdata.len() as u16).to_be_bytes(),
+                rdata,
+            ],
+        )?;
+        if self.qtype == RecordType::CNAME || self.qtype == RecordType::ANY {
+            // The synthesized record is what was asked for.
+            return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
+        }
+        Ok(Step::Alias { target_at: at + 2 + RECORD_FIXED_LEN, by: NodeRef::NONE })
+    }
+
+    /// The name doesn't exist: a wildcard, or nothing.
+    fn missing(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Step, Full> {
+        let Some(wildcard) = self.table.node(encloser.node.denial().wildcard) else {
+            return self.name_error(encloser).map(Step::Done);
+        };
+        self.trace.note(Rule::Wildcard);
+        if wildcard.flags().has(NodeFlags::CUT) {
+            return self.referral(wildcard, name_at).map(Step::Done);
+        }
+        let step = if let Some(rrset) = wildcard.rrset(self.qtype) {
+            self.answer(wildcard, rrset, name_at)?;
+            Step::Done(Outcome::authoritative(Rcode::NOERROR))
+        } else if self.qtype == RecordType::ANY && wildcard.rrset_count() > 0 {
+            Step::Done(self.any(wildcard, name_at)?)
+        } else if self.qtype == RecordType::RRSIG && self.signatures_of(wildcard, name_at)? {
+            Step::Done(Outcome::authoritative(Rcode::NOERROR))
+        } else if let Some(cname) = wildcard.rrset(RecordType::CNAME) {
+            self.trace.note(Rule::Cname);
+            let placed = self.answer(wildcard, cname, name_at)?;
+            Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN, by: NodeRef::NONE }
+        } else {
+            return self.wildcard_no_data(encloser, wildcard).map(Step::Done);
+        };
+        if self.signatures == Signatures::With {
+            self.proofs.owe(name_at);
+        }
+        Ok(step)
+    }
+
+    /// The alias that the current name is, to notice loops; none where it isn't one.
+    fn alias_here(&self) -> NodeRef {
+        match self.table.find(self.name) {
+            Found::Exact(node) if node.flags().has(NodeFlags::CNAME) => node.reference(),
+            _ => NodeRef::NONE,
+        }
+    }
+}
+
+/// Sets with pointers among their own records keep their order, because a pointer may lead only backwards.
+#[inline]
+fn has_inner_pointers(rrset: Rrset<'_>) -> bool {
+    rrset.has_fixups() && rrset.fixups()[2].next().is_some()
+}

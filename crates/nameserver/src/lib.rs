@@ -1,0 +1,17 @@
+//! From query bytes to response bytes: the one answer function.
+//!
+//! UDP sockets, AF_XDP, TCP and TLS all call [`Responder::respond`]. It does no I/O, takes no lock, allocates
+//! nothing and reads no clock, so it can be fuzzed, compared with other servers, and counted in instructions.
+//! It never sees a zone file: what it answers from is a verified [`table::Table`].
+
+mod answer;
+mod chaos;
+mod counters;
+mod negative;
+mod responder;
+mod trace;
+mod writer;
+
+pub use counters::{CounterSnapshot, Counters, RCODES};
+pub use responder::{Responder, Settings, Transport, UDP_RESPONSE_MAX};
+pub use trace::{Explanation, Rule};

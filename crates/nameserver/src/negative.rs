@@ -1,0 +1,255 @@
+//! Negative answers and their proofs: RFC 2308, RFC 4035 §3.1.3, RFC 5155 §7.2.
+
+use crate::answer::{Answering, CHAIN_MAX, Outcome};
+use crate::trace::{Rule, Trace};
+use crate::writer::{Full, Owner, Section, Signatures};
+use table::denial::Nsec3Place;
+use table::{Encloser, Found, ImageFlags, Node, NodeRef};
+use wire::{Rcode, RecordType};
+
+/// The most records of denial in one answer: three for the last name, and two for each wildcard before it would be
+/// more than fits a datagram; a longer list would only repeat what is there.
+const PROOFS_MAX: usize = 12;
+
+/// Which proofs the answer has, and which it still needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Proofs {
+    given: [NodeRef; PROOFS_MAX],
+    given_len: usize,
+    /// Where the names stand that a wildcard was used for. Their proofs go to the authority section, so they wait
+    /// until the answer section is complete.
+    owed: [u16; CHAIN_MAX + 1],
+    owed_len: usize,
+}
+
+impl Default for Proofs {
+    #[inline]
+    fn default() -> Proofs {
+        Proofs { given: [NodeRef::NONE; PROOFS_MAX], given_len: 0, owed: [0; CHAIN_MAX + 1], owed_len: 0 }
+    }
+}
+
+impl Proofs {
+    #[inline]
+    pub(crate) fn are_owed(&self) -> bool {
+        self.owed_len != 0
+    }
+
+    pub(crate) fn owe(&mut self, name_at: usize) {
+        if let Some(place) = self.owed.get_mut(self.owed_len) {
+            *place = name_at as u16;
+            self.owed_len += 1;
+        }
+    }
+
+    /// Takes note of a record; false where it is in the answer already.
+    fn give(&mut self, node: NodeRef) -> bool {
+        if self.given[..self.given_len].contains(&node) {
+            return false;
+        }
+        if let Some(place) = self.given.get_mut(self.given_len) {
+            *place = node;
+            self.given_len += 1;
+        }
+        true
+    }
+}
+
+impl<'a, T: Trace> Answering<'a, '_, T> {
+    /// The name exists and has no records of the type (RFC 2308 §2.2).
+    pub(crate) fn no_data(&mut self, node: Node<'a>, name_at: usize) -> Result<Outcome, Full> {
+        self.trace.note(Rule::NoData);
+        let outcome = Outcome::authoritative(Rcode::NOERROR);
+        if self.soa().is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        if self.signatures == Signatures::With && self.prove_no_type(node, name_at).is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        Ok(outcome)
+    }
+
+    /// Neither the name nor a wildcard exists (RFC 2308 §2.1).
+    #[inline]
+    pub(crate) fn name_error(&mut self, encloser: Encloser<'a>) -> Result<Outcome, Full> {
+        self.trace.note(Rule::NameError);
+        let outcome = Outcome::authoritative(Rcode::NXDOMAIN);
+        if self.soa().is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        if self.signatures == Signatures::With && self.prove_no_name(encloser).is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        Ok(outcome)
+    }
+
+    /// A wildcard stands in for the name, and it has no records of the type (RFC 4592 §2.2.1).
+    pub(crate) fn wildcard_no_data(&mut self, encloser: Encloser<'a>, wildcard: Node<'a>) -> Result<Outcome, Full> {
+        self.trace.note(Rule::NoData);
+        let outcome = Outcome::authoritative(Rcode::NOERROR);
+        if self.soa().is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        if self.signatures == Signatures::With && self.prove_wildcard_no_type(encloser, wildcard).is_err() {
+            return Ok(self.truncated(outcome));
+        }
+        Ok(outcome)
+    }
+
+    fn soa(&mut self) -> Result<(), Full> {
+        self.pay_proofs()?;
+        let (apex, soa) = (self.table.apex(), self.table.negative_soa());
+        let owner = Owner::At(self.writer.apex_at);
+        self.writer.rrset(Section::Authority, apex, soa, owner, self.signatures, 0)?;
+        Ok(())
+    }
+
+    fn has(&self, flag: ImageFlags) -> bool {
+        self.table.flags().has(flag)
+    }
+
+    /// Proves that a name that exists lacks a type (RFC 4035 §3.1.3.1, RFC 5155 §7.2.3, §7.2.4).
+    pub(crate) fn prove_no_type(&mut self, node: Node<'a>, name_at: usize) -> Result<(), Full> {
+        if self.has(ImageFlags::NSEC) {
+            self.trace.note(Rule::NsecProof);
+            if node.rrset(RecordType::NSEC).is_some() {
+                return self.nsec(node, Owner::At(name_at));
+            }
+            // An empty non-terminal has no NSEC record; the one before it covers it.
+            return self.nsec_cover_name();
+        }
+        if self.has(ImageFlags::NSEC3) {
+            self.trace.note(Rule::Nsec3Proof);
+            let denial = node.denial();
+            if !denial.nsec3_match.is_none() {
+                return self.nsec3(denial.nsec3_match);
+            }
+            self.nsec3(denial.nsec3_encloser)?;
+            self.nsec3(denial.nsec3_cover)?;
+        }
+        Ok(())
+    }
+
+    /// Proves that neither the name nor a wildcard exists (RFC 4035 §3.1.3.2, RFC 5155 §7.2.2).
+    fn prove_no_name(&mut self, encloser: Encloser<'a>) -> Result<(), Full> {
+        if self.has(ImageFlags::NSEC) {
+            self.trace.note(Rule::NsecProof);
+            self.nsec_cover_name()?;
+            let covers_wildcard = encloser.node.denial().no_wildcard;
+            // A name with nothing below it covers the wildcard itself.
+            let node = self.table.node(covers_wildcard).unwrap_or(encloser.node);
+            return self.nsec(node, Owner::Literal);
+        }
+        if self.has(ImageFlags::NSEC3) {
+            self.trace.note(Rule::Nsec3Proof);
+            let encloser = self.provable(encloser);
+            let denial = encloser.node.denial();
+            self.nsec3(denial.nsec3_match)?;
+            self.nsec3_cover(encloser.next_closer)?;
+            self.nsec3(denial.no_wildcard)?;
+        }
+        Ok(())
+    }
+
+    /// Proves that the name itself doesn't exist, so that the wildcard had to stand in, and that the wildcard lacks
+    /// the type (RFC 4035 §3.1.3.4, RFC 5155 §7.2.5).
+    fn prove_wildcard_no_type(&mut self, encloser: Encloser<'a>, wildcard: Node<'a>) -> Result<(), Full> {
+        if self.has(ImageFlags::NSEC) {
+            self.trace.note(Rule::NsecProof);
+            self.nsec_cover_name()?;
+            if wildcard.rrset(RecordType::NSEC).is_some() {
+                return self.nsec(wildcard, Owner::Literal);
+            }
+            // The wildcard is an empty non-terminal, denied like one.
+            if self.spare.set_wildcard_below(self.name, encloser.next_closer + 1)
+                && let Some(cover) = self.table.nsec_cover(self.spare)
+            {
+                return self.nsec(cover, Owner::Literal);
+            }
+        } else if self.has(ImageFlags::NSEC3) {
+            self.trace.note(Rule::Nsec3Proof);
+            self.nsec3(encloser.node.denial().nsec3_match)?;
+            self.nsec3_cover(encloser.next_closer)?;
+            self.nsec3(wildcard.denial().nsec3_match)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the proofs for names that a wildcard was used for: that they don't exist themselves (RFC 4035
+    /// §3.1.3.3, RFC 5155 §7.2.6). Called when the answer section is complete.
+    pub(crate) fn pay_proofs(&mut self) -> Result<(), Full> {
+        if !self.proofs.are_owed() {
+            return Ok(());
+        }
+        let owed = self.proofs.owed;
+        let owed_len = std::mem::take(&mut self.proofs.owed_len);
+        for name_at in &owed[..owed_len] {
+            if self.spare.read_compressed(self.writer.octets, usize::from(*name_at)).is_err() {
+                continue;
+            }
+            let Found::Missing(encloser) = self.table.find(self.spare) else { continue };
+            if self.has(ImageFlags::NSEC) {
+                self.trace.note(Rule::NsecProof);
+                if let Some(cover) = self.table.nsec_cover(self.spare) {
+                    self.nsec(cover, Owner::Literal)?;
+                }
+            } else if self.has(ImageFlags::NSEC3) {
+                self.trace.note(Rule::Nsec3Proof);
+                if let Some(Nsec3Place::Cover(cover)) = self.table.nsec3_place(self.spare, encloser.next_closer) {
+                    self.nsec3(cover.reference())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The NSEC record that covers the current name.
+    fn nsec_cover_name(&mut self) -> Result<(), Full> {
+        match self.table.nsec_cover(self.name) {
+            Some(cover) => self.nsec(cover, Owner::Literal),
+            None => Ok(()),
+        }
+    }
+
+    fn nsec(&mut self, node: Node<'a>, owner: Owner) -> Result<(), Full> {
+        let Some(rrset) = node.rrset(RecordType::NSEC) else { return Ok(()) };
+        if !self.proofs.give(node.reference()) {
+            return Ok(());
+        }
+        let owner = if node.relative_name().is_empty() { Owner::At(self.writer.apex_at) } else { owner };
+        self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)?;
+        Ok(())
+    }
+
+    fn nsec3(&mut self, node: NodeRef) -> Result<(), Full> {
+        let Some(node) = self.table.node(node) else { return Ok(()) };
+        let Some(rrset) = node.rrset(RecordType::NSEC3) else { return Ok(()) };
+        if !self.proofs.give(node.reference()) {
+            return Ok(());
+        }
+        self.writer.rrset(Section::Authority, node, rrset, Owner::Literal, Signatures::With, 0)?;
+        Ok(())
+    }
+
+    /// The NSEC3 record that covers the current name from this label on.
+    fn nsec3_cover(&mut self, from: usize) -> Result<(), Full> {
+        match self.table.nsec3_place(self.name, from) {
+            Some(Nsec3Place::Cover(node) | Nsec3Place::Match(node)) => self.nsec3(node.reference()),
+            None => Ok(()),
+        }
+    }
+
+    /// The closest encloser that has an NSEC3 record: opt-out leaves some names without (RFC 5155 §7.2.1).
+    fn provable(&mut self, mut encloser: Encloser<'a>) -> Encloser<'a> {
+        let labels_below_apex = self.name.label_count() - self.table.apex_labels();
+        while encloser.node.denial().nsec3_match.is_none() && encloser.next_closer + 1 < labels_below_apex {
+            let parent = self.name.label_start(encloser.next_closer + 2);
+            if self.spare.read(self.name.as_wire(), parent).is_err() {
+                break;
+            }
+            let Found::Exact(node) = self.table.find(self.spare) else { break };
+            encloser = Encloser { node, next_closer: encloser.next_closer + 1 };
+        }
+        encloser
+    }
+}

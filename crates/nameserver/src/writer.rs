@@ -1,0 +1,224 @@
+//! Putting a response together from record sets that are already in wire form.
+
+use table::{Node, Rrset};
+use wire::message::{HEADER_LEN, POINTER, POINTER_MAX};
+
+/// Which count of the header a record goes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Answer = 0,
+    Authority = 1,
+    Additional = 2,
+}
+
+/// Whether signatures go along.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signatures {
+    With,
+    Without,
+}
+
+/// Where the owner of a set is in the message.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner {
+    /// At this offset, so that a pointer does.
+    At(usize),
+    /// Not yet: its labels before the apex have to be written.
+    Literal,
+}
+
+/// What was appended.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed {
+    /// Where the records start; with a literal owner, two octets before the first record's type.
+    pub(crate) at: usize,
+    /// Octets of the records in front of the signatures.
+    pub(crate) rotated_by: usize,
+}
+
+/// The set doesn't fit into what is left of the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Full;
+
+/// A response in the making.
+pub(crate) struct Writer<'b> {
+    pub(crate) octets: &'b mut [u8],
+    pub(crate) len: usize,
+    /// What the message may have at most, the OPT record not counted.
+    limit: usize,
+    counts: [u16; 3],
+    /// Where the apex stands in the question; the question's name is always below the apex of the zone that
+    /// answers it.
+    pub(crate) apex_at: usize,
+    apex_len: usize,
+    question_end: usize,
+}
+
+impl<'b> Writer<'b> {
+    /// Starts after the question, which is in place already.
+    #[inline]
+    pub(crate) fn new(octets: &'b mut [u8], question_end: usize, limit: usize) -> Writer<'b> {
+        let limit = limit.min(octets.len());
+        Writer { octets, len: question_end, limit, counts: [0; 3], apex_at: 0, apex_len: 0, question_end }
+    }
+
+    /// Says which zone answers.
+    #[inline]
+    pub(crate) fn set_apex(&mut self, apex_at: usize, apex_len: usize) {
+        self.apex_at = apex_at;
+        self.apex_len = apex_len;
+    }
+
+    #[inline]
+    pub(crate) fn counts(&self) -> [u16; 3] {
+        self.counts
+    }
+
+    /// Appends a set of `node`, the records from the one with index `first` on, then those before it.
+    #[inline]
+    pub(crate) fn rrset(
+        &mut self,
+        section: Section,
+        node: Node<'_>,
+        rrset: Rrset<'_>,
+        owner: Owner,
+        signatures: Signatures,
+        first: usize,
+    ) -> Result<Placed, Full> {
+        let records = rrset.records();
+        let (sigs, sig_count) = match signatures {
+            Signatures::With => (rrset.signatures(), rrset.signature_count()),
+            Signatures::Without => (&[][..], 0),
+        };
+        let (start, owner_at) = match owner {
+            Owner::At(at) => (self.len, at),
+            Owner::Literal => self.literal_owner(node.relative_name(), records.len() + sigs.len())?,
+        };
+        let end = start + records.len() + sigs.len();
+        if end > self.limit {
+            return Err(Full);
+        }
+        // A literal owner stands where the first record's pointer would be.
+        let skip = if let Owner::Literal = owner { 2 } else { 0 };
+        let rotated_by = if first == 0 { 0 } else { offset_of(rrset, first) };
+        let target = &mut self.octets[start..end];
+        if rotated_by == 0 {
+            target[skip..records.len()].copy_from_slice(&records[skip..]);
+        } else {
+            let (head, tail) = records.split_at(rotated_by);
+            target[..tail.len()].copy_from_slice(tail);
+            target[tail.len()..records.len()].copy_from_slice(head);
+        }
+        if !sigs.is_empty() {
+            target[records.len()..].copy_from_slice(sigs);
+        }
+        self.len = end;
+        self.counts[section as usize] += rrset.count() + sig_count;
+        let foreseen = owner_at == HEADER_LEN
+            && start == self.question_end
+            && self.apex_at == HEADER_LEN + node.relative_name().len();
+        let placed = Placed { at: start, rotated_by };
+        if !foreseen {
+            self.adapt(node, rrset, owner, owner_at, placed);
+        }
+        Ok(placed)
+    }
+
+    /// Writes an owner: its labels and a pointer to the apex. Returns where its last two octets are, which is
+    /// where the records start as if they had their own owner field, and where the owner is.
+    fn literal_owner(&mut self, relative: &[u8], more: usize) -> Result<(usize, usize), Full> {
+        let at = self.len;
+        let labels_end = at + relative.len();
+        if labels_end + 2 + more > self.limit {
+            return Err(Full);
+        }
+        self.octets[at..labels_end].copy_from_slice(relative);
+        let owner_end = if self.apex_len == 1 {
+            self.octets[labels_end] = 0;
+            labels_end + 1
+        } else {
+            let pointer = POINTER | self.apex_at as u16;
+            self.octets[labels_end..labels_end + 2].copy_from_slice(&pointer.to_be_bytes());
+            labels_end + 2
+        };
+        Ok((owner_end - 2, at))
+    }
+
+    /// Rewrites the pointers of a set that stands elsewhere than its node foresaw.
+    fn adapt(&mut self, node: Node<'_>, rrset: Rrset<'_>, owner: Owner, owner_at: usize, placed: Placed) {
+        let end = self.len;
+        let pointer = (POINTER | owner_at as u16).to_be_bytes();
+        let mut at = placed.at;
+        let mut is_first = matches!(owner, Owner::Literal);
+        while at < end {
+            if !is_first {
+                self.octets[at..at + 2].copy_from_slice(&pointer);
+            }
+            is_first = false;
+            at += 12 + usize::from(u16::from_be_bytes([self.octets[at + 10], self.octets[at + 11]]));
+        }
+        if !rrset.has_fixups() {
+            return;
+        }
+        let len = rrset.records().len();
+        let place = |at: usize| placed.at + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by };
+        let [owners, apexes, inners] = rrset.fixups();
+        for at in owners.map(place) {
+            self.octets[at..at + 2].copy_from_slice(&pointer);
+        }
+        let apex = (POINTER | self.apex_at as u16).to_be_bytes();
+        for at in apexes.map(place) {
+            self.octets[at..at + 2].copy_from_slice(&apex);
+        }
+        let foreseen_at = HEADER_LEN + node.relative_name().len() + self.apex_len + 4;
+        for at in inners.map(place) {
+            let target = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
+            // Within a pointer's reach: see `fits_pointers`.
+            let moved = POINTER | (target - foreseen_at + placed.at) as u16;
+            self.octets[at..at + 2].copy_from_slice(&moved.to_be_bytes());
+        }
+    }
+
+    /// Whether names that are appended from here on can still be pointed to.
+    pub(crate) fn is_in_reach(&self) -> bool {
+        self.len <= POINTER_MAX - INNER_REACH
+    }
+
+    /// Where the question ends.
+    #[inline]
+    pub(crate) fn question_end(&self) -> usize {
+        self.question_end
+    }
+
+    /// Appends octets that are a whole record, for what no table holds.
+    pub(crate) fn record(&mut self, section: Section, parts: &[&[u8]]) -> Result<usize, Full> {
+        let start = self.len;
+        let end = start + parts.iter().map(|part| part.len()).sum::<usize>();
+        if end > self.limit {
+            return Err(Full);
+        }
+        for part in parts {
+            self.octets[self.len..self.len + part.len()].copy_from_slice(part);
+            self.len += part.len();
+        }
+        self.counts[section as usize] += 1;
+        Ok(start)
+    }
+}
+
+/// How far into a set its inner pointers lead at most: the compiler's bound.
+const INNER_REACH: usize = 4200;
+
+/// Where the record with this index starts.
+#[inline]
+fn offset_of(rrset: Rrset<'_>, index: usize) -> usize {
+    if rrset.stride() != 0 {
+        return rrset.stride() * index;
+    }
+    let records = rrset.records();
+    let mut at = 0;
+    for _ in 0..index {
+        at += 12 + usize::from(u16::from_be_bytes([records[at + 10], records[at + 11]]));
+    }
+    at
+}

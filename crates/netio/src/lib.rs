@@ -1,0 +1,32 @@
+//! Batches of datagrams for the workers of a server that listens with SO_REUSEPORT.
+//!
+//! The way of a datagram: [`udp::bind_group`] opens one socket a worker for each address; a
+//! [`Worker`] waits on its sockets, receives up to [`batch::BATCH_LEN`] datagrams with one
+//! `recvmmsg`, hands them to a [`BatchResponder`] in one call, and sends the replies with one `sendmmsg`.
+//! One worker is one thread, pinned with [`pin`]. Control threads see a worker through its
+//! [`WorkerHandle`]: wake, stop, counters.
+//!
+//! This crate must never: look inside a datagram or know DNS, read a clock, allocate or lock per batch,
+//! write a log line, or start a thread.
+
+#![deny(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("netio is written for Linux: recvmmsg, sendmmsg, SO_REUSEPORT groups, eventfd");
+
+pub mod batch;
+pub mod counters;
+mod packet_info;
+pub mod peer;
+pub mod pin;
+mod send_policy;
+#[expect(unsafe_code, reason = "system calls that std and socket2 do not offer; the module's API is safe")]
+mod sys;
+pub mod udp;
+pub mod worker;
+
+pub use batch::{BatchResponder, Datagram, ReplySlot};
+pub use counters::{CounterSnapshot, WorkerCounters};
+pub use peer::Peer;
+pub use udp::{BindError, SocketOptions, UdpGroup, UdpListener, bind_group};
+pub use worker::{ListenerIndex, ServeError, Worker, WorkerHandle};
