@@ -1,0 +1,290 @@
+//! Record sets in the wire form of the table: owner C00C, names in the data compressed as RFC 1035 §4.1.4 and
+//! RFC 3597 §4 allow, and the place of each pointer noted.
+
+use super::plan::{Plan, PlannedNode};
+use crate::records::{OwnerView, RrsetView, Zone};
+use table::{Fixups, NodeFlags, NodeIndex, RrsetSpec};
+use wire::message::{HEADER_LEN, POINTER, u16_at, u32_at};
+use wire::{Class, Name, RecordType};
+
+/// How far into a set names are that later ones may point to. The set itself may stand behind a chain of
+/// CNAMEs, and a pointer reaches 16,383 octets.
+const INNER_MAX: usize = 4096;
+/// The owner of every record: the name of the question.
+const OWNER: [u8; 2] = [0xc0, 0x0c];
+/// Octets of a question behind its name.
+const QUESTION_FIXED: usize = 4;
+
+/// Encodes one set at a time into buffers that are used again.
+pub(super) struct Encoder<'a> {
+    zone: &'a Zone,
+    plan: &'a Plan,
+    records: Vec<u8>,
+    signatures: Vec<u8>,
+    fixups: Fixups,
+    /// Where names stand in `records`, for those that come later: offset, and the whole name's octets.
+    written: Vec<(u16, Vec<u8>)>,
+    site: Site,
+}
+
+/// What the encoding of names depends on, beside the name.
+#[derive(Clone, Copy, Default)]
+struct Site {
+    relative_len: usize,
+    is_wildcard: bool,
+    is_cut: bool,
+    is_apex: bool,
+}
+
+impl<'a> Encoder<'a> {
+    pub(super) fn new(zone: &'a Zone, plan: &'a Plan) -> Encoder<'a> {
+        Encoder {
+            zone,
+            plan,
+            records: Vec::new(),
+            signatures: Vec::new(),
+            fixups: Fixups::default(),
+            written: Vec::new(),
+            site: Site::default(),
+        }
+    }
+
+    /// The sets that follow are those of this name.
+    pub(super) fn begin_owner(&mut self, owner: OwnerView<'_>, node: &PlannedNode) {
+        self.site = Site {
+            relative_len: owner.name().len() - self.zone.apex().len(),
+            is_wildcard: node.flags.has(NodeFlags::WILDCARD),
+            is_cut: node.flags.has(NodeFlags::CUT),
+            is_apex: node.relative_len == 0,
+        };
+    }
+
+    /// The set that follows is that of this owner of NSEC3 records.
+    pub(super) fn begin_nsec3_owner(&mut self, owner: OwnerView<'_>) {
+        self.site =
+            Site { relative_len: owner.name().len() - self.zone.apex().len(), ..Site::default() };
+    }
+
+    /// Whether the owner has signatures over types that it doesn't have.
+    pub(super) fn has_orphans(&self, owner: OwnerView<'_>) -> bool {
+        owner.rrset(RecordType::RRSIG).is_some_and(|sigs| sigs.rdatas().any(|rdata| is_orphan(owner, rdata)))
+    }
+
+    /// Encodes a set with its signatures.
+    pub(super) fn rrset(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>) -> RrsetSpec<'_> {
+        self.clear();
+        let rtype = rrset.rtype();
+        if rtype == RecordType::RRSIG {
+            return self.orphans(owner, rrset);
+        }
+        for rdata in rrset.rdatas() {
+            self.record(owner.name(), rtype, rrset.ttl(), rdata);
+        }
+        let signature_count = self.add_signatures(owner, rtype, None);
+        self.spec(rtype, rrset.len(), signature_count)
+    }
+
+    /// Encodes the SOA record with the TTL of negative answers: the lower of its own and its last number
+    /// (RFC 2308 §3).
+    pub(super) fn negative_soa(&mut self, soa: RrsetView<'_>) -> RrsetSpec<'_> {
+        self.clear();
+        self.site = Site { is_apex: true, ..Site::default() };
+        let rdata = soa.rdata(0);
+        let minimum = rdata.len().checked_sub(4).and_then(|at| u32_at(rdata, at)).unwrap_or(0);
+        let ttl = soa.ttl().min(minimum);
+        self.record(self.zone.apex(), RecordType::SOA, ttl, rdata);
+        let zone = self.zone;
+        let signature_count =
+            zone.find(zone.apex()).map_or(0, |apex| self.add_signatures(apex, RecordType::SOA, Some(ttl)));
+        self.spec(RecordType::SOA, 1, signature_count)
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.signatures.clear();
+        self.fixups.clear();
+        self.written.clear();
+    }
+
+    fn spec(&self, rtype: RecordType, count: usize, signature_count: usize) -> RrsetSpec<'_> {
+        RrsetSpec {
+            rtype,
+            count,
+            records: &self.records,
+            signature_count,
+            signatures: &self.signatures,
+            fixups: &self.fixups,
+        }
+    }
+
+    fn orphans(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>) -> RrsetSpec<'_> {
+        let mut count = 0;
+        for rdata in rrset.rdatas().filter(|rdata| is_orphan(owner, rdata)) {
+            self.record(owner.name(), RecordType::RRSIG, rrset.ttl(), rdata);
+            count += 1;
+        }
+        self.spec(RecordType::RRSIG, count, 0)
+    }
+
+    /// Appends the RRSIG records that cover `rtype`; their TTL is that of the set (RFC 4034 §3).
+    fn add_signatures(&mut self, owner: OwnerView<'_>, rtype: RecordType, ttl: Option<u32>) -> usize {
+        let Some(sigs) = owner.rrset(RecordType::RRSIG) else { return 0 };
+        let mut count = 0;
+        for (index, rdata) in sigs.rdatas().enumerate() {
+            if u16_at(rdata, 0) == Some(rtype.0) {
+                let ttl = ttl.unwrap_or_else(|| sigs.ttl_of(index));
+                put_fixed(&mut self.signatures, RecordType::RRSIG, ttl);
+                self.signatures.extend((rdata.len() as u16).to_be_bytes());
+                self.signatures.extend_from_slice(rdata);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn record(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) {
+        put_fixed(&mut self.records, rtype, ttl);
+        let length_at = self.records.len();
+        self.records.extend([0, 0]);
+        let mut rest = rdata;
+        for field in compressible(rtype) {
+            match *field {
+                Field::Octets(len) => {
+                    let (octets, after) = rest.split_at(len.min(rest.len()));
+                    self.records.extend_from_slice(octets);
+                    rest = after;
+                }
+                Field::Name => {
+                    // The checks admit no data without its names; whatever isn't one is kept as it is.
+                    let Ok((name, after)) = Name::split_from(rest) else { break };
+                    self.name(owner, rtype, name);
+                    rest = after;
+                }
+            }
+        }
+        self.records.extend_from_slice(rest);
+        let len = (self.records.len() - length_at - 2) as u16;
+        self.records[length_at..length_at + 2].copy_from_slice(&len.to_be_bytes());
+    }
+
+    /// Writes a name of the data, with a pointer in place of its longest tail that is the owner, the apex, or
+    /// (in NS sets, whose records stay in order) a name written before.
+    fn name(&mut self, owner: Name<'_>, rtype: RecordType, name: Name<'_>) {
+        let start = self.records.len();
+        let apex = self.zone.apex();
+        let owner_cut = name.relative_len(owner).filter(|_| !self.site.is_wildcard && !owner.is_root());
+        let apex_cut = name.relative_len(apex).filter(|_| !apex.is_root());
+        let inner = self.inner_tail(rtype, name);
+        let shortest = [owner_cut, apex_cut, inner.map(|(cut, _)| cut)].into_iter().flatten().min();
+        let Some(cut) = shortest else {
+            self.records.extend_from_slice(name.as_wire());
+            self.remember(rtype, start, name);
+            self.add_additional(owner, rtype, start, name);
+            return;
+        };
+        self.records.extend_from_slice(&name.as_wire()[..cut]);
+        let pointer_at = self.records.len() as u16;
+        let target = if apex_cut == Some(cut) {
+            self.fixups.apex.push(pointer_at);
+            HEADER_LEN + self.site.relative_len
+        } else if owner_cut == Some(cut) {
+            self.fixups.owner.push(pointer_at);
+            HEADER_LEN
+        } else {
+            self.fixups.inner.push(pointer_at);
+            let set_at = HEADER_LEN + self.site.relative_len + apex.len() + QUESTION_FIXED;
+            set_at + inner.map_or(0, |(_, at)| at)
+        };
+        self.records.extend((POINTER | target as u16).to_be_bytes());
+        self.remember(rtype, start, name);
+        self.add_additional(owner, rtype, start, name);
+    }
+
+    /// The longest tail of `name` that an earlier name of the set has: how many octets come before it, and
+    /// where it stands.
+    fn inner_tail(&self, rtype: RecordType, name: Name<'_>) -> Option<(usize, usize)> {
+        if rtype != RecordType::NS {
+            return None;
+        }
+        let mut best: Option<(usize, usize)> = None;
+        let mut tail = name;
+        while !tail.is_root() {
+            for (at, written) in &self.written {
+                if written.eq_ignore_ascii_case(tail.as_wire()) {
+                    best = Some((name.len() - tail.len(), usize::from(*at)));
+                    return best;
+                }
+            }
+            tail = tail.parent()?;
+        }
+        best
+    }
+
+    /// Notes each tail of a name that was written out, up to where a pointer took over.
+    fn remember(&mut self, rtype: RecordType, start: usize, name: Name<'_>) {
+        if rtype != RecordType::NS {
+            return;
+        }
+        let mut tail = Some(name);
+        let mut at = start;
+        while let Some(current) = tail.filter(|tail| !tail.is_root()) {
+            if at >= self.records.len() || self.records[at] >= 0xc0 || at > INNER_MAX {
+                break;
+            }
+            self.written.push((at as u16, current.as_wire().to_vec()));
+            at += 1 + usize::from(current.as_wire()[0]);
+            tail = current.parent();
+        }
+    }
+
+    /// Notes the addresses that go with a name server (RFC 1034 §4.3.2 step 3b, RFC 9471).
+    fn add_additional(&mut self, owner: Name<'_>, rtype: RecordType, name_at: usize, target: Name<'_>) {
+        let wanted = rtype == RecordType::NS && (self.site.is_cut || self.site.is_apex);
+        if !wanted || !target.is_at_or_below(self.zone.apex()) {
+            return;
+        }
+        let Some(index) = self.plan.find(self.zone, target) else { return };
+        let has_addresses = self.plan.nodes[index as usize]
+            .owner_in(self.zone)
+            .is_some_and(|owner| owner.has(RecordType::A) || owner.has(RecordType::AAAA));
+        if has_addresses && let Ok(name_at) = u16::try_from(name_at) {
+            let in_domain = self.site.is_cut && target.is_at_or_below(owner);
+            self.fixups.additional.push((name_at, in_domain, NodeIndex::Name(index)));
+        }
+    }
+}
+
+fn is_orphan(owner: OwnerView<'_>, rrsig: &[u8]) -> bool {
+    !u16_at(rrsig, 0).is_some_and(|covered| owner.has(RecordType(covered)))
+}
+
+fn put_fixed(octets: &mut Vec<u8>, rtype: RecordType, ttl: u32) {
+    let mut fixed = [0; 10];
+    fixed[..2].copy_from_slice(&OWNER);
+    fixed[2..4].copy_from_slice(&rtype.0.to_be_bytes());
+    fixed[4..6].copy_from_slice(&Class::IN.0.to_be_bytes());
+    fixed[6..].copy_from_slice(&ttl.to_be_bytes());
+    octets.extend_from_slice(&fixed);
+}
+
+enum Field {
+    Octets(usize),
+    Name,
+}
+
+/// The start of the data of types whose names may be compressed: those of RFC 1035 alone (RFC 3597 §4).
+fn compressible(rtype: RecordType) -> &'static [Field] {
+    match rtype {
+        RecordType::NS
+        | RecordType::CNAME
+        | RecordType::PTR
+        | RecordType::MB
+        | RecordType::MG
+        | RecordType::MR
+        | RecordType::MD
+        | RecordType::MF => &[Field::Name],
+        RecordType::MX => &[Field::Octets(2), Field::Name],
+        RecordType::SOA | RecordType::MINFO => &[Field::Name, Field::Name],
+        _ => &[],
+    }
+}

@@ -1,0 +1,120 @@
+//! The zone compiler: all thinking about a zone, done once, off the packet path.
+//!
+//! [`plan`] lays the names out as nodes: which are cuts, what is occluded below them, which empty
+//! non-terminals there are, where wildcards hang. [`denial`] finds the proofs of non-existence that are known
+//! before any query. [`encode`] writes record sets in wire form with compressed names.
+
+mod denial;
+mod encode;
+mod plan;
+
+use crate::records::{OwnerView, Zone};
+use encode::Encoder;
+use plan::{Plan, PlannedNode};
+use table::{BuildError, Builder, ImageFlags, NodeFlags, NodeIndex, NodeSpec, RrsetSpec, SourceStamp, Table};
+use wire::RecordType;
+
+/// What the compiler is told beside the zone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CompileOptions {
+    /// Whether the records of a set rotate from answer to answer.
+    pub rotate: bool,
+    /// What the table is made from, for its owner to recognise.
+    pub source: SourceStamp,
+}
+
+/// Why a zone can't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The apex has no SOA record.
+    #[error("the zone has no SOA record at its apex")]
+    NoSoa,
+    /// The image can't be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Makes the answer table of a zone.
+///
+/// # Errors
+/// When the apex has no SOA record, or the table can't be built. A zone that passed its checks fails only for
+/// want of memory or for sets that fit no message.
+pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileError> {
+    let plan = Plan::new(zone);
+    let chain = denial::Nsec3Chain::new(zone, &plan);
+    let mut flags = ImageFlags::NONE;
+    if options.rotate {
+        flags = flags.with(ImageFlags::ROTATE);
+    }
+    if chain.is_usable() {
+        flags = flags.with(ImageFlags::NSEC3);
+    } else if zone.find(zone.apex()).is_some_and(|apex| apex.has(RecordType::NSEC)) {
+        flags = flags.with(ImageFlags::NSEC);
+    }
+    let mut builder = Builder::new(zone.apex(), zone.serial(), flags, plan.nodes.len());
+    if let Some((iterations, salt)) = chain.parameters() {
+        builder.nsec3_parameters(iterations, salt);
+    }
+    let proofs = denial::Proofs::new(zone, &plan, &chain, flags);
+    let mut encoder = Encoder::new(zone, &plan);
+    for (index, node) in plan.nodes.iter().enumerate() {
+        builder.name(&NodeSpec {
+            relative: plan.relative(zone, node),
+            flags: node.flags,
+            denial: proofs.of(index as u32, node),
+        })?;
+        if let Some(owner) = node.owner_in(zone) {
+            add_rrsets(&mut builder, &mut encoder, owner, node)?;
+        }
+    }
+    add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
+    let soa = zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA)).ok_or(CompileError::NoSoa)?;
+    let soa = encoder.negative_soa(soa);
+    builder.negative_soa(&soa)?;
+    Ok(builder.finish(options.source)?)
+}
+
+fn add_rrsets(
+    builder: &mut Builder,
+    encoder: &mut Encoder<'_>,
+    owner: OwnerView<'_>,
+    node: &PlannedNode,
+) -> Result<(), CompileError> {
+    encoder.begin_owner(owner, node);
+    for rrset in owner.rrsets() {
+        // Signatures go with what they cover; those that cover nothing stand alone. NSEC3 records have their
+        // own region.
+        let rtype = rrset.rtype();
+        if rtype == RecordType::NSEC3 || (rtype == RecordType::RRSIG && !encoder.has_orphans(owner)) {
+            continue;
+        }
+        let spec: RrsetSpec<'_> = encoder.rrset(owner, rrset);
+        builder.rrset(&spec)?;
+    }
+    Ok(())
+}
+
+fn add_nsec3_owners(
+    builder: &mut Builder,
+    encoder: &mut Encoder<'_>,
+    zone: &Zone,
+    plan: &Plan,
+    chain: &denial::Nsec3Chain,
+) -> Result<(), CompileError> {
+    for (index, owner) in plan.nsec3_owners.iter().enumerate() {
+        let owner = zone.owner(*owner as usize);
+        let relative_len = owner.name().len() - zone.apex().len();
+        let spec = NodeSpec {
+            relative: &owner.name().as_wire()[..relative_len],
+            flags: NodeFlags::NONE,
+            denial: [NodeIndex::None; 5],
+        };
+        builder.nsec3_owner(&spec, chain.hash_of_owner(index))?;
+        encoder.begin_nsec3_owner(owner);
+        if let Some(rrset) = owner.rrset(RecordType::NSEC3) {
+            let spec = encoder.rrset(owner, rrset);
+            builder.rrset(&spec)?;
+        }
+    }
+    Ok(())
+}

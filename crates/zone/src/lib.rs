@@ -1,0 +1,132 @@
+//! Zones: from a master file to an answer table.
+//!
+//! [`read`] takes a master file (RFC 1035 §5) to a [`Zone`]: its records sorted and grouped, checked as operators
+//! expect it. [`compile`] takes a zone to its [`table::Table`]. The crate reads no files, opens no sockets and
+//! answers no queries; it is handed bytes and asks its caller for what `$INCLUDE` names.
+
+pub mod check;
+mod compile;
+pub mod master;
+pub mod rdata;
+mod records;
+
+pub use compile::{CompileError, CompileOptions, compile};
+pub use records::{Gatherer, GatherError, OwnerView, RrsetView, Zone};
+
+use check::{Finding, Severity};
+use master::{Diagnostic, Include, Options, Place, Sink};
+use std::fmt;
+use wire::{Name, RecordType};
+
+/// What is wrong with a zone, and where.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Whether the zone can be served all the same.
+    pub severity: Severity,
+    /// File, line from 1, and column from 1 (0 where the line as a whole is meant).
+    pub place: Option<(String, u32, u32)>,
+    /// What it is.
+    pub cause: Cause,
+}
+
+/// The kinds of problem by who finds them.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Cause {
+    /// The text of the master file.
+    #[error(transparent)]
+    Syntax(#[from] master::Problem),
+    /// The zone as a whole.
+    #[error(transparent)]
+    Semantics(#[from] check::Kind),
+    /// Its size.
+    #[error(transparent)]
+    Size(#[from] GatherError),
+    /// Reading stopped early.
+    #[error("there are more errors; reading stopped here")]
+    Stopped,
+}
+
+impl fmt::Display for Problem {
+    /// `file:line:column: error: what`, as compilers print it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some((file, line, 0)) => write!(f, "{file}:{line}: ")?,
+            Some((file, line, column)) => write!(f, "{file}:{line}:{column}: ")?,
+            None => {}
+        }
+        write!(f, "{}: {}", self.severity, self.cause)
+    }
+}
+
+/// What reading a zone gave.
+pub struct Reading {
+    /// The zone; `None` where an error keeps it from being served.
+    pub zone: Option<Zone>,
+    /// Everything that is wrong, in the order of the text, then of the zone.
+    pub problems: Vec<Problem>,
+    /// The files that were read.
+    pub files: Vec<String>,
+}
+
+/// Reads and checks a zone. `file` is the text's name in messages; `progress` is told now and then how many octets
+/// have been read.
+pub fn read(
+    apex: Name<'_>,
+    file: &str,
+    text: &[u8],
+    include: &mut dyn Include,
+    progress: &mut dyn FnMut(u64),
+) -> Reading {
+    let mut sink = Progressing { gatherer: Gatherer::new(apex, text.len()), progress };
+    let report = master::parse(text, &Options::new(apex, file), include, &mut sink);
+    let files = report.files;
+    let place = |place: Place| Some((file_name(&files, place.file), place.line, place.column));
+    let mut problems: Vec<Problem> = report
+        .errors
+        .into_iter()
+        .map(|Diagnostic { place: at, problem }| Problem {
+            severity: Severity::Error,
+            place: place(at),
+            cause: problem.into(),
+        })
+        .collect();
+    if report.stopped {
+        problems.push(Problem { severity: Severity::Error, place: None, cause: Cause::Stopped });
+    }
+    let zone = match sink.gatherer.finish() {
+        Ok(zone) => zone,
+        Err(error) => {
+            problems.push(Problem { severity: Severity::Error, place: None, cause: error.into() });
+            return Reading { zone: None, problems, files };
+        }
+    };
+    // Half a zone would be full of findings that are no news.
+    if problems.is_empty() {
+        check::check(&zone, &mut |Finding { severity, place: at, kind }| {
+            let place = at.map(|(index, line, column)| (file_name(&files, index), line, column));
+            problems.push(Problem { severity, place, cause: kind.into() });
+        });
+    }
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    Reading { zone: (!refused).then_some(zone), problems, files }
+}
+
+fn file_name(files: &[String], index: u16) -> String {
+    files.get(usize::from(index)).cloned().unwrap_or_default()
+}
+
+struct Progressing<'a> {
+    gatherer: Gatherer,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Sink for Progressing<'_> {
+    #[inline]
+    fn record(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8], place: Place) {
+        self.gatherer.record(owner, rtype, ttl, rdata, place);
+    }
+
+    fn progress(&mut self, bytes_read: u64) {
+        (self.progress)(bytes_read);
+    }
+}

@@ -1,0 +1,26 @@
+//! The data of records: one flat table of what each type is made of, and its three uses.
+//!
+//! [`fields`] describes every type with a presentation format as a row of fields. From that row the master
+//! file reader turns text into wire form, [`display`] turns wire form into text, and [`validate`], [`names`]
+//! and [`to_canonical`] walk the wire form. Data is always uncompressed. A type without a row is opaque: any
+//! octets are good, and its text is that of RFC 3597 §5.
+//!
+//! Nothing here knows of zones, files or messages.
+
+pub(crate) mod encoding;
+mod fields;
+pub(crate) mod loc;
+pub(crate) mod mnemonics;
+mod names;
+mod show;
+pub(crate) mod svcb;
+pub(crate) mod time;
+mod validate;
+
+pub use fields::{Field, NameForm, fields};
+pub use names::{EmbeddedName, Names, names, to_canonical};
+pub use show::{Display, display};
+pub use validate::{RdataError, validate};
+
+/// The longest data of a record in octets (RFC 1035 §3.2.1: RDLENGTH has 16 bits).
+pub const RDATA_MAX: usize = 65_535;

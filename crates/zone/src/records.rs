@@ -1,0 +1,340 @@
+//! The records of one zone: gathered in the order of the file, then sorted and grouped.
+//!
+//! Everything lies in a few flat arrays: a zone of ten million records has no ten million allocations.
+
+use crate::master::{Place, Sink};
+use std::cmp::Ordering;
+use table::sort_prefix;
+use wire::{Name, NameBuf, RecordType};
+
+/// One record, beside its owner.
+#[derive(Clone, Copy)]
+struct Row {
+    rdata_at: u32,
+    ttl: u32,
+    line: u32,
+    rtype: RecordType,
+    rdata_len: u16,
+    file: u16,
+}
+
+/// Rows of one owner that stand together.
+#[derive(Clone, Copy)]
+struct Run {
+    key: u128,
+    name_at: u32,
+    first_row: u32,
+    rows: u32,
+    name_len: u8,
+}
+
+/// Why records can't be held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The data of all records together has more than 4 GiB.
+    #[error("the zone has more than 4 GiB of record data")]
+    TooLarge,
+}
+
+/// Takes records in any order and makes a [`Zone`] of them.
+pub struct Gatherer {
+    apex: NameBuf,
+    names: Vec<u8>,
+    rdata: Vec<u8>,
+    rows: Vec<Row>,
+    runs: Vec<Run>,
+    outside: Vec<(NameBuf, Place)>,
+    outside_count: u64,
+    overflow: bool,
+}
+
+/// How many records outside the zone are remembered for the report.
+const OUTSIDE_MAX: usize = 100;
+
+impl Gatherer {
+    /// Starts with no records; about `octets` of master file are expected.
+    pub fn new(apex: Name<'_>, octets: usize) -> Gatherer {
+        let mut lower = NameBuf::from(apex);
+        lower.make_lowercase();
+        Gatherer {
+            apex: lower,
+            names: Vec::with_capacity(octets / 3),
+            rdata: Vec::with_capacity(octets / 4),
+            rows: Vec::with_capacity(octets / 48),
+            runs: Vec::with_capacity(octets / 64),
+            outside: Vec::new(),
+            outside_count: 0,
+            overflow: false,
+        }
+    }
+
+    /// Adds a record.
+    pub fn add(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8], place: Place) {
+        let Some(relative_len) = owner.relative_len(self.apex.as_name()) else {
+            self.outside_count += 1;
+            if self.outside.len() < OUTSIDE_MAX {
+                self.outside.push((owner.into(), place));
+            }
+            return;
+        };
+        let (Ok(rdata_at), Ok(rdata_len)) = (u32::try_from(self.rdata.len()), u16::try_from(rdata.len())) else {
+            self.overflow = true;
+            return;
+        };
+        self.rdata.extend_from_slice(rdata);
+        let row = self.rows.len() as u32;
+        self.rows.push(Row { rdata_at, ttl, line: place.line, rtype, rdata_len, file: place.file });
+        if let Some(run) = self.runs.last_mut() {
+            let at = run.name_at as usize;
+            if self.names[at..at + usize::from(run.name_len)].eq_ignore_ascii_case(owner.as_wire()) {
+                run.rows += 1;
+                return;
+            }
+        }
+        let Ok(name_at) = u32::try_from(self.names.len()) else {
+            self.overflow = true;
+            return;
+        };
+        self.names.extend(owner.as_wire().iter().map(u8::to_ascii_lowercase));
+        let at = name_at as usize;
+        let key = sort_prefix(&self.names[at..at + relative_len]);
+        self.runs.push(Run { key, name_at, first_row: row, rows: 1, name_len: owner.len() as u8 });
+    }
+
+    /// Sorts and groups the records; equal ones are kept once.
+    ///
+    /// # Errors
+    /// When there were more than the arrays can hold.
+    pub fn finish(mut self) -> Result<Zone, GatherError> {
+        if self.overflow {
+            return Err(GatherError::TooLarge);
+        }
+        let names = std::mem::take(&mut self.names);
+        let name = |run: &Run| {
+            let at = run.name_at as usize;
+            Name::from_wire(&names[at..at + usize::from(run.name_len)]).unwrap_or(Name::ROOT)
+        };
+        let order = |a: &Run, b: &Run| match a.key.cmp(&b.key) {
+            // Keys that end in the padding are whole names; others are only the start of one.
+            Ordering::Equal if a.key & 0xffff != 0 => name(a).canonical_cmp(name(b)),
+            Ordering::Equal => a.name_len.cmp(&b.name_len),
+            different => different,
+        };
+        self.runs.sort_by(order);
+        let mut zone = Zone {
+            apex: self.apex,
+            rows: Vec::with_capacity(self.rows.len()),
+            owners: Vec::with_capacity(self.runs.len()),
+            names: Vec::new(),
+            rdata: self.rdata,
+            outside: self.outside,
+            outside_count: self.outside_count,
+            duplicates: 0,
+        };
+        let mut runs = self.runs.as_slice();
+        while let [first, ..] = runs {
+            let same = runs.iter().take_while(|run| order(first, run) == Ordering::Equal).count();
+            let first_row = zone.rows.len();
+            for run in &runs[..same] {
+                let from = run.first_row as usize;
+                zone.rows.extend_from_slice(&self.rows[from..from + run.rows as usize]);
+            }
+            zone.sort_rows(first_row);
+            zone.owners.push(Owner { name_at: first.name_at, first_row: first_row as u32, name_len: first.name_len });
+            runs = &runs[same..];
+        }
+        zone.names = names;
+        Ok(zone)
+    }
+}
+
+impl Sink for Gatherer {
+    fn record(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8], place: Place) {
+        self.add(owner, rtype, ttl, rdata, place);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Owner {
+    name_at: u32,
+    first_row: u32,
+    name_len: u8,
+}
+
+/// The records of a zone, by owner in canonical order, then by type, then by data.
+pub struct Zone {
+    apex: NameBuf,
+    names: Vec<u8>,
+    rdata: Vec<u8>,
+    rows: Vec<Row>,
+    owners: Vec<Owner>,
+    outside: Vec<(NameBuf, Place)>,
+    outside_count: u64,
+    duplicates: u64,
+}
+
+impl Zone {
+    /// Sorts the rows from `first` on, which are of one owner, and drops repeated ones.
+    fn sort_rows(&mut self, first: usize) {
+        let rdata = &self.rdata;
+        let data = |row: &Row| &rdata[row.rdata_at as usize..row.rdata_at as usize + usize::from(row.rdata_len)];
+        let rows = &mut self.rows[first..];
+        if rows.len() > 1 {
+            rows.sort_by(|a, b| a.rtype.cmp(&b.rtype).then_with(|| data(a).cmp(data(b))));
+        }
+        let mut kept = first + 1;
+        for at in first + 1..self.rows.len() {
+            let (last, row) = (self.rows[kept - 1], self.rows[at]);
+            if last.rtype == row.rtype && data(&last) == data(&row) {
+                // RFC 2181 §5: a set holds each record once.
+                self.duplicates += 1;
+                continue;
+            }
+            self.rows[kept] = row;
+            kept += 1;
+        }
+        self.rows.truncate(kept);
+    }
+
+    /// The name of the zone, in lower case.
+    pub fn apex(&self) -> Name<'_> {
+        self.apex.as_name()
+    }
+
+    /// How many records, each counted once.
+    pub fn record_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many names own records.
+    pub fn owner_count(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// How often a record was given again.
+    pub fn duplicate_count(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// Records whose owner is not in the zone, the first hundred, and how many there were; they are left out.
+    pub fn outside(&self) -> (&[(NameBuf, Place)], u64) {
+        (&self.outside, self.outside_count)
+    }
+
+    /// The owner with this index in canonical order.
+    pub fn owner(&self, index: usize) -> OwnerView<'_> {
+        OwnerView { zone: self, index }
+    }
+
+    /// All owners in canonical order.
+    pub fn owners(&self) -> impl ExactSizeIterator<Item = OwnerView<'_>> {
+        (0..self.owners.len()).map(|index| OwnerView { zone: self, index })
+    }
+
+    /// The owner of this name.
+    pub fn find(&self, name: Name<'_>) -> Option<OwnerView<'_>> {
+        let index = self.owners.binary_search_by(|owner| self.name_of(*owner).canonical_cmp(name)).ok()?;
+        Some(self.owner(index))
+    }
+
+    /// The serial of the SOA record; 0 where there is none.
+    pub fn serial(&self) -> u32 {
+        let Some(soa) = self.find(self.apex()).and_then(|owner| owner.rrset(RecordType::SOA)) else { return 0 };
+        let rdata = soa.rdata(0);
+        // The five numbers stand last (RFC 1035 §3.3.13).
+        rdata.len().checked_sub(20).and_then(|at| wire::message::u32_at(rdata, at)).unwrap_or(0)
+    }
+
+    fn name_of(&self, owner: Owner) -> Name<'_> {
+        let at = owner.name_at as usize;
+        Name::from_wire(&self.names[at..at + usize::from(owner.name_len)]).unwrap_or(Name::ROOT)
+    }
+}
+
+/// One owner and its record sets.
+#[derive(Clone, Copy)]
+pub struct OwnerView<'z> {
+    zone: &'z Zone,
+    index: usize,
+}
+
+impl<'z> OwnerView<'z> {
+    /// The position in canonical order.
+    pub fn index(self) -> usize {
+        self.index
+    }
+
+    /// The name, in lower case.
+    pub fn name(self) -> Name<'z> {
+        self.zone.name_of(self.zone.owners[self.index])
+    }
+
+    fn rows(self) -> &'z [Row] {
+        let from = self.zone.owners[self.index].first_row as usize;
+        let to = self.zone.owners.get(self.index + 1).map_or(self.zone.rows.len(), |next| next.first_row as usize);
+        &self.zone.rows[from..to]
+    }
+
+    /// The record sets by ascending type; RRSIG records are one set, whatever they cover.
+    pub fn rrsets(self) -> impl Iterator<Item = RrsetView<'z>> {
+        let zone = self.zone;
+        self.rows().chunk_by(|a, b| a.rtype == b.rtype).map(move |rows| RrsetView { zone, rows })
+    }
+
+    /// The set of this type.
+    pub fn rrset(self, rtype: RecordType) -> Option<RrsetView<'z>> {
+        self.rrsets().find(|set| set.rtype() == rtype)
+    }
+
+    /// Whether there is a set of this type.
+    pub fn has(self, rtype: RecordType) -> bool {
+        self.rows().iter().any(|row| row.rtype == rtype)
+    }
+}
+
+/// A record set of the zone.
+#[derive(Clone, Copy)]
+pub struct RrsetView<'z> {
+    zone: &'z Zone,
+    rows: &'z [Row],
+}
+
+impl<'z> RrsetView<'z> {
+    /// The type.
+    pub fn rtype(self) -> RecordType {
+        self.rows[0].rtype
+    }
+
+    /// How many records: at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a set is never empty")]
+    pub fn len(self) -> usize {
+        self.rows.len()
+    }
+
+    /// The TTL of the set: where its records disagree, the lowest (RFC 2181 §5.2).
+    pub fn ttl(self) -> u32 {
+        self.rows.iter().map(|row| row.ttl).min().unwrap_or(0)
+    }
+
+    /// The TTL that the record with this index was given.
+    pub fn ttl_of(self, index: usize) -> u32 {
+        self.rows[index].ttl
+    }
+
+    /// The data of the record with this index, uncompressed.
+    pub fn rdata(self, index: usize) -> &'z [u8] {
+        let row = self.rows[index];
+        let at = row.rdata_at as usize;
+        &self.zone.rdata[at..at + usize::from(row.rdata_len)]
+    }
+
+    /// The data of all records in canonical order.
+    pub fn rdatas(self) -> impl ExactSizeIterator<Item = &'z [u8]> {
+        (0..self.rows.len()).map(move |index| self.rdata(index))
+    }
+
+    /// Which file, by index, and which line the record came from.
+    pub fn place_of(self, index: usize) -> (u16, u32) {
+        (self.rows[index].file, self.rows[index].line)
+    }
+}
