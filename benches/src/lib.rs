@@ -1,0 +1,96 @@
+//! Inputs that the benches share: zones of a given size, and queries for them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use table::publish::{Directory, Publisher, SlotIndex};
+use table::{SourceStamp, Table};
+use wire::{Name, NameBuf, RecordType};
+use zone::master::NoIncludes;
+
+/// A hosting zone: `hosts` names with an address, every tenth with an IPv6 address, every twentieth an alias.
+pub fn hosts_zone(hosts: usize) -> String {
+    let mut text = String::from(
+        "$TTL 3600\n@ IN SOA ns1 host 1 7200 3600 1209600 300\n@ IN NS ns1\n@ IN NS ns2\nns1 IN A 192.0.2.1\nns2 IN A 192.0.2.2\n",
+    );
+    for i in 0..hosts {
+        let (a, b, c) = (i >> 16 & 255, i >> 8 & 255, i & 255);
+        // `write!` to a string cannot fail.
+        let _ = writeln!(text, "host{i} IN A 10.{a}.{b}.{c}");
+        if i % 10 == 0 {
+            let _ = writeln!(text, "host{i} IN AAAA 2001:db8::{:x}:{c:x}", i >> 8);
+        }
+        if i % 20 == 0 {
+            let _ = writeln!(text, "alias{i} IN CNAME host{i}");
+        }
+    }
+    text
+}
+
+/// A zone like the root: `delegations` names with two servers, glue, and a DS record each.
+pub fn delegations_zone(delegations: usize) -> String {
+    let mut text = String::from(
+        "$TTL 86400\n@ IN SOA ns1 host 1 7200 3600 1209600 300\n@ IN NS ns1\n@ IN NS ns2\nns1 IN A 192.0.2.1\nns2 IN A 192.0.2.2\n",
+    );
+    for i in 0..delegations {
+        let c = i & 255;
+        let _ = writeln!(
+            text,
+            "tld{i} IN NS a.nic.tld{i}\ntld{i} IN NS b.nic.tld{i}\ntld{i} IN DS {} 13 2 {:064x}\n\
+             a.nic.tld{i} IN A 192.0.2.{c}\na.nic.tld{i} IN AAAA 2001:db8::{i:x}\n\
+             b.nic.tld{i} IN A 198.51.100.{c}\nb.nic.tld{i} IN AAAA 2001:db8:1::{i:x}",
+            i & 0xffff,
+            i
+        );
+    }
+    text
+}
+
+/// Reads and compiles a zone.
+///
+/// # Panics
+/// When the text is no good zone.
+pub fn compiled(apex: &str, text: &str) -> Table {
+    let apex = name(apex);
+    let reading = zone::read(apex.as_name(), "bench", text.as_bytes(), &mut NoIncludes, &mut |_| ());
+    let problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+    let zone = reading.zone.unwrap_or_else(|| panic!("{}", problems.join("\n")));
+    let options = zone::CompileOptions { rotate: true, source: SourceStamp::default() };
+    zone::compile(&zone, &options).expect("the zone passed its checks")
+}
+
+/// A responder for one table.
+pub fn responder(table: Arc<Table>) -> nameserver::Responder {
+    let mut publisher = Publisher::new();
+    let directory = Directory::new([(table.apex_name(), SlotIndex(0))]);
+    publisher.publish(SlotIndex(0), Some(table));
+    publisher.publish_directory(directory);
+    nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default())
+}
+
+/// A query; with `dnssec` it has an OPT record of 1,232 octets and the DO bit, without it one without.
+pub fn query(qname: &str, qtype: RecordType, edns: Edns) -> Vec<u8> {
+    let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns != Edns::None)];
+    bytes.extend_from_slice(name(qname).as_name().as_wire());
+    bytes.extend(qtype.0.to_be_bytes());
+    bytes.extend([0, 1]);
+    if edns != Edns::None {
+        let flags = if edns == Edns::Dnssec { 0x80 } else { 0 };
+        bytes.extend([0, 0, 41, 4, 208, 0, 0, flags, 0, 0, 0]);
+    }
+    bytes
+}
+
+/// Which OPT record a query has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Edns {
+    /// None.
+    None,
+    /// One without DO.
+    Plain,
+    /// One with DO.
+    Dnssec,
+}
+
+fn name(text: &str) -> NameBuf {
+    NameBuf::from_text(text.as_bytes(), Some(Name::ROOT)).expect("a name of this file")
+}
