@@ -56,7 +56,7 @@ pub(crate) struct Answering<'a, 'b, T> {
     pub(crate) signatures: Signatures,
     pub(crate) rotation: usize,
     pub(crate) writer: &'a mut Writer<'b>,
-    pub(crate) proofs: Proofs,
+    pub(crate) proofs: &'a mut Proofs,
     pub(crate) trace: &'a mut T,
 }
 
@@ -69,12 +69,13 @@ enum Step {
 }
 
 impl<'a, T: Trace> Answering<'a, '_, T> {
-    #[inline]
-    pub(crate) fn run(mut self) -> Outcome {
+    /// Answers; `exact` is what [`Table::find_exact`] found for the name of the question.
+    pub(crate) fn run(mut self, exact: Option<Node<'a>>) -> Outcome {
         let table = self.table;
         let apex_at = HEADER_LEN + self.name.label_start(self.name.label_count() - table.apex_labels());
         self.writer.set_apex(apex_at, table.apex_len());
-        let outcome = match self.step(HEADER_LEN) {
+        let found = exact.map_or_else(|| table.find_encloser(self.name), Found::Exact);
+        let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
             Ok(Step::Alias { target_at, by }) => self.follow(target_at, by),
             Err(Full) => self.truncated(Outcome::authoritative(Rcode::NOERROR)),
@@ -98,12 +99,17 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 self.trace.note(Rule::TargetOutside);
                 return good;
             }
-            seen[hop] = self.alias_here();
+            let found = self.table.find(self.name);
+            if let Found::Exact(node) = found
+                && node.flags().has(NodeFlags::CNAME)
+            {
+                seen[hop] = node.reference();
+            }
             // A loop comes back to an alias that is already in the answer.
             if !seen[hop].is_none() && seen[..hop].contains(&seen[hop]) {
                 break;
             }
-            match self.step(target_at) {
+            match self.step(found, target_at) {
                 // The first name's data is this zone's, so the answer has authority, wherever it leads.
                 Ok(Step::Done(outcome)) => return Outcome { authoritative: true, ..outcome },
                 Ok(Step::Alias { target_at: next, .. }) => target_at = next,
@@ -125,10 +131,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         labels >= apex_labels && self.name.as_wire()[self.name.label_start(labels - apex_labels)..] == *apex.as_wire()
     }
 
-    /// Looks one name up and appends what it gives; the name stands at `name_at` in the message.
-    #[inline]
-    fn step(&mut self, name_at: usize) -> Result<Step, Full> {
-        match self.table.find(self.name) {
+    /// Appends what a name gives that leads to `found`; the name stands at `name_at` in the message.
+    fn step(&mut self, found: Found<'a>, name_at: usize) -> Result<Step, Full> {
+        match found {
             Found::Exact(node) => {
                 if node.flags().has(NodeFlags::CUT) && self.qtype != RecordType::DS {
                     return self.referral(node, name_at).map(Step::Done);
@@ -191,11 +196,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// Appends a set to the answer section, rotated.
     #[inline]
     fn answer(&mut self, node: Node<'a>, rrset: Rrset<'a>, name_at: usize) -> Result<Placed, Full> {
-        let count = usize::from(rrset.count());
-        let mut first = 0;
-        if count > 1 && self.table.flags().has(ImageFlags::ROTATE) && !has_inner_pointers(rrset) {
-            first = self.rotation % count;
-        }
+        let first = first_record(self.table, rrset, self.rotation);
         self.writer.rrset(Section::Answer, node, rrset, Owner::At(name_at), self.signatures, first)
     }
 
@@ -357,17 +358,20 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         }
         Ok(step)
     }
-
-    /// The alias that the current name is, to notice loops; none where it isn't one.
-    fn alias_here(&self) -> NodeRef {
-        match self.table.find(self.name) {
-            Found::Exact(node) if node.flags().has(NodeFlags::CNAME) => node.reference(),
-            _ => NodeRef::NONE,
-        }
-    }
 }
 
+/// Which record of a set comes first in the answer with this number.
+///
 /// Sets with pointers among their own records keep their order, because a pointer may lead only backwards.
+#[inline]
+pub(crate) fn first_record(table: &Table, rrset: Rrset<'_>, rotation: usize) -> usize {
+    let count = usize::from(rrset.count());
+    if count == 1 || !table.flags().has(ImageFlags::ROTATE) || has_inner_pointers(rrset) {
+        return 0;
+    }
+    rotation % count
+}
+
 #[inline]
 fn has_inner_pointers(rrset: Rrset<'_>) -> bool {
     rrset.has_fixups() && rrset.fixups()[2].next().is_some()

@@ -23,13 +23,19 @@ pub(crate) struct Proofs {
 }
 
 impl Default for Proofs {
-    #[inline]
     fn default() -> Proofs {
         Proofs { given: [NodeRef::NONE; PROOFS_MAX], given_len: 0, owed: [0; CHAIN_MAX + 1], owed_len: 0 }
     }
 }
 
 impl Proofs {
+    /// Makes ready for the next query. One value serves them all, so that nothing has to be zeroed.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.given_len = 0;
+        self.owed_len = 0;
+    }
+
     #[inline]
     pub(crate) fn are_owed(&self) -> bool {
         self.owed_len != 0

@@ -1,12 +1,13 @@
 //! The entry: reading a query, finding its zone, finishing the response.
 
-use crate::answer::{Answering, Outcome};
+use crate::answer::{Answering, Outcome, first_record};
 use crate::chaos;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::negative::Proofs;
 use crate::trace::{Explanation, Rule, Silent, Trace};
-use crate::writer::{Signatures, Writer};
+use crate::writer::{Owner, Section, Signatures, Writer, copy};
 use std::sync::Arc;
+use table::NodeFlags;
 use table::publish::Reader;
 use wire::message::{AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option};
 use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
@@ -50,6 +51,7 @@ pub struct Responder {
     counts: CounterSnapshot,
     name: FoldedName,
     spare: FoldedName,
+    proofs: Proofs,
     rotation: usize,
 }
 
@@ -72,6 +74,7 @@ impl Responder {
             counts: CounterSnapshot::default(),
             name: FoldedName::default(),
             spare: FoldedName::default(),
+            proofs: Proofs::default(),
             rotation: 0,
         }
     }
@@ -140,7 +143,7 @@ impl Responder {
             }
         };
         let end = query.question_end;
-        response[..end].copy_from_slice(&bytes[..end]);
+        copy(&mut response[..end], &bytes[..end]);
         let mut writer = Writer::new(response, end, limit.min(MESSAGE_MAX) - opt.len);
         let outcome = self.look_up(query, transport, &mut writer, trace);
         self.finish(query.flags, outcome, &opt, writer)
@@ -177,6 +180,20 @@ impl Responder {
             _ => Signatures::Without,
         };
         self.rotation = self.rotation.wrapping_add(1);
+        let exact = table.find_exact(&self.name);
+        // The commonest answer by far is one set at the name, and needs nothing of what follows.
+        if let Some(node) = exact
+            && !node.flags().has(NodeFlags::CUT)
+            && query.qtype != RecordType::NS
+            && let Some(rrset) = node.rrset(query.qtype)
+        {
+            trace.note(Rule::Exact);
+            writer.set_apex(HEADER_LEN + node.relative_len(), table.apex_len());
+            let first = first_record(table, rrset, self.rotation);
+            let placed = writer.rrset(Section::Answer, node, rrset, Owner::At(HEADER_LEN), signatures, first);
+            return Outcome { truncated: placed.is_err(), ..Outcome::authoritative(Rcode::NOERROR) };
+        }
+        self.proofs.clear();
         Answering {
             table,
             name: &mut self.name,
@@ -186,10 +203,10 @@ impl Responder {
             signatures,
             rotation: self.rotation,
             writer,
-            proofs: Proofs::default(),
+            proofs: &mut self.proofs,
             trace,
         }
-        .run()
+        .run(exact)
     }
 
     /// Where DS records of an apex are, if that zone is here too.
@@ -273,11 +290,11 @@ impl Responder {
             flags |= TC;
             self.counts.truncated += 1;
         }
-        octets[2..4].copy_from_slice(&flags.to_be_bytes());
-        octets[4..6].copy_from_slice(&question_len.to_be_bytes());
-        octets[6..8].copy_from_slice(&answers.to_be_bytes());
-        octets[8..10].copy_from_slice(&authority.to_be_bytes());
-        octets[10..12].copy_from_slice(&additional.to_be_bytes());
+        // The identifier is in place, with the question.
+        if let Some(header) = octets[2..].first_chunk_mut::<10>() {
+            let words = [flags, question_len, answers, authority, additional].map(u16::to_be_bytes);
+            header.copy_from_slice(words.as_flattened());
+        }
         self.counts.count_rcode(outcome.rcode);
         len
     }

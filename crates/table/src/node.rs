@@ -18,7 +18,7 @@
 //! place the fix-ups say what to rewrite.
 
 use crate::format::{
-    ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at, u32_at,
+    ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at, u32_at, u64_at,
 };
 use wire::{FoldedName, RecordType};
 
@@ -27,6 +27,8 @@ use wire::{FoldedName, RecordType};
 pub struct Node<'t> {
     image: &'t [u8],
     at: usize,
+    /// The four fixed octets, the first lowest.
+    head: u32,
 }
 
 /// How names that don't exist, and types that don't, are denied at and right below a node.
@@ -47,7 +49,7 @@ pub struct Denial {
 impl<'t> Node<'t> {
     #[inline]
     pub(crate) fn new(image: &'t [u8], node: NodeRef) -> Node<'t> {
-        Node { image, at: node.at() }
+        Node { image, at: node.at(), head: u32_at(image, node.at()) }
     }
 
     /// Where the node stands.
@@ -59,20 +61,31 @@ impl<'t> Node<'t> {
     /// What the node is.
     #[inline]
     pub fn flags(self) -> NodeFlags {
-        NodeFlags(self.image[self.at + 1])
+        NodeFlags((self.head >> 8) as u8)
     }
 
     /// How many record sets it owns: 0 for an empty non-terminal.
     #[inline]
     pub fn rrset_count(self) -> usize {
-        usize::from(self.image[self.at + 2])
+        (self.head >> 16) as usize & 0xff
+    }
+
+    /// Octets of the name before the apex.
+    #[inline]
+    pub fn relative_len(self) -> usize {
+        self.head as usize & 0xff
+    }
+
+    #[inline]
+    fn name_at(self) -> usize {
+        self.at + NODE_FIXED + if self.flags().has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 }
     }
 
     /// The name relative to the apex: lower-case labels without the root's octet.
     #[inline]
     pub fn relative_name(self) -> &'t [u8] {
-        let start = self.at + NODE_FIXED + if self.flags().has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
-        &self.image[start..start + usize::from(self.image[self.at])]
+        let start = self.name_at();
+        &self.image[start..start + self.relative_len()]
     }
 
     /// The references for wildcards and denial; all none where the node has no need of them.
@@ -93,7 +106,7 @@ impl<'t> Node<'t> {
 
     #[inline]
     fn first_rrset(self) -> usize {
-        self.at + 4 * usize::from(self.image[self.at + 3])
+        self.at + 4 * (self.head >> 24) as usize
     }
 
     /// The record sets by ascending type.
@@ -123,7 +136,21 @@ impl<'t> Node<'t> {
     /// Whether the node has this name, given as the octets of the labels above the apex.
     #[inline]
     pub(crate) fn is_named(self, name: &FoldedName, start: usize, end: usize) -> bool {
-        usize::from(self.image[self.at]) == end - start && self.relative_name() == name.slice(start, end)
+        let len = end - start;
+        if self.relative_len() != len {
+            return false;
+        }
+        // Whole words: the verifier has seen that eight octets follow every name, and the folded name has slack.
+        let at = self.name_at();
+        let mut done = 0;
+        while done + 8 < len {
+            if u64_at(self.image, at + done) != name.word(start + done) {
+                return false;
+            }
+            done += 8;
+        }
+        let spare_bits = 8 * (done + 8 - len) as u32;
+        (u64_at(self.image, at + done) ^ name.word(start + done)) << spare_bits == 0
     }
 
     /// Where the next node in the region starts.
@@ -210,73 +237,79 @@ pub struct Additional {
 pub struct Rrset<'t> {
     image: &'t [u8],
     at: usize,
-    data_at: u32,
-    data_len: u16,
-    sigs_len: u16,
+    /// The eight fixed octets, the first lowest.
+    head: u64,
 }
 
 impl<'t> Rrset<'t> {
     #[inline]
     pub(crate) fn new(image: &'t [u8], at: usize) -> Rrset<'t> {
-        let flags = RrsetFlags(image[at + 7]);
-        let mut data_at = RRSET_FIXED as u32;
-        let mut sigs_len = 0;
-        if flags.has(RrsetFlags::SIGNED) {
-            sigs_len = u16_at(image, at + RRSET_FIXED + 2);
-            data_at += 4;
-        }
-        if flags.has(RrsetFlags::FIXUPS) {
-            data_at += 8;
-        }
-        Rrset { image, at, data_at, data_len: u16_at(image, at + 4), sigs_len }
+        Rrset { image, at, head: u64_at(image, at) }
     }
 
     /// The type.
     #[inline]
     pub fn rtype(self) -> RecordType {
-        RecordType(u16_at(self.image, self.at))
+        RecordType(self.head as u16)
     }
 
     /// How many records: at least one.
     #[inline]
     pub fn count(self) -> u16 {
-        u16_at(self.image, self.at + 2)
+        (self.head >> 16) as u16
     }
 
-    /// The records in wire form.
     #[inline]
-    pub fn records(self) -> &'t [u8] {
-        let start = self.at + self.data_at as usize;
-        &self.image[start..start + usize::from(self.data_len)]
+    fn data_len(self) -> usize {
+        (self.head >> 32) as usize & 0xffff
     }
 
     /// Octets of each record where all have the same length, else 0.
     #[inline]
     pub fn stride(self) -> usize {
-        usize::from(self.image[self.at + 6])
+        (self.head >> 48) as usize & 0xff
+    }
+
+    #[inline]
+    fn flags(self) -> RrsetFlags {
+        RrsetFlags((self.head >> 56) as u8)
+    }
+
+    #[inline]
+    fn data_at(self) -> usize {
+        let flags = self.flags();
+        let signed = if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 };
+        let fixups = if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
+        self.at + RRSET_FIXED + signed + fixups
+    }
+
+    /// The records in wire form.
+    #[inline]
+    pub fn records(self) -> &'t [u8] {
+        let start = self.data_at();
+        &self.image[start..start + self.data_len()]
     }
 
     /// How many RRSIG records cover the set.
     #[inline]
     pub fn signature_count(self) -> u16 {
-        if RrsetFlags(self.image[self.at + 7]).has(RrsetFlags::SIGNED) {
-            u16_at(self.image, self.at + RRSET_FIXED)
-        } else {
-            0
-        }
+        if self.flags().has(RrsetFlags::SIGNED) { u16_at(self.image, self.at + RRSET_FIXED) } else { 0 }
     }
 
     /// The RRSIG records in wire form; empty where the set has none.
     #[inline]
     pub fn signatures(self) -> &'t [u8] {
-        let start = self.at + self.data_at as usize + usize::from(self.data_len);
-        &self.image[start..start + usize::from(self.sigs_len)]
+        if !self.flags().has(RrsetFlags::SIGNED) {
+            return &[];
+        }
+        let start = self.data_at() + self.data_len();
+        &self.image[start..start + usize::from(u16_at(self.image, self.at + RRSET_FIXED + 2))]
     }
 
     /// Whether any pointer in the data has to be looked at when the set stands elsewhere than foreseen.
     #[inline]
     pub fn has_fixups(self) -> bool {
-        RrsetFlags(self.image[self.at + 7]).has(RrsetFlags::FIXUPS)
+        self.flags().has(RrsetFlags::FIXUPS)
     }
 
     /// Where in the records pointers to the owner, to the apex, and to names in the records themselves stand.

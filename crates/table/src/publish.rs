@@ -67,13 +67,9 @@ impl Directory {
 
     #[inline]
     fn find_within(&self, name: &FoldedName, labels_max: usize) -> Option<SlotIndex> {
-        let wire = name.as_wire();
         for (apex, labels, slot) in &self.few {
-            if *labels <= labels_max {
-                let start = name.label_start(name.label_count() - labels);
-                if wire[start..] == **apex {
-                    return Some(*slot);
-                }
+            if *labels <= labels_max && name.is_from(name.label_start(name.label_count() - labels), apex) {
+                return Some(*slot);
             }
         }
         if self.many.is_empty() { None } else { self.find_among_many(name, labels_max) }

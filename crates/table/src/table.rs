@@ -172,22 +172,34 @@ impl Table {
     /// and ends at the first name that is missing, so labels beyond the closest encloser cost nothing.
     #[inline]
     pub fn find(&self, name: &FoldedName) -> Found<'_> {
+        match self.find_exact(name) {
+            Some(node) => Found::Exact(node),
+            None => self.find_encloser(name),
+        }
+    }
+
+    /// The node of a name that exists and is not below a cut. The name is at or below the apex.
+    #[inline]
+    pub fn find_exact(&self, name: &FoldedName) -> Option<Node<'_>> {
         let image = self.image();
         let labels = name.label_count() - self.apex_labels;
         if labels == 0 {
-            return Found::Exact(Node::new(image, self.apex));
+            return Some(Node::new(image, self.apex));
+        }
+        if labels > self.depth_max {
+            return None;
         }
         let end = name.label_start(labels);
-        if labels <= self.depth_max {
-            let mut state = self.start;
-            state.absorb_labels(name, 0, labels);
-            if let Some(node) = self.probe(image, state.finish(), name, 0, end)
-                && !node.flags().has(NodeFlags::OCCLUDED)
-            {
-                return Found::Exact(node);
-            }
-        }
-        self.descend(name, labels, end)
+        let mut state = self.start;
+        state.absorb_labels(name, 0, labels);
+        let node = self.probe(image, state.finish(), name, 0, end)?;
+        (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
+    }
+
+    /// Where a name leads that [`Table::find_exact`] did not find.
+    pub fn find_encloser(&self, name: &FoldedName) -> Found<'_> {
+        let labels = name.label_count() - self.apex_labels;
+        self.descend(name, labels, name.label_start(labels))
     }
 
     /// The walk down from the apex for a name that isn't there, or that is below a cut.
@@ -225,23 +237,19 @@ impl Table {
         for _ in 0..CHAIN_MAX {
             let at = self.buckets_at + index as usize * BUCKET_LEN;
             let bucket: &[u8; BUCKET_LEN] = image[at..at + BUCKET_LEN].first_chunk()?;
-            let mut low = matches(u64_at(bucket, 0) ^ tag);
-            while low != 0 {
-                let slot = (low.trailing_zeros() / 8) as usize;
-                let node = Node::new(image, NodeRef(u32_at(bucket, BUCKET_REFS + 4 * slot)));
+            // One bit a slot: the marks of the first eight in the high bits of their octets, those of the last four
+            // one place lower.
+            let low = matches(u64_at(bucket, 0) ^ tag);
+            let high = matches(u64::from(u32_at(bucket, 8)) ^ (tag & 0xffff_ffff)) & 0x8080_8080;
+            let mut marks = low | high >> 1;
+            while marks != 0 {
+                let bit = marks.trailing_zeros();
+                let slot = (bit / 8 + if bit & 1 == 0 { 8 } else { 0 }) as usize;
+                let node = Node::new(image, NodeRef(u32_at(bucket, BUCKET_REFS + 4 * (slot % BUCKET_SLOTS))));
                 if node.is_named(name, start, end) {
                     return Some(node);
                 }
-                low &= low - 1;
-            }
-            let mut high = matches(u64::from(u32_at(bucket, 8)) ^ (tag & 0xffff_ffff)) & 0x8080_8080;
-            while high != 0 {
-                let slot = 8 + (high.trailing_zeros() / 8) as usize;
-                let node = Node::new(image, NodeRef(u32_at(bucket, BUCKET_REFS + 4 * slot)));
-                if node.is_named(name, start, end) {
-                    return Some(node);
-                }
-                high &= high - 1;
+                marks &= marks - 1;
             }
             if bucket[BUCKET_SPILL] == 0 {
                 return None;

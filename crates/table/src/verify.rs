@@ -146,6 +146,8 @@ fn verify_node(image: &[u8], at: usize, limit: usize, apex_len: usize) -> Option
     let extra = if NodeFlags(fixed[1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
     let name_at = at + NODE_FIXED + extra;
     let name = image.get(name_at..name_at + usize::from(fixed[0]))?;
+    // A comparison of names reads whole words.
+    check(name_at + name.len() + 8 <= image.len())?;
     let mut label = 0;
     while label < name.len() {
         check((1..=63).contains(&name[label]))?;

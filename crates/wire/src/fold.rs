@@ -47,6 +47,8 @@ impl FoldedName {
             count += 1;
             end += 1 + len;
         }
+        // The root's octet is the end of the last label. At most 127 labels: the index stays in the array.
+        self.offsets[count & 127] = end as u8;
         end += 1;
         self.label_count = count as u8;
         self.len = end as u8;
@@ -61,26 +63,60 @@ impl FoldedName {
         debug_assert_eq!(read, Ok(name.len()));
     }
 
+    /// Reads the name at `at` in a message that this program has written, following compression pointers.
+    ///
+    /// Pointers must lead backwards, as RFC 1035 §4.1.4 has them, so the walk ends.
+    pub fn read_compressed(&mut self, message: &[u8], mut at: usize) -> Result<(), NameError> {
+        let mut name = [0u8; NAME_MAX];
+        let mut len = 0;
+        loop {
+            let octet = usize::from(*message.get(at).ok_or(NameError::Short)?);
+            if octet >= 0xc0 {
+                let low = usize::from(*message.get(at + 1).ok_or(NameError::Short)?);
+                let target = (octet & 0x3f) << 8 | low;
+                if target >= at {
+                    return Err(NameError::Label);
+                }
+                at = target;
+                continue;
+            }
+            let label = message.get(at..at + 1 + octet).ok_or(NameError::Short)?;
+            name.get_mut(len..len + label.len()).ok_or(NameError::Long)?.copy_from_slice(label);
+            len += label.len();
+            at += label.len();
+            if octet == 0 {
+                return self.read(&name[..len], 0).map(|_| ());
+            }
+        }
+    }
+
+    /// Takes the name that is the wildcard `*` below the part of `name` from the label `from` on; false where
+    /// that would be too long.
+    pub fn set_wildcard_below(&mut self, name: &FoldedName, from: usize) -> bool {
+        let parent = &name.as_wire()[name.label_start(from)..];
+        let mut wildcard = [0u8; NAME_MAX + 2];
+        wildcard[..2].copy_from_slice(b"\x01*");
+        wildcard[2..2 + parent.len()].copy_from_slice(parent);
+        self.read(&wildcard[..2 + parent.len()], 0).is_ok()
+    }
+
     /// Copies `len` octets in lower case, sixteen at a time: length octets are at most 63, below `A`, so
     /// they pass unchanged.
     #[inline]
     fn fold(&mut self, text: &[u8], len: usize) {
         let mut at = 0;
         while at < len {
-            let mut block = [0u8; 16];
-            match text.get(at..at + 16) {
-                Some(whole) => block.copy_from_slice(whole),
-                None => {
-                    for (to, from) in block.iter_mut().zip(&text[at..]) {
-                        *to = *from;
-                    }
+            if let Some(block) = text[at..].first_chunk::<16>() {
+                self.bytes[at..at + 16].copy_from_slice(&folded(block));
+            } else if let Some(block) = text.last_chunk::<16>() {
+                // Near the end of the message the last sixteen octets are taken, some of them once more.
+                let start = text.len() - 16;
+                self.bytes[start..start + 16].copy_from_slice(&folded(block));
+            } else {
+                for (to, from) in self.bytes.iter_mut().zip(text) {
+                    *to = from.to_ascii_lowercase();
                 }
             }
-            for octet in &mut block {
-                let is_capital = octet.wrapping_sub(b'A') < 26;
-                *octet |= u8::from(is_capital) << 5;
-            }
-            self.bytes[at..at + 16].copy_from_slice(&block);
             at += 16;
         }
     }
@@ -103,10 +139,28 @@ impl FoldedName {
         usize::from(self.label_count)
     }
 
-    /// Where the label with this index stands, counted from the left; the root's octet for `label_count`.
+    /// Where the label with this index stands, counted from the left; the root's octet for `label_count`. An index
+    /// beyond that gives a place somewhere in the name.
     #[inline]
     pub fn label_start(&self, index: usize) -> usize {
-        if index < self.label_count() { usize::from(self.offsets[index & 127]) } else { usize::from(self.len) - 1 }
+        usize::from(self.offsets[index & 127])
+    }
+
+    /// Whether the name from `start` on is exactly these octets.
+    #[inline]
+    pub fn is_from(&self, start: usize, octets: &[u8]) -> bool {
+        let len = usize::from(self.len).wrapping_sub(start);
+        if len != octets.len() {
+            return false;
+        }
+        // Whole words, the last one overlapping the one before: a call to compare memory costs more than that.
+        match (octets.first_chunk::<8>(), octets.last_chunk::<8>()) {
+            (Some(first), Some(last)) if len <= 16 => {
+                u64::from_le_bytes(*first) == self.word(start)
+                    && u64::from_le_bytes(*last) == self.word(start + len - 8)
+            }
+            _ => self.bytes[start..start + len] == *octets,
+        }
     }
 
     /// The octets from the label with this index up to `end`.
@@ -122,6 +176,12 @@ impl FoldedName {
         word.copy_from_slice(&self.bytes[at..at + 8]);
         u64::from_le_bytes(word)
     }
+}
+
+/// Sixteen octets in lower case.
+#[inline]
+fn folded(octets: &[u8; 16]) -> [u8; 16] {
+    octets.map(|octet| octet | u8::from(octet.wrapping_sub(b'A') < 26) << 5)
 }
 
 #[cfg(test)]

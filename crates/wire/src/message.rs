@@ -117,3 +117,25 @@ impl RecordView {
         (end <= message.len()).then_some(RecordView { owner_at: at, rtype, class, ttl, data_at, end })
     }
 }
+
+/// Where the name at `at` goes on after `labels` of its labels, following compression pointers: an offset that a
+/// pointer may name. `None` where the name has fewer labels or is malformed.
+pub fn skip_labels(message: &[u8], mut at: usize, mut labels: usize) -> Option<usize> {
+    loop {
+        let octet = usize::from(*message.get(at)?);
+        if octet >= 0xc0 {
+            let target = (octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+            if target >= at {
+                return None;
+            }
+            at = target;
+        } else if labels == 0 {
+            return Some(at);
+        } else if octet == 0 {
+            return None;
+        } else {
+            at += 1 + octet;
+            labels -= 1;
+        }
+    }
+}

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         let start = Instant::now();
         let report = parse(&text, &Options::new(origin.as_name(), "zone"), &mut NoIncludes, &mut count);
         let seconds = start.elapsed().as_secs_f64();
-        report.errors.iter().for_each(|error| println!("{}", report.describe(error)));
+        report.errors.iter().take(5).for_each(|error| println!("{}", report.describe(error)));
         println!(
             "{} records, {:.2} M records/s, {:.0} MB/s",
             count.records,

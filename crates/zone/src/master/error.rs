@@ -151,7 +151,7 @@ pub enum Problem {
     )]
     GenerateCount,
     /// A `${...}` that is none.
-    #[error("`{0}` is not `${{offset,width,base}}` with base one of d o x X n N")]
+    #[error("`${{{0}` does not start `${{offset,width,base}}` with base one of d o x X n N")]
     GenerateModifier(Box<str>),
     /// A number below zero.
     #[error("the offset makes the number {0}, and a number below zero can't be written")]

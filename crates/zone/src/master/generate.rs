@@ -124,15 +124,17 @@ fn expand(template: &[u8], value: u32, line: &mut Vec<u8>) -> Result<(), Problem
                 rest = tail;
             }
             (b'$', [b'{', tail @ ..]) => {
-                let end = tail.iter().position(|&octet| octet == b'}');
-                let modifier = &tail[..end.unwrap_or(tail.len())];
-                let (offset, width, base) = end
-                    .and_then(|_| modifiers(modifier))
-                    .ok_or_else(|| Problem::GenerateModifier(excerpt(&rest[..modifier.len() + 1])))?;
+                let is_end = |octet: &u8| matches!(octet, b'}' | b' ');
+                let modifier = &tail[..tail.iter().position(is_end).unwrap_or(tail.len())];
+                rest = &tail[modifier.len()..];
+                let closed = rest.strip_prefix(b"}");
+                let parts = closed.and_then(|_| modifiers(modifier));
+                let (offset, width, base) =
+                    parts.ok_or_else(|| Problem::GenerateModifier(excerpt(modifier)))?;
                 let number = i64::from(value) + offset;
                 let number = u64::try_from(number).map_err(|_| Problem::GenerateNegative(number))?;
                 push_number(line, number, width, base);
-                rest = &tail[modifier.len() + 1..];
+                rest = closed.unwrap_or_default();
             }
             (b'$', _) => push_number(line, u64::from(value), 0, b'd'),
             _ => line.push(octet),

@@ -1,6 +1,6 @@
 //! Lines: directives and records.
 
-use super::error::{Failed, Fallible, Problem, excerpt};
+use super::error::{Diagnostic, Fallible, Problem, excerpt};
 use super::name::NameSlot;
 use super::scan::{LineStart, Scanner, Word};
 use super::value::{Values, unescape};
@@ -87,7 +87,7 @@ impl<'a, S: Sink> Reader<'a, S> {
             match self.line(&mut scan, depth) {
                 Ok(LineStart::End) => break,
                 Ok(_) => scan.end_line(),
-                Err(failed) => self.recover(&mut scan, failed),
+                Err(failed) => self.recover(&mut scan, *failed),
             }
             let offset = self.bytes_read + scan.offset() as u64;
             if offset >= self.next_progress {
@@ -99,20 +99,20 @@ impl<'a, S: Sink> Reader<'a, S> {
     }
 
     /// Notes an error and goes to the next record.
-    fn recover(&mut self, scan: &mut Scanner<'_>, failed: Failed) {
+    fn recover(&mut self, scan: &mut Scanner<'_>, error: Diagnostic) {
         let is_of_parentheses =
-            matches!(failed.problem, Problem::UnclosedParenthesis | Problem::NestedParenthesis { .. });
-        self.note(failed);
+            matches!(error.problem, Problem::UnclosedParenthesis | Problem::NestedParenthesis { .. });
+        self.note(error);
         if let Some(open) = scan.resynchronise()
             && !is_of_parentheses
         {
-            self.note(Problem::UnclosedParenthesis.at(open));
+            self.note(Diagnostic { place: open, problem: Problem::UnclosedParenthesis });
         }
     }
 
-    fn note(&mut self, failed: Failed) {
+    fn note(&mut self, error: Diagnostic) {
         if self.report.errors.len() < self.errors_max {
-            self.report.errors.push(*failed);
+            self.report.errors.push(error);
         }
         self.report.stopped = self.report.errors.len() >= self.errors_max;
     }

@@ -193,7 +193,7 @@ impl<'t> Values<'_, 't> {
                 out.extend_from_slice(text);
                 Some(())
             }),
-            Field::Salt if text == b"-" => Some(out.push(0)),
+            Field::Salt if text == b"-" => counted(out, |_| Some(())),
             Field::Salt => counted(out, |out| {
                 let mut hex = HexDecoder::default();
                 hex.push(text, out).ok()?;
@@ -270,34 +270,37 @@ impl<'t> Values<'_, 't> {
 
     /// The types to the end, in any order, as bit maps in windows of 256 (RFC 4034 §4.1.2).
     fn type_bitmap(&mut self, field: Field) -> Fallible<()> {
-        // Types usually come in order, so that the window in hand is the last one.
-        let mut windows: [Option<Box<[u8; 32]>>; 256] = [const { None }; 256];
-        let mut low = [0u8; 32]; // window 0, without the heap
+        // One block a window while reading, as wide as a window can be, in the order of their first types.
+        const BLOCK: usize = 2 + 32;
+        let first = self.out.len();
         while let Some(word) = self.rest_word(field.expected())? {
             let rtype = RecordType::from_text(word.text).ok_or_else(|| word.wrong(Problem::UnknownType))?;
             let [window, index] = rtype.0.to_be_bytes();
-            let bitmap = if window == 0 {
-                &mut low
-            } else {
-                &mut **windows[usize::from(window)].get_or_insert_default()
+            let blocks = self.out[first..].chunks_exact(BLOCK);
+            let at = match blocks.enumerate().find(|(_, block)| block[0] == window) {
+                Some((number, _)) => first + number * BLOCK,
+                None => {
+                    let at = self.out.len();
+                    self.out.resize(at + BLOCK, 0);
+                    self.out[at] = window;
+                    at
+                }
             };
-            bitmap[usize::from(index / 8)] |= 0x80 >> (index % 8);
+            let len = &mut self.out[at + 1];
+            *len = (*len).max(index / 8 + 1);
+            self.out[at + 2 + usize::from(index / 8)] |= 0x80 >> (index % 8);
         }
-        self.push_window(0, &low);
-        for (number, bitmap) in (0..=255).zip(&windows) {
-            if let Some(bitmap) = bitmap {
-                self.push_window(number, bitmap);
-            }
+        let (blocks, _) = self.out[first..].as_chunks_mut::<BLOCK>();
+        blocks.sort_unstable();
+        // Then without what is not used of them.
+        let mut end = first;
+        for at in (first..self.out.len()).step_by(BLOCK) {
+            let used = 2 + usize::from(self.out[at + 1]);
+            self.out.copy_within(at..at + used, end);
+            end += used;
         }
+        self.out.truncate(end);
         Ok(())
-    }
-
-    fn push_window(&mut self, number: u8, bitmap: &[u8; 32]) {
-        let len = bitmap.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
-        if len > 0 {
-            self.out.extend_from_slice(&[number, len as u8]); // at most 32
-            self.out.extend_from_slice(&bitmap[..len]);
-        }
     }
 
     fn nxt_bitmap(&mut self, field: Field) -> Fallible<()> {

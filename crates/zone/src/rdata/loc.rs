@@ -62,12 +62,14 @@ impl fmt::Display for Location<'_> {
         angle(f, longitude, 'E', 'W')?;
         let altitude = self.0.get(12..).and_then(<[u8]>::first_chunk::<4>).ok_or(fmt::Error)?;
         let altitude = i64::from(u32::from_be_bytes(*altitude)) - ALTITUDE_ZERO_CM;
-        let sign = if altitude < 0 { "-" } else { "" };
-        write!(f, "{sign}")?;
-        metres(f, altitude.unsigned_abs())?;
+        let (sign, altitude) = (if altitude < 0 { "-" } else { "" }, altitude.unsigned_abs());
+        write!(f, "{sign}{}.{:02}m", altitude / 100, altitude % 100)?;
         for &packed in &self.0[1..4] {
-            f.write_str(" ")?;
-            metres(f, unpack_size(packed))?;
+            // Whole metres without decimals, as dig has it.
+            match unpack_size(packed) {
+                centimetres @ 0..100 => write!(f, " 0.{centimetres:02}m")?,
+                centimetres => write!(f, " {}m", centimetres / 100)?,
+            }
         }
         Ok(())
     }
@@ -79,11 +81,4 @@ fn angle(f: &mut fmt::Formatter<'_>, value: u32, positive: char, negative: char)
     let (degrees, minutes) = (thousandths / 3_600_000, thousandths / 60_000 % 60);
     let (seconds, fraction) = (thousandths / 1000 % 60, thousandths % 1000);
     write!(f, "{degrees} {minutes} {seconds}.{fraction:03} {side} ")
-}
-
-fn metres(f: &mut fmt::Formatter<'_>, centimetres: u64) -> fmt::Result {
-    match centimetres % 100 {
-        0 => write!(f, "{}m", centimetres / 100),
-        rest => write!(f, "{}.{rest:02}m", centimetres / 100),
-    }
 }

@@ -17,6 +17,9 @@ pub(crate) mod svcb;
 pub(crate) mod time;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub use fields::{Field, NameForm, fields};
 pub use names::{EmbeddedName, Names, names, to_canonical};
 pub use show::{Display, display};

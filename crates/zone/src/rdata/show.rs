@@ -19,7 +19,7 @@ pub struct Display<'a> {
 
 /// The presentation format of uncompressed data of `rtype`, on one line, as dig writes it but without breaks
 /// inside base64 and hexadecimal. Opaque types, and data that is not valid for its type, come out as RFC 3597 §5
-/// has it. Reading the text gives the same octets.
+/// has it. Reading the text of valid data gives the same octets.
 pub fn display(rtype: RecordType, rdata: &[u8]) -> Display<'_> {
     Display { rtype, rdata }
 }

@@ -1,0 +1,334 @@
+//! The command line: declared once, from which parsing, help and errors follow.
+
+use crate::config::{self, ControlSocket, NODE_NAME_MAX, WORKERS_MAX};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use wire::{NameBuf, RecordType};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  fine
+  1  a problem was found, or what was asked for failed (zone with errors, no zone loaded, reload failed,
+     node not reachable)
+  2  the command line or the configuration is wrong; nothing was done";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  starling serve --zone example.com=example.com.zone --listen 127.0.0.1:5300
+  starling serve --config /etc/starling/node.toml
+
+On stdout: a line `listening ADDR:PORT udp tcp` for each address, then `ready`. The log goes to stderr.
+Signals: SIGHUP reloads, as `starling ctl reload` does; SIGTERM and SIGINT end the node after the replies in
+hand have gone out.
+
+A zone that can't be loaded is logged with all its errors, and its names get SERVFAIL; the others are served. If
+no zone can be loaded the node ends with 1, and with 2 if its configuration is wrong.";
+
+const ORIGIN_RULES: &str = "\
+The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its
+SOA record if that ends with a dot, or else the file's name (example.com.zone, example.com.db and db.example.com
+are example.com). Which it was is said on stderr.";
+
+/// Authoritative DNS from a compiled answer table.
+#[derive(Parser, Debug)]
+#[command(name = "starling", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Answer queries for zones, over UDP and TCP
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArguments),
+    /// Check configuration and zones, and report all problems
+    #[command(after_help = ORIGIN_RULES)]
+    Check(CheckArguments),
+    /// Compile a zone to a table file
+    #[command(after_help = ORIGIN_RULES)]
+    Compile(CompileArguments),
+    /// Show what is in a table file
+    Inspect(InspectArguments),
+    /// Show the answer to a query, and why it is the answer, without a server
+    #[command(after_help = ORIGIN_RULES)]
+    Lookup(LookupArguments),
+    /// Ask or tell a running node
+    Ctl(CtlArguments),
+}
+
+/// How results are printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputArguments {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `starling serve`.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArguments {
+    /// Configuration file (TOML); options given here go before what it says
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Zone to serve from a master file; repeatable, added to those of the configuration
+    #[arg(long = "zone", short, value_name = "NAME=FILE")]
+    pub(crate) zones: Vec<ZoneArgument>,
+    /// What the node does.
+    #[command(flatten)]
+    pub(crate) node: NodeArguments,
+    /// Form of the log on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: tracing::Level,
+}
+
+/// Options that a configuration file has too.
+#[derive(Args, Clone, Default, Debug)]
+pub(crate) struct NodeArguments {
+    /// Address and port to listen on, UDP and TCP; repeatable; port 0 takes a free one
+    #[arg(long, short, value_name = "ADDR:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// UDP worker threads, each pinned to a CPU [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = worker_count)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// TCP threads [default: 1]
+    #[arg(long, value_name = "N", value_parser = worker_count)]
+    pub(crate) tcp_workers: Option<NonZeroUsize>,
+    /// Folder where compiled tables are kept, so that a restart maps them instead of compiling
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Control socket, or `none` [default: /run/starling/control if that folder is writable, else
+    /// `control` in the state folder, else none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<ControlSocket>,
+    /// Name of the node, told by NSID and id.server [default: not told]
+    #[arg(long, value_parser = node_name)]
+    pub(crate) name: Option<String>,
+}
+
+/// `starling check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    /// Configuration file to check, with its zones
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Zone to check; repeatable
+    #[arg(long = "zone", short, value_name = "NAME=FILE")]
+    pub(crate) zones: Vec<ZoneArgument>,
+    /// Master files to check, as NAME=FILE or FILE; a name ending in .toml is a configuration
+    #[arg(value_name = "ZONE")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Zone's name, for the master files given without one
+    #[arg(long, value_name = "NAME", value_parser = zone_name)]
+    pub(crate) origin: Option<NameBuf>,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// `starling compile`.
+#[derive(Args, Debug)]
+pub(crate) struct CompileArguments {
+    /// Master file, as NAME=FILE or FILE
+    pub(crate) zone: PathBuf,
+    /// Table file to write; replaced at once if it exists
+    #[arg(long, short, value_name = "TABLE")]
+    pub(crate) output_file: PathBuf,
+    /// Zone's name
+    #[arg(long, value_name = "NAME", value_parser = zone_name)]
+    pub(crate) origin: Option<NameBuf>,
+    /// Keep the records of a set in one order, instead of rotating them from answer to answer
+    #[arg(long)]
+    pub(crate) no_rotate: bool,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// `starling inspect`.
+#[derive(Args, Debug)]
+pub(crate) struct InspectArguments {
+    /// Table file
+    pub(crate) table: PathBuf,
+    /// Show what the table has for this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// `starling lookup`.
+#[derive(Args, Debug)]
+pub(crate) struct LookupArguments {
+    /// Master file (NAME=FILE or FILE) or table file
+    #[arg(value_name = "ZONE-or-TABLE")]
+    pub(crate) source: PathBuf,
+    /// Name to look up; without a final dot it is completed with the root, `@` is the apex
+    pub(crate) name: String,
+    /// Type to look up, such as AAAA or TYPE65280
+    #[arg(value_name = "TYPE", value_parser = record_type, default_value = "A")]
+    pub(crate) rtype: RecordType,
+    /// Ask for DNSSEC records (the DO bit)
+    #[arg(long)]
+    pub(crate) dnssec: bool,
+    /// Show the answer that goes out over UDP to a client that takes this many octets, instead of over TCP
+    #[arg(long, value_name = "OCTETS")]
+    pub(crate) udp: Option<u16>,
+    /// Zone's name, for a master file given without one
+    #[arg(long, value_name = "NAME", value_parser = zone_name)]
+    pub(crate) origin: Option<NameBuf>,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// `starling ctl`.
+#[derive(Args, Debug)]
+pub(crate) struct CtlArguments {
+    /// Control socket of the node
+    #[arg(long, value_name = "PATH", global = true, conflicts_with = "state_dir")]
+    pub(crate) control: Option<PathBuf>,
+    /// State folder of the node, where its control socket is unless it has another
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Configuration of the node, to find its control socket
+    #[arg(long, short, value_name = "FILE", global = true, conflicts_with_all = ["control", "state_dir"])]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to ask or tell.
+    #[command(subcommand)]
+    pub(crate) command: CtlCommand,
+}
+
+/// What a running node can be asked or told.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CtlCommand {
+    /// Show what the node is doing
+    Status,
+    /// Show the zones: which version is served, and what holds a newer one back
+    Zones,
+    /// Read changed zone files again (and the configuration, if the node was started with one)
+    ///
+    /// Waits for the result. Nothing that is served changes until the new version of a zone has proved good;
+    /// exit code 1 says that a zone stayed as it was because of an error.
+    Reload {
+        /// Only this zone; the configuration is not read
+        zone: Option<String>,
+        /// Compile even zones whose files have not changed
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Form of the log.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// `NAME=FILE`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneArgument {
+    /// The apex, in lower case.
+    pub(crate) name: NameBuf,
+    /// The master file.
+    pub(crate) file: PathBuf,
+}
+
+impl FromStr for ZoneArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ZoneArgument, String> {
+        let Some((name, file)) = text.split_once('=') else {
+            return Err("write it as NAME=FILE, for example example.com=example.com.zone".to_owned());
+        };
+        if file.is_empty() {
+            return Err("the file after the `=` is missing".to_owned());
+        }
+        let name = config::apex(name).map_err(|error| format!("`{name}` is not a domain name: {error}"))?;
+        Ok(ZoneArgument { name, file: PathBuf::from(file) })
+    }
+}
+
+/// A zone named for a command that works on files: `NAME=FILE`, unless there is a file of that whole name.
+pub(crate) fn named_source(source: &Path) -> Option<ZoneArgument> {
+    if source.exists() {
+        return None;
+    }
+    source.to_str()?.parse().ok()
+}
+
+fn zone_name(text: &str) -> Result<NameBuf, String> {
+    config::apex(text).map_err(|error| error.to_string())
+}
+
+fn record_type(text: &str) -> Result<RecordType, String> {
+    let unknown = || "neither a known type nor TYPE and a number up to 65535".to_owned();
+    RecordType::from_text(text.as_bytes()).ok_or_else(unknown)
+}
+
+fn worker_count(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= WORKERS_MAX);
+    count.ok_or_else(|| format!("give a number from 1 to {WORKERS_MAX}"))
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > NODE_NAME_MAX {
+        return Err(format!("give 1 to {NODE_NAME_MAX} octets"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn zones_are_named_with_their_file() {
+        let zone: ZoneArgument = "Example.com=a=b".parse().unwrap();
+        assert_eq!((zone.name.to_string().as_str(), zone.file.to_str().unwrap()), ("example.com.", "a=b"));
+        for text in ["example.com", "example.com=", "a..b=file"] {
+            assert!(text.parse::<ZoneArgument>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn compile_takes_o() {
+        let cli = Cli::try_parse_from(["starling", "compile", "x.zone", "-o", "x.table"]).unwrap();
+        let Command::Compile(arguments) = cli.command else { panic!("another command") };
+        assert_eq!(arguments.output_file, PathBuf::from("x.table"));
+    }
+
+    #[test]
+    fn ctl_options_may_stand_after_its_command() {
+        let cli = Cli::try_parse_from(["starling", "ctl", "zones", "--control", "/x", "--json"]).unwrap();
+        let Command::Ctl(arguments) = cli.command else { panic!("another command") };
+        assert!(arguments.json);
+        assert_eq!(arguments.control, Some(PathBuf::from("/x")));
+    }
+}

@@ -1,0 +1,331 @@
+//! From TOML to a configuration, with every problem and its place.
+//!
+//! The document is walked by hand instead of being deserialized, because deserializing ends at the first
+//! problem and knows no place for what concerns two of them, such as a zone named twice.
+
+use super::problem::Problem;
+use super::{
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, WORKERS_MAX, ZoneConfig,
+};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use wire::NameBuf;
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// Makes a configuration of the text; what can't be used is left at its default and added to `problems`.
+pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Config {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let place = error.span().unwrap_or(0..text.len().min(1));
+        let title = format!("this is not TOML: {}", error.message());
+        problems.push(Problem::at(place, title, "here", "see https://toml.io for the syntax"));
+    }
+    let mut config = Config { node: NodeConfig::default(), zones: Vec::new() };
+    let mut root = Section::new("the file", document.get_ref(), document.span());
+    if let Some(value) = root.take("node")
+        && let Some(section) = Section::of(value, "[node]", problems)
+    {
+        config.node = node(section, folder, problems);
+    }
+    if let Some(value) = root.take("zone") {
+        config.zones = zones(value, folder, problems);
+    }
+    root.finish(problems);
+    problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
+    config
+}
+
+fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>) -> NodeConfig {
+    let mut node = NodeConfig::default();
+    node.name = section.text("name", problems).and_then(|(text, place)| {
+        let fits = !text.is_empty() && text.len() <= NODE_NAME_MAX;
+        if !fits {
+            let title = format!("the node's name has {} octets", text.len());
+            let help = "give it 1 to 255 octets (it goes out as one string of a TXT record), or leave it out";
+            problems.push(Problem::at(place, title, "this name", help));
+        }
+        fits.then(|| text.to_owned())
+    });
+    if let Some(value) = section.take("listen") {
+        node.listen = listen(value, problems);
+    }
+    node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
+    node.state_dir = section.path("state-dir", folder, problems);
+    if let Some((text, _)) = section.text("control", problems) {
+        node.control = if text == "none" { ControlSocket::None } else { ControlSocket::At(folder.join(text)) };
+    }
+    node.version = section.text("version", problems).and_then(|(text, place)| {
+        if text.is_empty() || text.len() > NODE_NAME_MAX {
+            let help = "give 1 to 255 octets of text, or \"hide\"";
+            problems.push(Problem::at(place, "the version text has no fitting length", "this text", help));
+            return None;
+        }
+        (text != "hide").then(|| text.to_owned())
+    });
+    if let Some(size) = section.integer("udp-payload-max", 512..=4096, problems) {
+        node.udp_payload_max = size as u16; // at most 4,096
+    }
+    if let Some(value) = section.take("tcp")
+        && let Some(section) = Section::of(value, "node.tcp", problems)
+    {
+        node.tcp = tcp(section, problems);
+    }
+    section.finish(problems);
+    node
+}
+
+fn listen(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    let help = "write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`";
+    let Some(items) = value.get_ref().as_array() else {
+        problems.push(wrong_type(value, "listen", "a list of addresses", help));
+        return Vec::new();
+    };
+    if items.len() > LISTEN_MAX {
+        let title = format!("{} addresses are more than the {LISTEN_MAX} there may be", items.len());
+        problems.push(Problem::at(value.span(), title, "this list", "listen on a wildcard address instead"));
+        return Vec::new();
+    }
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for item in items.iter() {
+        let Some(text) = item.get_ref().as_str() else {
+            problems.push(wrong_type(item, "an address", "text", help));
+            continue;
+        };
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && addresses.contains(&address) => {
+                let title = format!("{address} is listened on twice");
+                problems.push(Problem::at(item.span(), title, "again here", "remove one of the two"));
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let title = format!("`{text}` is not an address with a port");
+                let help = "write IPv4 as \"192.0.2.53:53\" and IPv6 as \"[2001:db8::53]:53\"; names are not \
+                            looked up";
+                problems.push(Problem::at(item.span(), title, "this address", help));
+            }
+        }
+    }
+    addresses
+}
+
+fn tcp(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> TcpConfig {
+    let mut tcp = TcpConfig::default();
+    tcp.workers = section.count("workers", 1..=WORKERS_MAX, problems).unwrap_or(tcp.workers);
+    let mut limit = |key, limit: &mut usize| {
+        *limit = section.count(key, 1..=1_000_000, problems).map_or(*limit, NonZeroUsize::get);
+    };
+    limit("connections-max", &mut tcp.connections_max);
+    limit("connections-per-client-max", &mut tcp.connections_per_client_max);
+    let mut timeout = |key, timeout: &mut Duration| {
+        if let Some(ms) = section.integer(key, 1..=3_600_000, problems) {
+            *timeout = Duration::from_millis(ms);
+        }
+    };
+    timeout("idle-timeout-ms", &mut tcp.idle_timeout);
+    timeout("transfer-timeout-ms", &mut tcp.transfer_timeout);
+    section.finish(problems);
+    tcp
+}
+
+fn zones(value: &Value<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
+    let Some(items) = value.get_ref().as_array() else {
+        let help = "zones are written as [[zone]], with two brackets, so that there can be several";
+        problems.push(wrong_type(value, "zone", "a list", help));
+        return Vec::new();
+    };
+    let mut zones: Vec<ZoneConfig> = Vec::new();
+    let mut names: HashSet<Vec<u8>> = HashSet::new();
+    for item in items.iter() {
+        let Some(section) = Section::of(item, "[[zone]]", problems) else { continue };
+        let Some((zone, place)) = zone(section, folder, problems) else { continue };
+        if !names.insert(zone.name.as_name().as_wire().to_vec()) {
+            let title = format!("the zone {} is configured twice", zone.name);
+            problems.push(Problem::at(place, title, "again here", "remove one of the two [[zone]] sections"));
+        } else {
+            zones.push(zone);
+        }
+    }
+    zones
+}
+
+fn zone(
+    mut section: Section<'_, '_>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<(ZoneConfig, Range<usize>)> {
+    let name = section.required("name", "name = \"example.com\"", problems).and_then(|(text, place)| {
+        match apex(text) {
+            Ok(name) => Some((name, place)),
+            Err(error) => {
+                let title = format!("`{text}` is not a domain name: {error}");
+                let help = "write the zone's name as in a master file, with or without the final dot";
+                problems.push(Problem::at(place, title, "this name", help));
+                None
+            }
+        }
+    });
+    let file = section.required("file", "file = \"zones/example.com.zone\"", problems).map(|(text, _)| text);
+    let rotation = match section.take("rotate") {
+        Some(value) => match value.get_ref().as_bool() {
+            Some(true) => Rotation::On,
+            Some(false) => Rotation::Off,
+            None => {
+                problems.push(wrong_type(value, "rotate", "true or false", "write `rotate = false`"));
+                Rotation::default()
+            }
+        },
+        None => Rotation::default(),
+    };
+    section.finish(problems);
+    let (name, place) = name?;
+    Some((ZoneConfig { name, file: folder.join(file?), rotation }, place))
+}
+
+/// The name of a zone, in lower case; a missing final dot is supplied.
+pub(crate) fn apex(text: &str) -> Result<NameBuf, wire::NameTextError> {
+    let mut name = NameBuf::from_text(text.as_bytes(), Some(wire::Name::ROOT))?;
+    name.make_lowercase();
+    Ok(name)
+}
+
+/// A table of the document, with the keys that were asked for.
+struct Section<'d, 'i> {
+    title: &'static str,
+    table: &'d DeTable<'i>,
+    place: Range<usize>,
+    known: Vec<&'static str>,
+}
+
+impl<'d, 'i> Section<'d, 'i> {
+    fn new(title: &'static str, table: &'d DeTable<'i>, place: Range<usize>) -> Section<'d, 'i> {
+        Section { title, table, place, known: Vec::new() }
+    }
+
+    fn of(value: &'d Value<'i>, title: &'static str, problems: &mut Vec<Problem>) -> Option<Section<'d, 'i>> {
+        match value.get_ref().as_table() {
+            Some(table) => Some(Section::new(title, table, value.span())),
+            None => {
+                problems.push(wrong_type(value, title, "a table", "write its keys on lines of their own below it"));
+                None
+            }
+        }
+    }
+
+    /// The value of a key, if it is there.
+    fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    fn text(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<(&'d str, Range<usize>)> {
+        let value = self.take(key)?;
+        match value.get_ref().as_str() {
+            Some(text) => Some((text, value.span())),
+            None => {
+                problems.push(wrong_type(value, key, "text", &format!("write `{key} = \"…\"`")));
+                None
+            }
+        }
+    }
+
+    fn required(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(&'d str, Range<usize>)> {
+        if !self.table.contains_key(key) {
+            let title = format!("{} has no `{key}`", self.title);
+            let help = format!("add `{example}`");
+            problems.push(Problem::at(self.place.clone(), title, "in this section", help));
+        }
+        self.text(key, problems)
+    }
+
+    fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+        let (text, place) = self.text(key, problems)?;
+        if text.is_empty() {
+            problems.push(Problem::at(place, format!("`{key}` is empty"), "here", "name a folder, or leave it out"));
+            return None;
+        }
+        Some(folder.join(text))
+    }
+
+    fn integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<u64> {
+        let value = self.take(key)?;
+        let (least, most) = (range.start(), range.end());
+        let help = format!("give a number from {least} to {most}");
+        let Some(number) = value.get_ref().as_integer() else {
+            problems.push(wrong_type(value, key, "a whole number", &help));
+            return None;
+        };
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                problems.push(Problem::at(value.span(), format!("`{key}` is out of range"), "this number", help));
+                None
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<NonZeroUsize> {
+        let range = *range.start() as u64..=*range.end() as u64;
+        self.integer(key, range, problems).and_then(|number| NonZeroUsize::new(number as usize))
+    }
+
+    /// Refuses every key that nothing asked for.
+    fn finish(self, problems: &mut Vec<Problem>) {
+        for key in self.table.keys() {
+            let text: &str = key.get_ref();
+            if self.known.contains(&text) {
+                continue;
+            }
+            let help = match self.known.iter().find(|known| resembles(known, text)) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("{} may have {}", self.title, listed(&self.known)),
+            };
+            problems.push(Problem::at(key.span(), format!("unknown key `{text}`"), "this key", help));
+        }
+    }
+}
+
+fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
+    let found = value.get_ref().type_str();
+    Problem::at(value.span(), format!("{what} must be {wanted}"), format!("this is of type {found}"), help)
+}
+
+fn listed(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether one was probably meant for the other: equal but for `-` and `_`, the case, a final `s`, or one
+/// character more, less or other.
+fn resembles(known: &str, text: &str) -> bool {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-").trim_end_matches('s').to_owned();
+    let (a, b) = (plain(known), plain(text));
+    if a == b {
+        return true;
+    }
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let prefix = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let suffix = a[prefix..].iter().rev().zip(b[prefix..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let left = a.len().max(b.len()) - prefix - suffix;
+    left <= 1 || (left == 2 && a.len() == b.len()) // two in a row: swapped letters
+}

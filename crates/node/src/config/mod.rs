@@ -1,0 +1,253 @@
+//! What a node is told to do: the command line and the configuration file, together and validated.
+//!
+//! [`load`] reads the file, if there is one, lets the command line override and extend it, and gives either a
+//! [`Config`] that cannot be invalid or every problem there is, never the first alone. Reload calls it again with
+//! the same command line.
+
+mod decode;
+mod problem;
+
+pub(crate) use decode::apex;
+pub(crate) use problem::{ConfigError, Style};
+
+use crate::cli::{NodeArguments, ZoneArgument};
+use problem::Problem;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wire::NameBuf;
+
+/// The most worker threads of a kind: more than any machine has cores, and few enough that a slip of the finger
+/// (a port number, say) doesn't start 5,300 threads.
+pub(crate) const WORKERS_MAX: usize = 1024;
+/// The most addresses to listen on: each takes a socket for every worker.
+pub(crate) const LISTEN_MAX: usize = 1024;
+/// The most octets of the node's name: it goes out as one character-string of a TXT record (RFC 1035 §3.3).
+pub(crate) const NODE_NAME_MAX: usize = 255;
+/// The largest UDP answer by default: it fits the smallest IPv6 path without fragments (RFC 9715 §3.2).
+pub(crate) const UDP_PAYLOAD_MAX: u16 = 1232;
+
+/// Everything a node is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Config {
+    /// The node itself; changes need a restart.
+    pub(crate) node: NodeConfig,
+    /// The zones, in the order they were given; names are unique.
+    pub(crate) zones: Vec<ZoneConfig>,
+}
+
+/// The part of the configuration that holds for the node as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NodeConfig {
+    /// What NSID, `id.server` and `hostname.bind` say; hidden where there is none.
+    pub(crate) name: Option<String>,
+    /// Where queries are taken, by UDP and TCP; never empty for `serve`.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// UDP workers; one for each CPU the process may use where not given.
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Where images are kept between runs.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where the control socket is.
+    pub(crate) control: ControlSocket,
+    /// What `version.bind` says; `None` hides it.
+    pub(crate) version: Option<String>,
+    /// The largest UDP answer in octets: 512 to 4,096.
+    pub(crate) udp_payload_max: u16,
+    /// Limits of the TCP service.
+    pub(crate) tcp: TcpConfig,
+}
+
+impl Default for NodeConfig {
+    fn default() -> NodeConfig {
+        NodeConfig {
+            name: None,
+            listen: Vec::new(),
+            workers: None,
+            state_dir: None,
+            control: ControlSocket::Default,
+            version: None,
+            udp_payload_max: UDP_PAYLOAD_MAX,
+            tcp: TcpConfig::default(),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// The keys in which another configuration differs from this one.
+    pub(crate) fn differences(&self, other: &NodeConfig) -> Vec<&'static str> {
+        let keys = [
+            ("name", self.name == other.name),
+            ("listen", self.listen == other.listen),
+            ("workers", self.workers == other.workers),
+            ("state-dir", self.state_dir == other.state_dir),
+            ("control", self.control == other.control),
+            ("version", self.version == other.version),
+            ("udp-payload-max", self.udp_payload_max == other.udp_payload_max),
+            ("tcp", self.tcp == other.tcp),
+        ];
+        keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+}
+
+/// Where the control socket is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ControlSocket {
+    /// In `/run/starling` if the node may write there, else in the state directory, else nowhere.
+    Default,
+    /// Nowhere.
+    None,
+    /// Here.
+    At(PathBuf),
+}
+
+/// Limits of the TCP service (RFC 7766 §6.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TcpConfig {
+    /// Threads; one serves several 100,000 answers a second, which is more than TCP is asked for.
+    pub(crate) workers: NonZeroUsize,
+    /// Connections of all clients together. Each can hold two buffers of 64 KiB if it tries: 128 MiB at the
+    /// default of 1,000. Fewer let fewer hostile clients lock the others out.
+    pub(crate) connections_max: usize,
+    /// Connections of one client: an IPv4 address or an IPv6 /64. Resolvers open a handful; many share an
+    /// address behind NAT.
+    pub(crate) connections_per_client_max: usize,
+    /// How long a connection may be quiet between queries. RFC 7766 §6.2.3 wants "a few seconds".
+    pub(crate) idle_timeout: Duration,
+    /// How long a query may take from its first octet to its last, and an answer to be taken by the client.
+    pub(crate) transfer_timeout: Duration,
+}
+
+impl Default for TcpConfig {
+    fn default() -> TcpConfig {
+        TcpConfig {
+            workers: NonZeroUsize::MIN,
+            connections_max: 1000,
+            connections_per_client_max: 100,
+            idle_timeout: Duration::from_secs(10),
+            transfer_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A zone to serve.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneConfig {
+    /// The apex, in lower case.
+    pub(crate) name: NameBuf,
+    /// Its master file.
+    pub(crate) file: PathBuf,
+    /// Whether the records of a set rotate from answer to answer.
+    pub(crate) rotation: Rotation,
+}
+
+/// Whether the records of a set rotate from answer to answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Rotation {
+    /// They do.
+    #[default]
+    On,
+    /// They stay in the order of the table.
+    Off,
+}
+
+/// What has to be there for the configuration to make sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Serving: addresses and zones.
+    Serve,
+    /// Checking or looking something up: nothing.
+    Check,
+}
+
+/// Reads the configuration file, if one is named, and applies the command line to it.
+///
+/// # Errors
+/// All problems that there are: of the file with their place in it, then those of the command line.
+pub(crate) fn load(
+    file: Option<&Path>,
+    arguments: &NodeArguments,
+    zones: &[ZoneArgument],
+    purpose: Purpose,
+) -> Result<Config, ConfigError> {
+    let mut config = Config { node: NodeConfig::default(), zones: Vec::new() };
+    let mut text = String::new();
+    let mut problems = Vec::new();
+    if let Some(path) = file {
+        text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        // Relative paths are relative to the file, so that a node can be started from anywhere.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config = decode::decode(&text, folder, &mut problems);
+    }
+    // An address that is missing because it was misspelt need not be complained about twice.
+    let file_is_good = problems.is_empty();
+    arguments.apply(&mut config.node);
+    let wire = |name: &NameBuf| name.as_name().as_wire().to_vec();
+    let mut names: HashSet<Vec<u8>> = config.zones.iter().map(|zone| wire(&zone.name)).collect();
+    for zone in zones {
+        if !names.insert(wire(&zone.name)) {
+            let title = format!("the zone {} is given twice", zone.name);
+            problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
+        } else {
+            let rotation = Rotation::default();
+            config.zones.push(ZoneConfig { name: zone.name.clone(), file: zone.file.clone(), rotation });
+        }
+    }
+    if purpose == Purpose::Serve && file_is_good {
+        require_something_to_serve(&config, file, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError::Invalid { path: file.map(Path::to_owned), text, problems })
+    }
+}
+
+fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &mut Vec<Problem>) {
+    if config.node.listen.is_empty() {
+        let help = match file {
+            Some(_) => "add `listen = [\"192.0.2.53:53\"]` under [node], or give `--listen ADDR:PORT`",
+            None => "give `--listen ADDR:PORT`, for example `--listen 127.0.0.1:5300`",
+        };
+        problems.push(Problem::general("there is no address to listen on", help));
+    }
+    if config.zones.is_empty() {
+        let help = match file {
+            Some(_) => "add a [[zone]] with `name` and `file`, or give `--zone NAME=FILE`",
+            None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
+        };
+        problems.push(Problem::general("there is no zone to serve", help));
+    }
+}
+
+impl NodeArguments {
+    fn apply(&self, node: &mut NodeConfig) {
+        if !self.listen.is_empty() {
+            node.listen.clone_from(&self.listen);
+        }
+        if let Some(name) = &self.name {
+            node.name = Some(name.clone());
+        }
+        node.workers = self.workers.or(node.workers);
+        node.tcp.workers = self.tcp_workers.unwrap_or(node.tcp.workers);
+        if let Some(folder) = &self.state_dir {
+            node.state_dir = Some(folder.clone());
+        }
+        if let Some(control) = &self.control {
+            node.control = control.clone();
+        }
+    }
+}
+
+impl std::str::FromStr for ControlSocket {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<ControlSocket, Self::Err> {
+        Ok(if text == "none" { ControlSocket::None } else { ControlSocket::At(PathBuf::from(text)) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The control socket: one request a connection, each way one line of JSON.
+//!
+//! ```text
+//! {"command":"status"}
+//! {"command":"zones"}
+//! {"command":"reload","zone":"example.com.","force":false}
+//! ```
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}` or `{"error":"…"}`. Who may connect decides the
+//! file system: the socket belongs to the node's user, mode 0600.
+
+mod client;
+mod server;
+
+pub(crate) use client::{ask, path_for};
+pub(crate) use server::{Socket, Subject, resolve, serve};
+
+use crate::status::{NodeStatus, ReloadReport, ZoneStatus};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The folder where packages make room for the node's socket.
+const RUN_DIR: &str = "/run/starling";
+/// The name of the socket in its folder.
+const FILE_NAME: &str = "control";
+
+/// What is asked of a node.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// How it is.
+    Status,
+    /// Which zones it has.
+    Zones,
+    /// To read zones again.
+    Reload {
+        /// The one zone; all where there is none.
+        zone: Option<String>,
+        /// Whether to compile unchanged ones too.
+        #[serde(default)]
+        force: bool,
+    },
+}
+
+/// What it answers.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Response {
+    /// How it is.
+    Status(Box<NodeStatus>),
+    /// Which zones it has.
+    Zones(Vec<ZoneStatus>),
+    /// What came of the reload.
+    Reload(ReloadReport),
+    /// Why there is no answer.
+    Error(String),
+}
+
+/// Where the control socket is if nobody says: in `/run/starling` if `usable` says so of that folder, else in the
+/// state folder.
+fn default_path(state_dir: Option<&Path>, usable: impl Fn(&Path) -> bool) -> Option<std::path::PathBuf> {
+    let run_dir = Path::new(RUN_DIR);
+    if usable(run_dir) {
+        return Some(run_dir.join(FILE_NAME));
+    }
+    state_dir.map(|folder| folder.join(FILE_NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_is_as_documented() {
+        let parse = |text: &str| serde_json::from_str::<Request>(text);
+        assert_eq!(parse(r#"{"command":"status"}"#).unwrap(), Request::Status);
+        let reload = Request::Reload { zone: None, force: false };
+        assert_eq!(parse(r#"{"command":"reload","zone":null}"#).unwrap(), reload);
+        assert_eq!(parse(r#"{"command":"reload"}"#).unwrap(), reload);
+        assert!(parse(r#"{"command":"stop"}"#).is_err());
+        assert!(parse(r#"{"command":"reload","zones":"x"}"#).is_err());
+        let error = serde_json::to_string(&Response::Error("no".to_owned())).unwrap();
+        assert_eq!(error, r#"{"error":"no"}"#);
+    }
+
+    #[test]
+    fn the_socket_has_a_default_place() {
+        let state = Path::new("/var/lib/starling");
+        let at = |path: Option<std::path::PathBuf>| path.map(|path| path.display().to_string());
+        assert_eq!(at(default_path(Some(state), |_| true)).as_deref(), Some("/run/starling/control"));
+        assert_eq!(at(default_path(Some(state), |_| false)).as_deref(), Some("/var/lib/starling/control"));
+        assert_eq!(default_path(None, |_| false), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! The node's end of the control socket.
+
+use super::{Request, Response, default_path};
+use crate::config::{self, ControlSocket, NodeConfig};
+use crate::keeper::{self, Board, Changed};
+use crate::status::NodeStatus;
+use anyhow::{Context, bail};
+use rustix::fs::Access;
+use socket2::{Domain, SockAddr, Type};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// The longest request in octets: a command and a zone's name with every octet escaped twice.
+const REQUEST_LEN_MAX: u64 = 4096;
+/// How long a client may take to write its request, and to read the answer.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
+/// How many clients are served at a time; more wait in the backlog.
+const CLIENTS_MAX: usize = 32;
+/// How long an accept that failed is followed by none.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What requests are about.
+pub(crate) struct Subject {
+    /// Gives the node's status as it is now.
+    pub(crate) status: Box<dyn Fn() -> NodeStatus>,
+    /// The state of the zones.
+    pub(crate) board: Arc<Board>,
+    /// Who reloads.
+    pub(crate) reloads: mpsc::Sender<keeper::Request>,
+}
+
+/// A bound control socket; its file goes away with the value.
+pub(crate) struct Socket {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+/// Where the control socket of a node goes.
+pub(crate) fn resolve(node: &NodeConfig) -> Option<PathBuf> {
+    match &node.control {
+        ControlSocket::None => None,
+        ControlSocket::At(path) => Some(path.clone()),
+        ControlSocket::Default => {
+            let writable = |folder: &Path| rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+            default_path(node.state_dir.as_deref(), writable)
+        }
+    }
+}
+
+impl Socket {
+    /// Binds the socket. One left behind by a node that died is replaced; one that somebody listens on is not.
+    ///
+    /// # Errors
+    /// When another node has it, something else has its name, or the system refuses.
+    pub(crate) fn bind(path: PathBuf) -> anyhow::Result<Socket> {
+        let shown = path.display().to_string();
+        remove_stale(&path)?;
+        let bound = || -> io::Result<(std::os::unix::net::UnixListener, u64)> {
+            let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&SockAddr::unix(&path)?)?;
+            // Until it listens nobody can connect, so nobody gets in before the mode is right.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            socket.listen(CLIENTS_MAX as i32)?;
+            socket.set_nonblocking(true)?;
+            Ok((socket.into(), std::fs::metadata(&path)?.ino()))
+        };
+        let (listener, inode) = bound().with_context(|| {
+            format!(
+                "cannot make the control socket {shown}; its folder must exist and be writable, and the path have \
+                 at most 107 octets (`--control PATH` names another, `--control none` goes without)"
+            )
+        })?;
+        Ok(Socket { listener, path, inode })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Somebody else's socket of the same name, made after ours was removed by hand, stays.
+        if std::fs::metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _gone_or_not = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at the control socket {shown}")),
+        Ok(file) if !file.file_type().is_socket() => {
+            bail!("{shown} is to be the control socket, and is another kind of file; move it away")
+        }
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).with_context(|| format!("cannot remove the stale control socket {shown}"))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot tell whether a node has the control socket {shown}")),
+        Ok(_) => bail!("another node has the control socket {shown}; stop it, or name another with `--control`"),
+    }
+}
+
+/// Answers requests for as long as it is polled.
+pub(crate) async fn serve(socket: &Socket, subject: Rc<Subject>) -> io::Result<()> {
+    let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = clients.join_next(), if !clients.is_empty() => {}
+            accepted = listener.accept(), if clients.len() < CLIENTS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    let subject = Rc::clone(&subject);
+                    clients.spawn_local(async move {
+                        if let Err(error) = converse(stream, &subject).await {
+                            tracing::debug!("a client of the control socket went away: {error}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("the control socket can't accept a client: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, subject: &Subject) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut line = Vec::new();
+    let mut limited = BufReader::new(read.take(REQUEST_LEN_MAX));
+    timeout(TRANSFER_WITHIN, limited.read_until(b'\n', &mut line)).await??;
+    let response = match serde_json::from_slice(&line) {
+        Ok(request) => respond(request, subject).await,
+        Err(error) => Response::Error(format!("that is no request: {error}")),
+    };
+    let mut text = serde_json::to_vec(&response)?;
+    text.push(b'\n');
+    timeout(TRANSFER_WITHIN, write.write_all(&text)).await?
+}
+
+async fn respond(request: Request, subject: &Subject) -> Response {
+    match request {
+        Request::Status => Response::Status(Box::new((subject.status)())),
+        Request::Zones => Response::Zones(subject.board.zones().to_vec()),
+        Request::Reload { zone, force } => {
+            let zone = match zone.as_deref().map(config::apex).transpose() {
+                Ok(zone) => zone,
+                Err(error) => return Response::Error(format!("that is not a zone's name: {error}")),
+            };
+            reload(zone, if force { Changed::OrNot } else { Changed::Only }, subject).await
+        }
+    }
+}
+
+async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Subject) -> Response {
+    let (reply, report) = oneshot::channel();
+    if subject.reloads.try_send(keeper::Request { zone, changed, reply: Some(reply) }).is_err() {
+        return Response::Error("too many reloads are waiting; try again when they are done".to_owned());
+    }
+    match report.await {
+        Ok(report) => Response::Reload(report),
+        Err(_) => Response::Error("the node is ending".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap()); // leaves its file behind
+        let socket = Socket::bind(path.clone()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let error = Socket::bind(path.clone()).err().unwrap();
+        assert!(error.to_string().contains("another node"), "{error}");
+        drop(socket);
+        assert!(!path.exists());
+        std::fs::write(&path, "precious").unwrap();
+        assert!(Socket::bind(path.clone()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_explained() {
+        let error = Socket::bind(PathBuf::from(format!("/tmp/{}", "x".repeat(200)))).err().unwrap();
+        assert!(error.to_string().contains("107"), "{error}");
+    }
+}

@@ -1,0 +1,239 @@
+//! Reloading: which zones to look at, what to compile, what came of it.
+
+use super::{Change, Entry, Job, Keeper};
+use crate::config::ZoneConfig;
+use crate::progress::Progress;
+use crate::status::{Outcome, ReloadReport, ZoneReload};
+use crate::zones::load::{Images, ZoneErrors};
+use crate::zones::parallel::Priority;
+use std::collections::{HashMap, HashSet};
+use table::publish::SlotIndex;
+use tokio::sync::{mpsc, oneshot};
+use wire::NameBuf;
+
+/// How many reloads may wait while one is going on. They are then done together, so the queue only fills when very
+/// many are asked for at once, and those beyond it are told to come again.
+pub(crate) const QUEUE_MAX: usize = 64;
+
+/// How many messages about a zone the answer to a reload carries; `ctl zones` and the log have more.
+const REPORTED_MAX: usize = 10;
+
+/// A reload that somebody asks for.
+pub(crate) struct Request {
+    /// One zone; `None` for all of them and the configuration.
+    pub(crate) zone: Option<NameBuf>,
+    /// Whether zones are compiled even if their files have not changed.
+    pub(crate) changed: Changed,
+    /// Who wants to know what came of it; a signal doesn't.
+    pub(crate) reply: Option<oneshot::Sender<ReloadReport>>,
+}
+
+/// Which zones are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Changed {
+    /// Those whose files, or options, have changed.
+    Only,
+    /// All.
+    OrNot,
+}
+
+impl Keeper {
+    /// Does what is asked for until nobody can ask any more.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut together = vec![first];
+            while together.len() < QUEUE_MAX
+                && let Ok(next) = requests.try_recv()
+            {
+                together.push(next);
+            }
+            self.board.set_reloading(true);
+            let report = self.reload(&together);
+            self.board.set_reloading(false);
+            for request in together {
+                let Some(reply) = request.reply else { continue };
+                // A client that has gone away has its reload all the same.
+                let _gone = reply.send(part_for(request.zone.as_ref(), &report));
+            }
+        }
+    }
+
+    fn reload(&mut self, requests: &[Request]) -> ReloadReport {
+        let mut report = ReloadReport::default();
+        let all: Vec<&Request> = requests.iter().filter(|request| request.zone.is_none()).collect();
+        let mut chosen: HashMap<usize, Images> = HashMap::new();
+        if !all.is_empty() && self.reconfigure(&mut report) {
+            for entry in 0..self.entries.len() {
+                all.iter().for_each(|request| self.choose(entry, request.changed, &mut chosen));
+            }
+        }
+        for request in requests {
+            let Some(name) = &request.zone else { continue };
+            match self.entries.iter().position(|entry| entry.zone.name == *name) {
+                Some(entry) => self.choose(entry, request.changed, &mut chosen),
+                None => {
+                    let errors = vec![format!("there is no zone {name} here; `starling ctl zones` lists those there are")];
+                    report.zones.push(failed(name, &ZoneErrors { errors, warnings: Vec::new() }));
+                }
+            }
+        }
+        self.look_at(chosen, &mut report);
+        self.wait_until_served();
+        self.update_board();
+        summarize(&report);
+        report
+    }
+
+    /// Adds a zone to those that are looked at.
+    fn choose(&self, entry: usize, changed: Changed, chosen: &mut HashMap<usize, Images>) {
+        match changed {
+            Changed::OrNot => drop(chosen.insert(entry, Images::PassOver)),
+            Changed::Only => drop(chosen.entry(entry).or_insert(Images::Use)),
+        }
+    }
+
+    /// Loads the chosen zones as far as they have changed.
+    fn look_at(&mut self, chosen: HashMap<usize, Images>, report: &mut ReloadReport) {
+        let mut jobs = Vec::new();
+        let mut chosen: Vec<(usize, Images)> = chosen.into_iter().collect();
+        chosen.sort_unstable_by_key(|(entry, _)| *entry);
+        for (index, images) in chosen {
+            let entry = &mut self.entries[index];
+            if images == Images::Use && entry.is_current() {
+                // A file that was broken and is back to what is served holds nothing back any more.
+                entry.error = None;
+                report.zones.push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+            } else {
+                jobs.push(self.job(index, images));
+            }
+        }
+        let zones = &mut report.zones;
+        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| zones.push(outcome(job, result)));
+        let mut listed_more = false;
+        for entry in &mut self.entries {
+            if !entry.listed && entry.served.is_some() {
+                entry.listed = true;
+                listed_more = true;
+            }
+        }
+        if listed_more {
+            self.publish_directory();
+        }
+    }
+
+    /// Reads the configuration again, and adds and removes zones; whether all is well.
+    ///
+    /// What can't be changed in a running node is refused as a whole: half of a new configuration is worse than
+    /// the old one.
+    fn reconfigure(&mut self, report: &mut ReloadReport) -> bool {
+        let config = match (self.read_config)() {
+            Ok(config) => config,
+            Err(error) => {
+                report.refused = error.lines();
+                return false;
+            }
+        };
+        let differences = self.node.differences(&config.node);
+        if !differences.is_empty() {
+            let message = format!(
+                "nothing was reloaded: {} changed in the configuration, and needs a restart of the node; \
+                 restart it, or take that change back",
+                differences.join(", ")
+            );
+            report.refused.push(message);
+            return false;
+        }
+        self.remove_missing(&config.zones, report);
+        let known: HashMap<Box<[u8]>, usize> =
+            self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
+        for zone in config.zones {
+            match known.get(key(&zone)) {
+                Some(index) => self.entries[*index].zone = zone,
+                None => {
+                    let slot = self.take_slot();
+                    self.entries.push(Entry { zone, slot, listed: false, served: None, error: None });
+                }
+            }
+        }
+        true
+    }
+
+    /// Stops serving the zones that are no longer configured.
+    fn remove_missing(&mut self, zones: &[ZoneConfig], report: &mut ReloadReport) {
+        let configured: HashSet<&[u8]> = zones.iter().map(key).collect();
+        let entries = std::mem::take(&mut self.entries);
+        let (stay, gone): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| configured.contains(key(&entry.zone)));
+        self.entries = stay;
+        if gone.is_empty() {
+            return;
+        }
+        // Out of the directory first: in between, the zone's names would get SERVFAIL.
+        self.publish_directory();
+        for entry in gone {
+            let name = entry.zone.name.to_string();
+            self.generation = self.publisher.publish(entry.slot, None);
+            self.free_slots.push(entry.slot);
+            if let Some(state) = &self.state
+                && let Err(error) = state.remove(&entry.zone)
+            {
+                tracing::warn!("zone {name}: its image could not be removed from the state folder: {error}");
+            }
+            tracing::info!("zone {name}: no longer configured, and no longer served");
+            report.zones.push(ZoneReload { name, outcome: Outcome::Removed });
+        }
+    }
+
+    fn take_slot(&mut self) -> SlotIndex {
+        // A slot that was freed can be used at once: readers take in changes in their order.
+        self.free_slots.pop().unwrap_or_else(|| {
+            self.slots += 1;
+            SlotIndex(self.slots - 1)
+        })
+    }
+}
+
+/// The name that tells zones apart; configured names are in lower case.
+fn key(zone: &ZoneConfig) -> &[u8] {
+    zone.name.as_name().as_wire()
+}
+
+fn outcome(job: &Job, result: &Result<Change, ZoneErrors>) -> ZoneReload {
+    let name = &job.zone.name;
+    match result {
+        Ok(Change { from_serial, to_serial, took }) => {
+            let took_ms = took.as_millis() as u64; // no compilation takes 500 million years
+            let outcome = match from_serial {
+                Some(_) => Outcome::Reloaded { from_serial: *from_serial, to_serial: *to_serial, took_ms },
+                None => Outcome::Added { serial: *to_serial, took_ms },
+            };
+            ZoneReload { name: name.to_string(), outcome }
+        }
+        Err(errors) => failed(name, errors),
+    }
+}
+
+fn failed(name: &NameBuf, errors: &ZoneErrors) -> ZoneReload {
+    let messages = errors.errors.iter().take(REPORTED_MAX).cloned().collect();
+    ZoneReload { name: name.to_string(), outcome: Outcome::Failed { count: errors.errors.len(), messages } }
+}
+
+/// What of the report answers a request.
+fn part_for(zone: Option<&NameBuf>, report: &ReloadReport) -> ReloadReport {
+    let Some(name) = zone else { return report.clone() };
+    let name = name.to_string();
+    let zones = report.zones.iter().filter(|zone| zone.name == name).cloned().collect();
+    ReloadReport { refused: Vec::new(), zones }
+}
+
+fn summarize(report: &ReloadReport) {
+    for line in &report.refused {
+        tracing::error!("reload refused: {line}");
+    }
+    let count = |matches: fn(&Outcome) -> bool| report.zones.iter().filter(|zone| matches(&zone.outcome)).count();
+    let loaded = count(|outcome| matches!(outcome, Outcome::Reloaded { .. } | Outcome::Added { .. }));
+    let unchanged = count(|outcome| *outcome == Outcome::Unchanged);
+    let removed = count(|outcome| *outcome == Outcome::Removed);
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    tracing::info!("reload done: {loaded} loaded, {unchanged} unchanged, {removed} removed, {failed} failed");
+}

@@ -1,0 +1,61 @@
+//! `starling`: an authoritative name server that answers from compiled tables.
+//!
+//! This crate is the one place where the others meet, and the only one that reads files in a user's format,
+//! the command line, and signals. It decides nothing about answers or zones. It must never do anything for a
+//! query on a packet thread but call the answer function.
+//!
+//! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
+//! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
+//! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
+//! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
+//! - [`commands`]: everything that needs no server
+
+mod cli;
+mod commands;
+mod config;
+mod control;
+mod exit;
+mod keeper;
+mod listeners;
+mod logging;
+mod node_status;
+mod progress;
+mod serve;
+mod status;
+mod tcp;
+mod workers;
+mod zones;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use exit::Exit;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(arguments) => commands::check::run(arguments),
+        Command::Compile(arguments) => commands::compile::run(arguments),
+        Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::Lookup(arguments) => commands::lookup::run(arguments),
+        Command::Ctl(arguments) => commands::ctl::run(arguments),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        // Whoever reads our output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
+        Err(error) => {
+            eprintln!("starling: {error:#}");
+            Exit::Problem.into()
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
+}

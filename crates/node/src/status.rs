@@ -1,0 +1,243 @@
+//! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What `ctl status` shows.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct NodeStatus {
+    /// The program's version.
+    pub(crate) version: String,
+    /// The process.
+    pub(crate) pid: u32,
+    /// The node's name, if it has one.
+    pub(crate) name: Option<String>,
+    /// When it became ready (RFC 3339).
+    pub(crate) since: String,
+    /// For how many seconds it has been ready.
+    pub(crate) uptime_s: u64,
+    /// UDP workers.
+    pub(crate) workers: usize,
+    /// TCP threads.
+    pub(crate) tcp_workers: usize,
+    /// The addresses it listens on.
+    pub(crate) listen: Vec<String>,
+    /// How many changes have been published since the start.
+    pub(crate) generation: u64,
+    /// Up to which of them every worker serves.
+    pub(crate) generation_served: u64,
+    /// Whether a reload is going on.
+    pub(crate) reloading: bool,
+    /// Zones by state.
+    pub(crate) zones: ZoneCounts,
+    /// Queries and answers over UDP.
+    pub(crate) udp: UdpCounts,
+    /// Queries and answers over TCP.
+    pub(crate) tcp: TcpCounts,
+    /// Answers by response code, over both.
+    pub(crate) answers: BTreeMap<String, u64>,
+}
+
+/// Zones by state.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ZoneCounts {
+    /// Served as their files are.
+    pub(crate) ok: usize,
+    /// Served in an older version, because the files have errors.
+    pub(crate) stale: usize,
+    /// Not served at all.
+    pub(crate) failed: usize,
+}
+
+/// What the UDP workers have counted since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct UdpCounts {
+    /// Datagrams received.
+    pub(crate) queries: u64,
+    /// Answers that the kernel took.
+    pub(crate) answers: u64,
+    /// Batches received: `queries / batches` is the mean batch.
+    pub(crate) batches: u64,
+    /// Answers with the TC bit.
+    pub(crate) truncated: u64,
+    /// Answers that could not be sent.
+    pub(crate) dropped: u64,
+    /// Datagrams that the kernel dropped because a receive queue was full.
+    pub(crate) queue_drops: u64,
+}
+
+/// What the TCP service has counted since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TcpCounts {
+    /// Messages received.
+    pub(crate) queries: u64,
+    /// Answers given to the connection.
+    pub(crate) answers: u64,
+    /// Connections accepted.
+    pub(crate) accepted: u64,
+    /// Connections open now.
+    pub(crate) open: u64,
+    /// Connections refused because there were too many, of all or of one client.
+    pub(crate) refused: u64,
+    /// Idle connections closed to make room for new ones.
+    pub(crate) evicted: u64,
+    /// Connections closed because they were quiet for too long.
+    pub(crate) idle: u64,
+    /// Connections cut off because the client was too slow in writing a query or reading an answer.
+    pub(crate) slow: u64,
+}
+
+/// A zone in `ctl zones`.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ZoneStatus {
+    /// The apex.
+    pub(crate) name: String,
+    /// The master file.
+    pub(crate) file: String,
+    /// What is served of it.
+    pub(crate) state: ZoneState,
+    /// The version that is served.
+    pub(crate) served: Option<ServedStatus>,
+    /// What holds a newer version back.
+    pub(crate) error: Option<ZoneError>,
+}
+
+/// What is served of a zone.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ZoneState {
+    /// The version of its files when they were last looked at.
+    Ok,
+    /// An older version: the files have errors.
+    Stale,
+    /// Nothing: its names get SERVFAIL.
+    Failed,
+}
+
+/// The version of a zone that is served.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ServedStatus {
+    /// The SOA record's serial.
+    pub(crate) serial: u32,
+    /// Records, signatures included.
+    pub(crate) records: u64,
+    /// Names, empty non-terminals included.
+    pub(crate) names: u64,
+    /// The digest of the table; equal digests give equal answers.
+    pub(crate) digest: String,
+    /// Octets of the table.
+    pub(crate) table_bytes: u64,
+    /// `master-file` or `image`.
+    pub(crate) loaded_from: String,
+    /// Since when it is served (RFC 3339).
+    pub(crate) since: String,
+}
+
+/// What holds a newer version of a zone back.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ZoneError {
+    /// Since when (RFC 3339).
+    pub(crate) since: String,
+    /// How many errors there are.
+    pub(crate) count: usize,
+    /// The first of them, `file:line:column: what`.
+    pub(crate) messages: Vec<String>,
+}
+
+/// What came of a reload.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ReloadReport {
+    /// Why nothing was done at all; empty where something was.
+    pub(crate) refused: Vec<String>,
+    /// What came of each zone.
+    pub(crate) zones: Vec<ZoneReload>,
+}
+
+impl ReloadReport {
+    /// Whether everything was done that was asked for.
+    pub(crate) fn is_good(&self) -> bool {
+        self.refused.is_empty() && !self.zones.iter().any(|zone| matches!(zone.outcome, Outcome::Failed { .. }))
+    }
+}
+
+/// What came of the reload of a zone.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ZoneReload {
+    /// The apex.
+    pub(crate) name: String,
+    /// What came of it.
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+/// What came of the reload of a zone.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(tag = "outcome", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub(crate) enum Outcome {
+    /// A new version is served.
+    Reloaded {
+        /// The serial before.
+        from_serial: Option<u32>,
+        /// The serial now.
+        to_serial: u32,
+        /// Milliseconds of reading, checking and compiling.
+        took_ms: u64,
+    },
+    /// It was not served before and is now.
+    Added {
+        /// The serial.
+        serial: u32,
+        /// Milliseconds of reading, checking and compiling.
+        took_ms: u64,
+    },
+    /// Its files have not changed.
+    Unchanged,
+    /// It is no longer configured, and no longer served.
+    Removed,
+    /// It has errors; what was served is served.
+    Failed {
+        /// How many errors.
+        count: usize,
+        /// The first of them, `file:line:column: what`.
+        messages: Vec<String>,
+    },
+}
+
+/// A time as RFC 3339 has it, in UTC and to the second.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let whole = time.replace_nanosecond(0).unwrap_or(time);
+    // Years beyond 9999 can't be written, and no clock has them.
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900)), "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn outcomes_stand_beside_the_name() {
+        let zone = ZoneReload { name: "a.".to_owned(), outcome: Outcome::Added { serial: 7, took_ms: 1 } };
+        let text = serde_json::to_string(&zone).unwrap();
+        assert_eq!(text, r#"{"name":"a.","outcome":"added","serial":7,"took-ms":1}"#);
+        assert_eq!(serde_json::from_str::<ZoneReload>(&text).unwrap(), zone);
+    }
+}

@@ -1,0 +1,178 @@
+//! DNS over TCP (RFC 7766): a few plain threads, each with its own listeners, responder and event loop.
+//!
+//! The answer function is fast and pure, so queries of a connection are answered in their order, on the thread that read
+//! them. Connections of a thread share its responder; nothing is locked for a query.
+
+mod admission;
+mod connection;
+
+pub(crate) use admission::ConnectionCounts;
+
+use crate::config::TcpConfig;
+use admission::{Admission, Refusal, Ticket};
+use nameserver::Responder;
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+use wire::message::MESSAGE_MAX;
+
+/// How long connections get, once the node is to end, to take the answers to what they have asked.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a listener that can't accept, most likely for lack of descriptors, waits before it tries again.
+/// Shorter would spin, longer would leave clients waiting that a closed connection has made room for.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many accepted connections wait for their thread: the rest waits in the kernel's backlog.
+const ACCEPTED_MAX: usize = 16;
+
+/// The TCP service.
+pub(crate) struct Service {
+    admission: Arc<Admission>,
+    stop: watch::Sender<bool>,
+    published: watch::Sender<u64>,
+}
+
+/// What a thread of the service starts with.
+pub(crate) struct Prepared {
+    /// Its listeners, one for each address, not blocking.
+    pub(crate) listeners: Vec<TcpListener>,
+    /// Its responder.
+    pub(crate) responder: Responder,
+}
+
+/// The part of a thread that its connections share.
+struct Shared {
+    answering: RefCell<Answering>,
+    limits: TcpConfig,
+    admission: Arc<Admission>,
+    stop: watch::Receiver<bool>,
+}
+
+/// The responder of a thread and room for one response.
+struct Answering {
+    responder: Responder,
+    response: Box<[u8]>,
+}
+
+impl Service {
+    /// Starts a thread for each of `prepared`; each drops its clone of `running` when it has ended.
+    ///
+    /// # Errors
+    /// A thread or its event loop can't be made.
+    pub(crate) fn start(limits: &TcpConfig, prepared: Vec<Prepared>, running: &mpsc::Sender<()>) -> io::Result<Service> {
+        let admission = Arc::new(Admission::new(limits));
+        let (stop, stopped) = watch::channel(false);
+        let (published, changes) = watch::channel(0);
+        for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let admission = Arc::clone(&admission);
+            let (limits, stop, changes, running) = (limits.clone(), stopped.clone(), changes.clone(), running.clone());
+            thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
+                let response = vec![0; MESSAGE_MAX].into_boxed_slice();
+                let answering = RefCell::new(Answering { responder, response });
+                let shared = Rc::new(Shared { answering, limits, admission, stop });
+                LocalSet::new().block_on(&runtime, serve(listeners, shared, changes));
+                drop(running);
+            })?;
+        }
+        Ok(Service { admission, stop, published })
+    }
+
+    /// What wakes the threads so that they take in what was published.
+    pub(crate) fn waker(&self) -> impl Fn() + Send + use<> {
+        let published = self.published.clone();
+        move || published.send_modify(|count| *count = count.wrapping_add(1))
+    }
+
+    /// Asks the threads to end: they accept nothing more, and answer what they have received.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// What has become of the connections.
+    pub(crate) fn counts(&self) -> ConnectionCounts {
+        self.admission.counts()
+    }
+}
+
+/// The life of a thread.
+async fn serve(listeners: Vec<TcpListener>, shared: Rc<Shared>, mut changes: watch::Receiver<u64>) {
+    let (sender, mut accepted) = mpsc::channel(ACCEPTED_MAX);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn_local(accept(listener, sender.clone()));
+    }
+    drop(sender);
+    let mut connections = JoinSet::new();
+    let mut stop = shared.stop.clone();
+    loop {
+        tokio::select! {
+            biased;
+            // An error means that the service itself is gone, which comes to the same.
+            _ = stop.wait_for(|stop| *stop) => break,
+            Ok(()) = changes.changed() => shared.answering.borrow_mut().responder.refresh(),
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some((stream, peer)) = accepted.recv() => admit(stream, peer, &shared, &mut connections),
+        }
+    }
+    accepting.shutdown().await;
+    accepted.close();
+    // What was accepted and not yet looked at may have asked already.
+    while let Some((stream, peer)) = accepted.recv().await {
+        admit(stream, peer, &shared, &mut connections);
+    }
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
+        tracing::info!("TCP connections were cut off: their clients did not take their answers within {STOP_WITHIN:?}");
+    }
+    shared.answering.borrow_mut().responder.refresh(); // publishes the last counts
+}
+
+/// Accepts connections for as long as somebody takes them.
+async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, SocketAddr)>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("a TCP listener can't be watched, and is deaf: {error}");
+            return;
+        }
+    };
+    let mut was_failing = false;
+    loop {
+        match listener.accept().await {
+            Ok(connection) => {
+                was_failing = false;
+                if accepted.send(connection).await.is_err() {
+                    return;
+                }
+            }
+            // Of the one connection, which its client has already given up.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                if !was_failing {
+                    tracing::warn!("TCP connections can't be accepted; raise the limit of open files if it is that: {error}");
+                }
+                was_failing = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: &mut JoinSet<()>) {
+    let ticket = match Ticket::take(&shared.admission, peer.ip()) {
+        Ok(ticket) => ticket,
+        // Closing is all: the client is told by a FIN, and RFC 7766 §6.2.2 has it expect that.
+        Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
+    };
+    let shared = Rc::clone(shared);
+    connections.spawn_local(async move { connection::serve(stream, &shared, &ticket).await });
+}

@@ -1,0 +1,130 @@
+//! The UDP workers: one thread for each, pinned to its CPU, answering batches.
+
+use nameserver::{Counters, Responder, Transport};
+use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use tokio::sync::mpsc;
+
+/// What the workers' handles and counters are kept in.
+pub(crate) struct Workers {
+    handles: Vec<WorkerHandle>,
+    counters: Vec<Arc<Counters>>,
+}
+
+/// That a worker has ended: asked to, or because it can't go on.
+pub(crate) struct WorkerEnded {
+    /// Why it can't go on; `None` where it was asked to end.
+    pub(crate) failure: Option<String>,
+}
+
+/// The answer function at the end of `netio`'s batches.
+struct BatchAnswers(Responder);
+
+impl BatchResponder for BatchAnswers {
+    fn respond(&mut self, batch: &mut [Datagram<'_>]) {
+        self.0.refresh();
+        for datagram in batch {
+            let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
+            datagram.reply.set_len(len);
+        }
+    }
+
+    fn idle(&mut self) {
+        self.0.refresh();
+    }
+}
+
+const _: () = assert!(netio::batch::REPLY_MAX_BYTES >= nameserver::UDP_RESPONSE_MAX);
+
+/// A worker that is ready to start.
+pub(crate) struct Prepared {
+    worker: Worker,
+    responder: Responder,
+}
+
+impl Workers {
+    /// Makes workers of the sockets, one list for each.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(crate) fn prepare(
+        sockets: Vec<Vec<UdpListener>>,
+        mut responder: impl FnMut(Arc<Counters>) -> Responder,
+    ) -> io::Result<(Workers, Vec<Prepared>)> {
+        let mut workers = Workers { handles: Vec::new(), counters: Vec::new() };
+        let mut prepared = Vec::new();
+        for listeners in sockets {
+            let worker = Worker::new(listeners)?;
+            let counters = Arc::new(Counters::default());
+            workers.handles.push(worker.handle());
+            workers.counters.push(Arc::clone(&counters));
+            prepared.push(Prepared { worker, responder: responder(counters) });
+        }
+        Ok((workers, prepared))
+    }
+
+    /// Starts the threads; each says once over `ended` that it has ended.
+    ///
+    /// # Errors
+    /// The CPUs of the process can't be read, or a thread can't be started.
+    pub(crate) fn start(prepared: Vec<Prepared>, ended: &mpsc::UnboundedSender<WorkerEnded>) -> io::Result<()> {
+        let cpus = pin::allowed_cpus()?;
+        for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
+            let cpu = pin::cpu_of_worker(&cpus, index);
+            let ended = ended.clone();
+            thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
+                if let Some(cpu) = cpu
+                    && let Err(error) = pin::pin_current_thread(cpu)
+                {
+                    tracing::warn!("UDP worker {index} is not pinned to CPU {}, and may be slower: {error}", cpu.0);
+                }
+                let result = worker.serve(&mut BatchAnswers(responder));
+                let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
+                // The receiver is gone only when the process ends anyway.
+                let _gone = ended.send(WorkerEnded { failure });
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// The workers' handles.
+    pub(crate) fn handles(&self) -> &[WorkerHandle] {
+        &self.handles
+    }
+
+    /// Asks all of them to end.
+    pub(crate) fn stop(&self) {
+        self.handles.iter().for_each(WorkerHandle::stop);
+    }
+
+    /// What the workers have received and sent, together.
+    pub(crate) fn socket_counts(&self) -> CounterSnapshot {
+        let mut total = CounterSnapshot::default();
+        for handle in &self.handles {
+            total += handle.counters();
+        }
+        total
+    }
+
+    /// Datagrams that the kernel dropped because a queue was full.
+    pub(crate) fn queue_drops(&self) -> u64 {
+        let queues = self.handles.iter().filter_map(|handle| handle.receive_queues().ok());
+        queues.flatten().map(|(_, queue)| u64::from(queue.drops)).sum()
+    }
+
+    /// What the answer function has counted, together.
+    pub(crate) fn answer_counts(&self) -> nameserver::CounterSnapshot {
+        let mut total = nameserver::CounterSnapshot::default();
+        for counters in &self.counters {
+            total += &counters.snapshot();
+        }
+        total
+    }
+}

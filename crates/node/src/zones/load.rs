@@ -1,0 +1,181 @@
+//! Loading a zone: its stored image if that is still good, else its master file, checked and compiled.
+
+use super::source::{self, FileStamp};
+use super::state_dir::{NoImage, StateDir};
+use crate::config::{Rotation, ZoneConfig};
+use crate::progress::ZoneProgress;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use table::{SourceStamp, Table};
+use zone::master::{Include, IncludeError, Included};
+use zone::{CompileOptions, Severity};
+
+/// Where a table comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LoadedFrom {
+    /// Compiled from the master file in this run.
+    MasterFile,
+    /// Mapped from the state directory.
+    Image,
+}
+
+/// Whether a stored image will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Images {
+    /// It will, if it is good.
+    Use,
+    /// The zone is to be compiled in any case.
+    PassOver,
+}
+
+/// A zone that may be served.
+pub(crate) struct Loaded {
+    /// Its table.
+    pub(crate) table: Arc<Table>,
+    /// The master file and what it includes.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the table comes from.
+    pub(crate) from: LoadedFrom,
+    /// Why it was compiled though there is a state directory.
+    pub(crate) no_image: Option<NoImage>,
+    /// Why the new image could not be stored; the zone is served all the same.
+    pub(crate) not_stored: Option<io::Error>,
+    /// What the checks warn of, a line each.
+    pub(crate) warnings: Vec<String>,
+    /// How long it all took.
+    pub(crate) took: Duration,
+}
+
+/// A table just compiled.
+pub(crate) struct Compiled {
+    /// The table.
+    pub(crate) table: Table,
+    /// The master file and what it includes.
+    pub(crate) files: Vec<PathBuf>,
+    /// What the checks warn of, a line each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A zone that can't be served: everything that is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneErrors {
+    /// A line each, `file:line:column: what` as far as it has a place; not empty.
+    pub(crate) errors: Vec<String>,
+    /// What the checks warn of besides.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ZoneErrors {
+    fn one(error: String) -> ZoneErrors {
+        ZoneErrors { errors: vec![error], warnings: Vec::new() }
+    }
+}
+
+/// Loads a zone, and stores its image if it had to be compiled and there is a state directory.
+///
+/// # Errors
+/// All problems of the zone.
+pub(crate) fn load(
+    zone: &ZoneConfig,
+    state: Option<&StateDir>,
+    images: Images,
+    progress: &ZoneProgress,
+) -> Result<Loaded, ZoneErrors> {
+    let start = Instant::now();
+    let mut no_image = None;
+    if let Some(state) = state
+        && images == Images::Use
+    {
+        match state.load(zone) {
+            Ok((table, files)) => {
+                return Ok(Loaded {
+                    table: Arc::new(table),
+                    files,
+                    from: LoadedFrom::Image,
+                    no_image,
+                    not_stored: None,
+                    warnings: Vec::new(),
+                    took: start.elapsed(),
+                });
+            }
+            Err(reason) => no_image = Some(reason),
+        }
+    }
+    let Compiled { table, files, warnings } = compile(zone, progress)?;
+    let not_stored = state.and_then(|state| state.store(zone, &table, &files).err());
+    Ok(Loaded {
+        table: Arc::new(table),
+        files,
+        from: LoadedFrom::MasterFile,
+        no_image,
+        not_stored,
+        warnings,
+        took: start.elapsed(),
+    })
+}
+
+/// Reads, checks and compiles a zone.
+///
+/// # Errors
+/// All problems of the zone.
+pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Compiled, ZoneErrors> {
+    let file = zone.file.display().to_string();
+    let (text, stamp) = source::read(&zone.file)
+        .map_err(|error| ZoneErrors::one(format!("{file}: cannot read the master file of {}: {error}", zone.name)))?;
+    progress.expect(text.len() as u64);
+    let mut sources = Sources { root: zone.file.clone(), root_shown: file.clone(), stamps: vec![stamp], progress };
+    let reading =
+        zone::read(zone.name.as_name(), &file, &text, &mut sources, &mut |octets| progress.read(octets));
+    drop(text);
+    let stamps = sources.stamps;
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    for problem in &reading.problems {
+        match problem.severity {
+            Severity::Error => errors.push(problem.to_string()),
+            Severity::Warning => warnings.push(problem.to_string()),
+        }
+    }
+    let Some(records) = reading.zone.filter(|_| errors.is_empty()) else {
+        if errors.is_empty() {
+            errors.push(format!("{file}: the zone {} can't be used", zone.name));
+        }
+        return Err(ZoneErrors { errors, warnings });
+    };
+    progress.compiling();
+    let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: source::source_stamp(zone, &stamps) };
+    match zone::compile(&records, &options) {
+        Ok(table) => {
+            let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
+            Ok(Compiled { table, files, warnings })
+        }
+        Err(error) => Err(ZoneErrors { errors: vec![format!("{file}: cannot compile {}: {error}", zone.name)], warnings }),
+    }
+}
+
+/// Whether a zone's files and options are still those that a table was made from.
+pub(crate) fn is_current(zone: &ZoneConfig, files: &[PathBuf], made_from: SourceStamp) -> bool {
+    files.first() == Some(&zone.file) && source::source_stamp_now(zone, files) == Some(made_from)
+}
+
+/// Reads what a master file includes, and keeps track of it.
+struct Sources<'p> {
+    root: PathBuf,
+    root_shown: String,
+    stamps: Vec<FileStamp>,
+    progress: &'p ZoneProgress,
+}
+
+impl Include for Sources<'_> {
+    /// A relative path is relative to the file that includes it, so that a zone's folder can be moved as a whole.
+    fn load(&mut self, path: &str, from: &str) -> Result<Included, IncludeError> {
+        let from = if from == self.root_shown { self.root.as_path() } else { Path::new(from) };
+        let file = from.parent().unwrap_or(Path::new("")).join(path);
+        let (text, stamp) = source::read(&file).map_err(|error| IncludeError::Read(error.kind()))?;
+        self.stamps.push(stamp);
+        self.progress.expect(text.len() as u64);
+        Ok(Included { file: file.display().to_string(), text })
+    }
+}

@@ -1,0 +1,217 @@
+//! What a node keeps between runs: the image of each zone, and from which files it was made.
+//!
+//! ```text
+//! STATE-DIR/lock                  held while a node runs
+//! STATE-DIR/tables/NAME.table     the image, see crate `table`
+//! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
+//! ```
+//! An image is used if it is valid and its stamp is the one that its files have now; the list of files is
+//! needed to know which files those are without reading them.
+
+use super::image::{self, OpenError};
+use super::source;
+use crate::config::ZoneConfig;
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use table::{ImageError, Table};
+use wire::Name;
+
+/// The longest escaped zone name used as a file name; longer ones are shortened with a digest, so that with
+/// suffixes they stay below the 255 octets that file systems allow.
+const FILE_STEM_MAX: usize = 200;
+
+/// A state directory that this process holds.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    tables: PathBuf,
+    /// Locked while it is open.
+    _lock: File,
+}
+
+/// Why a state directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateDirError {
+    /// The system refuses.
+    #[error("cannot use the state folder {path}: {source}; it must be writable for the node's user", path = .path.display())]
+    Unusable {
+        /// Which path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another node holds it.
+    #[error("another node uses the state folder {path}; stop it, or give this one a folder of its own", path = .path.display())]
+    InUse {
+        /// Which folder.
+        path: PathBuf,
+    },
+}
+
+/// Why a zone has to be compiled though there is a state directory.
+#[derive(Debug)]
+pub(crate) enum NoImage {
+    /// There is no image yet.
+    Absent,
+    /// The zone's files, or its options, are not those that the image was made from.
+    Older,
+    /// The image is of another zone.
+    OtherZone,
+    /// It can't be used.
+    Unusable(OpenError),
+}
+
+impl std::fmt::Display for NoImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoImage::Absent => f.write_str("there is no image of it yet"),
+            NoImage::Older => f.write_str("its image is older than its zone file, its options or this program"),
+            NoImage::OtherZone => f.write_str("its image is of another zone"),
+            NoImage::Unusable(OpenError::Invalid { source: source @ ImageError::Version { .. }, .. }) => {
+                write!(f, "its image is of another format: {source}")
+            }
+            NoImage::Unusable(OpenError::Invalid { source, .. }) => write!(f, "its image is damaged: {source}"),
+            NoImage::Unusable(error) => write!(f, "its image can't be used: {error}"),
+        }
+    }
+}
+
+impl StateDir {
+    /// Takes hold of a state directory, making it if it isn't there.
+    ///
+    /// # Errors
+    /// When it can't be made or written to, or another process holds it.
+    pub(crate) fn open(path: &Path) -> Result<StateDir, StateDirError> {
+        let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
+        let tables = path.join("tables");
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&tables).map_err(unusable)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = lock.map_err(unusable)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(StateDir { tables, _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
+            Err(error) => Err(unusable(error.into())),
+        }
+    }
+
+    /// The stored image of a zone and the files it was made from, if it is still good.
+    ///
+    /// # Errors
+    /// Why it isn't.
+    pub(crate) fn load(&self, zone: &ZoneConfig) -> Result<(Table, Vec<PathBuf>), NoImage> {
+        let table = match image::open(&self.path(zone, "table")) {
+            Ok(table) => table,
+            Err(OpenError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(NoImage::Absent);
+            }
+            Err(error) => return Err(NoImage::Unusable(error)),
+        };
+        if table.apex_name() != zone.name.as_name() {
+            return Err(NoImage::OtherZone);
+        }
+        let files = self.sources(zone).ok_or(NoImage::Older)?;
+        // A list that doesn't begin with the zone's file is of an earlier configuration.
+        if files.first() != Some(&zone.file) || source::source_stamp_now(zone, &files) != Some(table.source()) {
+            return Err(NoImage::Older);
+        }
+        Ok((table, files))
+    }
+
+    fn sources(&self, zone: &ZoneConfig) -> Option<Vec<PathBuf>> {
+        let text = std::fs::read(self.path(zone, "sources")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Stores the image of a zone.
+    ///
+    /// # Errors
+    /// Those of writing; what was stored before is then still there or is recognised as not matching.
+    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Table, files: &[PathBuf]) -> io::Result<()> {
+        let sources = serde_json::to_vec(files).map_err(io::Error::other)?;
+        // The list first: an old image with a new list has the wrong stamp.
+        image::replace(&self.path(zone, "sources"), &sources)?;
+        image::replace(&self.path(zone, "table"), table.image())
+    }
+
+    /// Forgets the image of a zone that is no longer configured.
+    ///
+    /// # Errors
+    /// Those of removing, except that there is none.
+    pub(crate) fn remove(&self, zone: &ZoneConfig) -> io::Result<()> {
+        for extension in ["table", "sources"] {
+            match std::fs::remove_file(self.path(zone, extension)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, zone: &ZoneConfig, extension: &str) -> PathBuf {
+        self.tables.join(format!("{}.{extension}", file_stem(zone.name.as_name())))
+    }
+}
+
+/// A zone's name as part of a file name: lower case, without the final dot, everything but letters, digits, `-`,
+/// `_` and the dots between labels as `%XX`; the root is `@`.
+fn file_stem(name: Name<'_>) -> String {
+    if name.is_root() {
+        return "@".to_owned();
+    }
+    let mut stem = String::new();
+    for label in name.labels() {
+        if !stem.is_empty() {
+            stem.push('.');
+        }
+        for octet in label.to_ascii_lowercase() {
+            match octet {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => stem.push(octet as char),
+                _ => stem.push_str(&format!("%{octet:02x}")),
+            }
+        }
+    }
+    if stem.len() > FILE_STEM_MAX {
+        let digest = blake3::hash(stem.as_bytes()).to_hex();
+        stem.truncate(FILE_STEM_MAX / 2);
+        stem.push('~');
+        stem.push_str(&digest[..32]);
+    }
+    stem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn stem(name: &str) -> String {
+        file_stem(config::apex(name).unwrap().as_name())
+    }
+
+    #[test]
+    fn file_names_are_safe_and_distinct() {
+        assert_eq!(stem("Example.com."), "example.com");
+        assert_eq!(stem("."), "@");
+        assert_eq!(stem("\\@"), "%40");
+        assert_eq!(stem("a/b.\\.\\.x"), "a%2fb.%2e%2ex");
+        let long = format!("{}.{}", "\\000".repeat(60), "\\000".repeat(60));
+        let other = format!("{}.{}1", "\\000".repeat(60), "\\000".repeat(60));
+        assert!(stem(&long).len() < FILE_STEM_MAX);
+        assert_ne!(stem(&long), stem(&other));
+    }
+
+    #[test]
+    fn one_node_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateDir::open(&path).unwrap();
+        assert!(matches!(StateDir::open(&path), Err(StateDirError::InUse { .. })));
+        drop(first);
+        StateDir::open(&path).unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = StateDir::open(&folder.path().join("file")).unwrap_err();
+        assert!(matches!(error, StateDirError::Unusable { .. }), "{error}");
+    }
+}
