@@ -366,13 +366,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 #[inline]
 pub(crate) fn first_record(table: &Table, rrset: Rrset<'_>, rotation: usize) -> usize {
     let count = usize::from(rrset.count());
-    if count == 1 || !table.flags().has(ImageFlags::ROTATE) || has_inner_pointers(rrset) {
+    if count == 1 || !table.flags().has(ImageFlags::ROTATE) || rrset.has_inner_fixups() {
         return 0;
     }
     rotation % count
-}
-
-#[inline]
-fn has_inner_pointers(rrset: Rrset<'_>) -> bool {
-    rrset.has_fixups() && rrset.fixups()[2].next().is_some()
 }

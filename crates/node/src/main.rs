@@ -44,15 +44,20 @@ fn main() -> ExitCode {
         Command::Lookup(arguments) => commands::lookup::run(arguments),
         Command::Ctl(arguments) => commands::ctl::run(arguments),
     };
+    let is_server = matches!(cli.command, Command::Serve(_));
     match result {
         Ok(exit) => exit.into(),
         // Whoever reads our output has seen enough, as `head` does.
-        Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
+        Err(error) if !is_server && is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
             eprintln!("starling: {error:#}");
-            Exit::Problem.into()
+            if is_usage(&error) { Exit::Usage.into() } else { Exit::Problem.into() }
         }
     }
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<commands::UsageError>() || error.is::<config::ConfigError>()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

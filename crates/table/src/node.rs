@@ -188,12 +188,15 @@ fn layout(image: &[u8], at: usize) -> Layout {
         sigs_len = usize::from(u16_at(image, next + 2));
         next += 4;
     }
-    let mut counts = [0usize; 4];
+    let (mut owner_fixups, mut apex_fixups, mut inner_fixups, mut additional) = (0, 0, 0, 0);
     if flags.has(RrsetFlags::FIXUPS) {
-        counts = [0, 2, 4, 6].map(|i| usize::from(u16_at(image, next + i)));
+        let counts = u64_at(image, next);
+        owner_fixups = counts as usize & 0xffff;
+        apex_fixups = (counts >> 16) as usize & 0xffff;
+        inner_fixups = (counts >> 32) as usize & 0xffff;
+        additional = (counts >> 48) as usize;
         next += 8;
     }
-    let [owner_fixups, apex_fixups, inner_fixups, additional] = counts;
     let fixups_end = next + data_len + sigs_len + 2 * (owner_fixups + apex_fixups + inner_fixups);
     // Only additional names need the list to be aligned; padding at the end comes to the same place.
     let additional_at = at + padded(fixups_end - at);
@@ -313,14 +316,23 @@ impl<'t> Rrset<'t> {
     }
 
     /// Where in the records pointers to the owner, to the apex, and to names in the records themselves stand.
+    #[inline]
     pub fn fixups(self) -> [impl Iterator<Item = usize> + 't; 3] {
         let layout = layout(self.image, self.at);
-        let mut at = layout.data_at + layout.data_len + layout.sigs_len;
-        [layout.owner_fixups, layout.apex_fixups, layout.inner_fixups].map(|count| {
-            let list = &self.image[at..at + 2 * count];
-            at += 2 * count;
-            list.chunks_exact(2).map(|pair| usize::from(u16_at(pair, 0)))
-        })
+        let owners = layout.data_at + layout.data_len + layout.sigs_len;
+        let apexes = owners + 2 * layout.owner_fixups;
+        let inners = apexes + 2 * layout.apex_fixups;
+        let end = inners + 2 * layout.inner_fixups;
+        let list = |from: usize, to: usize| {
+            self.image[from..to].chunks_exact(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
+        };
+        [list(owners, apexes), list(apexes, inners), list(inners, end)]
+    }
+
+    /// Whether any pointer leads into the records themselves.
+    #[inline]
+    pub fn has_inner_fixups(self) -> bool {
+        self.has_fixups() && layout(self.image, self.at).inner_fixups != 0
     }
 
     /// The names in the data whose addresses go with them.

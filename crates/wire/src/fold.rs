@@ -181,7 +181,11 @@ impl FoldedName {
 /// Sixteen octets in lower case.
 #[inline]
 fn folded(octets: &[u8; 16]) -> [u8; 16] {
-    octets.map(|octet| octet | u8::from(octet.wrapping_sub(b'A') < 26) << 5)
+    let mut lower = *octets;
+    for octet in &mut lower {
+        *octet |= u8::from(octet.wrapping_sub(b'A') < 26) << 5;
+    }
+    lower
 }
 
 #[cfg(test)]

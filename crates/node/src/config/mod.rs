@@ -205,6 +205,12 @@ pub(crate) fn load(
     }
 }
 
+/// The zones of a configuration that has errors, as far as they could be read: for showing all problems at once.
+pub(crate) fn zones_despite_errors(file: &Path) -> Vec<ZoneConfig> {
+    let Ok(text) = std::fs::read_to_string(file) else { return Vec::new() };
+    decode::decode(&text, file.parent().unwrap_or(Path::new("")), &mut Vec::new()).zones
+}
+
 fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &mut Vec<Problem>) {
     if config.node.listen.is_empty() {
         let help = match file {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
 use zone::master::{Include, IncludeError, Included};
-use zone::{CompileOptions, Severity};
+use zone::CompileOptions;
+use zone::check::Severity;
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

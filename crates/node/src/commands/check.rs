@@ -1,0 +1,162 @@
+//! `starling check`: everything that is wrong with configurations and zones, in one run.
+
+use super::{UsageError, print_json, source};
+use crate::cli::CheckArguments;
+use crate::config::{self, Purpose, Rotation, Style, ZoneConfig};
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::zones::load::{self, Compiled, ZoneErrors};
+use crate::zones::parallel::{self, Priority};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// What was found, as `--json` prints it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Findings {
+    /// Whether nothing stands in the way of serving.
+    ok: bool,
+    configurations: Vec<ConfigFindings>,
+    zones: Vec<ZoneFindings>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ConfigFindings {
+    file: String,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ZoneFindings {
+    name: String,
+    file: String,
+    /// What the zone is, where it could be compiled.
+    #[serde(flatten)]
+    content: Option<Content>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Content {
+    serial: u32,
+    records: u32,
+    names: u32,
+}
+
+/// Checks what the command line names.
+pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
+    let (configs, sources): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        arguments.sources.iter().partition(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    let configs: Vec<&PathBuf> = arguments.config.iter().chain(configs).collect();
+    if configs.is_empty() && sources.is_empty() && arguments.zones.is_empty() {
+        let message = "there is nothing to check: name a configuration, or zones as FILE or NAME=FILE";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    let mut zones = Vec::new();
+    let mut findings = Findings { ok: true, configurations: Vec::new(), zones: Vec::new() };
+    for file in configs {
+        findings.configurations.push(check_config(file, &mut zones, arguments.output.json));
+    }
+    for source in sources {
+        zones.push(source::zone(source, arguments.origin.as_ref(), Rotation::On)?);
+    }
+    for zone in &arguments.zones {
+        let (name, file) = (zone.name.clone(), zone.file.clone());
+        zones.push(ZoneConfig { name, file, rotation: Rotation::On });
+    }
+
+    let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
+    let progress = Progress::on_terminal();
+    parallel::each(
+        &zones,
+        parallel::thread_count(),
+        Priority::Normal,
+        |zone| check_zone(zone, &progress),
+        |index, found| checked.push((index, found)),
+    );
+    checked.sort_by_key(|(index, _)| *index);
+    findings.zones = checked.into_iter().map(|(_, found)| found).collect();
+
+    let bad_config = findings.configurations.iter().any(|config| !config.errors.is_empty());
+    let bad_zone = findings.zones.iter().any(|zone| !zone.errors.is_empty());
+    let warned = findings.zones.iter().any(|zone| !zone.warnings.is_empty());
+    findings.ok = !bad_config && !bad_zone;
+    if arguments.output.json {
+        print_json(&findings)?;
+    } else {
+        print(&findings)?;
+    }
+    Ok(match (bad_config, bad_zone || (arguments.strict && warned)) {
+        (true, _) => Exit::Usage,
+        (false, true) => Exit::Problem,
+        (false, false) => Exit::Fine,
+    })
+}
+
+/// Checks a configuration, and adds its zones to those to be checked.
+fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigFindings {
+    let errors = match config::load(Some(file), &Default::default(), &[], Purpose::Serve) {
+        Ok(config) => {
+            zones.extend(config.zones);
+            Vec::new()
+        }
+        Err(error) => {
+            if !json {
+                let style = if std::io::stderr().is_terminal() { Style::Coloured } else { Style::Plain };
+                eprintln!("{}", error.render(style));
+            }
+            // The zones that could be read are checked all the same: one run tells everything.
+            zones.extend(config::zones_despite_errors(file));
+            error.lines()
+        }
+    };
+    ConfigFindings { file: file.display().to_string(), errors }
+}
+
+fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
+    let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
+        Ok(Compiled { table, warnings, .. }) => {
+            let content =
+                Content { serial: table.serial(), records: table.record_count(), names: table.name_count() };
+            (Some(content), Vec::new(), warnings)
+        }
+        Err(ZoneErrors { errors, warnings }) => (None, errors, warnings),
+    };
+    ZoneFindings { name: zone.name.to_string(), file: zone.file.display().to_string(), content, errors, warnings }
+}
+
+fn print(findings: &Findings) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for config in &findings.configurations {
+        match config.errors.len() {
+            0 => writeln!(out, "{}: ok", config.file)?,
+            count => writeln!(out, "{}: {}", config.file, counted(count, "error"))?,
+        }
+    }
+    for zone in &findings.zones {
+        for line in zone.errors.iter().chain(&zone.warnings) {
+            writeln!(out, "{line}")?;
+        }
+        write!(out, "{}: ", zone.name)?;
+        match &zone.content {
+            Some(Content { serial, records, names }) => {
+                write!(out, "ok, serial {serial}, {}, {}", counted(*records as usize, "record"), counted(*names as usize, "name"))?;
+            }
+            None => write!(out, "{}", counted(zone.errors.len(), "error"))?,
+        }
+        if !zone.warnings.is_empty() {
+            write!(out, ", {}", counted(zone.warnings.len(), "warning"))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

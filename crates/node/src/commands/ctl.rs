@@ -1,0 +1,128 @@
+//! `starling ctl`: asking and telling a running node.
+
+use super::print_json;
+use crate::cli::{CtlArguments, CtlCommand};
+use crate::control::{self, Request, Response};
+use crate::exit::Exit;
+use crate::status::{NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
+use anyhow::bail;
+use std::io::{self, Write};
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
+    let path = control::path_for(arguments)?;
+    let request = match &arguments.command {
+        CtlCommand::Status => Request::Status,
+        CtlCommand::Zones => Request::Zones,
+        CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
+    };
+    match control::ask(&path, &request)? {
+        Response::Status(status) => {
+            if arguments.json { print_json(&status)? } else { print_status(&status)? };
+            Ok(Exit::Fine)
+        }
+        Response::Zones(zones) => {
+            if arguments.json { print_json(&zones)? } else { print_zones(&zones)? };
+            Ok(Exit::Fine)
+        }
+        Response::Reload(report) => {
+            if arguments.json { print_json(&report)? } else { print_reload(&report)? };
+            Ok(if report.is_good() { Exit::Fine } else { Exit::Problem })
+        }
+        Response::Error(error) => bail!("the node refuses: {error}"),
+    }
+}
+
+fn print_status(status: &NodeStatus) -> io::Result<()> {
+    let NodeStatus { zones, udp, tcp, .. } = status;
+    let answers: Vec<String> = status.answers.iter().map(|(rcode, count)| format!("{rcode} {count}")).collect();
+    let lines = [
+        ("version", status.version.clone()),
+        ("name", status.name.clone().unwrap_or_else(|| "(hidden)".to_owned())),
+        ("process", status.pid.to_string()),
+        ("since", format!("{} ({} s)", status.since, status.uptime_s)),
+        ("listening", status.listen.join(" ")),
+        ("workers", format!("{} UDP, {} TCP", status.workers, status.tcp_workers)),
+        ("zones", format!("{} ok, {} stale, {} failed", zones.ok, zones.stale, zones.failed)),
+        ("generation", generation(status)),
+        (
+            "UDP",
+            format!(
+                "{} queries in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
+                udp.queries, udp.batches, udp.answers, udp.truncated, udp.dropped, udp.queue_drops
+            ),
+        ),
+        (
+            "TCP",
+            format!(
+                "{} queries, {} answers; {} connections accepted, {} open, {} refused, {} closed for others, {} \
+                 idle, {} slow",
+                tcp.queries, tcp.answers, tcp.accepted, tcp.open, tcp.refused, tcp.evicted, tcp.idle, tcp.slow
+            ),
+        ),
+        ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
+    ];
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))
+}
+
+fn generation(status: &NodeStatus) -> String {
+    let reloading = if status.reloading { ", a reload is going on" } else { "" };
+    let waiting = if status.generation == status.generation_served { "" } else { ", not yet served by all workers" };
+    format!("{}{waiting}{reloading}", status.generation)
+}
+
+fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
+    let mut rows = vec![["ZONE", "STATE", "SERIAL", "RECORDS", "NAMES", "OCTETS", "FROM", "SINCE", "DIGEST"].map(str::to_owned)];
+    for zone in zones {
+        let state = match zone.state {
+            ZoneState::Ok => "ok",
+            ZoneState::Stale => "stale",
+            ZoneState::Failed => "failed",
+        };
+        let mut row = [zone.name.as_str(), state, "-", "-", "-", "-", "-", "-", "-"].map(str::to_owned);
+        if let Some(served) = &zone.served {
+            let digest: String = served.digest.chars().take(16).collect();
+            let numbers = [u64::from(served.serial), served.records, served.names, served.table_bytes];
+            row[2..6].clone_from_slice(&numbers.map(|number| number.to_string()));
+            row[6..].clone_from_slice(&[served.loaded_from.clone(), served.since.clone(), digest]);
+        }
+        rows.push(row);
+    }
+    let widths: [usize; 9] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let mut out = io::stdout().lock();
+    for (index, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+        if let Some(error) = index.checked_sub(1).and_then(|index| zones[index].error.as_ref()) {
+            writeln!(out, "  since {}, {}:", error.since, if error.count == 1 { "1 error".to_owned() } else { format!("{} errors", error.count) })?;
+            error.messages.iter().try_for_each(|message| writeln!(out, "  {message}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_reload(report: &ReloadReport) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    report.refused.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    for zone in &report.zones {
+        write!(out, "{}: ", zone.name)?;
+        match &zone.outcome {
+            Outcome::Reloaded { from_serial, to_serial, took_ms } => {
+                let from = from_serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
+                writeln!(out, "reloaded, serial {from} -> {to_serial}, in {took_ms} ms")?;
+            }
+            Outcome::Added { serial, took_ms } => writeln!(out, "loaded, serial {serial}, in {took_ms} ms")?,
+            Outcome::Unchanged => writeln!(out, "unchanged")?,
+            Outcome::Removed => writeln!(out, "removed")?,
+            Outcome::Failed { count, messages } => {
+                writeln!(out, "failed, {}", if *count == 1 { "1 error".to_owned() } else { format!("{count} errors") })?;
+                messages.iter().try_for_each(|message| writeln!(out, "  {message}"))?;
+                if *count > messages.len() {
+                    writeln!(out, "  and {} more; `starling check` shows all", count - messages.len())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
