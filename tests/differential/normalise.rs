@@ -1,0 +1,132 @@
+//! Differences between answers that the standards allow, taken away before answers are compared.
+//!
+//! Every rule has its reason beside it. What no rule covers counts as a difference. Differences of the
+//! header beyond response code, AA and TC, and of the OPT record's contents, are not looked at here.
+
+use starling_tests::message::{AA, Message, Record};
+use starling_tests::name::Name;
+
+const TYPE_A: u16 = 1;
+const TYPE_NS: u16 = 2;
+const TYPE_CNAME: u16 = 5;
+const TYPE_SOA: u16 = 6;
+const TYPE_AAAA: u16 = 28;
+const TYPE_DNAME: u16 = 39;
+const TYPE_RRSIG: u16 = 46;
+const TYPE_ANY: u16 = 255;
+
+/// Links of a chain that every server gives: Knot stops after 5, NSD after 10, BIND after 11.
+const CHAIN_LEN_SHARED: usize = 5;
+
+/// An answer without the differences that are allowed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Normal {
+    /// Response code; none where it depends on how far a chain was followed.
+    pub(crate) rcode: Option<u16>,
+    /// The AA bit.
+    pub(crate) authoritative: bool,
+    /// Answer section, sorted.
+    pub(crate) answer: Vec<Record>,
+    /// Authority section, sorted.
+    pub(crate) authority: Vec<Record>,
+    /// What is necessary of the additional section, sorted.
+    pub(crate) glue: Vec<Record>,
+}
+
+/// Applies every rule.
+pub(crate) fn normalise(message: &Message, qname: &Name, qtype: u16) -> Normal {
+    let mut normal = Normal {
+        rcode: Some(message.rcode()),
+        authoritative: message.has(AA),
+        answer: message.answer.clone(),
+        authority: message.authority.clone(),
+        glue: message.additional.clone(),
+    };
+    drop_courtesy_ns(&mut normal);
+    keep_necessary_glue(&mut normal);
+    cut_long_chain(&mut normal, &qname.lower());
+    if qtype == TYPE_ANY {
+        blur_any(&mut normal, &qname.lower());
+    }
+    for section in [&mut normal.answer, &mut normal.authority, &mut normal.glue] {
+        // RFC 1034 §3.6: "the order of RRs in a set is not significant"; nor is that of sets. Knot repeats
+        // the CNAME of a loop.
+        section.sort_unstable();
+        section.dedup();
+    }
+    normal
+}
+
+/// A positive answer may carry the zone's NS set and its signature as a courtesy (RFC 1034 §4.3.2 does
+/// not ask for it); a negative answer has the SOA there and a referral has AA off.
+fn drop_courtesy_ns(normal: &mut Normal) {
+    let negative = normal.authority.iter().any(|record| record.rtype == TYPE_SOA);
+    if normal.authoritative && !normal.answer.is_empty() && !negative {
+        let of_ns = |record: &Record| record.rtype == TYPE_NS || record.covered() == Some(TYPE_NS);
+        normal.authority.retain(|record| !of_ns(record));
+    }
+}
+
+/// Additional records are optional except the glue of a referral that lies in the delegated zone itself
+/// (RFC 9471 §3); that has to be there in full, or TC has to be set.
+fn keep_necessary_glue(normal: &mut Normal) {
+    let servers: Vec<(Name, Name)> = normal
+        .authority
+        .iter()
+        .filter(|record| record.rtype == TYPE_NS)
+        .filter_map(|record| Some((record.owner.clone(), record.target()?)))
+        .filter(|(cut, server)| server.is_at_or_below(cut))
+        .collect();
+    normal.glue.retain(|record| {
+        matches!(record.rtype, TYPE_A | TYPE_AAAA)
+            && servers.iter().any(|(_, server)| *server == record.owner)
+    });
+}
+
+/// No standard says after how many CNAME and DNAME a server may stop (RFC 1034 §5.2.2 leaves the bound to
+/// the resolver, which goes on by itself). Beyond the links that all servers give nothing is comparable:
+/// neither the rest of the answer nor what came at the chain's end.
+fn cut_long_chain(normal: &mut Normal, qname: &Name) {
+    let mut kept: Vec<Name> = Vec::new();
+    let mut name = qname.clone();
+    while let Some(target) = next_link(&normal.answer, &name) {
+        if kept.contains(&name) {
+            return;
+        }
+        kept.push(std::mem::replace(&mut name, target));
+        if kept.len() > CHAIN_LEN_SHARED {
+            kept.pop();
+            break;
+        }
+    }
+    if kept.len() < CHAIN_LEN_SHARED {
+        return;
+    }
+    // A server that stops after exactly five shows no sixth; what follows the fifth is cut for all alike.
+    normal.rcode = None;
+    normal.authority.clear();
+    normal.answer.retain(|record| record.rtype != TYPE_RRSIG && kept.contains(&record.owner));
+}
+
+fn next_link(answer: &[Record], name: &Name) -> Option<Name> {
+    answer.iter().find(|record| record.rtype == TYPE_CNAME && record.owner == *name)?.target()
+}
+
+/// RFC 8482 §4 lets a server answer ANY with as little as one set of its choice. That the records are
+/// true ones is checked where the complete answer of a peer is at hand.
+fn blur_any(normal: &mut Normal, qname: &Name) {
+    let some = normal.answer.iter().any(|record| record.owner == *qname && record.rtype != TYPE_CNAME);
+    if some {
+        // What led here stays: a DNAME above the name and the CNAME made from it.
+        normal.answer.retain(|record| record.owner != *qname && record.rtype == TYPE_DNAME);
+        normal.answer.push(Record {
+            owner: qname.clone(),
+            rtype: TYPE_ANY,
+            class: 1,
+            ttl: 0,
+            rdata: Vec::new(),
+        });
+        // Proofs that belong to a set depend on the set chosen (RFC 8482 §4.1 leaves them out altogether).
+        normal.authority.clear();
+    }
+}

@@ -1,0 +1,16 @@
+//! Black-box tests of the whole: what they share.
+//!
+//! Real processes (Starling and the peers NSD, Knot and BIND) on loopback addresses of their own, a DNS
+//! client that sends and receives raw bytes, and a reader of responses. Nothing here may use Starling's own
+//! crates: a test that encodes and decodes with the code under test only shows that it agrees with itself.
+
+pub mod client;
+pub mod message;
+pub mod name;
+pub mod process;
+pub mod query;
+pub mod rdata;
+pub mod server;
+pub mod signing;
+pub mod tools;
+pub mod zonedata;

@@ -1,0 +1,7 @@
+//! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
+
+mod lifecycle;
+mod malformed;
+mod node;
+mod reload;
+mod tcp;
