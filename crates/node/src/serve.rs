@@ -4,7 +4,7 @@
 //! the zones are loaded; then sockets are bound, threads started, and `ready` is said. End: no more is accepted,
 //! what was asked is answered, the control socket goes away.
 
-use crate::cli::{NodeArguments, ServeArguments};
+use crate::cli::ServeArguments;
 use crate::config::{self, Config, NodeConfig, Purpose, Style};
 use crate::control::{self, Subject};
 use crate::exit::Exit;
@@ -21,7 +21,6 @@ use nameserver::{Counters, Responder, Settings};
 use netio::pin;
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -68,6 +67,13 @@ struct Signals {
     interrupt: Signal,
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    ToReload,
+    ToEnd,
+}
+
 impl Signals {
     fn new() -> std::io::Result<Signals> {
         Ok(Signals {
@@ -77,11 +83,13 @@ impl Signals {
         })
     }
 
-    /// Resolves when the node is to end.
-    async fn end(&mut self) {
+    /// Waits for the next signal.
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            biased;
+            _ = self.terminate.recv() => Asked::ToEnd,
+            _ = self.interrupt.recv() => Asked::ToEnd,
+            _ = self.hang_up.recv() => Asked::ToReload,
         }
     }
 }
@@ -96,19 +104,28 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
         listeners::rehearse(*address)?;
     }
     let board = Arc::new(Board::default());
-    let loading = load_zones(config, state, arguments, Arc::clone(&board))?;
-    let keeper = tokio::select! {
-        () = signals.end() => {
-            tracing::info!("ended before it was ready");
-            return Ok(Exit::Fine);
+    let mut loading = load_zones(config, state, arguments, Arc::clone(&board))?;
+    let mut reload_first = false;
+    let keeper = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::ToReload => reload_first = true,
+                Asked::ToEnd => {
+                    tracing::info!("ended before it was ready");
+                    return Ok(Exit::Fine);
+                }
+            },
+            keeper = &mut loading => break keeper.context("the zones could not be loaded")?,
         }
-        keeper = loading => keeper.context("the zones could not be loaded")?,
     };
     if keeper.served_count() == 0 {
         tracing::error!("no zone could be loaded, so there is nothing to serve; mend one (`starling check` shows all errors)");
         return Ok(Exit::Problem);
     }
     let running = Running::start(keeper, &node, board)?;
+    if reload_first {
+        reload_for_signal(&running.reloads);
+    }
     running.until_the_end(control, signals).await
 }
 
@@ -208,8 +225,10 @@ impl Running {
         tokio::pin!(controlling);
         let failure = loop {
             tokio::select! {
-                () = signals.end() => break None,
-                _ = signals.hang_up.recv() => reload_for_signal(&self.reloads),
+                asked = signals.next() => match asked {
+                    Asked::ToReload => reload_for_signal(&self.reloads),
+                    Asked::ToEnd => break None,
+                },
                 ended = self.worker_ended.recv() => {
                     break ended.and_then(|ended| ended.failure).or(Some("a UDP worker ended unasked".to_owned()));
                 }

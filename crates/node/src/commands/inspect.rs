@@ -128,7 +128,7 @@ fn view(table: Arc<Table>, name: Name<'_>) -> anyhow::Result<NameView> {
         Found::BelowDname(Encloser { node, .. }) => ("below-dname", node),
         Found::Missing(Encloser { node, .. }) => ("missing", node),
     };
-    let owner = NameBuf::joined(node.relative_name(), table.apex_name()).context("a node's name is valid")?;
+    let owner = NameBuf::joined(node.relative_name(), table.apex_name()).ok().context("a node's name is too long")?;
     let mut records = Vec::new();
     for rrset in node.rrsets() {
         records.extend(records_of(owner.as_name(), rrset)?);
