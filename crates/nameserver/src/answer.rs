@@ -5,7 +5,7 @@ use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Node, NodeFlags, NodeRef, Rrset, Table};
+use table::{Encloser, Found, ImageFlags, Node, NodeFlags, Rrset, Table};
 use wire::message::{HEADER_LEN, POINTER, RECORD_FIXED_LEN, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
@@ -65,7 +65,7 @@ enum Step {
     /// The response is complete.
     Done(Outcome),
     /// The name is an alias; its target stands at this offset of the message.
-    Alias { target_at: usize, by: NodeRef },
+    Alias { target_at: usize },
 }
 
 impl<'a, T: Trace> Answering<'a, '_, T> {
@@ -77,7 +77,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         let found = exact.map_or_else(|| table.find_encloser(self.name), Found::Exact);
         let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
-            Ok(Step::Alias { target_at, by }) => self.follow(target_at, by),
+            Ok(Step::Alias { target_at }) => self.follow(target_at),
             Err(Full) => self.truncated(Outcome::authoritative(Rcode::NOERROR)),
         };
         if self.proofs.are_owed() && !outcome.truncated && self.pay_proofs().is_err() {
@@ -87,10 +87,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     }
 
     /// Goes along a chain of aliases as long as it stays in the zone (RFC 1034 §4.3.2 step 3a).
-    fn follow(&mut self, mut target_at: usize, by: NodeRef) -> Outcome {
+    fn follow(&mut self, mut target_at: usize) -> Outcome {
         let good = Outcome::authoritative(Rcode::NOERROR);
-        let mut seen = [NodeRef::NONE; CHAIN_MAX + 1];
-        seen[0] = by;
+        // Where the names stand that were looked up so far.
+        let mut seen = [HEADER_LEN; CHAIN_MAX + 1];
         for hop in 1..=CHAIN_MAX {
             if !self.writer.is_in_reach() || self.name.read_compressed(self.writer.octets, target_at).is_err() {
                 return self.truncated(good);
@@ -99,25 +99,27 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 self.trace.note(Rule::TargetOutside);
                 return good;
             }
-            let found = self.table.find(self.name);
-            if let Found::Exact(node) = found
-                && node.flags().has(NodeFlags::CNAME)
-            {
-                seen[hop] = node.reference();
-            }
-            // A loop comes back to an alias that is already in the answer.
-            if !seen[hop].is_none() && seen[..hop].contains(&seen[hop]) {
+            if self.returns_to(&seen[..hop]) {
                 break;
             }
+            seen[hop] = target_at;
+            let found = self.table.find(self.name);
             match self.step(found, target_at) {
                 // The first name's data is this zone's, so the answer has authority, wherever it leads.
                 Ok(Step::Done(outcome)) => return Outcome { authoritative: true, ..outcome },
-                Ok(Step::Alias { target_at: next, .. }) => target_at = next,
+                Ok(Step::Alias { target_at: next }) => target_at = next,
                 Err(Full) => return self.truncated(good),
             }
         }
         self.trace.note(Rule::ChainEnd);
         good
+    }
+
+    /// Whether the current name is one of those at these places, so that the chain is a loop.
+    fn returns_to(&mut self, places: &[usize]) -> bool {
+        places.iter().any(|at| {
+            self.spare.read_compressed(self.writer.octets, *at).is_ok() && self.spare.as_wire() == self.name.as_wire()
+        })
     }
 
     pub(crate) fn truncated(&mut self, outcome: Outcome) -> Outcome {
@@ -181,16 +183,23 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
         }
         if node.flags().has(NodeFlags::CNAME)
+            && !self.stands_beside_cname()
             && let Some(cname) = node.rrset(RecordType::CNAME)
         {
             self.trace.note(Rule::Cname);
             let placed = self.answer(node, cname, name_at)?;
-            return Ok(Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN, by: node.reference() });
+            return Ok(Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN });
         }
         if node.rrset_count() == 0 {
             self.trace.note(Rule::EmptyNonTerminal);
         }
         self.no_data(node, name_at).map(Step::Done)
+    }
+
+    /// Whether the type asked for may stand beside a CNAME, so that asking for it means the alias itself
+    /// (RFC 4034 §4, RFC 4035 §2.5).
+    fn stands_beside_cname(&self) -> bool {
+        matches!(self.qtype, RecordType::NSEC | RecordType::RRSIG)
     }
 
     /// Appends a set to the answer section, rotated.
@@ -243,7 +252,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         let Ok(placed) = self.writer.rrset(Section::Authority, cut, ns, owner, Signatures::Without, 0) else {
             return Ok(self.truncated(outcome));
         };
-        if self.signatures == Signatures::With && self.delegation_security(cut, cut_at).is_err() {
+        let is_signed = self.table.flags().has(ImageFlags::NSEC) || self.table.flags().has(ImageFlags::NSEC3);
+        if is_signed && self.signatures == Signatures::With && self.delegation_security(cut, cut_at).is_err() {
             return Ok(self.truncated(outcome));
         }
         if !self.addresses(ns, placed, Signatures::Without) {
@@ -299,15 +309,17 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         let Some(dname) = node.rrset(RecordType::DNAME) else {
             return Ok(Step::Done(Outcome::error(Rcode::SERVFAIL)));
         };
-        let owner_at = self.encloser_at(encloser, name_at);
-        self.writer.rrset(Section::Answer, node, dname, Owner::At(owner_at), self.signatures, 0)?;
+        // A chain may come through the same DNAME again: once is enough (RFC 2181 §5).
+        if self.proofs.give(node.reference()) {
+            let owner_at = self.encloser_at(encloser, name_at);
+            self.writer.rrset(Section::Answer, node, dname, Owner::At(owner_at), self.signatures, 0)?;
+        }
         let record = dname.records();
         let (ttl, target) = (&record[6..10], &record[2 + RECORD_FIXED_LEN..]);
         let prefix_len = self.name.label_start(encloser.next_closer + 1);
         // The target is not compressed (RFC 6672 §2.5), and a set of DNAMEs has one record.
-        let made = wire::Name::split_from(target)
-            .and_then(|(target, _)| NameBuf::joined(self.name.slice(0, prefix_len), target));
-        let Ok(made) = made else {
+        let target = wire::Name::split_from(target).map_or(wire::Name::ROOT, |(target, _)| target);
+        let Ok(made) = NameBuf::joined(self.name.slice(0, prefix_len), target) else {
             self.trace.note(Rule::DnameTooLong);
             return Ok(Step::Done(Outcome::authoritative(Rcode::YXDOMAIN)));
         };
@@ -327,13 +339,19 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             // The synthesized record is what was asked for.
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
         }
-        Ok(Step::Alias { target_at: at + 2 + RECORD_FIXED_LEN, by: NodeRef::NONE })
+        let owner = &self.name.as_wire()[prefix_len..];
+        if wire::Name::from_wire(owner).is_ok_and(|owner| target.is_at_or_below(owner)) {
+            // It leads below itself: every step would only make the name longer.
+            self.trace.note(Rule::ChainEnd);
+            return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
+        }
+        Ok(Step::Alias { target_at: at + 2 + RECORD_FIXED_LEN })
     }
 
     /// The name doesn't exist: a wildcard, or nothing.
     fn missing(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Step, Full> {
         let Some(wildcard) = self.table.node(encloser.node.denial().wildcard) else {
-            return self.name_error(encloser).map(Step::Done);
+            return self.name_error(encloser, name_at).map(Step::Done);
         };
         self.trace.note(Rule::Wildcard);
         if wildcard.flags().has(NodeFlags::CUT) {
@@ -346,12 +364,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             Step::Done(self.any(wildcard, name_at)?)
         } else if self.qtype == RecordType::RRSIG && self.signatures_of(wildcard, name_at)? {
             Step::Done(Outcome::authoritative(Rcode::NOERROR))
-        } else if let Some(cname) = wildcard.rrset(RecordType::CNAME) {
+        } else if let Some(cname) = wildcard.rrset(RecordType::CNAME).filter(|_| !self.stands_beside_cname()) {
             self.trace.note(Rule::Cname);
             let placed = self.answer(wildcard, cname, name_at)?;
-            Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN, by: NodeRef::NONE }
+            Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN }
         } else {
-            return self.wildcard_no_data(encloser, wildcard).map(Step::Done);
+            return self.wildcard_no_data(encloser, wildcard, name_at).map(Step::Done);
         };
         if self.signatures == Signatures::With {
             self.proofs.owe(name_at);

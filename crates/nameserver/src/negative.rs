@@ -49,7 +49,7 @@ impl Proofs {
     }
 
     /// Takes note of a record; false where it is in the answer already.
-    fn give(&mut self, node: NodeRef) -> bool {
+    pub(crate) fn give(&mut self, node: NodeRef) -> bool {
         if self.given[..self.given_len].contains(&node) {
             return false;
         }
@@ -77,26 +77,31 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 
     /// Neither the name nor a wildcard exists (RFC 2308 §2.1).
     #[inline]
-    pub(crate) fn name_error(&mut self, encloser: Encloser<'a>) -> Result<Outcome, Full> {
+    pub(crate) fn name_error(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Outcome, Full> {
         self.trace.note(Rule::NameError);
         let outcome = Outcome::authoritative(Rcode::NXDOMAIN);
         if self.soa().is_err() {
             return Ok(self.truncated(outcome));
         }
-        if self.signatures == Signatures::With && self.prove_no_name(encloser).is_err() {
+        if self.signatures == Signatures::With && self.prove_no_name(encloser, name_at).is_err() {
             return Ok(self.truncated(outcome));
         }
         Ok(outcome)
     }
 
     /// A wildcard stands in for the name, and it has no records of the type (RFC 4592 §2.2.1).
-    pub(crate) fn wildcard_no_data(&mut self, encloser: Encloser<'a>, wildcard: Node<'a>) -> Result<Outcome, Full> {
+    pub(crate) fn wildcard_no_data(
+        &mut self,
+        encloser: Encloser<'a>,
+        wildcard: Node<'a>,
+        name_at: usize,
+    ) -> Result<Outcome, Full> {
         self.trace.note(Rule::NoData);
         let outcome = Outcome::authoritative(Rcode::NOERROR);
         if self.soa().is_err() {
             return Ok(self.truncated(outcome));
         }
-        if self.signatures == Signatures::With && self.prove_wildcard_no_type(encloser, wildcard).is_err() {
+        if self.signatures == Signatures::With && self.prove_wildcard_no_type(encloser, wildcard, name_at).is_err() {
             return Ok(self.truncated(outcome));
         }
         Ok(outcome)
@@ -119,10 +124,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if self.has(ImageFlags::NSEC) {
             self.trace.note(Rule::NsecProof);
             if node.rrset(RecordType::NSEC).is_some() {
-                return self.nsec(node, Owner::At(name_at));
+                return self.nsec(node, name_at);
             }
             // An empty non-terminal has no NSEC record; the one before it covers it.
-            return self.nsec_cover_name();
+            return self.nsec_cover_name(name_at);
         }
         if self.has(ImageFlags::NSEC3) {
             self.trace.note(Rule::Nsec3Proof);
@@ -137,14 +142,14 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     }
 
     /// Proves that neither the name nor a wildcard exists (RFC 4035 §3.1.3.2, RFC 5155 §7.2.2).
-    fn prove_no_name(&mut self, encloser: Encloser<'a>) -> Result<(), Full> {
+    fn prove_no_name(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<(), Full> {
         if self.has(ImageFlags::NSEC) {
             self.trace.note(Rule::NsecProof);
-            self.nsec_cover_name()?;
+            self.nsec_cover_name(name_at)?;
             let covers_wildcard = encloser.node.denial().no_wildcard;
             // A name with nothing below it covers the wildcard itself.
             let node = self.table.node(covers_wildcard).unwrap_or(encloser.node);
-            return self.nsec(node, Owner::Literal);
+            return self.nsec(node, name_at);
         }
         if self.has(ImageFlags::NSEC3) {
             self.trace.note(Rule::Nsec3Proof);
@@ -159,18 +164,23 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 
     /// Proves that the name itself doesn't exist, so that the wildcard had to stand in, and that the wildcard lacks
     /// the type (RFC 4035 §3.1.3.4, RFC 5155 §7.2.5).
-    fn prove_wildcard_no_type(&mut self, encloser: Encloser<'a>, wildcard: Node<'a>) -> Result<(), Full> {
+    fn prove_wildcard_no_type(
+        &mut self,
+        encloser: Encloser<'a>,
+        wildcard: Node<'a>,
+        name_at: usize,
+    ) -> Result<(), Full> {
         if self.has(ImageFlags::NSEC) {
             self.trace.note(Rule::NsecProof);
-            self.nsec_cover_name()?;
+            self.nsec_cover_name(name_at)?;
             if wildcard.rrset(RecordType::NSEC).is_some() {
-                return self.nsec(wildcard, Owner::Literal);
+                return self.nsec(wildcard, name_at);
             }
             // The wildcard is an empty non-terminal, denied like one.
             if self.spare.set_wildcard_below(self.name, encloser.next_closer + 1)
                 && let Some(cover) = self.table.nsec_cover(self.spare)
             {
-                return self.nsec(cover, Owner::Literal);
+                return self.nsec(cover, name_at);
             }
         } else if self.has(ImageFlags::NSEC3) {
             self.trace.note(Rule::Nsec3Proof);
@@ -189,15 +199,15 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         }
         let owed = self.proofs.owed;
         let owed_len = std::mem::take(&mut self.proofs.owed_len);
-        for name_at in &owed[..owed_len] {
-            if self.spare.read_compressed(self.writer.octets, usize::from(*name_at)).is_err() {
+        for name_at in owed[..owed_len].iter().copied().map(usize::from) {
+            if self.spare.read_compressed(self.writer.octets, name_at).is_err() {
                 continue;
             }
             let Found::Missing(encloser) = self.table.find(self.spare) else { continue };
             if self.has(ImageFlags::NSEC) {
                 self.trace.note(Rule::NsecProof);
                 if let Some(cover) = self.table.nsec_cover(self.spare) {
-                    self.nsec(cover, Owner::Literal)?;
+                    self.nsec(cover, name_at)?;
                 }
             } else if self.has(ImageFlags::NSEC3) {
                 self.trace.note(Rule::Nsec3Proof);
@@ -209,20 +219,22 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         Ok(())
     }
 
-    /// The NSEC record that covers the current name.
-    fn nsec_cover_name(&mut self) -> Result<(), Full> {
+    /// The NSEC record that covers the current name, which stands at `name_at`.
+    fn nsec_cover_name(&mut self, name_at: usize) -> Result<(), Full> {
         match self.table.nsec_cover(self.name) {
-            Some(cover) => self.nsec(cover, Owner::Literal),
+            Some(cover) => self.nsec(cover, name_at),
             None => Ok(()),
         }
     }
 
-    fn nsec(&mut self, node: Node<'a>, owner: Owner) -> Result<(), Full> {
+    /// Appends the NSEC record of a node, its owner compressed against the name at `name_at`: what covers a name is
+    /// often an ancestor of it, or a sibling of one.
+    fn nsec(&mut self, node: Node<'a>, name_at: usize) -> Result<(), Full> {
         let Some(rrset) = node.rrset(RecordType::NSEC) else { return Ok(()) };
         if !self.proofs.give(node.reference()) {
             return Ok(());
         }
-        let owner = if node.relative_name().is_empty() { Owner::At(self.writer.apex_at) } else { owner };
+        let owner = self.writer.owner_beside(node.relative_name(), name_at, self.table.apex_labels());
         self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)?;
         Ok(())
     }
@@ -233,7 +245,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if !self.proofs.give(node.reference()) {
             return Ok(());
         }
-        self.writer.rrset(Section::Authority, node, rrset, Owner::Literal, Signatures::With, 0)?;
+        let owner = Owner::Literal { labels_len: node.relative_len(), rest_at: self.writer.apex_at };
+        self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)?;
         Ok(())
     }
 

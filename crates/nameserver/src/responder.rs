@@ -144,7 +144,9 @@ impl Responder {
         };
         let end = query.question_end;
         copy(&mut response[..end], &bytes[..end]);
-        let mut writer = Writer::new(response, end, limit.min(MESSAGE_MAX) - opt.len);
+        // The OPT record goes last; its room is kept in what the caller gave, too.
+        let limit = limit.min(response.len()) - opt.len;
+        let mut writer = Writer::new(response, end, limit);
         let outcome = self.look_up(query, transport, &mut writer, trace);
         self.finish(query.flags, outcome, &opt, writer)
     }
@@ -243,6 +245,10 @@ impl Responder {
         match query.qtype {
             // RFC 6891 §6.1.1 and RFC 8945: these are parts of messages, not questions.
             RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => Outcome::error(Rcode::FORMERR),
+            // Transfers are for those who are allowed them; of a zone that isn't here there is nothing to refuse.
+            RecordType::AXFR | RecordType::IXFR if self.reader.directory().find(&self.name).is_none() => {
+                Outcome::error(Rcode::NOTAUTH)
+            }
             RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::REFUSED),
             _ => Outcome::error(Rcode::NOTIMP).with_ede(ede::NOT_SUPPORTED),
         }

@@ -1,7 +1,7 @@
 //! Putting a response together from record sets that are already in wire form.
 
 use table::{Node, Rrset};
-use wire::message::{HEADER_LEN, POINTER, POINTER_MAX};
+use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, label_count, skip_labels};
 
 /// Which count of the header a record goes to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub(crate) enum Signatures {
 pub(crate) enum Owner {
     /// At this offset, so that a pointer does.
     At(usize),
-    /// Not yet: its labels before the apex have to be written.
-    Literal,
+    /// Not yet: so many octets of its labels have to be written, and a pointer to where the rest of it stands.
+    Literal { labels_len: usize, rest_at: usize },
 }
 
 /// What was appended.
@@ -92,14 +92,16 @@ impl<'b> Writer<'b> {
         };
         let (start, owner_at) = match owner {
             Owner::At(at) => (self.len, at),
-            Owner::Literal => self.literal_owner(node.relative_name(), records.len() + sigs.len())?,
+            Owner::Literal { labels_len, rest_at } => {
+                self.literal_owner(&node.relative_name()[..labels_len], rest_at, records.len() + sigs.len())?
+            }
         };
         let end = start + records.len() + sigs.len();
         if end > self.limit {
             return Err(Full);
         }
         // A literal owner stands where the first record's pointer would be.
-        let skip = if let Owner::Literal = owner { 2 } else { 0 };
+        let skip = if let Owner::Literal { .. } = owner { 2 } else { 0 };
         let rotated_by = if first == 0 { 0 } else { offset_of(rrset, first) };
         let target = &mut self.octets[start..end];
         if rotated_by == 0 {
@@ -124,24 +126,52 @@ impl<'b> Writer<'b> {
         Ok(placed)
     }
 
-    /// Writes an owner: its labels and a pointer to the apex. Returns where its last two octets are, which is
+    /// Writes an owner: labels, and a pointer to the rest of it. Returns where its last two octets are, which is
     /// where the records start as if they had their own owner field, and where the owner is.
-    fn literal_owner(&mut self, relative: &[u8], more: usize) -> Result<(usize, usize), Full> {
+    fn literal_owner(&mut self, labels: &[u8], rest_at: usize, more: usize) -> Result<(usize, usize), Full> {
         let at = self.len;
-        let labels_end = at + relative.len();
+        let labels_end = at + labels.len();
         if labels_end + 2 + more > self.limit {
             return Err(Full);
         }
-        self.octets[at..labels_end].copy_from_slice(relative);
-        let owner_end = if self.apex_len == 1 {
+        self.octets[at..labels_end].copy_from_slice(labels);
+        let owner_end = if self.octets[rest_at] == 0 {
+            // The rest is the root: one octet, where a pointer has two.
             self.octets[labels_end] = 0;
             labels_end + 1
         } else {
-            let pointer = POINTER | self.apex_at as u16;
+            let pointer = POINTER | rest_at as u16;
             self.octets[labels_end..labels_end + 2].copy_from_slice(&pointer.to_be_bytes());
             labels_end + 2
         };
         Ok((owner_end - 2, at))
+    }
+
+    /// The shortest way to write the name that is `relative` above the apex, given the name at `name_at`, which is
+    /// in the same zone: a pointer to it or to a part of it, or as many labels as the two don't share.
+    pub(crate) fn owner_beside(&self, relative: &[u8], name_at: usize, apex_labels: usize) -> Owner {
+        let mut starts = [0u8; 128];
+        let mut labels = 0;
+        let mut at = 0;
+        while at < relative.len() {
+            starts[labels & 127] = at as u8;
+            labels += 1;
+            at += 1 + usize::from(relative[at]);
+        }
+        let count = label_count(self.octets, name_at).saturating_sub(apex_labels);
+        let mut best = (relative.len(), self.apex_at);
+        for shared in 1..=labels.min(count) {
+            let start = usize::from(starts[labels - shared]);
+            let Some(there) = skip_labels(self.octets, name_at, count - shared) else { break };
+            let len = 1 + usize::from(relative[start]);
+            let same = self.octets.get(there..there + len);
+            if !same.is_some_and(|same| same.eq_ignore_ascii_case(&relative[start..start + len])) {
+                break;
+            }
+            best = (start, there);
+        }
+        let (labels_len, rest_at) = best;
+        if labels_len == 0 { Owner::At(rest_at) } else { Owner::Literal { labels_len, rest_at } }
     }
 
     /// Rewrites the pointers of a set that stands elsewhere than its node foresaw.
@@ -149,7 +179,7 @@ impl<'b> Writer<'b> {
         let end = self.len;
         let pointer = (POINTER | owner_at as u16).to_be_bytes();
         let mut at = placed.at;
-        let mut is_first = matches!(owner, Owner::Literal);
+        let mut is_first = matches!(owner, Owner::Literal { .. });
         while at < end {
             if !is_first {
                 self.octets[at..at + 2].copy_from_slice(&pointer);

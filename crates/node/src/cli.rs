@@ -11,8 +11,8 @@ use wire::{NameBuf, RecordType};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  fine
-  1  a problem was found, or what was asked for failed (zone with errors, no zone loaded, reload failed,
-     node not reachable)
+  1  a problem was found, or what was asked for failed: a zone with errors, no zone loaded, a reload that left a \
+zone as it was, a node that can't be reached
   2  the command line or the configuration is wrong; nothing was done";
 
 const SERVE_EXAMPLES: &str = "\
@@ -21,16 +21,17 @@ Examples:
   starling serve --config /etc/starling/node.toml
 
 On stdout: a line `listening ADDR:PORT udp tcp` for each address, then `ready`. The log goes to stderr.
-Signals: SIGHUP reloads, as `starling ctl reload` does; SIGTERM and SIGINT end the node after the replies in
-hand have gone out.
 
-A zone that can't be loaded is logged with all its errors, and its names get SERVFAIL; the others are served. If
-no zone can be loaded the node ends with 1, and with 2 if its configuration is wrong.";
+Signals: SIGHUP reloads, as `starling ctl reload` does; SIGTERM and SIGINT end the node after the replies in hand \
+have gone out.
+
+A zone that can't be loaded is logged with all its errors, and its names get SERVFAIL; the others are served. If no \
+zone can be loaded the node ends with 1, and with 2 if its configuration is wrong.";
 
 const ORIGIN_RULES: &str = "\
-The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its
-SOA record if that ends with a dot, or else the file's name (example.com.zone, example.com.db and db.example.com
-are example.com). Which it was is said on stderr.";
+The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its \
+SOA record if that ends with a dot, or else the file's name (example.com.zone, example.com.db and db.example.com are \
+example.com). Which it was is said on stderr.";
 
 /// Authoritative DNS from a compiled answer table.
 #[derive(Parser, Debug)]

@@ -32,14 +32,20 @@ pub(crate) struct Listener {
 ///
 /// # Errors
 /// What the system says, on which address, and what to do about it.
-pub(crate) fn bind(address: SocketAddr, workers: NonZeroUsize, tcp_workers: NonZeroUsize) -> anyhow::Result<Listener> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+    tcp_workers: NonZeroUsize,
+) -> anyhow::Result<Listener> {
     let attempts = if address.port() == 0 { PORT_ATTEMPTS_MAX } else { 1 };
     let mut taken = anyhow!("no port of {} is free for UDP and TCP", address.ip());
     for _ in 0..attempts {
         let group = bind_group(address, workers, &SocketOptions::default())?;
         let bound = group.listeners.first().map_or(address, UdpListener::address);
         match bind_tcp(bound, tcp_workers) {
-            Ok(tcp) => return Ok(Listener { address: bound, udp: group.listeners, steered: group.steered, tcp }),
+            Ok(tcp) => {
+                return Ok(Listener { address: bound, udp: group.listeners, steered: group.steered, tcp });
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 taken = anyhow!(error).context(format!(
                     "cannot listen on TCP {bound}: another process does, `ss -ltnp 'sport = :{}'` shows which",

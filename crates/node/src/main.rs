@@ -50,10 +50,24 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough, as `head` does.
         Err(error) if !is_server && is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
-            eprintln!("starling: {error:#}");
+            eprintln!("starling: {}", explain(&error));
             if is_usage(&error) { Exit::Usage.into() } else { Exit::Problem.into() }
         }
     }
+}
+
+/// An error with its causes; those that an error has already named are not named again.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

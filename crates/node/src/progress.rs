@@ -18,7 +18,9 @@ impl Progress {
     /// On stderr if that is a terminal, else nowhere.
     pub(crate) fn on_terminal() -> Progress {
         let terminal = std::io::stderr().is_terminal();
-        Progress { lines: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))) }
+        Progress {
+            lines: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))),
+        }
     }
 
     /// Nowhere.

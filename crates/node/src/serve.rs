@@ -6,7 +6,7 @@
 
 use crate::cli::ServeArguments;
 use crate::config::{self, Config, NodeConfig, Purpose, Style};
-use crate::control::{self, Subject};
+use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
 use crate::keeper::{self, Board, Changed, Keeper};
 use crate::listeners::{self, Listener};
@@ -105,6 +105,7 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
     }
     let board = Arc::new(Board::default());
     let mut loading = load_zones(config, state, arguments, Arc::clone(&board))?;
+    let mut controlling = Box::pin(controlled(control.as_ref(), Subject::Loading));
     let mut reload_first = false;
     let keeper = loop {
         tokio::select! {
@@ -115,13 +116,17 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
                     return Ok(Exit::Fine);
                 }
             },
+            failure = &mut controlling => bail!(failure),
             keeper = &mut loading => break keeper.context("the zones could not be loaded")?,
         }
     };
     if keeper.served_count() == 0 {
-        tracing::error!("no zone could be loaded, so there is nothing to serve; mend one (`starling check` shows all errors)");
+        tracing::error!(
+            "no zone could be loaded, so there is nothing to serve; mend one (`starling check` shows all errors)"
+        );
         return Ok(Exit::Problem);
     }
+    drop(controlling);
     let running = Running::start(keeper, &node, board)?;
     if reload_first {
         reload_for_signal(&running.reloads);
@@ -180,14 +185,18 @@ impl Running {
         let tcp_counters: Vec<Arc<Counters>> = tcp_sockets.iter().map(|_| Arc::default()).collect();
         let prepared_tcp = tcp_sockets.into_iter().zip(&tcp_counters);
         let prepared_tcp = prepared_tcp
-            .map(|(listeners, counters)| tcp::Prepared { listeners, responder: responder(Arc::clone(counters)) })
+            .map(|(listeners, counters)| tcp::Prepared {
+                listeners,
+                responder: responder(Arc::clone(counters)),
+            })
             .collect();
 
         let (ended, worker_ended) = mpsc::unbounded_channel(); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared_udp, &ended)?;
         let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
-        for handle in workers.handles().iter().cloned() {
+        for handle in workers.handles() {
+            let handle = handle.clone();
             keeper.wakes(Box::new(move || handle.wake()));
         }
         keeper.wakes(Box::new(tcp.waker()));
@@ -195,6 +204,7 @@ impl Running {
         thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(requests))?;
 
         say_ready(&addresses)?;
+        tracing::info!("ready: {worker_count} UDP workers and {} TCP threads answer", node.tcp.workers);
         let status = Sources {
             name: node.name.clone(),
             since: SystemTime::now(),
@@ -208,21 +218,26 @@ impl Running {
     }
 
     /// Answers the control socket and signals until the node is to end, and ends it.
-    async fn until_the_end(mut self, control: Option<control::Socket>, mut signals: Signals) -> anyhow::Result<Exit> {
+    async fn until_the_end(
+        mut self,
+        control: Option<control::Socket>,
+        mut signals: Signals,
+    ) -> anyhow::Result<Exit> {
         let (workers, tcp, board) = (Rc::clone(&self.workers), Rc::clone(&self.tcp), Arc::clone(&self.board));
         let status = self.status;
-        let subject = Rc::new(Subject {
+        let waker = (Rc::clone(&self.workers), self.tcp.waker());
+        let subject = Subject::Ready(Ready {
+            wake: Box::new(move || {
+                waker.0.handles().iter().for_each(netio::WorkerHandle::wake);
+                (waker.1)();
+            }),
             status: Box::new(move || status.status(&workers, &tcp, &board)),
             board: Arc::clone(&self.board),
             reloads: self.reloads.clone(),
         });
-        let controlling = async {
-            match &control {
-                Some(socket) => control::serve(socket, subject).await,
-                None => std::future::pending().await,
-            }
-        };
+        let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);
+        let mut workers_left = self.workers.count();
         let failure = loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -230,20 +245,17 @@ impl Running {
                     Asked::ToEnd => break None,
                 },
                 ended = self.worker_ended.recv() => {
+                    workers_left -= 1;
                     break ended.and_then(|ended| ended.failure).or(Some("a UDP worker ended unasked".to_owned()));
                 }
-                result = &mut controlling => {
-                    let error = result.err().map_or_else(String::new, |error| error.to_string());
-                    break Some(format!("the control socket failed: {error}"));
-                }
+                failure = &mut controlling => break Some(failure),
             }
         };
         tracing::info!("ending");
         self.tcp.stop();
         self.workers.stop();
-        let worker_count = self.workers.count() - usize::from(failure.is_some());
         let all_ended = async {
-            for _ in 0..worker_count {
+            for _ in 0..workers_left {
                 self.worker_ended.recv().await;
             }
             self.tcp_ended.recv().await; // `None` when the last thread has ended
@@ -258,6 +270,15 @@ impl Running {
     }
 }
 
+/// Answers the control socket, if there is one, until that fails; says how it failed.
+async fn controlled(socket: Option<&control::Socket>, subject: Subject) -> String {
+    let Some(socket) = socket else { return std::future::pending().await };
+    match control::serve(socket, Rc::new(subject)).await {
+        Ok(()) => "the control socket ended unasked".to_owned(),
+        Err(error) => format!("the control socket failed: {error}"),
+    }
+}
+
 fn reload_for_signal(reloads: &mpsc::Sender<keeper::Request>) {
     let request = keeper::Request { zone: None, changed: Changed::Only, reply: None };
     if reloads.try_send(request).is_err() {
@@ -266,7 +287,6 @@ fn reload_for_signal(reloads: &mpsc::Sender<keeper::Request>) {
 }
 
 /// The sockets of all addresses, sorted by the thread they are for.
-#[expect(clippy::type_complexity, reason = "two lists of lists, named by the function's doc")]
 fn by_thread(
     bound: Vec<Listener>,
     workers: NonZeroUsize,

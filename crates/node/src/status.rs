@@ -167,7 +167,8 @@ pub(crate) struct ReloadReport {
 impl ReloadReport {
     /// Whether everything was done that was asked for.
     pub(crate) fn is_good(&self) -> bool {
-        self.refused.is_empty() && !self.zones.iter().any(|zone| matches!(zone.outcome, Outcome::Failed { .. }))
+        self.refused.is_empty()
+            && !self.zones.iter().any(|zone| matches!(zone.outcome, Outcome::Failed { .. }))
     }
 }
 
@@ -230,7 +231,10 @@ mod tests {
 
     #[test]
     fn times_are_written_in_utc() {
-        assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900)), "2023-11-14T22:13:20Z");
+        assert_eq!(
+            timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900)),
+            "2023-11-14T22:13:20Z"
+        );
     }
 
     #[test]

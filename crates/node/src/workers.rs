@@ -69,7 +69,10 @@ impl Workers {
     ///
     /// # Errors
     /// The CPUs of the process can't be read, or a thread can't be started.
-    pub(crate) fn start(prepared: Vec<Prepared>, ended: &mpsc::UnboundedSender<WorkerEnded>) -> io::Result<()> {
+    pub(crate) fn start(
+        prepared: Vec<Prepared>,
+        ended: &mpsc::UnboundedSender<WorkerEnded>,
+    ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
@@ -78,7 +81,10 @@ impl Workers {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
                 {
-                    tracing::warn!("UDP worker {index} is not pinned to CPU {}, and may be slower: {error}", cpu.0);
+                    tracing::warn!(
+                        "UDP worker {index} is not pinned to CPU {}, and may be slower: {error}",
+                        cpu.0
+                    );
                 }
                 let result = worker.serve(&mut BatchAnswers(responder));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));

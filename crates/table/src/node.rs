@@ -351,7 +351,8 @@ impl<'t> Rrset<'t> {
     }
 
     /// Checks every bound of the set at `at`; the end of it, or `None` where something reaches past `limit`.
-    pub(crate) fn verify(image: &[u8], at: usize, limit: usize) -> Option<usize> {
+    /// `foreseen_at` is where in a message pointers among the records take them to stand.
+    pub(crate) fn verify(image: &[u8], at: usize, limit: usize, foreseen_at: usize) -> Option<usize> {
         if at + RRSET_FIXED > limit {
             return None;
         }
@@ -367,20 +368,27 @@ impl<'t> Rrset<'t> {
             return None;
         }
         let set = Rrset::new(image, at);
-        let counted = verify_records(set.records()) == Some(usize::from(set.count()))
-            && verify_records(set.signatures()) == Some(layout.sigs)
+        let counted = verify_records(set.records(), set.stride()) == Some(usize::from(set.count()))
+            && verify_records(set.signatures(), 0) == Some(layout.sigs)
             && set.count() > 0;
-        let stride = set.stride();
-        let even = stride == 0 || stride * usize::from(set.count()) == layout.data_len;
         let [owner, apex, inner] = set.fixups();
-        let fixed = owner.chain(apex).chain(inner).all(|p| p + 2 <= layout.data_len)
+        let fixed = owner.chain(apex).all(|p| p + 2 <= layout.data_len)
+            && inner.into_iter().all(|p| verify_inner(set.records(), p, foreseen_at))
             && set.additional().all(|a| a.name_at < layout.data_len);
-        (counted && even && fixed).then_some(layout.end)
+        (counted && fixed).then_some(layout.end)
     }
 }
 
-/// How many records of the form C00C type class ttl length data fill these octets exactly.
-fn verify_records(octets: &[u8]) -> Option<usize> {
+/// Whether the pointer at `at` leads to what stands before it in the same records.
+fn verify_inner(records: &[u8], at: usize, foreseen_at: usize) -> bool {
+    let Some(&[high, low]) = records.get(at..at + 2) else { return false };
+    let target = usize::from(u16::from_be_bytes([high & 0x3f, low]));
+    (foreseen_at..foreseen_at + at).contains(&target)
+}
+
+/// How many records of the form C00C type class ttl length data fill these octets exactly, each of `stride` octets
+/// where that isn't 0.
+fn verify_records(octets: &[u8], stride: usize) -> Option<usize> {
     let mut at = 0;
     let mut count = 0;
     while at < octets.len() {
@@ -388,7 +396,11 @@ fn verify_records(octets: &[u8]) -> Option<usize> {
         if head[..2] != [0xc0, 0x0c] {
             return None;
         }
-        at += 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        if stride != 0 && len != stride {
+            return None;
+        }
+        at += len;
         count += 1;
     }
     (at == octets.len()).then_some(count)

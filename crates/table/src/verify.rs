@@ -7,6 +7,9 @@ use crate::format::{
 use crate::node::{Node, Rrset};
 use wire::Name;
 
+/// Octets of a question behind its name: type and class.
+const QUESTION_FIXED: usize = 4;
+
 /// Why an image can't be used. All of them mean: compile the zone anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ImageError {
@@ -76,7 +79,7 @@ fn verify_structure(image: &[u8]) -> Option<()> {
     check(Node::new(image, apex_node).relative_name().is_empty())?;
     let soa = NodeRef(u32_at(image, header::NEGATIVE_SOA)).at();
     check(soa >= HEADER_LEN)?;
-    Rrset::verify(image, soa, image.len())?;
+    Rrset::verify(image, soa, image.len(), records_at(0, apex_len))?;
     check(Rrset::new(image, soa).additional().count() == 0)?;
 
     let nsec_count = u32_at(image, header::NSEC_COUNT) as usize;
@@ -157,9 +160,15 @@ fn verify_node(image: &[u8], at: usize, limit: usize, apex_len: usize) -> Option
     let mut next = at + 4 * usize::from(fixed[3]);
     check(next >= name_at + name.len() && next <= limit)?;
     for _ in 0..fixed[2] {
-        next = Rrset::verify(image, next, limit)?;
+        next = Rrset::verify(image, next, limit, records_at(name.len(), apex_len))?;
     }
     Some(next)
+}
+
+/// Where the records of a node stand in the message that they are written for: behind the header and a question with
+/// the node's own name.
+fn records_at(relative_len: usize, apex_len: usize) -> usize {
+    wire::message::HEADER_LEN + relative_len + apex_len + QUESTION_FIXED
 }
 
 fn verify_buckets(image: &[u8], nodes: &Starts) -> Option<()> {

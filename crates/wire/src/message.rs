@@ -139,3 +139,16 @@ pub fn skip_labels(message: &[u8], mut at: usize, mut labels: usize) -> Option<u
         }
     }
 }
+
+/// How many labels the name at `at` has, following compression pointers; 0 where it is malformed.
+pub fn label_count(message: &[u8], mut at: usize) -> usize {
+    let mut count = 0;
+    while let Some(start) = skip_labels(message, at, 0) {
+        match message[start] {
+            0 => return count,
+            len => at = start + 1 + usize::from(len),
+        }
+        count += 1;
+    }
+    0
+}

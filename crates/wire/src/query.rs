@@ -134,7 +134,7 @@ fn read_records(bytes: &[u8], mut at: usize, counts: [usize; 3], question_end: u
             // RFC 6891 §6.1.1: in the additional section, owned by the root, and one alone.
             let misplaced = i < answers + authority || edns.is_some() || bytes[at] != 0;
             if misplaced {
-                return Err(form_error(question_end, edns));
+                return Err(form_error(question_end, None));
             }
             edns = Some(read_opt(bytes, at).ok_or(form_error(question_end, None))?.0);
         }

@@ -233,8 +233,17 @@ impl Zone {
 
     /// The owner of this name.
     pub fn find(&self, name: Name<'_>) -> Option<OwnerView<'_>> {
-        let index = self.owners.binary_search_by(|owner| self.name_of(*owner).canonical_cmp(name)).ok()?;
-        Some(self.owner(index))
+        self.search(name).ok()
+    }
+
+    /// The owner of this name, or the index of the first owner after it in canonical order: [`Zone::owner_count`]
+    /// where there is none.
+    ///
+    /// # Errors
+    /// When no records are owned by the name.
+    pub fn search(&self, name: Name<'_>) -> Result<OwnerView<'_>, usize> {
+        let index = self.owners.binary_search_by(|owner| self.name_of(*owner).canonical_cmp(name))?;
+        Ok(self.owner(index))
     }
 
     /// The serial of the SOA record; 0 where there is none.

@@ -50,8 +50,10 @@ struct Content {
 
 /// Checks what the command line names.
 pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let (configs, sources): (Vec<&PathBuf>, Vec<&PathBuf>) =
-        arguments.sources.iter().partition(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    let (configs, sources): (Vec<&PathBuf>, Vec<&PathBuf>) = arguments
+        .sources
+        .iter()
+        .partition(|path| path.extension().is_some_and(|extension| extension == "toml"));
     let configs: Vec<&PathBuf> = arguments.config.iter().chain(configs).collect();
     if configs.is_empty() && sources.is_empty() && arguments.zones.is_empty() {
         let message = "there is nothing to check: name a configuration, or zones as FILE or NAME=FILE";
@@ -127,7 +129,13 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
         }
         Err(ZoneErrors { errors, warnings }) => (None, errors, warnings),
     };
-    ZoneFindings { name: zone.name.to_string(), file: zone.file.display().to_string(), content, errors, warnings }
+    ZoneFindings {
+        name: zone.name.to_string(),
+        file: zone.file.display().to_string(),
+        content,
+        errors,
+        warnings,
+    }
 }
 
 fn print(findings: &Findings) -> std::io::Result<()> {
@@ -145,7 +153,12 @@ fn print(findings: &Findings) -> std::io::Result<()> {
         write!(out, "{}: ", zone.name)?;
         match &zone.content {
             Some(Content { serial, records, names }) => {
-                write!(out, "ok, serial {serial}, {}, {}", counted(*records as usize, "record"), counted(*names as usize, "name"))?;
+                write!(
+                    out,
+                    "ok, serial {serial}, {}, {}",
+                    counted(*records as usize, "record"),
+                    counted(*names as usize, "name")
+                )?;
             }
             None => write!(out, "{}", counted(zone.errors.len(), "error"))?,
         }

@@ -18,15 +18,27 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
     };
     match control::ask(&path, &request)? {
         Response::Status(status) => {
-            if arguments.json { print_json(&status)? } else { print_status(&status)? };
+            if arguments.json {
+                print_json(&status)?
+            } else {
+                print_status(&status)?
+            };
             Ok(Exit::Fine)
         }
         Response::Zones(zones) => {
-            if arguments.json { print_json(&zones)? } else { print_zones(&zones)? };
+            if arguments.json {
+                print_json(&zones)?
+            } else {
+                print_zones(&zones)?
+            };
             Ok(Exit::Fine)
         }
         Response::Reload(report) => {
-            if arguments.json { print_json(&report)? } else { print_reload(&report)? };
+            if arguments.json {
+                print_json(&report)?
+            } else {
+                print_reload(&report)?
+            };
             Ok(if report.is_good() { Exit::Fine } else { Exit::Problem })
         }
         Response::Error(error) => bail!("the node refuses: {error}"),
@@ -35,7 +47,8 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
 
 fn print_status(status: &NodeStatus) -> io::Result<()> {
     let NodeStatus { zones, udp, tcp, .. } = status;
-    let answers: Vec<String> = status.answers.iter().map(|(rcode, count)| format!("{rcode} {count}")).collect();
+    let answers: Vec<String> =
+        status.answers.iter().map(|(rcode, count)| format!("{rcode} {count}")).collect();
     let lines = [
         ("version", status.version.clone()),
         ("name", status.name.clone().unwrap_or_else(|| "(hidden)".to_owned())),
@@ -57,7 +70,14 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
             format!(
                 "{} queries, {} answers; {} connections accepted, {} open, {} refused, {} closed for others, {} \
                  idle, {} slow",
-                tcp.queries, tcp.answers, tcp.accepted, tcp.open, tcp.refused, tcp.evicted, tcp.idle, tcp.slow
+                tcp.queries,
+                tcp.answers,
+                tcp.accepted,
+                tcp.open,
+                tcp.refused,
+                tcp.evicted,
+                tcp.idle,
+                tcp.slow
             ),
         ),
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
@@ -68,12 +88,16 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
 
 fn generation(status: &NodeStatus) -> String {
     let reloading = if status.reloading { ", a reload is going on" } else { "" };
-    let waiting = if status.generation == status.generation_served { "" } else { ", not yet served by all workers" };
+    let waiting =
+        if status.generation == status.generation_served { "" } else { ", not yet served by all workers" };
     format!("{}{waiting}{reloading}", status.generation)
 }
 
 fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
-    let mut rows = vec![["ZONE", "STATE", "SERIAL", "RECORDS", "NAMES", "OCTETS", "FROM", "SINCE", "DIGEST"].map(str::to_owned)];
+    let mut rows = vec![
+        ["ZONE", "STATE", "SERIAL", "RECORDS", "NAMES", "OCTETS", "FROM", "SINCE", "DIGEST"]
+            .map(str::to_owned),
+    ];
     for zone in zones {
         let state = match zone.state {
             ZoneState::Ok => "ok",
@@ -89,13 +113,20 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         }
         rows.push(row);
     }
-    let widths: [usize; 9] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let widths: [usize; 9] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     let mut out = io::stdout().lock();
     for (index, row) in rows.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
         if let Some(error) = index.checked_sub(1).and_then(|index| zones[index].error.as_ref()) {
-            writeln!(out, "  since {}, {}:", error.since, if error.count == 1 { "1 error".to_owned() } else { format!("{} errors", error.count) })?;
+            writeln!(
+                out,
+                "  since {}, {}:",
+                error.since,
+                if error.count == 1 { "1 error".to_owned() } else { format!("{} errors", error.count) }
+            )?;
             error.messages.iter().try_for_each(|message| writeln!(out, "  {message}"))?;
         }
     }
@@ -116,7 +147,11 @@ fn print_reload(report: &ReloadReport) -> io::Result<()> {
             Outcome::Unchanged => writeln!(out, "unchanged")?,
             Outcome::Removed => writeln!(out, "removed")?,
             Outcome::Failed { count, messages } => {
-                writeln!(out, "failed, {}", if *count == 1 { "1 error".to_owned() } else { format!("{count} errors") })?;
+                writeln!(
+                    out,
+                    "failed, {}",
+                    if *count == 1 { "1 error".to_owned() } else { format!("{count} errors") }
+                )?;
                 messages.iter().try_for_each(|message| writeln!(out, "  {message}"))?;
                 if *count > messages.len() {
                     writeln!(out, "  and {} more; `starling check` shows all", count - messages.len())?;

@@ -2,7 +2,7 @@
 
 use super::lookup::full_name;
 use super::message::{Message, Record};
-use super::oracle::{Oracle, Question};
+use super::oracle::{Oracle, Question, reasons};
 use super::{UsageError, dig, print_json};
 use crate::cli::InspectArguments;
 use crate::exit::Exit;
@@ -67,7 +67,11 @@ pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     let table = image::open(&arguments.table)?;
     let Some(name) = &arguments.name else {
         let summary = summarize(&table, arguments);
-        if arguments.output.json { print_json(&summary)? } else { print_summary(&summary)? };
+        if arguments.output.json {
+            print_json(&summary)?
+        } else {
+            print_summary(&summary)?
+        };
         return Ok(Exit::Fine);
     };
     let name = full_name(name, table.apex_name())?;
@@ -76,7 +80,11 @@ pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<Exit> {
         return Err(UsageError(message).into());
     }
     let view = view(Arc::new(table), name.as_name())?;
-    if arguments.output.json { print_json(&view)? } else { print_view(&view)? };
+    if arguments.output.json {
+        print_json(&view)?
+    } else {
+        print_view(&view)?
+    };
     Ok(if view.found == "missing" { Exit::Problem } else { Exit::Fine })
 }
 
@@ -128,7 +136,8 @@ fn view(table: Arc<Table>, name: Name<'_>) -> anyhow::Result<NameView> {
         Found::BelowDname(Encloser { node, .. }) => ("below-dname", node),
         Found::Missing(Encloser { node, .. }) => ("missing", node),
     };
-    let owner = NameBuf::joined(node.relative_name(), table.apex_name()).ok().context("a node's name is too long")?;
+    let owner =
+        NameBuf::joined(node.relative_name(), table.apex_name()).ok().context("a node's name is too long")?;
     let mut records = Vec::new();
     for rrset in node.rrsets() {
         records.extend(records_of(owner.as_name(), rrset)?);
@@ -138,8 +147,16 @@ fn view(table: Arc<Table>, name: Name<'_>) -> anyhow::Result<NameView> {
         types = vec![RecordType::A];
     }
     let mut oracle = Oracle::new(Arc::clone(&table));
-    let answers = types.into_iter().map(|rtype| answer(&mut oracle, name, rtype)).collect::<anyhow::Result<_>>()?;
-    Ok(NameView { name: name.to_string(), found, node: owner.to_string(), flags: flags(node), records, answers })
+    let answers =
+        types.into_iter().map(|rtype| answer(&mut oracle, name, rtype)).collect::<anyhow::Result<_>>()?;
+    Ok(NameView {
+        name: name.to_string(),
+        found,
+        node: owner.to_string(),
+        flags: flags(node),
+        records,
+        answers,
+    })
 }
 
 fn flags(node: Node<'_>) -> Vec<&'static str> {
@@ -150,7 +167,8 @@ fn flags(node: Node<'_>) -> Vec<&'static str> {
         (NodeFlags::WILDCARD, "wildcard"),
         (NodeFlags::OCCLUDED, "occluded"),
     ];
-    let mut flags: Vec<_> = all.into_iter().filter(|(flag, _)| node.flags().has(*flag)).map(|(_, name)| name).collect();
+    let mut flags: Vec<_> =
+        all.into_iter().filter(|(flag, _)| node.flags().has(*flag)).map(|(_, name)| name).collect();
     if node.rrset_count() == 0 {
         flags.push("empty-non-terminal");
     }
@@ -162,7 +180,9 @@ fn flags(node: Node<'_>) -> Vec<&'static str> {
 fn records_of(owner: Name<'_>, rrset: Rrset<'_>) -> anyhow::Result<Vec<Record>> {
     let mut message = vec![0; HEADER_LEN];
     message[5] = 1; // QDCOUNT
-    let Some(count) = rrset.count().checked_add(rrset.signature_count()) else { bail!("the set has too many records") };
+    let Some(count) = rrset.count().checked_add(rrset.signature_count()) else {
+        bail!("the set has too many records")
+    };
     message[6..8].copy_from_slice(&count.to_be_bytes());
     message.extend(owner.as_wire());
     message.extend(rrset.rtype().0.to_be_bytes());
@@ -183,7 +203,7 @@ fn answer(oracle: &mut Oracle, name: Name<'_>, rtype: RecordType) -> anyhow::Res
         authority: message.authority.len(),
         additional: message.additional.len(),
         bytes: message.bytes,
-        why: explanation.rules.iter().map(ToString::to_string).collect(),
+        why: reasons(&explanation),
     })
 }
 

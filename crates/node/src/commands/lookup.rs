@@ -1,7 +1,7 @@
 //! `starling lookup`: the answer to a query, and why it is the answer.
 
 use super::message::Message;
-use super::oracle::{Oracle, Question};
+use super::oracle::{Oracle, Question, reasons};
 use super::{UsageError, dig, print_json, source};
 use crate::cli::LookupArguments;
 use crate::config::Rotation;
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &LookupArguments) -> anyhow::Result<Exit> {
     };
     let (response, explanation) = oracle.ask(question);
     let message = Message::read(response).context("the answer can't be read: a defect of this program")?;
-    let answer = Answer { message, why: explanation.rules.iter().map(ToString::to_string).collect() };
+    let answer = Answer { message, why: reasons(&explanation) };
     if arguments.output.json {
         print_json(&answer)?;
     } else {

@@ -62,7 +62,8 @@ impl Message {
             let name = name_at(bytes, at)?;
             at = message::skip_name(bytes, at)?;
             let (rtype, class) = (RecordType(u16_at(bytes, at)?), Class(u16_at(bytes, at + 2)?));
-            question = Some(Question { name: name.to_string(), class: class.to_string(), rtype: rtype.to_string() });
+            question =
+                Some(Question { name: name.to_string(), class: class.to_string(), rtype: rtype.to_string() });
             at += 4;
         }
         let mut edns = None;

@@ -32,7 +32,8 @@ impl Oracle {
         let mut publisher = Publisher::new();
         publisher.publish(SlotIndex(0), Some(Arc::clone(&table)));
         publisher.publish_directory(Directory::new([(table.apex_name(), SlotIndex(0))]));
-        let responder = Responder::new(publisher.reader(), Arc::new(Settings::default()), Arc::new(Counters::default()));
+        let responder =
+            Responder::new(publisher.reader(), Arc::new(Settings::default()), Arc::new(Counters::default()));
         Oracle { responder, response: vec![0; MESSAGE_MAX].into_boxed_slice() }
     }
 
@@ -43,6 +44,13 @@ impl Oracle {
         let (len, explanation) = self.responder.explain(&query, transport, &mut self.response);
         (&self.response[..len], explanation)
     }
+}
+
+/// The rules in words; one that was applied several times in a row is told once.
+pub(super) fn reasons(explanation: &Explanation) -> Vec<String> {
+    let mut reasons: Vec<String> = explanation.rules.iter().map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons
 }
 
 /// The query as a client would send it, with EDNS.

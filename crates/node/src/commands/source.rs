@@ -16,12 +16,17 @@ const LOOK_AT_MAX: u64 = 64 << 10;
 ///
 /// # Errors
 /// When the file can't be read, or nothing tells which zone it is of.
-pub(super) fn zone(source: &Path, origin: Option<&NameBuf>, rotation: Rotation) -> anyhow::Result<ZoneConfig> {
+pub(super) fn zone(
+    source: &Path,
+    origin: Option<&NameBuf>,
+    rotation: Rotation,
+) -> anyhow::Result<ZoneConfig> {
     if let Some(named) = named_source(source) {
         if let Some(origin) = origin
             && *origin != named.name
         {
-            let message = format!("the zone is called {} and --origin says {origin}; leave one out", named.name);
+            let message =
+                format!("the zone is called {} and --origin says {origin}; leave one out", named.name);
             return Err(UsageError(message).into());
         }
         return Ok(ZoneConfig { name: named.name, file: named.file, rotation });

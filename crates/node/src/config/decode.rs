@@ -5,7 +5,8 @@
 
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, WORKERS_MAX, ZoneConfig,
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, WORKERS_MAX,
+    ZoneConfig,
 };
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -43,23 +44,15 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
 }
 
 fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>) -> NodeConfig {
-    let mut node = NodeConfig::default();
-    node.name = section.text("name", problems).and_then(|(text, place)| {
-        let fits = !text.is_empty() && text.len() <= NODE_NAME_MAX;
-        if !fits {
-            let title = format!("the node's name has {} octets", text.len());
-            let help = "give it 1 to 255 octets (it goes out as one string of a TXT record), or leave it out";
-            problems.push(Problem::at(place, title, "this name", help));
-        }
-        fits.then(|| text.to_owned())
-    });
+    let mut node = NodeConfig { name: node_name(&mut section, problems), ..NodeConfig::default() };
     if let Some(value) = section.take("listen") {
         node.listen = listen(value, problems);
     }
     node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
     node.state_dir = section.path("state-dir", folder, problems);
     if let Some((text, _)) = section.text("control", problems) {
-        node.control = if text == "none" { ControlSocket::None } else { ControlSocket::At(folder.join(text)) };
+        node.control =
+            if text == "none" { ControlSocket::None } else { ControlSocket::At(folder.join(text)) };
     }
     node.version = section.text("version", problems).and_then(|(text, place)| {
         if text.is_empty() || text.len() > NODE_NAME_MAX {
@@ -79,6 +72,17 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
     }
     section.finish(problems);
     node
+}
+
+fn node_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<String> {
+    let (text, place) = section.text("name", problems)?;
+    if text.is_empty() || text.len() > NODE_NAME_MAX {
+        let title = format!("the node's name has {} octets", text.len());
+        let help = "give it 1 to 255 octets (it goes out as one string of a TXT record), or leave it out";
+        problems.push(Problem::at(place, title, "this name", help));
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn listen(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
@@ -212,7 +216,12 @@ impl<'d, 'i> Section<'d, 'i> {
         match value.get_ref().as_table() {
             Some(table) => Some(Section::new(title, table, value.span())),
             None => {
-                problems.push(wrong_type(value, title, "a table", "write its keys on lines of their own below it"));
+                problems.push(wrong_type(
+                    value,
+                    title,
+                    "a table",
+                    "write its keys on lines of their own below it",
+                ));
                 None
             }
         }
@@ -252,7 +261,12 @@ impl<'d, 'i> Section<'d, 'i> {
     fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
         let (text, place) = self.text(key, problems)?;
         if text.is_empty() {
-            problems.push(Problem::at(place, format!("`{key}` is empty"), "here", "name a folder, or leave it out"));
+            problems.push(Problem::at(
+                place,
+                format!("`{key}` is empty"),
+                "here",
+                "name a folder, or leave it out",
+            ));
             return None;
         }
         Some(folder.join(text))
@@ -274,7 +288,12 @@ impl<'d, 'i> Section<'d, 'i> {
         match u64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                problems.push(Problem::at(value.span(), format!("`{key}` is out of range"), "this number", help));
+                problems.push(Problem::at(
+                    value.span(),
+                    format!("`{key}` is out of range"),
+                    "this number",
+                    help,
+                ));
                 None
             }
         }

@@ -80,9 +80,8 @@ impl ConfigError {
             }
             ConfigError::Invalid { path, text, problems } => {
                 let path = path.as_ref().map(|path| path.display().to_string());
-                let shown = problems.iter().map(|problem| {
-                    renderer.render(&[group(problem, path.as_deref(), text)])
-                });
+                let shown =
+                    problems.iter().map(|problem| renderer.render(&[group(problem, path.as_deref(), text)]));
                 shown.collect::<Vec<_>>().join("\n\n")
             }
         }

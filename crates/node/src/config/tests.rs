@@ -122,7 +122,10 @@ file = \"y\"
 fn what_is_not_toml_is_said_with_its_place() {
     let lines = lines("[node]\nname = ams1\nworkers = 0\n");
     assert!(lines[0].starts_with("node.toml:2:8: this is not TOML: "), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("node.toml:3:11: `workers` is out of range")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("node.toml:3:11: `workers` is out of range")),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -130,10 +133,8 @@ fn unknown_keys_far_from_any_known_one_list_what_there_is() {
     let lines = lines("[node]\ntcp = { backlog = 3 }\n");
     assert_eq!(
         lines,
-        [
-            "node.toml:2:9: unknown key `backlog`; node.tcp may have `workers`, `connections-max`, \
-             `connections-per-client-max`, `idle-timeout-ms`, `transfer-timeout-ms`"
-        ]
+        ["node.toml:2:9: unknown key `backlog`; node.tcp may have `workers`, `connections-max`, \
+             `connections-per-client-max`, `idle-timeout-ms`, `transfer-timeout-ms`"]
     );
 }
 

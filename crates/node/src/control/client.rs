@@ -26,7 +26,8 @@ pub(crate) fn path_for(arguments: &CtlArguments) -> anyhow::Result<PathBuf> {
     }
     if let Some(file) = &arguments.config {
         let config = config::load(Some(file), &Default::default(), &[], Purpose::Check)?;
-        return path_of(&config.node).with_context(|| format!("{} gives the node no control socket", file.display()));
+        return path_of(&config.node)
+            .with_context(|| format!("{} gives the node no control socket", file.display()));
     }
     if let Some(folder) = &arguments.state_dir {
         return default_path(Some(folder), |_| false).context("a state folder has a place for the socket");
@@ -38,7 +39,11 @@ fn path_of(node: &NodeConfig) -> Option<PathBuf> {
     let path = server::resolve(node)?;
     // With nothing said, the node may have found its folder in /run not writable where this user can write, or
     // the other way round: the socket that exists is the one.
-    if path.exists() { Some(path) } else { default_path(node.state_dir.as_deref(), Path::exists).or(Some(path)) }
+    if path.exists() {
+        Some(path)
+    } else {
+        default_path(node.state_dir.as_deref(), Path::exists).or(Some(path))
+    }
 }
 
 /// Asks a node.

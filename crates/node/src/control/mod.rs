@@ -12,7 +12,7 @@ mod client;
 mod server;
 
 pub(crate) use client::{ask, path_for};
-pub(crate) use server::{Socket, Subject, resolve, serve};
+pub(crate) use server::{Ready, Socket, Subject, resolve, serve};
 
 use crate::status::{NodeStatus, ReloadReport, ZoneStatus};
 use serde::{Deserialize, Serialize};

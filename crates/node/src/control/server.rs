@@ -26,11 +26,24 @@ const REQUEST_LEN_MAX: u64 = 4096;
 const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
 /// How many clients are served at a time; more wait in the backlog.
 const CLIENTS_MAX: usize = 32;
+/// How long a sleeping packet thread gets to publish its counts once it has been woken: many times what it needs, and not
+/// noticed by who asks. One that doesn't manage is seen as of its last batch.
+const COUNTS_WITHIN: Duration = Duration::from_millis(5);
 /// How long an accept that failed is followed by none.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What requests are about.
-pub(crate) struct Subject {
+pub(crate) enum Subject {
+    /// A node that loads its zones for the first time, and can't say anything yet.
+    Loading,
+    /// A node that answers.
+    Ready(Ready),
+}
+
+/// A node that answers.
+pub(crate) struct Ready {
+    /// Makes the packet threads publish their counts.
+    pub(crate) wake: Box<dyn Fn()>,
     /// Gives the node's status as it is now.
     pub(crate) status: Box<dyn Fn() -> NodeStatus>,
     /// The state of the zones.
@@ -52,7 +65,8 @@ pub(crate) fn resolve(node: &NodeConfig) -> Option<PathBuf> {
         ControlSocket::None => None,
         ControlSocket::At(path) => Some(path.clone()),
         ControlSocket::Default => {
-            let writable = |folder: &Path| rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+            let writable =
+                |folder: &Path| rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
             default_path(node.state_dir.as_deref(), writable)
         }
     }
@@ -98,18 +112,23 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at the control socket {shown}")),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot look at the control socket {shown}"));
+        }
         Ok(file) if !file.file_type().is_socket() => {
             bail!("{shown} is to be the control socket, and is another kind of file; move it away")
         }
         Ok(_) => {}
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).with_context(|| format!("cannot remove the stale control socket {shown}"))
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+            .with_context(|| format!("cannot remove the stale control socket {shown}")),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot tell whether a node has the control socket {shown}"))
         }
-        Err(error) => Err(error).with_context(|| format!("cannot tell whether a node has the control socket {shown}")),
-        Ok(_) => bail!("another node has the control socket {shown}; stop it, or name another with `--control`"),
+        Ok(_) => {
+            bail!("another node has the control socket {shown}; stop it, or name another with `--control`")
+        }
     }
 }
 
@@ -153,8 +172,15 @@ async fn converse(mut stream: UnixStream, subject: &Subject) -> io::Result<()> {
 }
 
 async fn respond(request: Request, subject: &Subject) -> Response {
+    let Subject::Ready(subject) = subject else {
+        return Response::Error("it is loading its zones and does not answer yet; try again soon".to_owned());
+    };
     match request {
-        Request::Status => Response::Status(Box::new((subject.status)())),
+        Request::Status => {
+            (subject.wake)();
+            tokio::time::sleep(COUNTS_WITHIN).await;
+            Response::Status(Box::new((subject.status)()))
+        }
         Request::Zones => Response::Zones(subject.board.zones().to_vec()),
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
@@ -166,7 +192,7 @@ async fn respond(request: Request, subject: &Subject) -> Response {
     }
 }
 
-async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Subject) -> Response {
+async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Ready) -> Response {
     let (reply, report) = oneshot::channel();
     if subject.reloads.try_send(keeper::Request { zone, changed, reply: Some(reply) }).is_err() {
         return Response::Error("too many reloads are waiting; try again when they are done".to_owned());

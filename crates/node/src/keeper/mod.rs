@@ -109,6 +109,8 @@ impl Keeper {
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
         keeper.publish_directory();
+        // Readers are made from now on, and begin with all of this.
+        keeper.board.set_generation(keeper.generation, keeper.generation);
         keeper.update_board();
         keeper
     }
@@ -142,7 +144,8 @@ impl Keeper {
     ) {
         let Keeper { publisher, generation, entries, state, .. } = self;
         let state = state.as_ref();
-        let work = |job: &Job| load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name()));
+        let work =
+            |job: &Job| load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
             let entry = &mut entries[job.entry];
@@ -178,7 +181,9 @@ impl Keeper {
             served = self.publisher.collect();
         }
         if served < generation {
-            tracing::warn!("a worker has not taken in the last change within {SERVED_WITHIN:?}: its CPU is overloaded, or it hangs");
+            tracing::warn!(
+                "a worker has not taken in the last change within {SERVED_WITHIN:?}: its CPU is overloaded, or it hangs"
+            );
         }
         self.board.set_generation(generation, served);
     }
@@ -220,11 +225,18 @@ impl Entry {
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {}", self.zone.file.display()),
-            (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {}, because {why}", self.zone.file.display()),
+            (LoadedFrom::MasterFile, Some(why)) => {
+                format!("compiled from {}, because {why}", self.zone.file.display())
+            }
         };
-        tracing::info!("zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms", took.as_millis());
+        tracing::info!(
+            "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
+            took.as_millis()
+        );
         if let Some(error) = not_stored {
-            tracing::warn!("zone {name}: its image could not be stored, so it will be compiled at the next start: {error}");
+            tracing::warn!(
+                "zone {name}: its image could not be stored, so it will be compiled at the next start: {error}"
+            );
         }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
@@ -245,7 +257,9 @@ impl Entry {
             (false, false) => "it is not added",
         };
         let errors_text = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-        tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; mend the file, then `starling ctl reload`");
+        tracing::error!(
+            "zone {name}: not loaded, {errors_text}; {consequence}; mend the file, then `starling ctl reload`"
+        );
         let since = self.error.as_ref().map_or_else(SystemTime::now, |held| held.since);
         let errors = errors.errors.iter().take(MESSAGES_MAX).cloned().collect();
         self.error = Some(Held { errors, count, since });
@@ -291,7 +305,9 @@ fn serial_note(before: &Table, after: &Table) -> Option<String> {
         return None;
     }
     if old == new {
-        return Some(format!("its content has changed and its serial, {new}, has not: secondaries will not notice"));
+        return Some(format!(
+            "its content has changed and its serial, {new}, has not: secondaries will not notice"
+        ));
     }
     let ahead = new.wrapping_sub(old) < 1 << 31;
     (!ahead).then(|| format!("its serial goes back from {old} to {new}: secondaries will not take it"))

@@ -72,7 +72,9 @@ impl Keeper {
             match self.entries.iter().position(|entry| entry.zone.name == *name) {
                 Some(entry) => self.choose(entry, request.changed, &mut chosen),
                 None => {
-                    let errors = vec![format!("there is no zone {name} here; `starling ctl zones` lists those there are")];
+                    let errors = vec![format!(
+                        "there is no zone {name} here; `starling ctl zones` lists those there are"
+                    )];
                     report.zones.push(failed(name, &ZoneErrors { errors, warnings: Vec::new() }));
                 }
             }
@@ -102,13 +104,17 @@ impl Keeper {
             if images == Images::Use && entry.is_current() {
                 // A file that was broken and is back to what is served holds nothing back any more.
                 entry.error = None;
-                report.zones.push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+                report
+                    .zones
+                    .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
             } else {
                 jobs.push(self.job(index, images));
             }
         }
         let zones = &mut report.zones;
-        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| zones.push(outcome(job, result)));
+        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
+            zones.push(outcome(job, result))
+        });
         let mut listed_more = false;
         for entry in &mut self.entries {
             if !entry.listed && entry.served.is_some() {
@@ -230,7 +236,11 @@ fn summarize(report: &ReloadReport) {
     for line in &report.refused {
         tracing::error!("reload refused: {line}");
     }
-    let count = |matches: fn(&Outcome) -> bool| report.zones.iter().filter(|zone| matches(&zone.outcome)).count();
+    if report.zones.is_empty() {
+        return;
+    }
+    let count =
+        |matches: fn(&Outcome) -> bool| report.zones.iter().filter(|zone| matches(&zone.outcome)).count();
     let loaded = count(|outcome| matches!(outcome, Outcome::Reloaded { .. } | Outcome::Added { .. }));
     let unchanged = count(|outcome| *outcome == Outcome::Unchanged);
     let removed = count(|outcome| *outcome == Outcome::Removed);

@@ -136,13 +136,15 @@ impl Ticket {
         admission.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let client = client_of(address);
         let mut state = admission.state();
-        let admitted = if state.clients.get(&client).is_some_and(|count| *count >= admission.connections_per_client_max) {
-            Err(Refusal::TooManyOfClient)
-        } else if state.connections.len() >= admission.connections_max {
-            state.evict()
-        } else {
-            Ok(None)
-        };
+        let admitted =
+            if state.clients.get(&client).is_some_and(|count| *count >= admission.connections_per_client_max)
+            {
+                Err(Refusal::TooManyOfClient)
+            } else if state.connections.len() >= admission.connections_max {
+                state.evict()
+            } else {
+                Ok(None)
+            };
         match admitted {
             Ok(None) => {}
             Ok(Some(())) => {
@@ -156,8 +158,11 @@ impl Ticket {
         *state.clients.entry(client).or_default() += 1;
         let id = state.next;
         state.next += 1;
-        let presence =
-            Arc::new(Presence { started: Instant::now(), quiet_since_ms: AtomicU64::new(0), close: Notify::new() });
+        let presence = Arc::new(Presence {
+            started: Instant::now(),
+            quiet_since_ms: AtomicU64::new(0),
+            close: Notify::new(),
+        });
         state.connections.insert(id, Arc::clone(&presence));
         drop(state);
         Ok(Ticket { admission: Arc::clone(admission), id, client, presence })
@@ -257,14 +262,16 @@ mod tests {
     #[test]
     fn the_longest_idle_makes_room_and_the_busy_stay() {
         let admission = admission(2, 10);
-        let mut tickets: Vec<Ticket> =
-            ["192.0.2.1", "192.0.2.2"].map(|address| Ticket::take(&admission, ip(address)).ok().unwrap()).into();
+        let mut tickets: Vec<Ticket> = ["192.0.2.1", "192.0.2.2"]
+            .map(|address| Ticket::take(&admission, ip(address)).ok().unwrap())
+            .into();
         // Fresh ones are not evicted.
         assert_eq!(Ticket::take(&admission, ip("192.0.2.3")).err(), Some(Refusal::TooMany));
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         for ticket in &mut tickets {
             let mut state = admission.state();
-            let presence = Presence { started: long_ago, quiet_since_ms: AtomicU64::new(0), close: Notify::new() };
+            let presence =
+                Presence { started: long_ago, quiet_since_ms: AtomicU64::new(0), close: Notify::new() };
             ticket.presence = Arc::new(presence);
             state.connections.insert(ticket.id, Arc::clone(&ticket.presence));
         }

@@ -1,7 +1,7 @@
 //! One connection: queries in, answers out, each with its length in front (RFC 1035 §4.2.2, RFC 7766 §8).
 
-use super::{Answering, Shared};
 use super::admission::Ticket;
+use super::{Answering, Shared};
 use bytes::{Buf, BufMut, BytesMut};
 use nameserver::Transport;
 use std::io;
@@ -101,7 +101,8 @@ impl Connection<'_> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = timeout(self.shared.limits.transfer_timeout, stream.write_all_buf(&mut self.output)).await;
+        let written =
+            timeout(self.shared.limits.transfer_timeout, stream.write_all_buf(&mut self.output)).await;
         let Ok(written) = written else {
             self.shared.admission.count_slow();
             // Answers that wait in the kernel would be kept for a client that doesn't read them.

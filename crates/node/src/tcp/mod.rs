@@ -67,14 +67,19 @@ impl Service {
     ///
     /// # Errors
     /// A thread or its event loop can't be made.
-    pub(crate) fn start(limits: &TcpConfig, prepared: Vec<Prepared>, running: &mpsc::Sender<()>) -> io::Result<Service> {
+    pub(crate) fn start(
+        limits: &TcpConfig,
+        prepared: Vec<Prepared>,
+        running: &mpsc::Sender<()>,
+    ) -> io::Result<Service> {
         let admission = Arc::new(Admission::new(limits));
         let (stop, stopped) = watch::channel(false);
         let (published, changes) = watch::channel(0);
         for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let admission = Arc::clone(&admission);
-            let (limits, stop, changes, running) = (limits.clone(), stopped.clone(), changes.clone(), running.clone());
+            let (limits, stop, changes, running) =
+                (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
                 let answering = RefCell::new(Answering { responder, response });
@@ -131,7 +136,9 @@ async fn serve(listeners: Vec<TcpListener>, shared: Rc<Shared>, mut changes: wat
     }
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
-        tracing::info!("TCP connections were cut off: their clients did not take their answers within {STOP_WITHIN:?}");
+        tracing::info!(
+            "TCP connections were cut off: their clients did not take their answers within {STOP_WITHIN:?}"
+        );
     }
     shared.answering.borrow_mut().responder.refresh(); // publishes the last counts
 }
@@ -155,10 +162,16 @@ async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, Socket
                 }
             }
             // Of the one connection, which its client has already given up.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) => {}
             Err(error) => {
                 if !was_failing {
-                    tracing::warn!("TCP connections can't be accepted; raise the limit of open files if it is that: {error}");
+                    tracing::warn!(
+                        "TCP connections can't be accepted; raise the limit of open files if it is that: {error}"
+                    );
                 }
                 was_failing = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;

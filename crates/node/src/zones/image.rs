@@ -41,7 +41,8 @@ pub(crate) fn open(path: &Path) -> Result<Table, OpenError> {
 /// Whether a file begins as table files do.
 pub(crate) fn is_table(path: &Path) -> bool {
     let mut start = [0; 8];
-    File::open(path).is_ok_and(|mut file| io::Read::read_exact(&mut file, &mut start).is_ok()) && start == *b"STARLING"
+    File::open(path).is_ok_and(|mut file| io::Read::read_exact(&mut file, &mut start).is_ok())
+        && start == *b"STARLING"
 }
 
 /// Replaces a file: written under a temporary name in the same folder, synced, renamed, and the folder synced.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
-use zone::master::{Include, IncludeError, Included};
 use zone::CompileOptions;
 use zone::check::Severity;
+use zone::master::{Include, IncludeError, Included};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,10 +123,12 @@ pub(crate) fn load(
 /// All problems of the zone.
 pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Compiled, ZoneErrors> {
     let file = zone.file.display().to_string();
-    let (text, stamp) = source::read(&zone.file)
-        .map_err(|error| ZoneErrors::one(format!("{file}: cannot read the master file of {}: {error}", zone.name)))?;
+    let (text, stamp) = source::read(&zone.file).map_err(|error| {
+        ZoneErrors::one(format!("{file}: cannot read the master file of {}: {error}", zone.name))
+    })?;
     progress.expect(text.len() as u64);
-    let mut sources = Sources { root: zone.file.clone(), root_shown: file.clone(), stamps: vec![stamp], progress };
+    let mut sources =
+        Sources { root: zone.file.clone(), root_shown: file.clone(), stamps: vec![stamp], progress };
     let reading =
         zone::read(zone.name.as_name(), &file, &text, &mut sources, &mut |octets| progress.read(octets));
     drop(text);
@@ -146,13 +148,17 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
         return Err(ZoneErrors { errors, warnings });
     };
     progress.compiling();
-    let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: source::source_stamp(zone, &stamps) };
+    let options =
+        CompileOptions { rotate: zone.rotation == Rotation::On, source: source::source_stamp(zone, &stamps) };
     match zone::compile(&records, &options) {
         Ok(table) => {
             let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
             Ok(Compiled { table, files, warnings })
         }
-        Err(error) => Err(ZoneErrors { errors: vec![format!("{file}: cannot compile {}: {error}", zone.name)], warnings }),
+        Err(error) => Err(ZoneErrors {
+            errors: vec![format!("{file}: cannot compile {}: {error}", zone.name)],
+            warnings,
+        }),
     }
 }
 

@@ -84,7 +84,12 @@ mod tests {
 
     #[test]
     fn the_text_goes_before_the_file_name() {
-        check("x.zone", "; c\n$TTL 1\n$ORIGIN Example.com.\n@ SOA", "example.com.", Evidence::OriginDirective);
+        check(
+            "x.zone",
+            "; c\n$TTL 1\n$ORIGIN Example.com.\n@ SOA",
+            "example.com.",
+            Evidence::OriginDirective,
+        );
         check("x.zone", "\nexample.org.\t3600 IN SOA ns. m. 1 2 3 4 5", "example.org.", Evidence::SoaOwner);
         check("root.zone", ".\t86400\tIN\tSOA\ta. b. 1 2 3 4 5", ".", Evidence::SoaOwner);
     }

@@ -74,7 +74,12 @@ fn yield_to_everything() {
 mod tests {
     use super::*;
 
-    fn map<R: Send>(items: &[usize], threads: usize, priority: Priority, work: impl Fn(&usize) -> R + Sync) -> Vec<R> {
+    fn map<R: Send>(
+        items: &[usize],
+        threads: usize,
+        priority: Priority,
+        work: impl Fn(&usize) -> R + Sync,
+    ) -> Vec<R> {
         let mut results = Vec::new();
         let threads = NonZeroUsize::new(threads).unwrap();
         each(items, threads, priority, work, |index, result| results.push((index, result)));

@@ -67,12 +67,16 @@ impl std::fmt::Display for NoImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NoImage::Absent => f.write_str("there is no image of it yet"),
-            NoImage::Older => f.write_str("its image is older than its zone file, its options or this program"),
+            NoImage::Older => {
+                f.write_str("its image is older than its zone file, its options or this program")
+            }
             NoImage::OtherZone => f.write_str("its image is of another zone"),
             NoImage::Unusable(OpenError::Invalid { source: source @ ImageError::Version { .. }, .. }) => {
                 write!(f, "its image is of another format: {source}")
             }
-            NoImage::Unusable(OpenError::Invalid { source, .. }) => write!(f, "its image is damaged: {source}"),
+            NoImage::Unusable(OpenError::Invalid { source, .. }) => {
+                write!(f, "its image is damaged: {source}")
+            }
             NoImage::Unusable(error) => write!(f, "its image can't be used: {error}"),
         }
     }
@@ -113,7 +117,8 @@ impl StateDir {
         }
         let files = self.sources(zone).ok_or(NoImage::Older)?;
         // A list that doesn't begin with the zone's file is of an earlier configuration.
-        if files.first() != Some(&zone.file) || source::source_stamp_now(zone, &files) != Some(table.source()) {
+        if files.first() != Some(&zone.file) || source::source_stamp_now(zone, &files) != Some(table.source())
+        {
             return Err(NoImage::Older);
         }
         Ok((table, files))
