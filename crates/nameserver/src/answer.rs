@@ -73,7 +73,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     pub(crate) fn run(mut self, exact: Option<Node<'a>>) -> Outcome {
         let table = self.table;
         let apex_at = HEADER_LEN + self.name.label_start(self.name.label_count() - table.apex_labels());
-        self.writer.set_apex(apex_at, table.apex_len());
+        self.writer.set_apex(apex_at, table.apex_len(), table.apex_labels());
         let found = exact.map_or_else(|| table.find_encloser(self.name), Found::Exact);
         let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
@@ -323,18 +323,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             self.trace.note(Rule::DnameTooLong);
             return Ok(Step::Done(Outcome::authoritative(Rcode::YXDOMAIN)));
         };
-        let rdata = made.as_name().as_wire();
-        let at = self.writer.record(
-            Section::Answer,
-            &[
-                &(POINTER | name_at as u16).to_be_bytes(),
-                &RecordType::CNAME.0.to_be_bytes(),
-                &Class::IN.0.to_be_bytes(),
-                ttl,
-                &(rdata.len() as u16).to_be_bytes(),
-                rdata,
-            ],
-        )?;
+        let at = self.synthesized_cname(name_at, ttl, made.as_name())?;
         if self.qtype == RecordType::CNAME || self.qtype == RecordType::ANY {
             // The synthesized record is what was asked for.
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
@@ -346,6 +335,35 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
         }
         Ok(Step::Alias { target_at: at + 2 + RECORD_FIXED_LEN })
+    }
+
+    /// Appends the CNAME that a DNAME makes (RFC 6672 §3.1); where it starts.
+    fn synthesized_cname(&mut self, name_at: usize, ttl: &[u8], target: wire::Name<'_>) -> Result<usize, Full> {
+        let mut rdata = target.as_wire();
+        let pointer;
+        let mut rest: &[u8] = &[];
+        if let Some(relative_len) = target.relative_len(self.table.apex_name()) {
+            let beside = self.writer.owner_beside(&rdata[..relative_len], name_at);
+            let (labels_len, rest_at) = beside.parts();
+            // The root is one octet, and a pointer to it two.
+            if target.len() > labels_len + 2 {
+                rdata = &rdata[..labels_len];
+                pointer = (POINTER | rest_at as u16).to_be_bytes();
+                rest = &pointer;
+            }
+        }
+        self.writer.record(
+            Section::Answer,
+            &[
+                &(POINTER | name_at as u16).to_be_bytes(),
+                &RecordType::CNAME.0.to_be_bytes(),
+                &Class::IN.0.to_be_bytes(),
+                ttl,
+                &((rdata.len() + rest.len()) as u16).to_be_bytes(),
+                rdata,
+                rest,
+            ],
+        )
     }
 
     /// The name doesn't exist: a wildcard, or nothing.

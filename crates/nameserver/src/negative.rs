@@ -234,7 +234,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if !self.proofs.give(node.reference()) {
             return Ok(());
         }
-        let owner = self.writer.owner_beside(node.relative_name(), name_at, self.table.apex_labels());
+        let owner = self.writer.owner_beside(node.relative_name(), name_at);
         self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)?;
         Ok(())
     }

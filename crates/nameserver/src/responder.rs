@@ -161,7 +161,7 @@ impl Responder {
     ) -> Outcome {
         let edns_version = query.edns.map_or(0, |edns| edns.version);
         if edns_version != 0 || query.qclass != Class::IN || (query.qtype.is_meta() && query.qtype != RecordType::ANY) {
-            return self.oddity(query, edns_version, writer, trace);
+            return self.oddity(query, edns_version, transport, writer, trace);
         }
         let Some(mut slot) = self.reader.directory().find(&self.name) else {
             trace.note(Rule::Outside);
@@ -190,7 +190,7 @@ impl Responder {
             && let Some(rrset) = node.rrset(query.qtype)
         {
             trace.note(Rule::Exact);
-            writer.set_apex(HEADER_LEN + node.relative_len(), table.apex_len());
+            writer.set_apex(HEADER_LEN + node.relative_len(), table.apex_len(), table.apex_labels());
             let first = first_record(table, rrset, self.rotation);
             let placed = writer.rrset(Section::Answer, node, rrset, Owner::At(HEADER_LEN), signatures, first);
             return Outcome { truncated: placed.is_err(), ..Outcome::authoritative(Rcode::NOERROR) };
@@ -226,6 +226,7 @@ impl Responder {
         &mut self,
         query: &Query,
         edns_version: u8,
+        transport: Transport,
         writer: &mut Writer<'_>,
         trace: &mut impl Trace,
     ) -> Outcome {
@@ -245,13 +246,19 @@ impl Responder {
         match query.qtype {
             // RFC 6891 §6.1.1 and RFC 8945: these are parts of messages, not questions.
             RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => Outcome::error(Rcode::FORMERR),
-            // Transfers are for those who are allowed them; of a zone that isn't here there is nothing to refuse.
-            RecordType::AXFR | RecordType::IXFR if self.reader.directory().find(&self.name).is_none() => {
-                Outcome::error(Rcode::NOTAUTH)
-            }
-            RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::REFUSED),
+            // RFC 5936 §4.2: there are no transfers over UDP.
+            RecordType::AXFR if transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
+            // Transfers are for those who are allowed them; where no zone begins there is nothing to transfer.
+            RecordType::AXFR | RecordType::IXFR if self.is_apex() => Outcome::error(Rcode::REFUSED),
+            RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::NOTAUTH),
             _ => Outcome::error(Rcode::NOTIMP).with_ede(ede::NOT_SUPPORTED),
         }
+    }
+
+    /// Whether the name of the question is that of a zone.
+    fn is_apex(&self) -> bool {
+        let slot = self.reader.directory().find(&self.name);
+        slot.and_then(|slot| self.reader.table(slot)).is_some_and(|table| table.apex_len() == self.name.as_wire().len())
     }
 
     #[cold]

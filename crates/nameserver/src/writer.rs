@@ -27,6 +27,16 @@ pub(crate) enum Owner {
     Literal { labels_len: usize, rest_at: usize },
 }
 
+impl Owner {
+    /// Octets of labels to write, and where the rest of the name is.
+    pub(crate) fn parts(self) -> (usize, usize) {
+        match self {
+            Owner::At(at) => (0, at),
+            Owner::Literal { labels_len, rest_at } => (labels_len, rest_at),
+        }
+    }
+}
+
 /// What was appended.
 #[derive(Clone, Copy)]
 pub(crate) struct Placed {
@@ -51,6 +61,7 @@ pub(crate) struct Writer<'b> {
     /// answers it.
     pub(crate) apex_at: usize,
     apex_len: usize,
+    apex_labels: usize,
     question_end: usize,
 }
 
@@ -59,14 +70,15 @@ impl<'b> Writer<'b> {
     #[inline]
     pub(crate) fn new(octets: &'b mut [u8], question_end: usize, limit: usize) -> Writer<'b> {
         let limit = limit.min(octets.len());
-        Writer { octets, len: question_end, limit, counts: [0; 3], apex_at: 0, apex_len: 0, question_end }
+        Writer { octets, len: question_end, limit, counts: [0; 3], apex_at: 0, apex_len: 0, apex_labels: 0, question_end }
     }
 
     /// Says which zone answers.
     #[inline]
-    pub(crate) fn set_apex(&mut self, apex_at: usize, apex_len: usize) {
+    pub(crate) fn set_apex(&mut self, apex_at: usize, apex_len: usize, apex_labels: usize) {
         self.apex_at = apex_at;
         self.apex_len = apex_len;
+        self.apex_labels = apex_labels;
     }
 
     #[inline]
@@ -149,7 +161,7 @@ impl<'b> Writer<'b> {
 
     /// The shortest way to write the name that is `relative` above the apex, given the name at `name_at`, which is
     /// in the same zone: a pointer to it or to a part of it, or as many labels as the two don't share.
-    pub(crate) fn owner_beside(&self, relative: &[u8], name_at: usize, apex_labels: usize) -> Owner {
+    pub(crate) fn owner_beside(&self, relative: &[u8], name_at: usize) -> Owner {
         let mut starts = [0u8; 128];
         let mut labels = 0;
         let mut at = 0;
@@ -158,7 +170,7 @@ impl<'b> Writer<'b> {
             labels += 1;
             at += 1 + usize::from(relative[at]);
         }
-        let count = label_count(self.octets, name_at).saturating_sub(apex_labels);
+        let count = label_count(self.octets, name_at).saturating_sub(self.apex_labels);
         let mut best = (relative.len(), self.apex_at);
         for shared in 1..=labels.min(count) {
             let start = usize::from(starts[labels - shared]);
@@ -194,7 +206,9 @@ impl<'b> Writer<'b> {
         let place = |at: usize| placed.at + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by };
         let [owners, apexes, inners] = rrset.fixups();
         for at in owners.map(place) {
-            self.octets[at..at + 2].copy_from_slice(&pointer);
+            let foreseen = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
+            let target = self.part_of_owner(node, owner_at, foreseen - HEADER_LEN);
+            self.octets[at..at + 2].copy_from_slice(&(POINTER | target as u16).to_be_bytes());
         }
         let apex = (POINTER | self.apex_at as u16).to_be_bytes();
         for at in apexes.map(place) {
@@ -207,6 +221,23 @@ impl<'b> Writer<'b> {
             let moved = POINTER | (target - foreseen_at + placed.at) as u16;
             self.octets[at..at + 2].copy_from_slice(&moved.to_be_bytes());
         }
+    }
+
+    /// Where the part of a node's name stands that begins after `skip` octets, given that the name it answers for,
+    /// its own or one that a wildcard made, is at `owner_at`.
+    fn part_of_owner(&self, node: Node<'_>, owner_at: usize, skip: usize) -> usize {
+        let part = &node.relative_name()[skip.min(node.relative_len())..];
+        if owner_at < self.question_end {
+            return self.apex_at - part.len();
+        }
+        let mut labels = self.apex_labels;
+        let mut at = 0;
+        while at < part.len() {
+            labels += 1;
+            at += 1 + usize::from(part[at]);
+        }
+        let before = label_count(self.octets, owner_at).saturating_sub(labels);
+        skip_labels(self.octets, owner_at, before).unwrap_or(self.apex_at)
     }
 
     /// Whether names that are appended from here on can still be pointed to.

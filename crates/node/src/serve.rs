@@ -23,6 +23,7 @@ use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -157,7 +158,7 @@ struct Running {
     workers: Rc<Workers>,
     tcp: Rc<tcp::Service>,
     board: Arc<Board>,
-    reloads: mpsc::Sender<keeper::Request>,
+    reloads: SyncSender<keeper::Request>,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
     status: Sources,
@@ -200,8 +201,8 @@ impl Running {
             keeper.wakes(Box::new(move || handle.wake()));
         }
         keeper.wakes(Box::new(tcp.waker()));
-        let (reloads, requests) = mpsc::channel(keeper::QUEUE_MAX);
-        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(requests))?;
+        let (reloads, requests) = sync_channel(keeper::QUEUE_MAX);
+        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests))?;
 
         say_ready(&addresses)?;
         tracing::info!("ready: {worker_count} UDP workers and {} TCP threads answer", node.tcp.workers);
@@ -279,7 +280,7 @@ async fn controlled(socket: Option<&control::Socket>, subject: Subject) -> Strin
     }
 }
 
-fn reload_for_signal(reloads: &mpsc::Sender<keeper::Request>) {
+fn reload_for_signal(reloads: &SyncSender<keeper::Request>) {
     let request = keeper::Request { zone: None, changed: Changed::Only, reply: None };
     if reloads.try_send(request).is_err() {
         tracing::warn!("SIGHUP: as many reloads as may be are waiting already, and one of them will do");

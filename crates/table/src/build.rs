@@ -71,7 +71,7 @@ pub struct NodeSpec<'a> {
 /// Where compression pointers stand in the records of a set; octets from their start.
 #[derive(Clone, Default, Debug)]
 pub struct Fixups {
-    /// Pointers to the owner, other than the owner field of each record.
+    /// Pointers to the owner or to a tail of it, other than the owner field of each record.
     pub owner: Vec<u16>,
     /// Pointers to the apex.
     pub apex: Vec<u16>,

@@ -13,10 +13,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -49,7 +50,7 @@ pub(crate) struct Ready {
     /// The state of the zones.
     pub(crate) board: Arc<Board>,
     /// Who reloads.
-    pub(crate) reloads: mpsc::Sender<keeper::Request>,
+    pub(crate) reloads: SyncSender<keeper::Request>,
 }
 
 /// A bound control socket; its file goes away with the value.

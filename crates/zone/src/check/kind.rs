@@ -25,7 +25,7 @@ pub enum Kind {
     #[error("{0} has no SOA record: a zone begins with one (RFC 1035 §5.2)")]
     NoSoa(FoundName),
     /// SOA records that differ.
-    #[error("{0} has several SOA records: keep one (RFC 2181 §6.1)")]
+    #[error("{0} has several SOA records: keep one (RFC 1035 §5.2)")]
     SeveralSoa(FoundName),
     /// A SOA away from the apex.
     #[error(
@@ -99,7 +99,7 @@ pub enum Kind {
         highest: u32,
     },
     /// Records given more than once.
-    #[error("{0} records are given more than once: each is used once (RFC 2181 §5)")]
+    #[error("records are repeated, {0} in all: each is used once (RFC 2181 §5)")]
     Duplicates(u64),
     /// A record outside the zone.
     #[error("{0} is not in the zone {1}: the record is left out")]
@@ -116,7 +116,7 @@ pub enum Kind {
     )]
     MissingSiblingGlue(FoundName, FoundName),
     /// A name in NS, MX or SRV data that has no address though it is in the zone.
-    #[error("the {1} record of {0} names {2}, which has no A or AAAA record in this zone")]
+    #[error("the {1} record of {0} names {2}, which has no A or AAAA record in this zone: add one, or correct the name")]
     TargetWithoutAddress(FoundName, RecordType, FoundName),
     /// A name in NS, MX or SRV data that is an alias.
     #[error("the {1} record of {0} names {2}, which is an alias: name the host itself (RFC 2181 §10.3)")]

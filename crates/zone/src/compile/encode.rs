@@ -172,7 +172,8 @@ impl<'a> Encoder<'a> {
     fn name(&mut self, owner: Name<'_>, rtype: RecordType, name: Name<'_>) {
         let start = self.records.len();
         let apex = self.zone.apex();
-        let owner_cut = name.relative_len(owner).filter(|_| !self.site.is_wildcard && !owner.is_root());
+        let owner_part = self.shared_with_owner(owner, name);
+        let owner_cut = owner_part.map(|(cut, _)| cut);
         let apex_cut = name.relative_len(apex).filter(|_| !apex.is_root());
         let inner = self.inner_tail(rtype, name);
         let shortest = [owner_cut, apex_cut, inner.map(|(cut, _)| cut)].into_iter().flatten().min();
@@ -189,7 +190,7 @@ impl<'a> Encoder<'a> {
             HEADER_LEN + self.site.relative_len
         } else if owner_cut == Some(cut) {
             self.fixups.owner.push(pointer_at);
-            HEADER_LEN
+            HEADER_LEN + owner_part.map_or(0, |(_, skip)| skip)
         } else {
             self.fixups.inner.push(pointer_at);
             let set_at = HEADER_LEN + self.site.relative_len + apex.len() + QUESTION_FIXED;
@@ -198,6 +199,19 @@ impl<'a> Encoder<'a> {
         self.records.extend((POINTER | target as u16).to_be_bytes());
         self.remember(rtype, start, name);
         self.add_additional(owner, rtype, start, name);
+    }
+
+    /// The longest tail that `name` shares with the owner below the apex: how many octets come before it in `name`,
+    /// and how many in the owner. The `*` of a wildcard is not in the message, only what is behind it.
+    fn shared_with_owner(&self, owner: Name<'_>, name: Name<'_>) -> Option<(usize, usize)> {
+        let mut part = if self.site.is_wildcard { owner.parent()? } else { owner };
+        while part.len() > self.zone.apex().len() {
+            if let Some(cut) = name.relative_len(part) {
+                return Some((cut, owner.len() - part.len()));
+            }
+            part = part.parent()?;
+        }
+        None
     }
 
     /// The longest tail of `name` that an earlier name of the set has: how many octets come before it, and
