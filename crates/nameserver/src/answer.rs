@@ -400,7 +400,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 ///
 /// Sets with pointers among their own records keep their order, because a pointer may lead only backwards.
 #[inline]
-pub(crate) fn first_record(table: &Table, rrset: Rrset<'_>, rotation: usize) -> usize {
+fn first_record(table: &Table, rrset: Rrset<'_>, rotation: usize) -> usize {
     let count = usize::from(rrset.count());
     if count == 1 || !table.flags().has(ImageFlags::ROTATE) || rrset.has_inner_fixups() {
         return 0;

@@ -1,14 +1,14 @@
 //! The entry: reading a query, finding its zone, finishing the response.
 
-use crate::answer::{Answering, Outcome, first_record};
+use crate::answer::{Answering, Outcome};
 use crate::chaos;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::negative::Proofs;
 use crate::trace::{Explanation, Rule, Silent, Trace};
-use crate::writer::{Owner, Section, Signatures, Writer, copy};
+use crate::writer::{Signatures, Writer, copy};
 use std::sync::Arc;
-use table::NodeFlags;
-use table::publish::Reader;
+use table::publish::{Reader, SlotIndex};
+use table::{ImageFlags, Node, NodeFlags, Table};
 use wire::message::{AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option};
 use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
 
@@ -46,6 +46,11 @@ impl Default for Settings {
 /// Answers queries from the published tables. One for each thread.
 pub struct Responder {
     reader: Reader,
+    desk: Desk,
+}
+
+/// What a responder has beside the tables, so that a table can be borrowed while this changes.
+struct Desk {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     counts: CounterSnapshot,
@@ -53,6 +58,16 @@ pub struct Responder {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
+}
+
+/// Where a question leads.
+enum Lead<'t> {
+    /// To a zone: its table, and the node of the name if there is one that is not below a cut.
+    Zone(&'t Table, Option<Node<'t>>),
+    /// To the server itself.
+    Chaos,
+    /// No further.
+    End(Outcome),
 }
 
 /// What goes into the OPT record of the response.
@@ -67,8 +82,7 @@ struct OptPlan {
 impl Responder {
     /// A responder that answers from what `reader` sees and publishes its counts to `counters`.
     pub fn new(reader: Reader, settings: Arc<Settings>, counters: Arc<Counters>) -> Responder {
-        Responder {
-            reader,
+        let desk = Desk {
             settings,
             counters,
             counts: CounterSnapshot::default(),
@@ -76,7 +90,8 @@ impl Responder {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
-        }
+        };
+        Responder { reader, desk }
     }
 
     /// Takes in new tables and publishes counts. Once a batch, after it was received and before any of it is
@@ -84,7 +99,7 @@ impl Responder {
     #[inline]
     pub fn refresh(&mut self) {
         self.reader.refresh();
-        self.counters.publish(&self.counts);
+        self.desk.counters.publish(&self.desk.counts);
     }
 
     /// Writes the response to `query` and returns its length in octets; 0 means that nothing must be sent.
@@ -111,22 +126,26 @@ impl Responder {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
+        let Responder { reader, desk } = self;
         match transport {
-            Transport::Udp => self.counts.udp_queries += 1,
-            Transport::Tcp => self.counts.tcp_queries += 1,
+            Transport::Udp => desk.counts.udp_queries += 1,
+            Transport::Tcp => desk.counts.tcp_queries += 1,
         }
         if response.len() < UDP_PLAIN_MAX {
             return 0;
         }
-        match Query::read(bytes, &mut self.name) {
-            Ok(query) => self.answer(bytes, &query, transport, response, trace),
-            Err(rejected) => self.reject(bytes, rejected, response, trace),
+        match Query::read(bytes, &mut desk.name) {
+            Ok(query) => desk.answer(reader, bytes, &query, transport, response, trace),
+            Err(rejected) => desk.reject(bytes, rejected, response, trace),
         }
     }
+}
 
+impl Desk {
     #[inline]
     fn answer(
         &mut self,
+        reader: &Reader,
         bytes: &[u8],
         query: &Query,
         transport: Transport,
@@ -134,6 +153,64 @@ impl Responder {
         trace: &mut impl Trace,
     ) -> usize {
         let opt = self.plan_opt(query.edns);
+        self.rotation = self.rotation.wrapping_add(1);
+        let lead = self.lead(reader, query, transport, trace);
+        if let Lead::Zone(table, Some(node)) = lead
+            && let Some(len) = self.plain_hit(bytes, query, table, node, &opt, response)
+        {
+            trace.note(Rule::Exact);
+            return len;
+        }
+        self.assemble(bytes, query, lead, opt, transport, response, trace)
+    }
+
+    /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
+    /// 512 octets. Everything else, and nothing else, takes the general way; the two give the same octets.
+    #[inline]
+    fn plain_hit(
+        &mut self,
+        bytes: &[u8],
+        query: &Query,
+        table: &Table,
+        node: Node<'_>,
+        opt: &OptPlan,
+        response: &mut [u8],
+    ) -> Option<usize> {
+        let rrset = node.rrset(query.qtype)?;
+        let signs = opt.dnssec_ok && rrset.is_signed();
+        let turns = rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE);
+        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS || signs || turns || opt.nsid {
+            return None;
+        }
+        let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
+        let records = rrset.records();
+        let end = query.question_end + records.len();
+        if end + opt.len > UDP_PLAIN_MAX {
+            return None;
+        }
+        copy(&mut response[..query.question_end], &bytes[..query.question_end]);
+        copy(&mut response[query.question_end..end], records);
+        let flags = QR | AA | (query.flags & RD);
+        let counts = [flags, 1, rrset.count(), 0, u16::from(opt.len != 0)].map(u16::to_be_bytes);
+        response[2..HEADER_LEN].copy_from_slice(counts.as_flattened());
+        if opt.len != 0 {
+            response[end..end + OPT_LEN].copy_from_slice(&self.fixed_opt(Rcode::NOERROR, opt));
+        }
+        self.counts.count_rcode(Rcode::NOERROR);
+        Some(end + opt.len)
+    }
+
+    /// Puts any answer together.
+    fn assemble(
+        &mut self,
+        bytes: &[u8],
+        query: &Query,
+        lead: Lead<'_>,
+        opt: OptPlan,
+        transport: Transport,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
         let limit = match (transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => UDP_PLAIN_MAX,
@@ -143,122 +220,108 @@ impl Responder {
             }
         };
         let end = query.question_end;
-        copy(&mut response[..end], &bytes[..end]);
+        response[..end].copy_from_slice(&bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
         let limit = limit.min(response.len()) - opt.len;
         let mut writer = Writer::new(response, end, limit);
-        let outcome = self.look_up(query, transport, &mut writer, trace);
+        let outcome = match lead {
+            Lead::End(outcome) => outcome,
+            Lead::Chaos => chaos::answer(&self.settings, &self.name, query.qtype, &mut writer),
+            Lead::Zone(table, exact) => {
+                self.proofs.clear();
+                Answering {
+                    table,
+                    name: &mut self.name,
+                    spare: &mut self.spare,
+                    qtype: query.qtype,
+                    transport,
+                    signatures: if opt.dnssec_ok { Signatures::With } else { Signatures::Without },
+                    rotation: self.rotation,
+                    writer: &mut writer,
+                    proofs: &mut self.proofs,
+                    trace,
+                }
+                .run(exact)
+            }
+        };
         self.finish(query.flags, outcome, &opt, writer)
     }
 
+    /// Finds the table and the node for a question, or what is to be said instead.
     #[inline]
-    fn look_up(
-        &mut self,
+    fn lead<'t>(
+        &self,
+        reader: &'t Reader,
         query: &Query,
         transport: Transport,
-        writer: &mut Writer<'_>,
         trace: &mut impl Trace,
-    ) -> Outcome {
-        let edns_version = query.edns.map_or(0, |edns| edns.version);
-        if edns_version != 0 || query.qclass != Class::IN || (query.qtype.is_meta() && query.qtype != RecordType::ANY) {
-            return self.oddity(query, edns_version, transport, writer, trace);
+    ) -> Lead<'t> {
+        if query.is_odd() {
+            return self.oddity(reader, query, transport, trace);
         }
-        let Some(mut slot) = self.reader.directory().find(&self.name) else {
+        let Some(mut slot) = reader.directory().find(&self.name) else {
             trace.note(Rule::Outside);
-            return Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
         };
         if query.qtype == RecordType::DS
-            && let Some(above) = self.zone_for_ds(slot)
+            && let Some(above) = self.zone_for_ds(reader, slot)
         {
             trace.note(Rule::DsAtParent);
             slot = above;
         }
-        let Some(table) = self.reader.table(slot) else {
+        let Some(table) = reader.table(slot) else {
             trace.note(Rule::NotLoaded);
-            return Outcome::error(Rcode::SERVFAIL).with_ede(ede::NOT_READY);
+            return Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(ede::NOT_READY));
         };
-        let signatures = match query.edns {
-            Some(edns) if edns.dnssec_ok => Signatures::With,
-            _ => Signatures::Without,
-        };
-        self.rotation = self.rotation.wrapping_add(1);
-        let exact = table.find_exact(&self.name);
-        // The commonest answer by far is one set at the name, and needs nothing of what follows.
-        if let Some(node) = exact
-            && !node.flags().has(NodeFlags::CUT)
-            && query.qtype != RecordType::NS
-            && let Some(rrset) = node.rrset(query.qtype)
-        {
-            trace.note(Rule::Exact);
-            writer.set_apex(HEADER_LEN + node.relative_len(), table.apex_len(), table.apex_labels());
-            let first = first_record(table, rrset, self.rotation);
-            let placed = writer.rrset(Section::Answer, node, rrset, Owner::At(HEADER_LEN), signatures, first);
-            return Outcome { truncated: placed.is_err(), ..Outcome::authoritative(Rcode::NOERROR) };
-        }
-        self.proofs.clear();
-        Answering {
-            table,
-            name: &mut self.name,
-            spare: &mut self.spare,
-            qtype: query.qtype,
-            transport,
-            signatures,
-            rotation: self.rotation,
-            writer,
-            proofs: &mut self.proofs,
-            trace,
-        }
-        .run(exact)
+        Lead::Zone(table, table.find_exact(&self.name))
     }
 
     /// Where DS records of an apex are, if that zone is here too.
     #[cold]
-    fn zone_for_ds(&self, slot: table::publish::SlotIndex) -> Option<table::publish::SlotIndex> {
+    fn zone_for_ds(&self, reader: &Reader, slot: SlotIndex) -> Option<SlotIndex> {
         // An apex without a table still has its place in the directory, so compare labels there.
-        let directory = self.reader.directory();
-        let above = directory.find_above(&self.name)?;
+        let above = reader.directory().find_above(&self.name)?;
         (above != slot).then_some(above)
     }
 
     /// What is not a question for zone data.
     #[cold]
-    fn oddity(
-        &mut self,
+    fn oddity<'t>(
+        &self,
+        reader: &Reader,
         query: &Query,
-        edns_version: u8,
         transport: Transport,
-        writer: &mut Writer<'_>,
         trace: &mut impl Trace,
-    ) -> Outcome {
-        if edns_version != 0 {
+    ) -> Lead<'t> {
+        if query.edns.is_some_and(|edns| edns.version != 0) {
             trace.note(Rule::BadVersion);
-            return Outcome::error(Rcode::BADVERS);
+            return Lead::End(Outcome::error(Rcode::BADVERS));
         }
         if query.qclass == Class::CH {
             trace.note(Rule::Chaos);
-            return chaos::answer(&self.settings, &self.name, query.qtype, writer);
+            return Lead::Chaos;
         }
         if query.qclass != Class::IN {
             trace.note(Rule::Outside);
-            return Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
         }
         trace.note(Rule::MetaType);
-        match query.qtype {
+        Lead::End(match query.qtype {
             // RFC 6891 §6.1.1 and RFC 8945: these are parts of messages, not questions.
             RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => Outcome::error(Rcode::FORMERR),
             // RFC 5936 §4.2: there are no transfers over UDP.
             RecordType::AXFR if transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
             // Transfers are for those who are allowed them; where no zone begins there is nothing to transfer.
-            RecordType::AXFR | RecordType::IXFR if self.is_apex() => Outcome::error(Rcode::REFUSED),
+            RecordType::AXFR | RecordType::IXFR if self.is_apex(reader) => Outcome::error(Rcode::REFUSED),
             RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::NOTAUTH),
             _ => Outcome::error(Rcode::NOTIMP).with_ede(ede::NOT_SUPPORTED),
-        }
+        })
     }
 
     /// Whether the name of the question is that of a zone.
-    fn is_apex(&self) -> bool {
-        let slot = self.reader.directory().find(&self.name);
-        slot.and_then(|slot| self.reader.table(slot)).is_some_and(|table| table.apex_len() == self.name.as_wire().len())
+    fn is_apex(&self, reader: &Reader) -> bool {
+        let slot = reader.directory().find(&self.name);
+        slot.and_then(|slot| reader.table(slot)).is_some_and(|table| table.apex_len() == self.name.as_wire().len())
     }
 
     #[cold]
@@ -315,12 +378,7 @@ impl Responder {
     /// The OPT record (RFC 6891 §6.1.2), for which room was kept.
     #[inline]
     fn write_opt(&self, octets: &mut [u8], at: usize, outcome: &Outcome, opt: &OptPlan) -> usize {
-        let mut fixed = [0u8; OPT_LEN];
-        fixed[2] = RecordType::OPT.0 as u8;
-        fixed[3..5].copy_from_slice(&self.settings.udp_payload_max.to_be_bytes());
-        fixed[5] = (outcome.rcode.0 >> 4) as u8;
-        fixed[7] = if opt.dnssec_ok { (DO >> 8) as u8 } else { 0 };
-        octets[at..at + OPT_LEN].copy_from_slice(&fixed);
+        octets[at..at + OPT_LEN].copy_from_slice(&self.fixed_opt(outcome.rcode, opt));
         let mut end = at + OPT_LEN;
         if opt.nsid || outcome.ede.is_some() {
             end = self.write_options(octets, end, outcome, opt);
@@ -328,6 +386,14 @@ impl Responder {
             octets[at + OPT_LEN - 2..at + OPT_LEN].copy_from_slice(&options_len.to_be_bytes());
         }
         end
+    }
+
+    /// An OPT record without options.
+    #[inline]
+    fn fixed_opt(&self, rcode: Rcode, opt: &OptPlan) -> [u8; OPT_LEN] {
+        let [size_high, size_low] = self.settings.udp_payload_max.to_be_bytes();
+        let flags = if opt.dnssec_ok { (DO >> 8) as u8 } else { 0 };
+        [0, 0, RecordType::OPT.0 as u8, size_high, size_low, (rcode.0 >> 4) as u8, 0, flags, 0, 0, 0]
     }
 
     #[cold]

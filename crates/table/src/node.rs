@@ -293,6 +293,12 @@ impl<'t> Rrset<'t> {
         &self.image[start..start + self.data_len()]
     }
 
+    /// Whether any RRSIG record covers the set.
+    #[inline]
+    pub fn is_signed(self) -> bool {
+        self.flags().has(RrsetFlags::SIGNED)
+    }
+
     /// How many RRSIG records cover the set.
     #[inline]
     pub fn signature_count(self) -> u16 {

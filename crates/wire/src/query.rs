@@ -92,6 +92,13 @@ impl Query {
         Ok(Query { flags, qtype, qclass, question_end, edns })
     }
 
+    /// Whether this is anything but a question of class IN and EDNS version 0 for records that a zone can have.
+    #[inline]
+    pub fn is_odd(&self) -> bool {
+        let is_data = matches!(self.qtype.0, 1..=40 | 42..=127 | 255..);
+        !is_data || self.qclass != Class::IN || self.edns.is_some_and(|edns| edns.version != 0)
+    }
+
     /// The opcode.
     pub fn opcode(&self) -> Opcode {
         Opcode(((self.flags & OPCODE_MASK) >> 11) as u8)
