@@ -7,18 +7,18 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use starling_tests::client;
-use starling_tests::message::{Message, QR, Record, TC, rcode_name};
+use starling_tests::message::{Message, QR, Record, TC};
+use starling_tests::name::Name;
 use starling_tests::rdata::type_name;
 use starling_tests::server::{Kind, Server};
 use starling_tests::zonedata::Zones;
 
 use crate::cases::{PROFILES, Profile, Question, Transport};
+use crate::disputes::{Disputed, cause};
 use crate::normalise::{Normal, normalise};
 
 /// Questions asked between two comparisons: bounds memory to some 100 MB of answers.
 const CHUNK_LEN: usize = 2048;
-/// Kinds of failures printed, with the first example of each in full.
-const FAILURES_SHOWN_MAX: usize = 30;
 const TYPE_CNAME: u16 = 5;
 const TYPE_HINFO: u16 = 13;
 const TYPE_DS: u16 = 43;
@@ -45,13 +45,21 @@ pub(crate) struct Outcome {
 /// A kind of difference among the peers.
 #[derive(Default)]
 pub(crate) struct Dispute {
+    cause: Option<&'static str>,
     count: usize,
+    /// Whom Starling sides with, and how often.
+    sides: BTreeMap<String, usize>,
     query: String,
     answers: String,
 }
 
 impl Outcome {
-    fn dispute(&mut self, kind: String, query: impl Fn() -> String, peers: &[(Kind, Answer)]) {
+    fn dispute(
+        &mut self,
+        kind: String,
+        query: impl Fn() -> String,
+        peers: &[(Kind, Answer)],
+    ) -> &mut Dispute {
         let dispute = self.disputes.entry(kind).or_default();
         dispute.count += 1;
         if dispute.count == 1 {
@@ -61,6 +69,7 @@ impl Outcome {
                     .expect("a String takes all");
             }
         }
+        dispute
     }
 
     fn fail(&mut self, kind: String, text: impl FnOnce() -> String) {
@@ -68,38 +77,58 @@ impl Outcome {
         self.failures.entry(kind).or_insert_with(|| (0, text())).0 += 1;
     }
 
-    /// The failures, those of the most frequent kinds first.
-    pub(crate) fn failures(&self) -> String {
+    /// So many kinds of failures, the most frequent first, with the first example of each.
+    pub(crate) fn failures(&self, shown_max: usize) -> String {
         let mut kinds: Vec<_> = self.failures.iter().collect();
         kinds.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
         let mut text = String::new();
-        for (kind, (count, example)) in kinds.iter().take(FAILURES_SHOWN_MAX) {
+        for (kind, (count, example)) in kinds.iter().take(shown_max) {
             writeln!(text, "{count} × {kind}, the first of them:\n{example}").expect("a String takes all");
         }
-        if let Some(rest) = kinds.len().checked_sub(FAILURES_SHOWN_MAX) {
+        if let Some(rest) = kinds.len().checked_sub(shown_max).filter(|rest| *rest > 0) {
             writeln!(text, "and {rest} more kinds").expect("a String takes all");
         }
         text
     }
 
-    /// One line of numbers, and one for each kind of dispute among the peers.
+    /// One line of numbers, one for each cause of disputes among the peers, and the disputes without a cause.
     pub(crate) fn summary(&self, title: &str) -> String {
         let share = 100.0 * self.peers_agree as f64 / self.asked.max(1) as f64;
         let mut text =
             format!("{title}: {} queries, peers agree on {} ({share:.2} %)", self.asked, self.peers_agree);
-        let mut disputes: Vec<_> = self.disputes.iter().collect();
-        disputes.sort_by_key(|(_, dispute)| std::cmp::Reverse(dispute.count));
-        for (kind, dispute) in disputes {
-            write!(text, "\n  {:7} {kind} (e.g. {})", dispute.count, dispute.query)
+        let mut causes: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
+        for (kind, dispute) in &self.disputes {
+            let unexplained = format!("UNEXPLAINED: {kind} (e.g. {})", dispute.query);
+            let Some(cause) = dispute.cause else {
+                write!(text, "\n  {:6} {unexplained}", dispute.count).expect("a String takes all");
+                continue;
+            };
+            let (count, sides) = causes.entry(cause).or_default();
+            *count += dispute.count;
+            for (side, times) in &dispute.sides {
+                *sides.entry(side).or_default() += times;
+            }
+        }
+        let mut causes: Vec<_> = causes.into_iter().collect();
+        causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+        for (cause, (count, sides)) in causes {
+            let short = cause.split(':').next().unwrap_or(cause);
+            let sides: Vec<String> = sides.iter().map(|(side, times)| format!("{times} {side}")).collect();
+            write!(text, "\n  {count:6} {short}; Starling as {}", sides.join(", "))
                 .expect("a String takes all");
         }
         text
     }
 
-    /// One example of each kind of dispute with the peers' answers in full.
+    /// One example of each kind of dispute with its cause and the peers' answers in full.
     pub(crate) fn examples(&self) -> String {
         let example = |(kind, dispute): (&String, &Dispute)| {
-            format!("{} × {kind}\n{}\n{}\n", dispute.count, dispute.query, dispute.answers)
+            let cause = dispute.cause.unwrap_or("UNEXPLAINED");
+            let sides = &dispute.sides;
+            format!(
+                "{} × {kind}\n{cause}\nStarling as {sides:?}\n{}\n{}\n",
+                dispute.count, dispute.query, dispute.answers
+            )
         };
         self.disputes.iter().map(example).collect()
     }
@@ -108,12 +137,15 @@ impl Outcome {
 /// One server's answer to one query.
 pub(crate) struct Answer {
     bytes: Vec<u8>,
-    message: Message,
-    normal: Normal,
+    /// As it came.
+    pub(crate) message: Message,
+    /// Without the differences that are allowed.
+    pub(crate) normal: Normal,
 }
 
 impl Answer {
-    fn truncated(&self) -> bool {
+    /// Whether TC is on.
+    pub(crate) fn truncated(&self) -> bool {
         self.message.has(TC)
     }
 }
@@ -124,6 +156,7 @@ type Raw = Vec<Option<Vec<u8>>>;
 pub(crate) fn compare(servers: &[Server], questions: &[Question], zones: &Zones) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let truth: HashSet<&Record> = zones.records.values().flatten().collect();
+    let apexes: Vec<Name> = zones.records.keys().cloned().collect();
     for chunk in questions.chunks(CHUNK_LEN) {
         let raw: Vec<(Kind, Vec<Raw>)> = thread::scope(|scope| {
             let running: Vec<_> = servers
@@ -143,7 +176,8 @@ pub(crate) fn compare(servers: &[Server], questions: &[Question], zones: &Zones)
                 let answers: Vec<(Kind, Option<&Vec<u8>>)> =
                     raw.iter().map(|(kind, raw)| (*kind, raw[index][at].as_ref())).collect();
                 ours.extend(
-                    judge(&mut outcome, question, *profile, &answers, &truth).map(|answer| (profile, answer)),
+                    judge(&mut outcome, question, *profile, &answers, &truth, &apexes)
+                        .map(|answer| (profile, answer)),
                 );
             }
             whole_or_truncated(&mut outcome, question, &ours);
@@ -173,6 +207,7 @@ fn judge(
     profile: Profile,
     raw: &[(Kind, Option<&Vec<u8>>)],
     truth: &HashSet<&Record>,
+    apexes: &[Name],
 ) -> Option<Answer> {
     outcome.asked += 1;
     let describe = || format!("{} {:?}", question.query(profile), profile.transport);
@@ -194,11 +229,20 @@ fn judge(
     if groups.len() <= 1 && peers.len() == Kind::PEERS.len() {
         outcome.peers_agree += 1;
     } else if groups.len() > 1 {
-        let kind = dispute(&peers, &groups, question);
-        outcome.dispute(kind, describe, &peers);
+        let kind = kind_of_dispute(&peers, &groups, question);
+        let cause = cause(&Disputed { question, peers: &peers, apexes });
+        // A kind of two causes is listed as two.
+        let kind = cause
+            .map_or(kind.clone(), |cause| format!("{kind} [{}]", cause.split(':').next().unwrap_or(cause)));
+        let dispute = outcome.dispute(kind, describe, &peers);
+        dispute.cause = cause;
+        if let Some(ours) = &ours {
+            *dispute.sides.entry(side(ours, &peers)).or_default() += 1;
+        }
     }
     let answer = ours.as_ref()?;
-    if let Some(fault) = verdict(answer, &peers).or_else(|| untrue(answer, question, &peers, truth)) {
+    if let Some(fault) = verdict(answer, &peers, profile).or_else(|| untrue(answer, question, &peers, truth))
+    {
         let kind = format!("{fault}{}", subject(answer, &peers, question));
         outcome.fail(kind, || report(&describe(), answer, &peers));
     }
@@ -259,7 +303,7 @@ fn untrue(
 }
 
 /// Why our answer is wrong, if it is.
-fn verdict(ours: &Answer, peers: &[(Kind, Answer)]) -> Option<String> {
+fn verdict(ours: &Answer, peers: &[(Kind, Answer)], profile: Profile) -> Option<String> {
     let whole: Vec<&Answer> =
         peers.iter().map(|(_, answer)| answer).filter(|answer| !answer.truncated()).collect();
     if ours.truncated() {
@@ -268,7 +312,11 @@ fn verdict(ours: &Answer, peers: &[(Kind, Answer)]) -> Option<String> {
     }
     // Fits where a peer's answer did not: legal (better compression, no courtesy records). That the content
     // is right shows over TCP, and that nothing was left out in `whole_or_truncated`.
-    if whole.is_empty() || whole.iter().any(|peer| peer.normal == ours.normal) {
+    let same = |peer: &&Answer| {
+        let room_is_short = profile.transport == Transport::Udp;
+        peer.normal == ours.normal || (room_is_short && ours.normal.is_with_more_glue(&peer.normal))
+    };
+    if whole.is_empty() || whole.iter().any(same) {
         return None;
     }
     Some(if whole.windows(2).all(|pair| pair[0].normal == pair[1].normal) {
@@ -314,8 +362,24 @@ fn partition(peers: &[(Kind, Answer)]) -> Vec<Vec<usize>> {
     groups
 }
 
+/// The peers whose answer ours equals.
+fn side(ours: &Answer, peers: &[(Kind, Answer)]) -> String {
+    let with = |peer: &Answer| match (ours.truncated(), peer.truncated()) {
+        (true, true) => true,
+        (false, false) => ours.normal == peer.normal,
+        _ => false,
+    };
+    let names: Vec<String> =
+        peers.iter().filter(|(_, peer)| with(peer)).map(|(kind, _)| kind.to_string()).collect();
+    match (names.is_empty(), ours.truncated()) {
+        (false, _) => names.join("="),
+        (true, true) => "nobody (TC)".to_owned(),
+        (true, false) => "nobody".to_owned(),
+    }
+}
+
 /// A name for what the peers differ in.
-fn dispute(peers: &[(Kind, Answer)], groups: &[Vec<usize>], question: &Question) -> String {
+fn kind_of_dispute(peers: &[(Kind, Answer)], groups: &[Vec<usize>], question: &Question) -> String {
     let sides: Vec<String> = groups
         .iter()
         .map(|group| group.iter().map(|at| peers[*at].0.to_string()).collect::<Vec<_>>().join("="))
@@ -328,7 +392,7 @@ fn dispute(peers: &[(Kind, Answer)], groups: &[Vec<usize>], question: &Question)
             parts.push("tc".to_owned());
             continue;
         }
-        parts.extend(differing(&first.normal, &other.normal));
+        parts.extend(first.normal.differing(&other.normal));
     }
     parts.dedup();
     format!("{} in {} for {}", sides.join(" | "), parts.join(" "), type_kind(question.qtype))
@@ -337,8 +401,9 @@ fn dispute(peers: &[(Kind, Answer)], groups: &[Vec<usize>], question: &Question)
 /// What a fault is about, so that faults with one cause are counted together.
 fn subject(ours: &Answer, peers: &[(Kind, Answer)], question: &Question) -> String {
     let mut text = String::new();
-    if let Some((_, peer)) = peers.iter().find(|(_, peer)| !peer.truncated()) {
-        let differing = differing(&ours.normal, &peer.normal);
+    let whole = peers.iter().find(|(_, peer)| !peer.truncated() && !ours.truncated());
+    if let Some((_, peer)) = whole.filter(|(_, peer)| peer.normal != ours.normal) {
+        let differing = ours.normal.differing(&peer.normal);
         write!(text, ", {}", differing.join(" ")).expect("a String takes all");
     }
     write!(text, ", {}", type_kind(question.qtype)).expect("a String takes all");
@@ -351,25 +416,6 @@ fn type_kind(qtype: u16) -> String {
         TYPE_DS | TYPE_RRSIG | TYPE_NSEC | TYPE_NSEC3 | TYPE_ANY => type_name(qtype),
         _ => "other types".to_owned(),
     }
-}
-
-/// Names of the parts in which two answers differ, ours first.
-fn differing(a: &Normal, b: &Normal) -> Vec<String> {
-    let mut parts = Vec::new();
-    if a.rcode != b.rcode {
-        let name = |rcode: Option<u16>| rcode.map_or("-".to_owned(), rcode_name);
-        parts.push(format!("{}/{}", name(a.rcode), name(b.rcode)));
-    }
-    if a.authoritative != b.authoritative {
-        parts.push("aa".to_owned());
-    }
-    let sections = [
-        ("answer", &a.answer, &b.answer),
-        ("authority", &a.authority, &b.authority),
-        ("glue", &a.glue, &b.glue),
-    ];
-    parts.extend(sections.into_iter().filter(|(_, a, b)| a != b).map(|(title, _, _)| title.to_owned()));
-    parts
 }
 
 /// A difference as text: our answer in full, and of each peer what it has more and less.

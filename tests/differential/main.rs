@@ -7,14 +7,15 @@
 
 mod cases;
 mod compare;
+mod disputes;
 mod normalise;
 mod oddities;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use starling_tests::name::Name;
-use starling_tests::server::{Kind, Server};
+use starling_tests::server::{Kind, Server, all_alive};
 use starling_tests::signing::{Denial, sign};
 use starling_tests::tools;
 use starling_tests::zonedata::Zones;
@@ -27,6 +28,9 @@ const SIGNED: [(&str, &str); 4] = [
     ("example.", "parent.zone"),
 ];
 const NEVER_SIGNED: (&str, &str) = ("plain.example.", "plain.zone");
+
+/// Kinds of failures printed, with the first example of each in full.
+const FAILURES_SHOWN_MAX: usize = 10;
 
 #[test]
 fn everything_plain() -> Result<()> {
@@ -64,8 +68,7 @@ fn everything(title: &str, denial: Option<Denial>) -> Result<()> {
     }
     zones.push(source(NEVER_SIGNED)?);
     let zones = Zones::read(&zones, folder.path())?;
-    let servers = start(&zones, folder.path())?;
-    finish(title, &compare::compare(&servers, &cases::around(&zones), &zones)?)
+    judge(title, &cases::around(&zones), &zones, folder.path())
 }
 
 /// The root zone of the Internet and what a root server was asked.
@@ -77,28 +80,37 @@ fn root_zone() -> Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let zones = Zones::read(&[(Name::root(), zone)], folder.path())?;
-    let servers = start(&zones, folder.path())?;
     let questions = cases::captured(&std::fs::read_to_string(queries)?);
-    finish("root zone", &compare::compare(&servers, &questions, &zones)?)
+    judge("root zone", &questions, &zones, folder.path())
 }
 
-fn start(zones: &Zones, folder: &std::path::Path) -> Result<Vec<Server>> {
+fn judge(title: &str, questions: &[cases::Question], zones: &Zones, folder: &Path) -> Result<()> {
+    let mut servers = start(zones, folder)?;
+    let outcome = compare::compare(&servers, questions, zones);
+    // Why a server is silent is in its log.
+    all_alive(&mut servers)?;
+    finish(title, &outcome?)
+}
+
+fn start(zones: &Zones, folder: &Path) -> Result<Vec<Server>> {
     let peers_only = std::env::var_os("STARLING_PEERS_ONLY").is_some_and(|value| value == "1");
     let kinds = if peers_only { &Kind::PEERS[..] } else { &Kind::ALL[..] };
     kinds.iter().map(|kind| Server::start(*kind, &zones.files, folder).context(kind.to_string())).collect()
 }
 
 fn finish(title: &str, outcome: &compare::Outcome) -> Result<()> {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("disputes {title}.txt"));
-    std::fs::write(&file, outcome.examples())?;
+    let file = |what: &str| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{what} {title}.txt"));
+    std::fs::write(file("disputes"), outcome.examples())?;
+    std::fs::write(file("failures"), outcome.failures(usize::MAX))?;
     tools::announce(&outcome.summary(title));
-    tools::announce(&format!("  an example of each in full: {}", file.display()));
+    tools::announce(&format!("  an example of each in full: {}", file("disputes").display()));
     assert!(
         outcome.failure_count == 0,
-        "{title}: {} of {} answers are wrong:\n\n{}",
+        "{title}: {} of {} answers are wrong; an example of each kind is in {}, and here:\n\n{}",
         outcome.failure_count,
         outcome.asked,
-        outcome.failures()
+        file("failures").display(),
+        outcome.failures(FAILURES_SHOWN_MAX)
     );
     Ok(())
 }

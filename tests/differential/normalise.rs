@@ -3,7 +3,7 @@
 //! Every rule has its reason beside it. What no rule covers counts as a difference. Differences of the
 //! header beyond response code, AA and TC, and of the OPT record's contents, are not looked at here.
 
-use starling_tests::message::{AA, Message, Record};
+use starling_tests::message::{AA, Message, Record, rcode_name};
 use starling_tests::name::Name;
 
 const TYPE_A: u16 = 1;
@@ -31,6 +31,41 @@ pub(crate) struct Normal {
     pub(crate) authority: Vec<Record>,
     /// What is necessary of the additional section, sorted.
     pub(crate) glue: Vec<Record>,
+}
+
+impl Normal {
+    /// Names of the parts in which two answers differ, this one's response code first.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
+        let mut parts = Vec::new();
+        if self.rcode != other.rcode {
+            let name = |rcode: Option<u16>| rcode.map_or("-".to_owned(), rcode_name);
+            parts.push(format!("{}/{}", name(self.rcode), name(other.rcode)));
+        }
+        if self.authoritative != other.authoritative {
+            parts.push("aa".to_owned());
+        }
+        let sections = [
+            ("answer", &self.answer, &other.answer),
+            ("authority", &self.authority, &other.authority),
+            ("glue", &self.glue, &other.glue),
+        ];
+        parts.extend(sections.into_iter().filter(|(_, a, b)| a != b).map(|(title, _, _)| title.to_owned()));
+        parts
+    }
+
+    /// Whether this is the same answer with more of the glue.
+    ///
+    /// RFC 9471 §3.1: all glue has to be there or TC has to be on. The peers leave some out of a response that
+    /// is full, each by a count of its own, and not all of them set TC (NSD and BIND ask only for glue enough
+    /// to go on). A response that found room for more is the better one; that no glue is missing from it shows
+    /// in comparison with the one over TCP, and that none is invented in comparison with the zone.
+    pub(crate) fn is_with_more_glue(&self, other: &Self) -> bool {
+        let rest_is_same = self.rcode == other.rcode
+            && self.authoritative == other.authoritative
+            && self.answer == other.answer
+            && self.authority == other.authority;
+        rest_is_same && other.glue.iter().all(|record| self.glue.contains(record))
+    }
 }
 
 /// Applies every rule.

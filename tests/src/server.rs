@@ -103,6 +103,16 @@ impl Server {
     }
 }
 
+/// Fails with the end of its log if one of these servers is no longer there.
+pub fn all_alive(servers: &mut [Server]) -> Result<()> {
+    for server in servers {
+        if let Some(status) = server.process.exited() {
+            bail!("{} ended with {status}\n{}", server.kind, server.process.log_tail());
+        }
+    }
+    Ok(())
+}
+
 /// Starts Starling for these zones with further arguments; returns when it says that it is ready.
 pub fn starling(zones: &[ZoneFile], folder: &Path, arguments: &[&str]) -> Result<Server> {
     std::fs::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! Which CPUs this process may use, and pinning a worker to one.
+//! Which CPUs this process may use, pinning a worker to one, and keeping other threads out of the workers' way.
 
 use std::io;
 
@@ -37,6 +37,14 @@ pub fn pin_current_thread(cpu: CpuIndex) -> io::Result<()> {
     sys::set_affinity(&mask)
 }
 
+/// Lets the calling thread, and those it starts, run only while no other wants its CPU (SCHED_IDLE).
+///
+/// A worker that wakes preempts such a thread at once; against nice 19 it may first have to wait for the end of a
+/// time slice. Linux never refuses it.
+pub fn yield_to_workers() -> io::Result<()> {
+    sys::set_idle_policy()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +60,20 @@ mod tests {
             });
             assert_eq!(seen.join().unwrap(), [cpu]);
         }
+    }
+
+    #[test]
+    fn a_thread_that_yields_is_idle_and_its_maker_is_not() {
+        // Field 41 of stat(5); the name, which may hold blanks, is field 2. 5 is SCHED_IDLE.
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            stat.rsplit(") ").next().unwrap().split(' ').nth(38).unwrap().to_owned()
+        };
+        let yielding = std::thread::spawn(move || {
+            yield_to_workers().unwrap();
+            policy()
+        });
+        assert_eq!((yielding.join().unwrap().as_str(), policy().as_str()), ("5", "0"));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl<'t> Node<'t> {
     }
 
     /// The record set of this type.
-    #[inline]
+    #[inline(always)]
     pub fn rrset(self, rtype: RecordType) -> Option<Rrset<'t>> {
         let mut at = self.first_rrset();
         for _ in 0..self.rrset_count() {

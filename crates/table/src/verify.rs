@@ -54,7 +54,9 @@ pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
     if expected != image.len() as u64 {
         return Err(ImageError::Length { expected, found: image.len() as u64 });
     }
-    if image[header::DIGEST..header::DIGEST + 32] != digest_of(image) {
+    // Between the stamp of the source and what the digest covers there is nothing.
+    let gap = &image[header::SOURCE + 32..DIGEST_FROM];
+    if image[header::DIGEST..header::DIGEST + 32] != digest_of(image) || gap.iter().any(|octet| *octet != 0) {
         return Err(ImageError::Digest);
     }
     verify_structure(image).ok_or(ImageError::Bounds)

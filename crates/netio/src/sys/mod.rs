@@ -110,4 +110,11 @@ pub(crate) fn set_affinity(mask: &CpuMask) -> io::Result<()> {
     check(returned).map(drop)
 }
 
+/// Gives the calling thread the scheduling policy SCHED_IDLE.
+pub(crate) fn set_idle_policy() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a live sched_param, which the kernel only reads; 0 means the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) }).map(drop)
+}
+
 const _: () = assert!(align_of::<CpuMask>() >= align_of::<libc::cpu_set_t>());

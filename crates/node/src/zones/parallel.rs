@@ -39,7 +39,10 @@ pub(crate) fn each<T: Sync, R: Send>(
     let (sender, results) = mpsc::sync_channel(threads);
     let run = |sender: mpsc::SyncSender<(usize, R)>| {
         if priority == Priority::Idle {
-            yield_to_everything();
+            // Threads that the work starts inherit it.
+            if let Err(error) = netio::pin::yield_to_workers() {
+                tracing::warn!("compiling at normal priority, answers may be slower meanwhile: {error}");
+            }
         }
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -60,14 +63,6 @@ pub(crate) fn each<T: Sync, R: Send>(
             done(index, result);
         }
     });
-}
-
-/// Gives the calling thread, and those it starts, the lowest priority there is.
-fn yield_to_everything() {
-    // Linux applies this to the one thread. Raising nice is never refused.
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19) {
-        tracing::warn!("compiling at normal priority, answers may be slower meanwhile: {error}");
-    }
 }
 
 #[cfg(test)]
@@ -99,9 +94,13 @@ mod tests {
 
     #[test]
     fn idle_threads_leave_the_others_alone() {
-        let own = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        // Field 41 of stat(5), the scheduling policy; 5 is SCHED_IDLE.
+        let own = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            stat.rsplit(") ").next().unwrap().split(' ').nth(38).unwrap().to_owned()
+        };
         let before = own();
-        assert_eq!(map(&[0], 1, Priority::Idle, |_| own()), [19]);
+        assert_eq!(map(&[0], 1, Priority::Idle, |_| own()), ["5"]);
         assert_eq!(own(), before);
     }
 }

@@ -116,7 +116,9 @@ pub enum Kind {
     )]
     MissingSiblingGlue(FoundName, FoundName),
     /// A name in NS, MX or SRV data that has no address though it is in the zone.
-    #[error("the {1} record of {0} names {2}, which has no A or AAAA record in this zone: add one, or correct the name")]
+    #[error(
+        "the {1} record of {0} names {2}, which has no A or AAAA record in this zone: add one, or correct the name"
+    )]
     TargetWithoutAddress(FoundName, RecordType, FoundName),
     /// A name in NS, MX or SRV data that is an alias.
     #[error("the {1} record of {0} names {2}, which is an alias: name the host itself (RFC 2181 §10.3)")]

@@ -1,0 +1,81 @@
+//! Inputs to start from that are best made by code: queries for every corner of the fixture, and real images, which
+//! would be out of date with every change of their format. Master files to start from are in `corpus/master`.
+
+use super::fixtures::{nsec3, zone_from};
+use super::signing::{Denial, OptOut};
+use wire::RecordType;
+
+/// A zone small enough for an image of one or two thousand octets, with a node of each kind.
+const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
+                     b DNAME e\nd NS n.d\nd NS m.d\nn.d A 192.0.2.3\nm.d AAAA 2001:db8::1\na MX 1 n\na MX 2 n.d\n";
+
+/// Names that the queries ask for, below an apex of the fixture.
+const NAMES: &[&str] = &[
+    "", "a.", "c.", "c1.", "l1.", "out.", "gone.", "x.w.", "x.t.", "t.", "n.w2.", "x.n.w2.", "f.g.",
+    "e.f.g.", "x.e.f.g.", "d.", "x.d.", "ns.d.", "i.", "j.", "x.j.", "x.k.o.", "x.wd.", "dn.", "x.dn.",
+    "y.dn.", "x.dl.", "x.dd.", "big.", "glue.", "x.glue.", "none.", "*.t.", "x.x.t.",
+];
+
+/// The seeds of a target; none where it has none but its corpus.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "message" => messages(),
+        "image" => images(),
+        _ => Vec::new(),
+    }
+}
+
+/// Queries over all zones, names and kinds of EDNS, with some malformed ones.
+pub fn messages() -> Vec<Vec<u8>> {
+    let types =
+        [RecordType::A, RecordType::NS, RecordType::DS, RecordType::TXT, RecordType::ANY, RecordType::RRSIG];
+    let mut seeds = Vec::new();
+    for (index, relative) in NAMES.iter().enumerate() {
+        for (apex, name) in ["p.", "s.", "o.", "d.p.", "b.b.", "."].iter().zip(0..) {
+            let rtype = types[(index + name) % types.len()];
+            let edns: &[u8] = match (index + name) % 4 {
+                0 => b"",
+                1 => b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
+                2 => b"\0\0\x29\x10\0\0\0\x80\0\0\x04\0\x03\0\0",
+                _ => b"\0\0\x29\x02\0\0\0\x80\0\0\0",
+            };
+            let text = if *apex == "." && !relative.is_empty() {
+                (*relative).to_owned()
+            } else {
+                format!("{relative}{apex}")
+            };
+            seeds.push(query(&text, rtype, 1, edns));
+        }
+    }
+    seeds.push(query("version.bind.", RecordType::TXT, 3, b""));
+    seeds.push(query("id.server.", RecordType::TXT, 3, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"));
+    seeds.push(query("x.empty.", RecordType::A, 1, b"\0\0\x29\x04\xd0\0\0\0\0\0\0"));
+    seeds.push(query(
+        "x.other.",
+        RecordType::A,
+        1,
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\0\0\0\x29\x04\xd0\0\0\0\0\0\0",
+    ));
+    seeds
+}
+
+/// A query; `edns` is the whole additional section of at most one record.
+pub fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> Vec<u8> {
+    let mut octets = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())];
+    octets.extend(super::fixtures::name(name).as_name().as_wire());
+    octets.extend(rtype.0.to_be_bytes());
+    octets.extend(class.to_be_bytes());
+    octets.extend(edns);
+    octets
+}
+
+/// Images of small zones, one for each kind of denial.
+pub fn images() -> Vec<Vec<u8>> {
+    let denials = [
+        ("z.", Denial::Unsigned),
+        ("z.", Denial::Nsec),
+        ("z.", nsec3(b"\xaa", 1, OptOut::On)),
+        (".", Denial::Nsec),
+    ];
+    denials.iter().map(|(apex, denial)| zone_from(SMALL, apex, denial).image().to_vec()).collect()
+}

@@ -1,0 +1,38 @@
+//! Asking a responder that serves one random zone.
+
+use crate::signing::compile;
+use crate::zones::{Question, RandomZone};
+use nameserver::{Counters, Responder, Settings, Transport};
+use starling_tests::message::Message;
+use std::sync::Arc;
+use table::publish::{Directory, Publisher, SlotIndex};
+
+/// Whether the client wants DNSSEC records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dnssec {
+    Unwanted,
+    Wanted,
+}
+
+/// A responder for this zone alone.
+pub(crate) fn serve(zone: &RandomZone) -> Responder {
+    let table = compile(zone.apex.as_name(), &zone.records);
+    let mut publisher = Publisher::new();
+    publisher.publish(SlotIndex(0), Some(Arc::new(table)));
+    publisher.publish_directory(Directory::new([(zone.apex.as_name(), SlotIndex(0))]));
+    Responder::new(publisher.reader(), Arc::new(Settings::default()), Arc::new(Counters::default()))
+}
+
+/// The answer to a question, read strictly.
+pub(crate) fn ask(responder: &mut Responder, question: &Question, transport: Transport, dnssec: Dnssec) -> Message {
+    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    query.extend_from_slice(question.name.as_name().as_wire());
+    query.extend(question.rtype.0.to_be_bytes());
+    let dnssec_ok = if dnssec == Dnssec::Wanted { 0x80 } else { 0 };
+    query.extend([0, 1, 0, 0, 41, 4, 208, 0, 0, dnssec_ok, 0, 0, 0]);
+    let mut response = vec![0; 65_535];
+    let len = responder.respond(&query, transport, &mut response);
+    let message = Message::decode(&response[..len]).expect("a well-made response");
+    assert_eq!(message.question, query[12..12 + message.question.len()], "the question comes back as it was");
+    message
+}

@@ -1,0 +1,193 @@
+//! Random zones and queries. Names are made of very few labels, so that wildcards, empty non-terminals, cuts, DNAMEs
+//! and the names that are asked for meet all the time.
+
+use crate::signing::{Denial, OptOut, Record, sign};
+use proptest::prelude::*;
+use std::fmt;
+use wire::{Name, NameBuf, RecordType};
+
+/// A zone, with its chain of denial already in it.
+#[derive(Clone)]
+pub(crate) struct RandomZone {
+    pub(crate) apex: NameBuf,
+    pub(crate) records: Vec<Record>,
+    pub(crate) denial: Denial,
+}
+
+impl fmt::Debug for RandomZone {
+    /// As a master file, so that a failing zone can be tried elsewhere.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "zone {} {:?}", self.apex, self.denial)?;
+        for Record { owner, rtype, ttl, rdata } in self.records.iter().filter(|record| record.rtype.0 != 46) {
+            writeln!(f, "{owner} {ttl} IN {rtype} {}", zone::rdata::display(*rtype, rdata))?;
+        }
+        Ok(())
+    }
+}
+
+/// A question: a name in mixed case, and a type.
+#[derive(Clone)]
+pub(crate) struct Question {
+    pub(crate) name: NameBuf,
+    pub(crate) rtype: RecordType,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.rtype)
+    }
+}
+
+/// What a record is before its owner and the zone are known; numbers choose among few values.
+#[derive(Clone, Debug)]
+enum Kind {
+    A(u8),
+    Aaaa,
+    Txt(u8),
+    Mx(Target),
+    Ns(Target),
+    Ds,
+    Cname(Target),
+    Dname(Target),
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Inside(Vec<&'static str>),
+    Outside,
+}
+
+/// Labels from left to right.
+fn labels(most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    let label = prop_oneof![4 => Just("a"), 3 => Just("b"), 2 => Just("c"), 2 => Just("*")];
+    prop::collection::vec(label, 0..=most)
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![6 => labels(3).prop_map(Target::Inside), 1 => Just(Target::Outside)]
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        4 => (0..3u8).prop_map(Kind::A),
+        1 => Just(Kind::Aaaa),
+        2 => (0..2u8).prop_map(Kind::Txt),
+        1 => target().prop_map(Kind::Mx),
+        4 => target().prop_map(Kind::Ns),
+        2 => Just(Kind::Ds),
+        4 => target().prop_map(Kind::Cname),
+        2 => target().prop_map(Kind::Dname),
+    ]
+}
+
+fn apex() -> impl Strategy<Value = &'static str> {
+    prop_oneof![5 => Just("z."), 2 => Just("."), 1 => Just("b.z.")]
+}
+
+fn denial() -> impl Strategy<Value = Denial> {
+    let opt_out = prop_oneof![Just(OptOut::Off), Just(OptOut::On)];
+    let nsec3 = (opt_out, prop_oneof![Just(vec![]), Just(vec![0xaa, 0xbb])], 0..3u16)
+        .prop_map(|(opt_out, salt, iterations)| Denial::Nsec3 { iterations, salt, opt_out });
+    prop_oneof![1 => Just(Denial::Nsec), 2 => nsec3]
+}
+
+/// A zone without signatures.
+pub(crate) fn unsigned() -> impl Strategy<Value = RandomZone> {
+    parts().prop_map(|(apex, parts)| zone(apex, &parts, Denial::Unsigned))
+}
+
+/// A zone with a chain of NSEC or NSEC3 records.
+pub(crate) fn signed() -> impl Strategy<Value = RandomZone> {
+    (parts(), denial()).prop_map(|((apex, parts), denial)| zone(apex, &parts, denial))
+}
+
+type Parts = Vec<(Vec<&'static str>, Kind)>;
+
+fn parts() -> impl Strategy<Value = (&'static str, Parts)> {
+    (apex(), prop::collection::vec((labels(4), kind()), 0..14))
+}
+
+/// Questions for names that are likely to be in a zone, or near what is.
+pub(crate) fn questions(count: usize) -> impl Strategy<Value = Vec<(Vec<&'static str>, u32, RecordType)>> {
+    let rtype = prop::sample::select(&[1u16, 1, 2, 5, 6, 15, 16, 28, 39, 43, 47, 255][..]).prop_map(RecordType);
+    prop::collection::vec((labels(5), any::<u32>(), rtype), 1..=count)
+}
+
+/// The question for these labels in the zone; the number says which octets are capitals.
+pub(crate) fn question(zone: &RandomZone, (labels, capitals, rtype): &(Vec<&'static str>, u32, RecordType)) -> Question {
+    let mut wire = child(labels, zone.apex.as_name()).as_name().as_wire().to_vec();
+    for (at, octet) in wire.iter_mut().enumerate() {
+        if octet.is_ascii_alphabetic() && capitals >> (at % 32) & 1 == 1 {
+            octet.make_ascii_uppercase();
+        }
+    }
+    Question { name: Name::from_wire(&wire).expect("it was a name").into(), rtype: *rtype }
+}
+
+/// The name of these labels, from left to right, below the apex.
+fn child(labels: &[&str], apex: Name<'_>) -> NameBuf {
+    let deeper = |below: NameBuf, label: &&str| NameBuf::child(label.as_bytes(), below.as_name()).expect("short");
+    labels.iter().rev().fold(apex.into(), deeper)
+}
+
+/// Makes the zone, leaving out what no operator could load: see [`is_loadable`].
+fn zone(apex: &str, parts: &Parts, denial: Denial) -> RandomZone {
+    let apex = NameBuf::from_text(apex.as_bytes(), None).expect("a name of this file");
+    let mut records = vec![
+        record(&apex, RecordType::SOA, b"\x01n\x01z\0\x01h\x01z\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x3c".to_vec()),
+        record(&apex, RecordType::NS, child(&["a"], apex.as_name()).as_name().as_wire().to_vec()),
+    ];
+    let wire = |target: &Target| match target {
+        Target::Inside(labels) => child(labels, apex.as_name()).as_name().as_wire().to_vec(),
+        Target::Outside => b"\x01o\x03out\0".to_vec(),
+    };
+    for (labels, kind) in parts {
+        let (rtype, rdata) = match kind {
+            Kind::A(last) => (RecordType::A, vec![192, 0, 2, *last]),
+            Kind::Aaaa => (RecordType::AAAA, vec![0x20; 16]),
+            Kind::Txt(number) => (RecordType::TXT, vec![1, b'0' + number]),
+            Kind::Mx(target) => (RecordType::MX, [&b"\0\x0a"[..], &wire(target)].concat()),
+            Kind::Ns(target) => (RecordType::NS, wire(target)),
+            Kind::Ds => (RecordType::DS, [&b"\0\x01\x0d\x02"[..], &[7; 32]].concat()),
+            Kind::Cname(target) => (RecordType::CNAME, wire(target)),
+            Kind::Dname(target) => (RecordType::DNAME, wire(target)),
+        };
+        let record = record(&child(labels, apex.as_name()), rtype, rdata);
+        if is_loadable(&apex, &records, &record) {
+            records.push(record);
+        }
+    }
+    // DS belongs to delegations (RFC 4034 §5); whether one came is known only now.
+    let delegates = |owner: &NameBuf| records.iter().any(|r| r.rtype == RecordType::NS && r.owner == *owner);
+    let keep: Vec<bool> = records.iter().map(|r| r.rtype != RecordType::DS || delegates(&r.owner)).collect();
+    let mut keep = keep.into_iter();
+    records.retain(|_| keep.next().unwrap_or(true));
+    sign(apex.as_name(), &mut records, &denial);
+    RandomZone { apex, records, denial }
+}
+
+fn record(owner: &NameBuf, rtype: RecordType, rdata: Vec<u8>) -> Record {
+    Record { owner: owner.clone(), rtype, ttl: 300 + u32::from(rtype.0), rdata }
+}
+
+/// Whether a zone with `records` may also have this one. A CNAME is alone (RFC 2181 §10.1), a DNAME is the only one
+/// and not beside a delegation (RFC 6672 §2.3, §2.4); what NS and DNAME mean at a wildcard is left open by
+/// RFC 4592 §4.2 and §4.4, so there is no right answer to compare with.
+fn is_loadable(apex: &NameBuf, records: &[Record], new: &Record) -> bool {
+    let at_owner = |rtype: RecordType| records.iter().any(|r| r.owner == new.owner && r.rtype == rtype);
+    let is_apex = new.owner == *apex;
+    if records.contains(new) || at_owner(RecordType::CNAME) {
+        return false;
+    }
+    match new.rtype {
+        RecordType::CNAME => !records.iter().any(|record| record.owner == new.owner),
+        RecordType::DNAME => {
+            !at_owner(RecordType::DNAME)
+                && (is_apex || !at_owner(RecordType::NS))
+                && !new.owner.as_name().is_wildcard()
+        }
+        RecordType::NS => (is_apex || !at_owner(RecordType::DNAME)) && !new.owner.as_name().is_wildcard(),
+        RecordType::DS => !is_apex && !new.owner.as_name().is_wildcard(),
+        _ => true,
+    }
+}
