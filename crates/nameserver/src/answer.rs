@@ -164,7 +164,13 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     #[inline]
     fn at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
         if let Some(rrset) = node.rrset(self.qtype) {
-            let placed = self.answer(node, rrset, name_at)?;
+            if self.qtype == RecordType::DNAME && !self.proofs.give(node.reference(), RecordType::DNAME) {
+                // The chain came through it, so it is in the answer.
+                return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
+            }
+            let (rrset, first) = self.turned(node, rrset);
+            let owner = Owner::At(name_at);
+            let placed = self.writer.rrset(Section::Answer, node, rrset, owner, self.signatures, first)?;
             if self.qtype == RecordType::NS {
                 self.pay_proofs()?;
                 self.addresses(rrset, placed, Signatures::With);
@@ -203,10 +209,22 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     }
 
     /// Appends a set to the answer section, rotated.
-    #[inline]
     fn answer(&mut self, node: Node<'a>, rrset: Rrset<'a>, name_at: usize) -> Result<Placed, Full> {
-        let first = first_record(self.table, rrset, self.rotation);
+        let (rrset, first) = self.turned(node, rrset);
         self.writer.rrset(Section::Answer, node, rrset, Owner::At(name_at), self.signatures, first)
+    }
+
+    /// The set as this answer has it: which copy of it, and which record comes first.
+    fn turned(&self, node: Node<'a>, rrset: Rrset<'a>) -> (Rrset<'a>, usize) {
+        let count = usize::from(rrset.count());
+        if count == 1 || !self.table.flags().has(ImageFlags::ROTATE) {
+            return (rrset, 0);
+        }
+        let first = self.rotation % count;
+        if rrset.has_inner_fixups() {
+            return (node.turned_rrset(rrset.rtype(), first).unwrap_or(rrset), 0);
+        }
+        (rrset, first)
     }
 
     /// All signatures at a name, for the question RRSIG; false where there are none.
@@ -310,7 +328,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             return Ok(Step::Done(Outcome::error(Rcode::SERVFAIL)));
         };
         // A chain may come through the same DNAME again: once is enough (RFC 2181 §5).
-        if self.proofs.give(node.reference()) {
+        if self.proofs.give(node.reference(), RecordType::DNAME) {
             let owner_at = self.encloser_at(encloser, name_at);
             self.writer.rrset(Section::Answer, node, dname, Owner::At(owner_at), self.signatures, 0)?;
         }
@@ -394,16 +412,4 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         }
         Ok(step)
     }
-}
-
-/// Which record of a set comes first in the answer with this number.
-///
-/// Sets with pointers among their own records keep their order, because a pointer may lead only backwards.
-#[inline]
-fn first_record(table: &Table, rrset: Rrset<'_>, rotation: usize) -> usize {
-    let count = usize::from(rrset.count());
-    if count == 1 || !table.flags().has(ImageFlags::ROTATE) || rrset.has_inner_fixups() {
-        return 0;
-    }
-    rotation % count
 }

@@ -14,7 +14,7 @@ const PROOFS_MAX: usize = 12;
 /// Which proofs the answer has, and which it still needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Proofs {
-    given: [NodeRef; PROOFS_MAX],
+    given: [(NodeRef, RecordType); PROOFS_MAX],
     given_len: usize,
     /// Where the names stand that a wildcard was used for. Their proofs go to the authority section, so they wait
     /// until the answer section is complete.
@@ -24,7 +24,7 @@ pub(crate) struct Proofs {
 
 impl Default for Proofs {
     fn default() -> Proofs {
-        Proofs { given: [NodeRef::NONE; PROOFS_MAX], given_len: 0, owed: [0; CHAIN_MAX + 1], owed_len: 0 }
+        Proofs { given: [(NodeRef::NONE, RecordType::NSEC); PROOFS_MAX], given_len: 0, owed: [0; CHAIN_MAX + 1], owed_len: 0 }
     }
 }
 
@@ -48,13 +48,13 @@ impl Proofs {
         }
     }
 
-    /// Takes note of a record; false where it is in the answer already.
-    pub(crate) fn give(&mut self, node: NodeRef) -> bool {
-        if self.given[..self.given_len].contains(&node) {
+    /// Takes note of a set; false where it is in the answer already.
+    pub(crate) fn give(&mut self, node: NodeRef, rtype: RecordType) -> bool {
+        if self.given[..self.given_len].contains(&(node, rtype)) {
             return false;
         }
         if let Some(place) = self.given.get_mut(self.given_len) {
-            *place = node;
+            *place = (node, rtype);
             self.given_len += 1;
         }
         true
@@ -157,6 +157,14 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             let denial = encloser.node.denial();
             self.nsec3(denial.nsec3_match)?;
             self.nsec3_cover(encloser.next_closer)?;
+            // An encloser that has a wildcard is none of this name's, and only the nearest that can be proved. The
+            // wildcard may have opted out too.
+            if denial.no_wildcard.is_none()
+                && self.spare.set_wildcard_below(self.name, encloser.next_closer + 1)
+                && let Some(Nsec3Place::Cover(cover)) = self.table.nsec3_place(self.spare, 0)
+            {
+                return self.nsec3(cover.reference());
+            }
             self.nsec3(denial.no_wildcard)?;
         }
         Ok(())
@@ -184,6 +192,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             }
         } else if self.has(ImageFlags::NSEC3) {
             self.trace.note(Rule::Nsec3Proof);
+            // Above nothing but delegations that opted out, encloser and wildcard have no records; what covers the
+            // next closer name says so then.
+            let encloser = self.provable(encloser);
             self.nsec3(encloser.node.denial().nsec3_match)?;
             self.nsec3_cover(encloser.next_closer)?;
             self.nsec3(wildcard.denial().nsec3_match)?;
@@ -231,7 +242,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// often an ancestor of it, or a sibling of one.
     fn nsec(&mut self, node: Node<'a>, name_at: usize) -> Result<(), Full> {
         let Some(rrset) = node.rrset(RecordType::NSEC) else { return Ok(()) };
-        if !self.proofs.give(node.reference()) {
+        if !self.proofs.give(node.reference(), RecordType::NSEC) {
             return Ok(());
         }
         let owner = self.writer.owner_beside(node.relative_name(), name_at);
@@ -242,7 +253,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     fn nsec3(&mut self, node: NodeRef) -> Result<(), Full> {
         let Some(node) = self.table.node(node) else { return Ok(()) };
         let Some(rrset) = node.rrset(RecordType::NSEC3) else { return Ok(()) };
-        if !self.proofs.give(node.reference()) {
+        if !self.proofs.give(node.reference(), RecordType::NSEC3) {
             return Ok(());
         }
         let owner = Owner::Literal { labels_len: node.relative_len(), rest_at: self.writer.apex_at };

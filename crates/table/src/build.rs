@@ -232,6 +232,20 @@ impl Builder {
     /// # Errors
     /// When the set is larger than a message, or the name has too many.
     pub fn rrset(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
+        self.records += (spec.count + spec.signature_count) as u32;
+        self.add(spec, RrsetFlags::NONE)
+    }
+
+    /// Adds the set that was added last once more, beginning with its next record: for sets whose records point to one
+    /// another.
+    ///
+    /// # Errors
+    /// As for [`Builder::rrset`].
+    pub fn turned_rrset(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
+        self.add(spec, RrsetFlags::TURNED)
+    }
+
+    fn add(&mut self, spec: &RrsetSpec<'_>, flags: RrsetFlags) -> Result<(), BuildError> {
         let Some(node) = self.open else { return Ok(()) };
         if usize::from(self.image[node + 2]) == RRSETS_MAX {
             return Err(BuildError::TooManyTypes(self.full_name(node)));
@@ -241,8 +255,7 @@ impl Builder {
         if is_nsec_owner && !NodeFlags(self.image[node + 1]).has(NodeFlags::OCCLUDED) {
             self.nsec.push(NodeRef((node / 4) as u32));
         }
-        self.records += (spec.count + spec.signature_count) as u32;
-        if self.append(spec).is_none() {
+        if self.append(spec, flags).is_none() {
             return Err(BuildError::SetTooLarge(self.full_name(node), spec.rtype));
         }
         Ok(())
@@ -254,16 +267,15 @@ impl Builder {
     /// When it is larger than a message.
     pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
         self.negative_soa = self.image.len();
-        self.append(spec).ok_or(BuildError::SetTooLarge(self.apex.clone(), spec.rtype))
+        self.append(spec, RrsetFlags::NONE).ok_or(BuildError::SetTooLarge(self.apex.clone(), spec.rtype))
     }
 
-    fn append(&mut self, spec: &RrsetSpec<'_>) -> Option<()> {
+    fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {
         let start = self.image.len();
         let len = u16::try_from(spec.records.len()).ok()?;
         let signatures_len = u16::try_from(spec.signatures.len()).ok()?;
         let count = u16::try_from(spec.count).ok()?;
         let fixups = spec.fixups;
-        let mut flags = RrsetFlags::NONE;
         if spec.signature_count > 0 {
             flags = flags.with(RrsetFlags::SIGNED);
         }

@@ -13,6 +13,8 @@
 //!         the additional names: u16 where in the records the name starts · u16 kind · u32 node
 //!         padding to four octets
 //! ```
+//! A set whose records have pointers to one another can't be turned when it is copied, because a pointer leads only
+//! backwards; it is followed by a turned copy for each of its other records.
 //! A record's owner is the pointer C00C: the query's name. Pointers in the data are right for a message whose
 //! question is the node's own name and in which the set is the first thing after the question; for any other
 //! place the fix-ups say what to rewrite.
@@ -64,7 +66,7 @@ impl<'t> Node<'t> {
         NodeFlags((self.head >> 8) as u8)
     }
 
-    /// How many record sets it owns: 0 for an empty non-terminal.
+    /// How many record sets it owns, turned copies counted: 0 for an empty non-terminal.
     #[inline]
     pub fn rrset_count(self) -> usize {
         (self.head >> 16) as usize & 0xff
@@ -112,12 +114,25 @@ impl<'t> Node<'t> {
     /// The record sets by ascending type.
     #[inline]
     pub fn rrsets(self) -> impl Iterator<Item = Rrset<'t>> {
+        self.all_rrsets().filter(|rrset| !rrset.flags().has(RrsetFlags::TURNED))
+    }
+
+    #[inline]
+    fn all_rrsets(self) -> impl Iterator<Item = Rrset<'t>> {
         let mut at = self.first_rrset();
         (0..self.rrset_count()).map(move |_| {
             let rrset = Rrset::new(self.image, at);
             at = rrset.end();
             rrset
         })
+    }
+
+    /// The set of this type so turned that the record with index `first` begins, where such a copy was made; else as
+    /// it is. For sets with pointers among their own records.
+    pub fn turned_rrset(self, rtype: RecordType, first: usize) -> Option<Rrset<'t>> {
+        let as_it_is = self.rrset(rtype)?;
+        let copy = self.all_rrsets().filter(|rrset| rrset.rtype() == rtype).nth(first);
+        Some(copy.unwrap_or(as_it_is))
     }
 
     /// The record set of this type.

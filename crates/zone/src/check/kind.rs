@@ -46,7 +46,7 @@ pub enum Kind {
     #[error("{0} has several DNAME records: keep one (RFC 6672 §2.4)")]
     SeveralDname(FoundName),
     /// DNAME and CNAME at one name.
-    #[error("{0} has a DNAME and a CNAME record: keep one of them (RFC 6672 §2.3)")]
+    #[error("{0} has a DNAME and a CNAME record: keep one of them (RFC 6672 §2.4)")]
     DnameWithCname(FoundName),
     /// DNAME and NS at one name below the apex.
     #[error(

@@ -1,9 +1,9 @@
 //! The semantic checks of a zone: what operators expect to be told before it is served.
 //!
 //! One walk over the owners in canonical order sees which names the zone answers for and which a delegation or a
-//! DNAME hides ([`walk`]); it checks what stands at each name ([`data`]) and what its records point to
-//! ([`targets`]). A signed zone is walked again for its chain of NSEC or NSEC3 and for its signatures
-//! ([`denial`], [`signatures`]). The cost is linear in the records.
+//! DNAME hides (`walk`); it checks what stands at each name (`data`) and what its records point to
+//! (`targets`). A signed zone is walked again for its chain of NSEC or NSEC3 and for its signatures
+//! (`denial`, `signatures`). The cost is linear in the records.
 //!
 //! Signatures are not verified and digests of DS, CDS and ZONEMD are not computed: the checks tell whether
 //! the records that a validator needs are there and say what they must, not whether a key really made them.

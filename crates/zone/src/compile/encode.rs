@@ -70,18 +70,24 @@ impl<'a> Encoder<'a> {
         owner.rrset(RecordType::RRSIG).is_some_and(|sigs| sigs.rdatas().any(|rdata| is_orphan(owner, rdata)))
     }
 
-    /// Encodes a set with its signatures.
-    pub(super) fn rrset(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>) -> RrsetSpec<'_> {
+    /// Encodes a set with its signatures, beginning with the record with index `first`.
+    pub(super) fn rrset(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>, first: usize) -> RrsetSpec<'_> {
         self.clear();
         let rtype = rrset.rtype();
         if rtype == RecordType::RRSIG {
             return self.orphans(owner, rrset);
         }
-        for rdata in rrset.rdatas() {
-            self.record(owner.name(), rtype, rrset.ttl(), rdata);
+        let ttl = rrset.ttl();
+        for index in (first..rrset.len()).chain(0..first) {
+            self.record(owner.name(), rtype, ttl, rrset.rdata(index));
         }
         let signature_count = self.add_signatures(owner, rtype, None);
         self.spec(rtype, rrset.len(), signature_count)
+    }
+
+    /// Whether the set that was encoded last has pointers among its own records.
+    pub(super) fn has_inner_pointers(&self) -> bool {
+        !self.fixups.inner.is_empty()
     }
 
     /// Encodes the SOA record with the TTL of negative answers: the lower of its own and its last number

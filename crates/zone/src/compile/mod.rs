@@ -11,8 +11,12 @@ mod plan;
 use crate::records::{OwnerView, Zone};
 use encode::Encoder;
 use plan::{Plan, PlannedNode};
-use table::{BuildError, Builder, ImageFlags, NodeFlags, NodeIndex, NodeSpec, RrsetSpec, SourceStamp, Table};
+use table::{BuildError, Builder, ImageFlags, NodeFlags, NodeIndex, NodeSpec, SourceStamp, Table};
 use wire::RecordType;
+
+/// Sets of more records than this, whose records point to one another, are not turned: every turn is a copy. The most
+/// name servers that any zone has are thirteen.
+const TURNED_MAX: usize = 16;
 
 /// What the compiler is told beside the zone.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +68,7 @@ pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileEr
             denial: proofs.of(index as u32, node),
         })?;
         if let Some(owner) = node.owner_in(zone) {
-            add_rrsets(&mut builder, &mut encoder, owner, node)?;
+            add_rrsets(&mut builder, &mut encoder, owner, node, options.rotate)?;
         }
     }
     add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
@@ -79,6 +83,7 @@ fn add_rrsets(
     encoder: &mut Encoder<'_>,
     owner: OwnerView<'_>,
     node: &PlannedNode,
+    rotate: bool,
 ) -> Result<(), CompileError> {
     encoder.begin_owner(owner, node);
     for rrset in owner.rrsets() {
@@ -88,8 +93,14 @@ fn add_rrsets(
         if rtype == RecordType::NSEC3 || (rtype == RecordType::RRSIG && !encoder.has_orphans(owner)) {
             continue;
         }
-        let spec: RrsetSpec<'_> = encoder.rrset(owner, rrset);
-        builder.rrset(&spec)?;
+        builder.rrset(&encoder.rrset(owner, rrset, 0))?;
+        // A referral's NS records keep their order; only those of the apex are an answer.
+        let turns = rotate && !node.flags.has(NodeFlags::CUT) && rrset.len() <= TURNED_MAX;
+        if turns && encoder.has_inner_pointers() {
+            for first in 1..rrset.len() {
+                builder.turned_rrset(&encoder.rrset(owner, rrset, first))?;
+            }
+        }
     }
     Ok(())
 }
@@ -112,8 +123,7 @@ fn add_nsec3_owners(
         builder.nsec3_owner(&spec, chain.hash_of_owner(index))?;
         encoder.begin_nsec3_owner(owner);
         if let Some(rrset) = owner.rrset(RecordType::NSEC3) {
-            let spec = encoder.rrset(owner, rrset);
-            builder.rrset(&spec)?;
+            builder.rrset(&encoder.rrset(owner, rrset, 0))?;
         }
     }
     Ok(())

@@ -357,3 +357,19 @@ proptest! {
         prop_assert!(zone.find(Name::ROOT).is_none());
     }
 }
+
+#[test]
+fn very_many_targets() {
+    // More than are remembered: the rest are found through an index, the good ones and the bad ones.
+    let text: String = (0..4200).map(|at| format!("h{at} MX 1 M{at}.x\nm{at}.x A 192.0.2.2\n")).collect();
+    check_text(&text, &[]);
+    let bad = "z0 MX 1 none\nz1 MX 1 x\nz2 MX 1 a.w\n*.w A 192.0.2.2\nz3 MX 1 c\nc CNAME x.\nz4 MX 1 a.s\ns NS x.\n";
+    check_text(
+        &format!("{text}{bad}"),
+        &[
+            "8404 warning: the MX record of z0.example. names none.example., which has no A",
+            "8405 warning: the MX record of z1.example. names x.example., which has no A",
+            "8408 warning: the MX record of z3.example. names c.example., which is an alias",
+        ],
+    );
+}
