@@ -5,7 +5,9 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use nameserver::{Responder, Transport, UDP_RESPONSE_MAX};
-use starling_benches::{Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone};
+use starling_benches::{
+    Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use wire::{FoldedName, Query, RecordType};
@@ -56,7 +58,13 @@ fn delegations(criterion: &mut Criterion) {
     for size in [1_000, 100_000] {
         let referrals = |edns| -> Vec<_> {
             (0..QUERIES)
-                .map(|i| query(&format!("www.host.tld{}.example", i.wrapping_mul(7919) % size), RecordType::A, edns))
+                .map(|i| {
+                    query(
+                        &format!("www.host.tld{}.example", i.wrapping_mul(7919) % size),
+                        RecordType::A,
+                        edns,
+                    )
+                })
                 .collect()
         };
         let plain = Arc::new(compiled("example", &delegations_zone(size)));
@@ -64,7 +72,9 @@ fn delegations(criterion: &mut Criterion) {
         let signed = Arc::new(compiled("example", &signed_delegations_zone("example", size)));
         run(criterion, "referral signed", size, responder(Arc::clone(&signed)), &referrals(Edns::Dnssec));
         let misses: Vec<_> = (0..QUERIES)
-            .map(|i| query(&format!("n{}.example", i.wrapping_mul(2_654_435_761)), RecordType::A, Edns::Dnssec))
+            .map(|i| {
+                query(&format!("n{}.example", i.wrapping_mul(2_654_435_761)), RecordType::A, Edns::Dnssec)
+            })
             .collect();
         run(criterion, "nxdomain signed", size, responder(signed), &misses);
     }

@@ -20,13 +20,17 @@ fn main() {
     let records = f64::from(table.record_count());
     let octets = table.image().len() as f64;
     println!("records {records}, octets {octets}, {:.1} octets a record", octets / records);
-    println!("read {read:?}, compile {:?}, together {:.2} million records a second",
-        total - read, records / total.as_secs_f64() / 1e6);
+    println!(
+        "read {read:?}, compile {:?}, together {:.2} million records a second",
+        total - read,
+        records / total.as_secs_f64() / 1e6
+    );
     let path = std::env::temp_dir().join(format!("starling-bench-{}.table", std::process::id()));
     std::fs::write(&path, table.image()).expect("the temporary directory can be written to");
     let start = Instant::now();
     let file = std::fs::File::open(&path).expect("just written");
-    let mapped = Table::from_backing(Backing::mapped(&file).expect("it can be mapped")).expect("a good image");
+    let mapped =
+        Table::from_backing(Backing::mapped(&file).expect("it can be mapped")).expect("a good image");
     println!("mapped and verified in {:?}", start.elapsed());
     assert_eq!(mapped.digest(), table.digest());
     std::fs::remove_file(&path).expect("just written");

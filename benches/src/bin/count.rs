@@ -3,7 +3,9 @@
 //! `count KIND TIMES [ZONE-FILE APEX NAME TYPE]`: the difference of two runs divided by the difference of their times
 //! is one query, parse to response. `scripts/bench count` does that.
 
-use starling_benches::{Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone};
+use starling_benches::{
+    Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use wire::RecordType;
@@ -11,14 +13,22 @@ use wire::RecordType;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, times, ..] = &arguments[..] else {
-        eprintln!("usage: count hit|hit-edns|miss|nxdomain-signed|referral|referral-signed|file|file-dnssec TIMES [ZONE-FILE APEX NAME TYPE]");
+        eprintln!(
+            "usage: count hit|hit-edns|miss|nxdomain-signed|referral|referral-signed|file|file-dnssec TIMES [ZONE-FILE APEX NAME TYPE]"
+        );
         std::process::exit(2);
     };
     let times: u64 = times.parse().expect("TIMES is a number");
     let (apex, text, qname, qtype, edns) = match kind.as_str() {
-        "hit" => ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::None),
-        "hit-edns" => ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::Plain),
-        "miss" => ("example.com", hosts_zone(1000), "nothing.example.com".to_owned(), RecordType::A, Edns::Plain),
+        "hit" => {
+            ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::None)
+        }
+        "hit-edns" => {
+            ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::Plain)
+        }
+        "miss" => {
+            ("example.com", hosts_zone(1000), "nothing.example.com".to_owned(), RecordType::A, Edns::Plain)
+        }
         "nxdomain-signed" => {
             let text = signed_delegations_zone("example", 1000);
             ("example", text, "nothing.example".to_owned(), RecordType::A, Edns::Dnssec)
@@ -27,7 +37,9 @@ fn main() {
             let text = signed_delegations_zone("example", 1000);
             ("example", text, "www.host.tld500.example".to_owned(), RecordType::A, Edns::Dnssec)
         }
-        "referral" => (".", delegations_zone(1000), "www.example.tld500".to_owned(), RecordType::A, Edns::Plain),
+        "referral" => {
+            (".", delegations_zone(1000), "www.example.tld500".to_owned(), RecordType::A, Edns::Plain)
+        }
         "file" | "file-dnssec" => {
             let [_, _, file, apex, qname, qtype] = &arguments[..] else {
                 eprintln!("count {kind} needs ZONE-FILE APEX NAME TYPE");

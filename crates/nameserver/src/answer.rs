@@ -92,7 +92,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         // Where the names stand that were looked up so far.
         let mut seen = [HEADER_LEN; CHAIN_MAX + 1];
         for hop in 1..=CHAIN_MAX {
-            if !self.writer.is_in_reach() || self.name.read_compressed(self.writer.octets, target_at).is_err() {
+            if !self.writer.is_in_reach() || self.name.read_compressed(self.writer.octets, target_at).is_err()
+            {
                 return self.truncated(good);
             }
             if !self.is_in_zone() {
@@ -118,7 +119,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// Whether the current name is one of those at these places, so that the chain is a loop.
     fn returns_to(&mut self, places: &[usize]) -> bool {
         places.iter().any(|at| {
-            self.spare.read_compressed(self.writer.octets, *at).is_ok() && self.spare.as_wire() == self.name.as_wire()
+            self.spare.read_compressed(self.writer.octets, *at).is_ok()
+                && self.spare.as_wire() == self.name.as_wire()
         })
     }
 
@@ -130,7 +132,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     fn is_in_zone(&self) -> bool {
         let apex = self.table.apex_name();
         let (labels, apex_labels) = (self.name.label_count(), self.table.apex_labels());
-        labels >= apex_labels && self.name.as_wire()[self.name.label_start(labels - apex_labels)..] == *apex.as_wire()
+        labels >= apex_labels
+            && self.name.as_wire()[self.name.label_start(labels - apex_labels)..] == *apex.as_wire()
     }
 
     /// Appends what a name gives that leads to `found`; the name stands at `name_at` in the message.
@@ -271,7 +274,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             return Ok(self.truncated(outcome));
         };
         let is_signed = self.table.flags().has(ImageFlags::NSEC) || self.table.flags().has(ImageFlags::NSEC3);
-        if is_signed && self.signatures == Signatures::With && self.delegation_security(cut, cut_at).is_err() {
+        if is_signed && self.signatures == Signatures::With && self.delegation_security(cut, cut_at).is_err()
+        {
             return Ok(self.truncated(outcome));
         }
         if !self.addresses(ns, placed, Signatures::Without) {
@@ -294,15 +298,18 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// Appends the addresses of name servers: those below the delegation first, which must all be there, then others
     /// while they fit. False where one that must be there is missing.
     fn addresses(&mut self, ns: Rrset<'a>, placed: Placed, signatures: Signatures) -> bool {
-        let signatures =
-            if self.signatures == Signatures::With { signatures } else { Signatures::Without };
+        let signatures = if self.signatures == Signatures::With { signatures } else { Signatures::Without };
         let len = ns.records().len();
         for in_domain in [true, false] {
             for additional in ns.additional().filter(|additional| additional.in_domain == in_domain) {
                 let Some(node) = self.table.node(additional.node) else { continue };
                 // The records may stand rotated.
                 let by = placed.rotated_by;
-                let name_at = if additional.name_at >= by { additional.name_at - by } else { additional.name_at + len - by };
+                let name_at = if additional.name_at >= by {
+                    additional.name_at - by
+                } else {
+                    additional.name_at + len - by
+                };
                 for rtype in [RecordType::A, RecordType::AAAA] {
                     let Some(rrset) = node.rrset(rtype) else { continue };
                     let owner = placed.at + name_at;
@@ -310,7 +317,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                         self.trace.note(Rule::InDomainGlue);
                     }
                     let fits = owner <= wire::message::POINTER_MAX
-                        && self.writer.rrset(Section::Additional, node, rrset, Owner::At(owner), signatures, 0).is_ok();
+                        && self
+                            .writer
+                            .rrset(Section::Additional, node, rrset, Owner::At(owner), signatures, 0)
+                            .is_ok();
                     if !fits && in_domain {
                         return false;
                     }
@@ -356,7 +366,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     }
 
     /// Appends the CNAME that a DNAME makes (RFC 6672 §3.1); where it starts.
-    fn synthesized_cname(&mut self, name_at: usize, ttl: &[u8], target: wire::Name<'_>) -> Result<usize, Full> {
+    fn synthesized_cname(
+        &mut self,
+        name_at: usize,
+        ttl: &[u8],
+        target: wire::Name<'_>,
+    ) -> Result<usize, Full> {
         let mut rdata = target.as_wire();
         let pointer;
         let mut rest: &[u8] = &[];
@@ -400,7 +415,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             Step::Done(self.any(wildcard, name_at)?)
         } else if self.qtype == RecordType::RRSIG && self.signatures_of(wildcard, name_at)? {
             Step::Done(Outcome::authoritative(Rcode::NOERROR))
-        } else if let Some(cname) = wildcard.rrset(RecordType::CNAME).filter(|_| !self.stands_beside_cname()) {
+        } else if let Some(cname) = wildcard.rrset(RecordType::CNAME).filter(|_| !self.stands_beside_cname())
+        {
             self.trace.note(Rule::Cname);
             let placed = self.answer(wildcard, cname, name_at)?;
             Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN }

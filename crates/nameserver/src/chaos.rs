@@ -11,7 +11,12 @@ const TEXT_MAX: usize = 255;
 
 /// Answers for `version.bind`, `version.server`, `id.server` and `hostname.bind`; everything else, and what the
 /// operator hides, is refused.
-pub(crate) fn answer(settings: &Settings, name: &FoldedName, qtype: RecordType, writer: &mut Writer<'_>) -> Outcome {
+pub(crate) fn answer(
+    settings: &Settings,
+    name: &FoldedName,
+    qtype: RecordType,
+    writer: &mut Writer<'_>,
+) -> Outcome {
     let text = match name.as_wire() {
         b"\x07version\x04bind\x00" | b"\x07version\x06server\x00" => settings.version.as_deref(),
         b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => settings.server_id.as_deref(),

@@ -24,7 +24,12 @@ pub(crate) struct Proofs {
 
 impl Default for Proofs {
     fn default() -> Proofs {
-        Proofs { given: [(NodeRef::NONE, RecordType::NSEC); PROOFS_MAX], given_len: 0, owed: [0; CHAIN_MAX + 1], owed_len: 0 }
+        Proofs {
+            given: [(NodeRef::NONE, RecordType::NSEC); PROOFS_MAX],
+            given_len: 0,
+            owed: [0; CHAIN_MAX + 1],
+            owed_len: 0,
+        }
     }
 }
 
@@ -101,7 +106,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if self.soa().is_err() {
             return Ok(self.truncated(outcome));
         }
-        if self.signatures == Signatures::With && self.prove_wildcard_no_type(encloser, wildcard, name_at).is_err() {
+        if self.signatures == Signatures::With
+            && self.prove_wildcard_no_type(encloser, wildcard, name_at).is_err()
+        {
             return Ok(self.truncated(outcome));
         }
         Ok(outcome)
@@ -222,7 +229,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 }
             } else if self.has(ImageFlags::NSEC3) {
                 self.trace.note(Rule::Nsec3Proof);
-                if let Some(Nsec3Place::Cover(cover)) = self.table.nsec3_place(self.spare, encloser.next_closer) {
+                if let Some(Nsec3Place::Cover(cover)) =
+                    self.table.nsec3_place(self.spare, encloser.next_closer)
+                {
                     self.nsec3(cover.reference())?;
                 }
             }

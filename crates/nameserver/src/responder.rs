@@ -9,11 +9,20 @@ use crate::writer::{Signatures, Writer, copy};
 use std::sync::Arc;
 use table::publish::{Reader, SlotIndex};
 use table::{ImageFlags, Node, NodeFlags, Table};
-use wire::message::{AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option};
-use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
+use wire::message::{
+    AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option,
+};
+use wire::{Class, Edns, FoldedName, NAME_MAX, Query, Rcode, RecordType, Rejected};
 
 /// The largest response over UDP that any setting allows, in octets: a response buffer for UDP needs no more.
 pub const UDP_RESPONSE_MAX: usize = 4096;
+/// The most octets of [`Settings::server_id`]: with it, the longest question and an error code, a response still has no
+/// more than 512 octets.
+pub const SERVER_ID_MAX: usize = 128;
+const _: () = assert!(
+    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + OPTION_FIXED + 2 <= UDP_PLAIN_MAX,
+    "an error fits the smallest response"
+);
 /// Octets of an EDNS option's code and length.
 const OPTION_FIXED: usize = 4;
 
@@ -29,7 +38,8 @@ pub enum Transport {
 /// What an operator sets.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The node's name: NSID (RFC 5001), and `id.server` and `hostname.bind` in CHAOS (RFC 4892). `None` hides it.
+    /// The node's name: NSID (RFC 5001), and `id.server` and `hostname.bind` in CHAOS (RFC 4892); at most
+    /// [`SERVER_ID_MAX`] octets. `None` hides it.
     pub server_id: Option<Box<[u8]>>,
     /// What `version.bind` and `version.server` in CHAOS say. `None` hides it.
     pub version: Option<Box<[u8]>>,
@@ -81,7 +91,16 @@ struct OptPlan {
 
 impl Responder {
     /// A responder that answers from what `reader` sees and publishes its counts to `counters`.
+    ///
+    /// # Panics
+    /// When the settings are out of their bounds.
     pub fn new(reader: Reader, settings: Arc<Settings>, counters: Arc<Counters>) -> Responder {
+        assert!(
+            settings.server_id.as_ref().is_none_or(|id| id.len() <= SERVER_ID_MAX),
+            "the server's name is too long"
+        );
+        let payloads = UDP_PLAIN_MAX..=UDP_RESPONSE_MAX;
+        assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
         let desk = Desk {
             settings,
             counters,
@@ -112,7 +131,12 @@ impl Responder {
     }
 
     /// As [`Responder::respond`], and tells which rules led to the response.
-    pub fn explain(&mut self, query: &[u8], transport: Transport, response: &mut [u8]) -> (usize, Explanation) {
+    pub fn explain(
+        &mut self,
+        query: &[u8],
+        transport: Transport,
+        response: &mut [u8],
+    ) -> (usize, Explanation) {
         let mut explanation = Explanation::default();
         let len = self.respond_traced(query, transport, response, &mut explanation);
         (len, explanation)
@@ -308,7 +332,9 @@ impl Desk {
         trace.note(Rule::MetaType);
         Lead::End(match query.qtype {
             // RFC 6891 §6.1.1 and RFC 8945: these are parts of messages, not questions.
-            RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => Outcome::error(Rcode::FORMERR),
+            RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => {
+                Outcome::error(Rcode::FORMERR)
+            }
             // RFC 5936 §4.2: there are no transfers over UDP.
             RecordType::AXFR if transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
             // Transfers are for those who are allowed them; where no zone begins there is nothing to transfer.
@@ -321,11 +347,18 @@ impl Desk {
     /// Whether the name of the question is that of a zone.
     fn is_apex(&self, reader: &Reader) -> bool {
         let slot = reader.directory().find(&self.name);
-        slot.and_then(|slot| reader.table(slot)).is_some_and(|table| table.apex_len() == self.name.as_wire().len())
+        slot.and_then(|slot| reader.table(slot))
+            .is_some_and(|table| table.apex_len() == self.name.as_wire().len())
     }
 
     #[cold]
-    fn reject(&mut self, bytes: &[u8], rejected: Rejected, response: &mut [u8], trace: &mut impl Trace) -> usize {
+    fn reject(
+        &mut self,
+        bytes: &[u8],
+        rejected: Rejected,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
         let Rejected::Answer { rcode, question_end, edns } = rejected else {
             self.counts.silent += 1;
             return 0;

@@ -70,7 +70,16 @@ impl<'b> Writer<'b> {
     #[inline]
     pub(crate) fn new(octets: &'b mut [u8], question_end: usize, limit: usize) -> Writer<'b> {
         let limit = limit.min(octets.len());
-        Writer { octets, len: question_end, limit, counts: [0; 3], apex_at: 0, apex_len: 0, apex_labels: 0, question_end }
+        Writer {
+            octets,
+            len: question_end,
+            limit,
+            counts: [0; 3],
+            apex_at: 0,
+            apex_len: 0,
+            apex_labels: 0,
+            question_end,
+        }
     }
 
     /// Says which zone answers.
@@ -203,7 +212,10 @@ impl<'b> Writer<'b> {
             return;
         }
         let len = rrset.records().len();
-        let place = |at: usize| placed.at + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by };
+        let place = |at: usize| {
+            placed.at
+                + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by }
+        };
         let [owners, apexes, inners] = rrset.fixups();
         for at in owners.map(place) {
             let foreseen = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);

@@ -172,7 +172,7 @@ impl Running {
         let bound: Vec<Listener> = node
             .listen
             .iter()
-            .map(|address| listeners::bind(*address, worker_count, node.tcp.workers))
+            .map(|address| listeners::bind(*address, worker_count, node.steering, node.tcp.workers))
             .collect::<anyhow::Result<_>>()?;
         let addresses: Vec<_> = bound.iter().map(|listener| listener.address).collect();
         for listener in &bound {

@@ -2,8 +2,9 @@
 
 use crate::denial::Nsec3Hash;
 use crate::format::{
-    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC, NODE_EXTRA,
-    NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header, padded, sort_prefix,
+    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC,
+    NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header,
+    padded, sort_prefix,
 };
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
@@ -315,7 +316,8 @@ impl Builder {
     }
 
     fn full_name(&self, node: usize) -> NameBuf {
-        let fixed = NODE_FIXED + if NodeFlags(self.image[node + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+        let fixed =
+            NODE_FIXED + if NodeFlags(self.image[node + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
         let at = node + fixed;
         let relative = &self.image[at..at + usize::from(self.image[node])];
         NameBuf::joined(relative, self.apex.as_name()).unwrap_or_else(|_| self.apex.clone())
@@ -346,7 +348,8 @@ impl Builder {
         self.image.extend_from_slice(&self.nsec3_salt);
         u32::try_from(self.image.len() / 4).map_err(|_| BuildError::TooLarge)?;
 
-        let sections = Sections { nodes_end, nsec3_end, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
+        let sections =
+            Sections { nodes_end, nsec3_end, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
         self.write_header(key, buckets, &sections, source);
         let image = self.image;
         let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;
@@ -445,7 +448,8 @@ impl Builder {
         // The apex is found without the index.
         for node in self.names.iter().skip(1) {
             let at = node.at();
-            let fixed = NODE_FIXED + if NodeFlags(nodes[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+            let fixed =
+                NODE_FIXED + if NodeFlags(nodes[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
             let len = usize::from(nodes[at]);
             terminated[..len].copy_from_slice(&nodes[at + fixed..at + fixed + len]);
             terminated[len] = 0;
@@ -463,7 +467,8 @@ impl Builder {
     fn append_nsec_keys(&mut self) {
         for i in 0..self.nsec.len() {
             let at = self.nsec[i].at();
-            let fixed = NODE_FIXED + if NodeFlags(self.image[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
+            let fixed =
+                NODE_FIXED + if NodeFlags(self.image[at + 1]).has(NodeFlags::EXTRA) { NODE_EXTRA } else { 0 };
             let relative = &self.image[at + fixed..at + fixed + usize::from(self.image[at])];
             let key = (sort_prefix(relative) >> 64) as u64;
             self.image.extend(key.to_le_bytes());

@@ -111,7 +111,13 @@ mod tests {
     #[test]
     fn is_siphash_1_3_of_the_padded_labels() {
         let key = Key { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
-        for text in ["www.example.", "a.", "host12345.", "sevenxx.eightxxx.", "a-label-of-more-than-sixteen-octets.b."] {
+        for text in [
+            "www.example.",
+            "a.",
+            "host12345.",
+            "sevenxx.eightxxx.",
+            "a-label-of-more-than-sixteen-octets.b.",
+        ] {
             let name = wire::NameBuf::from_text(text.as_bytes(), None).unwrap();
             let mut folded = FoldedName::default();
             folded.set(name.as_name());

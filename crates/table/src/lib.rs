@@ -18,7 +18,7 @@ pub mod publish;
 mod table;
 mod verify;
 
-pub use build::{BuildError, ITERATIONS_MAX, Builder, Fixups, NodeIndex, NodeSpec, RrsetSpec};
+pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
 pub use node::{Additional, Denial, Node, Rrset};
 pub use table::{Encloser, Found, Table};

@@ -20,7 +20,8 @@
 //! place the fix-ups say what to rewrite.
 
 use crate::format::{
-    ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at, u32_at, u64_at,
+    ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at,
+    u32_at, u64_at,
 };
 use wire::{FoldedName, RecordType};
 
@@ -345,7 +346,9 @@ impl<'t> Rrset<'t> {
         let inners = apexes + 2 * layout.apex_fixups;
         let end = inners + 2 * layout.inner_fixups;
         let list = |from: usize, to: usize| {
-            self.image[from..to].chunks_exact(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
+            self.image[from..to]
+                .chunks_exact(2)
+                .map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
         };
         [list(owners, apexes), list(apexes, inners), list(inners, end)]
     }
@@ -359,7 +362,8 @@ impl<'t> Rrset<'t> {
     /// The names in the data whose addresses go with them.
     pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
         let layout = layout(self.image, self.at);
-        let list = &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
+        let list =
+            &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
         list.chunks_exact(ADDITIONAL_LEN).map(|entry| Additional {
             name_at: usize::from(u16_at(entry, 0)),
             in_domain: u16_at(entry, 2) != 0,

@@ -48,7 +48,8 @@ impl Directory {
         }
         if directory.many.len() <= LINEAR_MAX {
             let labels = |wire: &[u8]| Name::from_wire(wire).map_or(0, Name::label_count);
-            directory.few = directory.many.drain().map(|(wire, slot)| (wire.clone(), labels(&wire), slot)).collect();
+            directory.few =
+                directory.many.drain().map(|(wire, slot)| (wire.clone(), labels(&wire), slot)).collect();
             directory.few.sort_by_key(|(wire, labels, _)| (std::cmp::Reverse(*labels), wire.clone()));
         }
         directory
@@ -125,7 +126,12 @@ impl Publisher {
             changes: SegQueue::new(),
         });
         self.inboxes.push(Arc::clone(&inbox));
-        Reader { inbox, seen: self.generation, directory: Arc::clone(&self.directory), zones: self.zones.clone() }
+        Reader {
+            inbox,
+            seen: self.generation,
+            directory: Arc::clone(&self.directory),
+            zones: self.zones.clone(),
+        }
     }
 
     /// Publishes which zones there are. Slots keep their images.
@@ -166,8 +172,12 @@ impl Publisher {
     /// The generation that every reader has passed: changes up to it are served. Images replaced by then are freed.
     pub fn collect(&mut self) -> Generation {
         self.inboxes.retain(|inbox| Arc::strong_count(inbox) > 1);
-        let served =
-            self.inboxes.iter().map(|inbox| inbox.seen.load(Ordering::Acquire)).min().unwrap_or(self.generation);
+        let served = self
+            .inboxes
+            .iter()
+            .map(|inbox| inbox.seen.load(Ordering::Acquire))
+            .min()
+            .unwrap_or(self.generation);
         self.retired.retain(|(generation, _)| *generation > served);
         served
     }

@@ -53,7 +53,8 @@ impl Table {
         let image = backing.bytes();
         let key = Key { k0: u64_at(image, header::KEY0), k1: u64_at(image, header::KEY1) };
         let apex_len = usize::from(image[header::APEX_LEN]);
-        let apex = Name::from_wire(&image[header::APEX..header::APEX + apex_len]).map_err(|_| ImageError::Bounds)?;
+        let apex =
+            Name::from_wire(&image[header::APEX..header::APEX + apex_len]).map_err(|_| ImageError::Bounds)?;
         Ok(Table {
             start: State::new(key),
             buckets: u32_at(image, header::BUCKETS),
@@ -231,7 +232,14 @@ impl Table {
 
     /// The node with this hash and name.
     #[inline]
-    fn probe<'t>(&self, image: &'t [u8], hash: u64, name: &FoldedName, start: usize, end: usize) -> Option<Node<'t>> {
+    fn probe<'t>(
+        &self,
+        image: &'t [u8],
+        hash: u64,
+        name: &FoldedName,
+        start: usize,
+        end: usize,
+    ) -> Option<Node<'t>> {
         let mut index = hash::bucket(hash, self.buckets);
         let tag = u64::from(hash::tag(hash)) * 0x0101_0101_0101_0101;
         for _ in 0..CHAIN_MAX {

@@ -1,8 +1,8 @@
 //! The check of a whole image before it is used: after it, no offset that a lookup follows can be out of bounds.
 
 use crate::format::{
-    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, DIGEST_FROM, HEADER_LEN, MAGIC, NODE_EXTRA, NODE_FIXED, NSEC3_ENTRY,
-    NSEC3_HASH, NodeFlags, NodeRef, VERSION, header, u16_at, u32_at, u64_at,
+    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, DIGEST_FROM, HEADER_LEN, MAGIC, NODE_EXTRA, NODE_FIXED,
+    NSEC3_ENTRY, NSEC3_HASH, NodeFlags, NodeRef, VERSION, header, u16_at, u32_at, u64_at,
 };
 use crate::node::{Node, Rrset};
 use wire::Name;
@@ -129,7 +129,8 @@ impl Region {
     fn read(image: &[u8], from: usize, to: usize) -> Option<Region> {
         let from = usize::try_from(u64_at(image, from)).ok()?;
         let to = usize::try_from(u64_at(image, to)).ok()?;
-        (from >= HEADER_LEN && from <= to && to <= image.len() && from % 4 == 0).then_some(Region { from, to })
+        (from >= HEADER_LEN && from <= to && to <= image.len() && from % 4 == 0)
+            .then_some(Region { from, to })
     }
 
     /// Walks the nodes; the region must hold exactly `count`.

@@ -129,7 +129,12 @@ fn read_sections(bytes: &[u8], header: &[u8; 12], at: usize) -> Result<Option<Ed
 }
 
 #[cold]
-fn read_records(bytes: &[u8], mut at: usize, counts: [usize; 3], question_end: usize) -> Result<Option<Edns>, Rejected> {
+fn read_records(
+    bytes: &[u8],
+    mut at: usize,
+    counts: [usize; 3],
+    question_end: usize,
+) -> Result<Option<Edns>, Rejected> {
     let mut edns = None;
     let [answers, authority, additional] = counts;
     if answers + authority + additional > RECORDS_MAX {

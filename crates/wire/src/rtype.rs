@@ -57,7 +57,8 @@ impl RecordType {
         if let Some((_, rtype)) = COMMON.iter().find(|(name, _)| *name == text) {
             return Some(*rtype);
         }
-        if let Some((_, code)) = MNEMONICS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text)) {
+        if let Some((_, code)) = MNEMONICS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text))
+        {
             return Some(RecordType(*code));
         }
         numbered(text, b"TYPE").map(RecordType)

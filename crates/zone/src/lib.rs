@@ -11,7 +11,7 @@ pub mod rdata;
 mod records;
 
 pub use compile::{CompileError, CompileOptions, compile};
-pub use records::{Gatherer, GatherError, OwnerView, RrsetView, Zone};
+pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};
 
 use check::{Finding, Severity};
 use master::{Diagnostic, Include, Options, Place, Sink};

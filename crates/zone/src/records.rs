@@ -77,7 +77,8 @@ impl Gatherer {
             }
             return;
         };
-        let (Ok(rdata_at), Ok(rdata_len)) = (u32::try_from(self.rdata.len()), u16::try_from(rdata.len())) else {
+        let (Ok(rdata_at), Ok(rdata_len)) = (u32::try_from(self.rdata.len()), u16::try_from(rdata.len()))
+        else {
             self.overflow = true;
             return;
         };
@@ -140,7 +141,11 @@ impl Gatherer {
                 zone.rows.extend_from_slice(&self.rows[from..from + run.rows as usize]);
             }
             zone.sort_rows(first_row);
-            zone.owners.push(Owner { name_at: first.name_at, first_row: first_row as u32, name_len: first.name_len });
+            zone.owners.push(Owner {
+                name_at: first.name_at,
+                first_row: first_row as u32,
+                name_len: first.name_len,
+            });
             runs = &runs[same..];
         }
         zone.names = names;
@@ -177,7 +182,8 @@ impl Zone {
     /// Sorts the rows from `first` on, which are of one owner, and drops repeated ones.
     fn sort_rows(&mut self, first: usize) {
         let rdata = &self.rdata;
-        let data = |row: &Row| &rdata[row.rdata_at as usize..row.rdata_at as usize + usize::from(row.rdata_len)];
+        let data =
+            |row: &Row| &rdata[row.rdata_at as usize..row.rdata_at as usize + usize::from(row.rdata_len)];
         let rows = &mut self.rows[first..];
         if rows.len() > 1 {
             rows.sort_by(|a, b| a.rtype.cmp(&b.rtype).then_with(|| data(a).cmp(data(b))));
@@ -248,7 +254,9 @@ impl Zone {
 
     /// The serial of the SOA record; 0 where there is none.
     pub fn serial(&self) -> u32 {
-        let Some(soa) = self.find(self.apex()).and_then(|owner| owner.rrset(RecordType::SOA)) else { return 0 };
+        let Some(soa) = self.find(self.apex()).and_then(|owner| owner.rrset(RecordType::SOA)) else {
+            return 0;
+        };
         let rdata = soa.rdata(0);
         // The five numbers stand last (RFC 1035 §3.3.13).
         rdata.len().checked_sub(20).and_then(|at| wire::message::u32_at(rdata, at)).unwrap_or(0)
@@ -280,7 +288,8 @@ impl<'z> OwnerView<'z> {
 
     fn rows(self) -> &'z [Row] {
         let from = self.zone.owners[self.index].first_row as usize;
-        let to = self.zone.owners.get(self.index + 1).map_or(self.zone.rows.len(), |next| next.first_row as usize);
+        let to =
+            self.zone.owners.get(self.index + 1).map_or(self.zone.rows.len(), |next| next.first_row as usize);
         &self.zone.rows[from..to]
     }
 

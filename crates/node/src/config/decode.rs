@@ -5,9 +5,10 @@
 
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, WORKERS_MAX,
-    ZoneConfig,
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, VERSION_MAX,
+    WORKERS_MAX, ZoneConfig,
 };
+use netio::udp::Steering;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -49,13 +50,14 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
         node.listen = listen(value, problems);
     }
     node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
+    node.steering = steering(&mut section, problems).unwrap_or(node.steering);
     node.state_dir = section.path("state-dir", folder, problems);
     if let Some((text, _)) = section.text("control", problems) {
         node.control =
             if text == "none" { ControlSocket::None } else { ControlSocket::At(folder.join(text)) };
     }
     node.version = section.text("version", problems).and_then(|(text, place)| {
-        if text.is_empty() || text.len() > NODE_NAME_MAX {
+        if text.is_empty() || text.len() > VERSION_MAX {
             let help = "give 1 to 255 octets of text, or \"hide\"";
             problems.push(Problem::at(place, "the version text has no fitting length", "this text", help));
             return None;
@@ -74,11 +76,26 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
     node
 }
 
+fn steering(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Steering> {
+    let (text, place) = section.text("steering", problems)?;
+    match text {
+        "hash" => Some(Steering::Hash),
+        "cpu" => Some(Steering::Cpu),
+        "auto" => Some(Steering::Auto),
+        _ => {
+            let help = "write \"hash\" (the default), \"cpu\" (the worker of the CPU that received it; for network cards \
+                        with a queue for each CPU) or \"auto\" (by CPU where workers and CPUs match)";
+            problems.push(Problem::at(place, format!("`{text}` is no way to steer"), "this text", help));
+            None
+        }
+    }
+}
+
 fn node_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<String> {
     let (text, place) = section.text("name", problems)?;
     if text.is_empty() || text.len() > NODE_NAME_MAX {
         let title = format!("the node's name has {} octets", text.len());
-        let help = "give it 1 to 255 octets (it goes out as one string of a TXT record), or leave it out";
+        let help = "give it 1 to 128 octets (it has to fit the smallest response), or leave it out";
         problems.push(Problem::at(place, title, "this name", help));
         return None;
     }

@@ -11,6 +11,7 @@ pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 
 use crate::cli::{NodeArguments, ZoneArgument};
+use netio::udp::Steering;
 use problem::Problem;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -24,8 +25,10 @@ use wire::NameBuf;
 pub(crate) const WORKERS_MAX: usize = 1024;
 /// The most addresses to listen on: each takes a socket for every worker.
 pub(crate) const LISTEN_MAX: usize = 1024;
-/// The most octets of the node's name: it goes out as one character-string of a TXT record (RFC 1035 §3.3).
-pub(crate) const NODE_NAME_MAX: usize = 255;
+/// The most octets of the node's name: with the longest question it fits a response of 512 octets.
+pub(crate) const NODE_NAME_MAX: usize = nameserver::SERVER_ID_MAX;
+/// The most octets of the version text: it goes out as one character-string of a TXT record (RFC 1035 §3.3).
+pub(crate) const VERSION_MAX: usize = 255;
 /// The largest UDP answer by default: it fits the smallest IPv6 path without fragments (RFC 9715 §3.2).
 pub(crate) const UDP_PAYLOAD_MAX: u16 = 1232;
 
@@ -47,6 +50,8 @@ pub(crate) struct NodeConfig {
     pub(crate) listen: Vec<SocketAddr>,
     /// UDP workers; one for each CPU the process may use where not given.
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Which worker a datagram goes to.
+    pub(crate) steering: Steering,
     /// Where images are kept between runs.
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the control socket is.
@@ -65,6 +70,9 @@ impl Default for NodeConfig {
             name: None,
             listen: Vec::new(),
             workers: None,
+            // By hash the workers share the load on any network card; by CPU they do so only where the card spreads its
+            // interrupts over all CPUs, and then without moving packets between them.
+            steering: Steering::Hash,
             state_dir: None,
             control: ControlSocket::Default,
             version: None,
@@ -81,6 +89,7 @@ impl NodeConfig {
             ("name", self.name == other.name),
             ("listen", self.listen == other.listen),
             ("workers", self.workers == other.workers),
+            ("steering", self.steering == other.steering),
             ("state-dir", self.state_dir == other.state_dir),
             ("control", self.control == other.control),
             ("version", self.version == other.version),

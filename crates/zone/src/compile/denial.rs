@@ -29,7 +29,8 @@ impl Nsec3Chain {
                 let owner = zone.owner(*owner as usize);
                 let rrset = owner.rrset(RecordType::NSEC3)?;
                 let belongs = rrset.rdatas().any(|rdata| {
-                    let same_salt = rdata.get(5..5 + salt.len()) == Some(salt) && rdata[4] == salt.len() as u8;
+                    let same_salt =
+                        rdata.get(5..5 + salt.len()) == Some(salt) && rdata[4] == salt.len() as u8;
                     same_salt && rdata[0] == SHA1 && rdata[2..4] == iterations.to_be_bytes()
                 });
                 belongs.then(|| owner.name().labels().next().and_then(base32hex)).flatten()
@@ -115,7 +116,12 @@ pub(super) struct Proofs<'a> {
 }
 
 impl<'a> Proofs<'a> {
-    pub(super) fn new(zone: &'a Zone, plan: &'a Plan, chain: &'a Nsec3Chain, flags: ImageFlags) -> Proofs<'a> {
+    pub(super) fn new(
+        zone: &'a Zone,
+        plan: &'a Plan,
+        chain: &'a Nsec3Chain,
+        flags: ImageFlags,
+    ) -> Proofs<'a> {
         Proofs { zone, plan, chain, flags }
     }
 
@@ -143,7 +149,9 @@ impl<'a> Proofs<'a> {
     /// The NSEC record that covers `*` below the node. A node without children has it itself, and needs no
     /// reference: nothing sorts between a name and the first name below it.
     fn nsec_no_wildcard(&self, node: &PlannedNode) -> NodeIndex {
-        let Ok(wildcard) = NameBuf::child(b"*", self.plan.name(self.zone, node)) else { return NodeIndex::None };
+        let Ok(wildcard) = NameBuf::child(b"*", self.plan.name(self.zone, node)) else {
+            return NodeIndex::None;
+        };
         let owns_nsec = |node: &PlannedNode| {
             !node.flags.has(NodeFlags::OCCLUDED)
                 && node.owner_in(self.zone).is_some_and(|owner| owner.has(RecordType::NSEC))

@@ -61,8 +61,7 @@ impl<'a> Encoder<'a> {
 
     /// The set that follows is that of this owner of NSEC3 records.
     pub(super) fn begin_nsec3_owner(&mut self, owner: OwnerView<'_>) {
-        self.site =
-            Site { relative_len: owner.name().len() - self.zone.apex().len(), ..Site::default() };
+        self.site = Site { relative_len: owner.name().len() - self.zone.apex().len(), ..Site::default() };
     }
 
     /// Whether the owner has signatures over types that it doesn't have.
@@ -71,7 +70,12 @@ impl<'a> Encoder<'a> {
     }
 
     /// Encodes a set with its signatures, beginning with the record with index `first`.
-    pub(super) fn rrset(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>, first: usize) -> RrsetSpec<'_> {
+    pub(super) fn rrset(
+        &mut self,
+        owner: OwnerView<'_>,
+        rrset: RrsetView<'_>,
+        first: usize,
+    ) -> RrsetSpec<'_> {
         self.clear();
         let rtype = rrset.rtype();
         if rtype == RecordType::RRSIG {

@@ -72,7 +72,8 @@ pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileEr
         }
     }
     add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
-    let soa = zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA)).ok_or(CompileError::NoSoa)?;
+    let soa =
+        zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA)).ok_or(CompileError::NoSoa)?;
     let soa = encoder.negative_soa(soa);
     builder.negative_soa(&soa)?;
     Ok(builder.finish(options.source)?)

@@ -63,7 +63,8 @@ impl Plan {
             let name = owner.name();
             let labels = name.label_count();
             let depth = labels - apex_labels;
-            let shared = previous.map_or(0, |previous| shared_labels(previous, name)).saturating_sub(apex_labels);
+            let shared =
+                previous.map_or(0, |previous| shared_labels(previous, name)).saturating_sub(apex_labels);
             path.truncate((shared + 1).min(depth));
             while path.len() < depth {
                 // An ancestor that owns nothing: an empty non-terminal (RFC 4592 §2.2.2), or a missing apex.
@@ -146,7 +147,8 @@ impl Plan {
         name: Name<'_>,
         wanted: impl Fn(&PlannedNode) -> bool,
     ) -> Option<u32> {
-        let end = self.nodes.partition_point(|node| self.name(zone, node).canonical_cmp(name) != Ordering::Greater);
+        let end =
+            self.nodes.partition_point(|node| self.name(zone, node).canonical_cmp(name) != Ordering::Greater);
         self.nodes[..end].iter().rposition(wanted).map(|index| index as u32)
     }
 }

@@ -289,6 +289,11 @@ fn targets() {
         &["4 warning: the MX record of example. names a.w.example., which is an alias"],
     );
     check_text("@ MX 1 a.w\n*.w AAAA ::1\n", &[]);
+    // A DNAME redirects what is below it, not itself (RFC 6672 §2.3).
+    check_text(
+        "@ MX 1 d\nd DNAME x.\n",
+        &["4 warning: the MX record of example. names d.example., which has no A"],
+    );
     // RFC 4592 §2.2.2: e exists, so the wildcard isn't used; below it neither.
     check_text(
         "@ MX 1 e\n@ MX 1 x.e\n* A 192.0.2.2\na.e TXT x\n",
