@@ -32,10 +32,10 @@ pub enum BuildError {
     TooLarge,
     /// A name owns more record sets than a node can have.
     #[error("{0} owns more than 255 record types")]
-    TooManyTypes(NameBuf),
+    TooManyTypes(Box<NameBuf>),
     /// A set is larger than any message can carry.
     #[error("the {1} records at {0} have more than 65,535 octets together and fit no message")]
-    SetTooLarge(NameBuf, RecordType),
+    SetTooLarge(Box<NameBuf>, RecordType),
     /// No key gave short chains.
     #[error("no hash key spreads the names")]
     Chains,
@@ -249,7 +249,7 @@ impl Builder {
     fn add(&mut self, spec: &RrsetSpec<'_>, flags: RrsetFlags) -> Result<(), BuildError> {
         let Some(node) = self.open else { return Ok(()) };
         if usize::from(self.image[node + 2]) == RRSETS_MAX {
-            return Err(BuildError::TooManyTypes(self.full_name(node)));
+            return Err(BuildError::TooManyTypes(Box::new(self.full_name(node))));
         }
         self.image[node + 2] += 1;
         let is_nsec_owner = spec.rtype == RecordType::NSEC && self.nsec3_owners.is_empty();
@@ -257,7 +257,7 @@ impl Builder {
             self.nsec.push(NodeRef((node / 4) as u32));
         }
         if self.append(spec, flags).is_none() {
-            return Err(BuildError::SetTooLarge(self.full_name(node), spec.rtype));
+            return Err(BuildError::SetTooLarge(Box::new(self.full_name(node)), spec.rtype));
         }
         Ok(())
     }
@@ -268,7 +268,7 @@ impl Builder {
     /// When it is larger than a message.
     pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
         self.negative_soa = self.image.len();
-        self.append(spec, RrsetFlags::NONE).ok_or(BuildError::SetTooLarge(self.apex.clone(), spec.rtype))
+        self.append(spec, RrsetFlags::NONE).ok_or(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype))
     }
 
     fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {

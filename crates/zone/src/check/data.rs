@@ -178,7 +178,8 @@ fn check_security_types(zone: &Zone, owner: OwnerView<'_>, report: &mut Report<'
     }
 }
 
-/// Counts types as a table does: NSEC3 and signatures stand elsewhere, but those that cover nothing are a set.
+/// Counts types as a table does: NSEC3 and signatures stand elsewhere, but those that cover nothing are a
+/// set.
 fn check_type_count(owner: OwnerView<'_>, report: &mut Report<'_>) {
     let own =
         owner.rrsets().filter(|set| !matches!(set.rtype(), RecordType::NSEC3 | RecordType::RRSIG)).count();

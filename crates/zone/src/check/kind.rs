@@ -1,8 +1,9 @@
 //! What can be wrong with a zone, in words, and how bad each is.
 //!
-//! Where the reference name servers were asked (NSD 4.6, Knot 3.2, BIND 9.18), an error is what NSD or Knot does
-//! not load, with three exceptions: records outside the zone are left out with a warning, as in Knot and BIND;
-//! types of messages are errors, as in BIND; and so is what no table can hold or no answer can prove.
+//! Where the reference name servers were asked (NSD 4.6, Knot 3.2, BIND 9.18), an error is what NSD or Knot
+//! does not load. The exceptions: records outside the zone are left out with a warning and a KEY record may
+//! stand beside a CNAME, as in BIND; signatures without keys are a warning, as Knot alone refuses them; types of
+//! messages are errors, as in BIND; and so is what no table can hold or no answer can prove.
 
 use super::{Severity, types::TypeList};
 use crate::rdata::time::Date;
@@ -14,8 +15,8 @@ pub type FoundName = Box<NameBuf>;
 
 /// How many findings of one kind are told one by one: more would hide the other kinds.
 const TOLD_MAX: usize = 20;
-/// Records outside the zone were left out, so all the places that are known are told: this many, and the last in
-/// [`Kind::More`].
+/// Records outside the zone were left out, so all the places that are known are told: this many, and the last
+/// in [`Kind::More`].
 const OUTSIDE_TOLD_MAX: usize = 99;
 
 /// What can be wrong.

@@ -1,7 +1,7 @@
 //! The semantic checks of a zone: what operators expect to be told before it is served.
 //!
-//! One walk over the owners in canonical order sees which names the zone answers for and which a delegation or a
-//! DNAME hides (`walk`); it checks what stands at each name (`data`) and what its records point to
+//! One walk over the owners in canonical order sees which names the zone answers for and which a delegation
+//! or a DNAME hides (`walk`); it checks what stands at each name (`data`) and what its records point to
 //! (`targets`). A signed zone is walked again for its chain of NSEC or NSEC3 and for its signatures
 //! (`denial`, `signatures`). The cost is linear in the records.
 //!
@@ -67,8 +67,8 @@ pub fn check(zone: &Zone, tell: &mut dyn FnMut(Finding)) {
     run(zone, None, tell);
 }
 
-/// Like [`check`], and tells also which signatures have expired or are not valid yet at `now`, in seconds since
-/// 1970 modulo 2^32 (RFC 4034 §3.1.5).
+/// Like [`check`], and tells also which signatures have expired or are not valid yet at `now`, in seconds
+/// since 1970 modulo 2^32 (RFC 4034 §3.1.5).
 pub fn check_at(zone: &Zone, now: u32, tell: &mut dyn FnMut(Finding)) {
     run(zone, Some(now), tell);
 }

@@ -12,10 +12,10 @@ use wire::{Name, NameBuf, RecordType};
 /// delegation has a handful, and a search costs as much as some twenty comparisons.
 const GLUE_SCAN_MAX: usize = 24;
 
-/// How many different targets a zone has, for each owner, before an index is made and no more are remembered: most
-/// zones name a few servers and mail hosts over and over. In a zone of 800,000 owners a search took 1.4 µs and the
-/// index 110 ns an owner, as much as a search for every twelfth; sooner costs zones with few targets, later those
-/// with many.
+/// How many different targets a zone has, for each owner, before an index is made and no more are remembered:
+/// most zones name a few servers and mail hosts over and over. In a zone of 800,000 owners a search took 1.4
+/// µs and the index 110 ns an owner, as much as a search for every twelfth; sooner costs zones with few
+/// targets, later those with many.
 const OWNERS_PER_TARGET: usize = 12;
 /// Never fewer: below that an index gains nothing that can be felt.
 const KNOWN_MIN: usize = 4096;
@@ -41,7 +41,8 @@ pub(super) struct Targets<'z> {
     /// Targets looked up before, by their octets: the names of servers come again and again.
     known: HashMap<&'z [u8], Target>,
     index: Option<OwnerIndex>,
-    /// Owners at or below a cut that have addresses, by index, and which of the zone's owners are glue, a bit each.
+    /// Owners at or below a cut that have addresses, by index, and which of the zone's owners are glue, a bit
+    /// each.
     candidates: Vec<u32>,
     glue: Vec<u64>,
 }
@@ -127,7 +128,8 @@ impl<'z> Targets<'z> {
         }
     }
 
-    /// Checks the hosts named `skip` octets into the data. A name in a delegated zone is that zone's business.
+    /// Checks the hosts named `skip` octets into the data. A name in a delegated zone is that zone's
+    /// business.
     fn check_hosts(
         &mut self,
         owner: OwnerView<'z>,

@@ -10,7 +10,8 @@ use super::walk::Visit;
 use crate::records::Zone;
 use wire::{Name, RecordType};
 
-/// Checks the chain that the compiler uses: the one that NSEC3PARAM names where it has records, else that of NSEC.
+/// Checks the chain that the compiler uses: the one that NSEC3PARAM names where it has records, else that of
+/// NSEC.
 pub(super) fn check(zone: &Zone, report: &mut Report<'_>) {
     let apex = zone.find(zone.apex());
     let parameters = nsec3::parameters(zone, report);

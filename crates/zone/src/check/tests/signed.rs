@@ -3,8 +3,8 @@
 use super::{check_zone, read};
 use crate::rdata::time;
 
-/// A zone with an NSEC chain; `SIG` stands for a signature of the owner that is right in all but the signature
-/// itself.
+/// A zone with an NSEC chain; `SIG` stands for a signature of the owner that is right in all but the
+/// signature itself.
 const NSEC: &str = "\
 @ SOA ns1 h 1 7200 3600 1209600 300
 @ SIG SOA
