@@ -70,6 +70,13 @@ struct Desk {
     rotation: usize,
 }
 
+/// A query as it came.
+struct Asked<'q> {
+    bytes: &'q [u8],
+    query: Query,
+    transport: Transport,
+}
+
 /// Where a question leads.
 enum Lead<'t> {
     /// To a zone: its table, and the node of the name if there is one that is not below a cut.
@@ -159,7 +166,7 @@ impl Responder {
             return 0;
         }
         match Query::read(bytes, &mut desk.name) {
-            Ok(query) => desk.answer(reader, bytes, &query, transport, response, trace),
+            Ok(query) => desk.answer(reader, &Asked { bytes, query, transport }, response, trace),
             Err(rejected) => desk.reject(bytes, rejected, response, trace),
         }
     }
@@ -170,22 +177,20 @@ impl Desk {
     fn answer(
         &mut self,
         reader: &Reader,
-        bytes: &[u8],
-        query: &Query,
-        transport: Transport,
+        asked: &Asked<'_>,
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let opt = self.plan_opt(query.edns);
+        let opt = self.plan_opt(asked.query.edns);
         self.rotation = self.rotation.wrapping_add(1);
-        let lead = self.lead(reader, query, transport, trace);
+        let lead = self.lead(reader, asked, trace);
         if let Lead::Zone(table, Some(node)) = lead
-            && let Some(len) = self.plain_hit(bytes, query, table, node, &opt, response)
+            && let Some(len) = self.plain_hit(asked, table, node, &opt, response)
         {
             trace.note(Rule::Exact);
             return len;
         }
-        self.assemble(bytes, query, lead, opt, transport, response, trace)
+        self.assemble(asked, lead, opt, response, trace)
     }
 
     /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
@@ -193,13 +198,13 @@ impl Desk {
     #[inline]
     fn plain_hit(
         &mut self,
-        bytes: &[u8],
-        query: &Query,
+        asked: &Asked<'_>,
         table: &Table,
         node: Node<'_>,
         opt: &OptPlan,
         response: &mut [u8],
     ) -> Option<usize> {
+        let Asked { bytes, query, .. } = asked;
         let rrset = node.rrset(query.qtype)?;
         let signs = opt.dnssec_ok && rrset.is_signed();
         let turns = rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE);
@@ -227,14 +232,13 @@ impl Desk {
     /// Puts any answer together.
     fn assemble(
         &mut self,
-        bytes: &[u8],
-        query: &Query,
+        asked: &Asked<'_>,
         lead: Lead<'_>,
         opt: OptPlan,
-        transport: Transport,
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
+        let Asked { bytes, query, transport } = asked;
         let limit = match (transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => UDP_PLAIN_MAX,
@@ -258,7 +262,7 @@ impl Desk {
                     name: &mut self.name,
                     spare: &mut self.spare,
                     qtype: query.qtype,
-                    transport,
+                    transport: *transport,
                     signatures: if opt.dnssec_ok { Signatures::With } else { Signatures::Without },
                     rotation: self.rotation,
                     writer: &mut writer,
@@ -273,15 +277,10 @@ impl Desk {
 
     /// Finds the table and the node for a question, or what is to be said instead.
     #[inline]
-    fn lead<'t>(
-        &self,
-        reader: &'t Reader,
-        query: &Query,
-        transport: Transport,
-        trace: &mut impl Trace,
-    ) -> Lead<'t> {
+    fn lead<'t>(&self, reader: &'t Reader, asked: &Asked<'_>, trace: &mut impl Trace) -> Lead<'t> {
+        let query = &asked.query;
         if query.is_odd() {
-            return self.oddity(reader, query, transport, trace);
+            return self.oddity(reader, asked, trace);
         }
         let Some(mut slot) = reader.directory().find(&self.name) else {
             trace.note(Rule::Outside);
@@ -310,13 +309,8 @@ impl Desk {
 
     /// What is not a question for zone data.
     #[cold]
-    fn oddity<'t>(
-        &self,
-        reader: &Reader,
-        query: &Query,
-        transport: Transport,
-        trace: &mut impl Trace,
-    ) -> Lead<'t> {
+    fn oddity<'t>(&self, reader: &Reader, asked: &Asked<'_>, trace: &mut impl Trace) -> Lead<'t> {
+        let Asked { query, transport, .. } = asked;
         if query.edns.is_some_and(|edns| edns.version != 0) {
             trace.note(Rule::BadVersion);
             return Lead::End(Outcome::error(Rcode::BADVERS));
@@ -336,7 +330,7 @@ impl Desk {
                 Outcome::error(Rcode::FORMERR)
             }
             // RFC 5936 §4.2: there are no transfers over UDP.
-            RecordType::AXFR if transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
+            RecordType::AXFR if *transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
             // Transfers are for those who are allowed them; where no zone begins there is nothing to transfer.
             RecordType::AXFR | RecordType::IXFR if self.is_apex(reader) => Outcome::error(Rcode::REFUSED),
             RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::NOTAUTH),

@@ -43,7 +43,7 @@ rotate = false
         name: Some("ams1".to_owned()),
         listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
         workers: NonZeroUsize::new(2),
-        steering: netio::udp::Steering::Cpu,
+        steering: Steering::Cpu,
         state_dir: Some(PathBuf::from("/var/lib/starling")),
         control: ControlSocket::At(PathBuf::from("/etc/starling/run/control")),
         version: None,
