@@ -98,9 +98,9 @@ impl Outcome {
             format!("{title}: {} queries, peers agree on {} ({share:.2} %)", self.asked, self.peers_agree);
         let mut causes: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
         for (kind, dispute) in &self.disputes {
-            let unexplained = format!("UNEXPLAINED: {kind} (e.g. {})", dispute.query);
             let Some(cause) = dispute.cause else {
-                write!(text, "\n  {:6} {unexplained}", dispute.count).expect("a String takes all");
+                write!(text, "\n  {:6} UNEXPLAINED: {kind} (e.g. {})", dispute.count, dispute.query)
+                    .expect("a String takes all");
                 continue;
             };
             let (count, sides) = causes.entry(cause).or_default();

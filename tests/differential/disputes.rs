@@ -14,6 +14,7 @@ use crate::compare::Answer;
 
 const TYPE_CNAME: u16 = 5;
 const TYPE_DNAME: u16 = 39;
+const TYPE_DS: u16 = 43;
 const TYPE_RRSIG: u16 = 46;
 const TYPE_NSEC: u16 = 47;
 const TYPE_NSEC3: u16 = 50;
@@ -70,9 +71,9 @@ const CAUSES: &[(&str, Rule)] = &[
         |disputed| disputed.question.qtype == TYPE_ANY,
     ),
     (
-        "proof: in a zone with opt-out, or below a wildcard, one NSEC3 more or less proves the same; \
-         RFC 5155 §7.2 does not forbid more",
-        |disputed| disputed.all_but(&["authority"]) && disputed.only_in_authority(&[TYPE_NSEC3]),
+        "proof: NSD proves more than Knot and BIND, rightly so where a wildcard is an empty non-terminal \
+         (RFC 4035 §3.1.3.4)",
+        |disputed| disputed.all_but(&["authority"]) && disputed.only_in_authority(&[TYPE_NSEC, TYPE_NSEC3]),
     ),
     (
         "TTL of signatures: Knot gives an RRSIG the TTL of its set (RFC 4034 §3), NSD and BIND the one that \
@@ -112,8 +113,11 @@ impl Disputed<'_> {
 
     /// Whether an alias of some peer's answer ends in another zone than the question's.
     fn leads_elsewhere(&self) -> bool {
+        // DS is asked of the parent (RFC 4035 §3.1.4.1).
+        let of_parent = self.question.qtype == TYPE_DS;
         let zone = |name: &Name| {
             let above = self.apexes.iter().filter(|apex| name.is_at_or_below(apex));
+            let above = above.filter(|apex| !of_parent || *apex != name);
             above.max_by_key(|apex| apex.labels().len()).cloned()
         };
         let start = zone(&self.question.name.lower());

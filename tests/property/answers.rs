@@ -1,5 +1,6 @@
 //! The table's answers against those of the naive model.
 
+use crate::config;
 use crate::model::{Expected, Flat, Model};
 use crate::serving::{Dnssec, ask, serve};
 use crate::zones::{Question, RandomZone, question, questions, signed, unsigned};
@@ -13,7 +14,7 @@ use wire::RecordType;
 const QUESTIONS: usize = 40;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(config(1500))]
 
     #[test]
     fn an_unsigned_zone_is_answered_as_the_model_does(zone in unsigned(), asked in questions(QUESTIONS)) {
@@ -55,7 +56,12 @@ fn compare(zone: &RandomZone, question: &Question, dnssec: Dnssec) -> Result<(),
             continue;
         }
         let fault = difference(&model, question, transport, &expected, &got);
-        prop_assert!(fault.is_none(), "{:?} {transport:?} {dnssec:?}: {}\n{expected}{got}", question, fault.unwrap_or_default());
+        prop_assert!(
+            fault.is_none(),
+            "{:?} {transport:?} {dnssec:?}: {}\n{expected}{got}",
+            question,
+            fault.unwrap_or_default()
+        );
         if dnssec == Dnssec::Unwanted && ![RecordType::ANY, RecordType::NSEC].contains(&question.rtype) {
             let all = got.answer.iter().chain(&got.authority).chain(&got.additional);
             let stray = all.clone().any(|record| [46, 47, 50].contains(&record.rtype));

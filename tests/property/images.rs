@@ -1,5 +1,6 @@
 //! Images: the same zone gives the same one, a file gives it back, and a changed octet is refused.
 
+use crate::config;
 use crate::signing::compile;
 use crate::zones::{signed, unsigned};
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ use table::{ImageError, Table};
 const STAMP: std::ops::Range<usize> = 56..88;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(config(200))]
 
     #[test]
     fn compiling_is_deterministic(zone in signed()) {

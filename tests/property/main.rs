@@ -1,6 +1,6 @@
 //! Properties: what holds for every name, zone and image, tried on thousands of random ones.
 //!
-//! A case that fails is shrunk and printed, and its seed is kept beside this file.
+//! A case that fails is shrunk and printed, and its seed is kept in `tests/proptest-regressions`.
 
 mod answers;
 mod denial;
@@ -9,4 +9,14 @@ mod model;
 mod names;
 mod serving;
 mod signing;
+mod validator;
 mod zones;
+
+use proptest::prelude::ProptestConfig;
+
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = ProptestConfig::default();
+    if asked { config } else { ProptestConfig { cases, ..config } }
+}

@@ -145,7 +145,9 @@ impl Model {
             return Some(Name::from_wire(alias.3.clone()));
         }
         expected.soa = found.is_empty();
-        expected.answer.extend(found.into_iter().map(|(_, rtype, ttl, rdata)| (owner.clone(), *rtype, *ttl, rdata.clone())));
+        expected.answer.extend(
+            found.into_iter().map(|(_, rtype, ttl, rdata)| (owner.clone(), *rtype, *ttl, rdata.clone())),
+        );
         None
     }
 

@@ -1,5 +1,6 @@
 //! Names: reading, folding, comparing and ordering against the plainest code that does the same.
 
+use crate::config;
 use proptest::prelude::*;
 use std::cmp::Ordering;
 use table::sort_prefix;
@@ -25,7 +26,8 @@ fn labels() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn wire(labels: &[Vec<u8>]) -> Vec<u8> {
-    let mut wire: Vec<u8> = labels.iter().flat_map(|label| [&[label.len() as u8], label.as_slice()].concat()).collect();
+    let mut wire: Vec<u8> =
+        labels.iter().flat_map(|label| [&[label.len() as u8], label.as_slice()].concat()).collect();
     wire.push(0);
     wire
 }
@@ -41,7 +43,7 @@ fn canonical(a: &[Vec<u8>], b: &[Vec<u8>]) -> Ordering {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(config(4000))]
 
     #[test]
     fn a_name_is_its_labels(labels in labels()) {

@@ -24,7 +24,12 @@ pub(crate) fn serve(zone: &RandomZone) -> Responder {
 }
 
 /// The answer to a question, read strictly.
-pub(crate) fn ask(responder: &mut Responder, question: &Question, transport: Transport, dnssec: Dnssec) -> Message {
+pub(crate) fn ask(
+    responder: &mut Responder,
+    question: &Question,
+    transport: Transport,
+    dnssec: Dnssec,
+) -> Message {
     let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     query.extend_from_slice(question.name.as_name().as_wire());
     query.extend(question.rtype.0.to_be_bytes());

@@ -12,16 +12,16 @@ use zone::master::Place;
 
 /// A record of class IN.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    pub owner: NameBuf,
-    pub rtype: RecordType,
-    pub ttl: u32,
-    pub rdata: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) owner: NameBuf,
+    pub(crate) rtype: RecordType,
+    pub(crate) ttl: u32,
+    pub(crate) rdata: Vec<u8>,
 }
 
 /// How a zone denies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// It isn't signed.
     Unsigned,
     /// With NSEC records.
@@ -32,9 +32,11 @@ pub enum Denial {
 
 /// Whether delegations without DS have NSEC3 records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OptOut {
+pub(crate) enum OptOut {
     Off,
     On,
+    /// Some have them all the same, as a signer leaves them that opts out later (RFC 5155 §6).
+    Partly,
 }
 
 /// A name that sorts as RFC 4034 §6.1 says.
@@ -54,7 +56,7 @@ impl PartialOrd for Canonical {
 }
 
 /// Compiles records to a table, past the master file and the semantic checks.
-pub fn compile(apex: Name<'_>, records: &[Record]) -> Table {
+pub(crate) fn compile(apex: Name<'_>, records: &[Record]) -> Table {
     let mut gatherer = zone::Gatherer::new(apex, 0);
     for record in records {
         let place = Place { file: 0, line: 1, column: 1 };
@@ -66,7 +68,7 @@ pub fn compile(apex: Name<'_>, records: &[Record]) -> Table {
 }
 
 /// Adds signatures and the chain of denial.
-pub fn sign(apex: Name<'_>, records: &mut Vec<Record>, denial: &Denial) {
+pub(crate) fn sign(apex: Name<'_>, records: &mut Vec<Record>, denial: &Denial) {
     if *denial == Denial::Unsigned {
         return;
     }
@@ -107,14 +109,14 @@ pub fn sign(apex: Name<'_>, records: &mut Vec<Record>, denial: &Denial) {
 }
 
 /// Whether NS records at the name delegate.
-pub fn is_cut(apex: Name<'_>, records: &[Record], name: Name<'_>) -> bool {
+pub(crate) fn is_cut(apex: Name<'_>, records: &[Record], name: Name<'_>) -> bool {
     let owns_ns =
         |record: &Record| record.rtype == RecordType::NS && record.owner.as_name().eq_ignore_case(name);
     !name.eq_ignore_case(apex) && records.iter().any(owns_ns) && !is_occluded(apex, records, name)
 }
 
 /// Whether the name is below a delegation or a DNAME.
-pub fn is_occluded(apex: Name<'_>, records: &[Record], name: Name<'_>) -> bool {
+pub(crate) fn is_occluded(apex: Name<'_>, records: &[Record], name: Name<'_>) -> bool {
     records.iter().any(|record| {
         let hides = match record.rtype {
             RecordType::NS => !record.owner.as_name().eq_ignore_case(apex),
@@ -173,7 +175,12 @@ fn nsec3_chain(
     for (Canonical(owner), types) in types {
         let is_delegation = types.contains(&RecordType::NS.0) && owner.as_name() != apex;
         let is_insecure = is_delegation && !types.contains(&RecordType::DS.0);
-        if is_insecure && opt_out == OptOut::On {
+        let leaves_out = match opt_out {
+            OptOut::Off => false,
+            OptOut::On => true,
+            OptOut::Partly => hash(owner.as_name())[0] & 1 == 0,
+        };
+        if is_insecure && leaves_out {
             continue;
         }
         let mut types = types.clone();
@@ -191,7 +198,7 @@ fn nsec3_chain(
     let mut chain = Vec::new();
     for (index, (hash, types)) in hashed.iter().enumerate() {
         let next = hashes[(index + 1) % hashes.len()];
-        let mut rdata = vec![1, u8::from(opt_out == OptOut::On)];
+        let mut rdata = vec![1, u8::from(opt_out != OptOut::Off)];
         rdata.extend(iterations.to_be_bytes());
         rdata.push(salt.len() as u8);
         rdata.extend(salt);
@@ -221,7 +228,7 @@ fn bitmap(types: &BTreeSet<u16>) -> Vec<u8> {
 }
 
 /// RFC 4648 §7, for hashes of 20 octets: no padding is ever needed.
-pub fn base32hex(hash: &[u8; 20]) -> [u8; 32] {
+pub(crate) fn base32hex(hash: &[u8; 20]) -> [u8; 32] {
     std::array::from_fn(|i| {
         let bit = 5 * i;
         let pair = u16::from(hash[bit / 8]) << 8 | u16::from(*hash.get(bit / 8 + 1).unwrap_or(&0));

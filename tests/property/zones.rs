@@ -5,6 +5,7 @@ use crate::signing::{Denial, OptOut, Record, sign};
 use proptest::prelude::*;
 use std::fmt;
 use wire::{Name, NameBuf, RecordType};
+use zone::master::{NoIncludes, Options, Place, Sink};
 
 /// A zone, with its chain of denial already in it.
 #[derive(Clone)]
@@ -85,7 +86,7 @@ fn apex() -> impl Strategy<Value = &'static str> {
 }
 
 fn denial() -> impl Strategy<Value = Denial> {
-    let opt_out = prop_oneof![Just(OptOut::Off), Just(OptOut::On)];
+    let opt_out = prop_oneof![Just(OptOut::Off), Just(OptOut::On), Just(OptOut::Partly)];
     let nsec3 = (opt_out, prop_oneof![Just(vec![]), Just(vec![0xaa, 0xbb])], 0..3u16)
         .prop_map(|(opt_out, salt, iterations)| Denial::Nsec3 { iterations, salt, opt_out });
     prop_oneof![1 => Just(Denial::Nsec), 2 => nsec3]
@@ -109,12 +110,33 @@ fn parts() -> impl Strategy<Value = (&'static str, Parts)> {
 
 /// Questions for names that are likely to be in a zone, or near what is.
 pub(crate) fn questions(count: usize) -> impl Strategy<Value = Vec<(Vec<&'static str>, u32, RecordType)>> {
-    let rtype = prop::sample::select(&[1u16, 1, 2, 5, 6, 15, 16, 28, 39, 43, 47, 255][..]).prop_map(RecordType);
+    let rtype =
+        prop::sample::select(&[1u16, 1, 2, 5, 6, 15, 16, 28, 39, 43, 47, 255][..]).prop_map(RecordType);
     prop::collection::vec((labels(5), any::<u32>(), rtype), 1..=count)
 }
 
+/// A zone from a text with relative names, signed.
+pub(crate) fn from_text(apex: &str, text: &str, denial: Denial) -> RandomZone {
+    struct Records(Vec<Record>);
+    impl Sink for Records {
+        fn record(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8], _place: Place) {
+            self.0.push(Record { owner: owner.into(), rtype, ttl, rdata: rdata.to_vec() });
+        }
+    }
+    let apex = NameBuf::from_text(apex.as_bytes(), None).expect("a name of these tests");
+    let mut sink = Records(Vec::new());
+    let options = Options::new(apex.as_name(), "text");
+    let report = zone::master::parse(text.as_bytes(), &options, &mut NoIncludes, &mut sink);
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    sign(apex.as_name(), &mut sink.0, &denial);
+    RandomZone { apex, records: sink.0, denial }
+}
+
 /// The question for these labels in the zone; the number says which octets are capitals.
-pub(crate) fn question(zone: &RandomZone, (labels, capitals, rtype): &(Vec<&'static str>, u32, RecordType)) -> Question {
+pub(crate) fn question(
+    zone: &RandomZone,
+    (labels, capitals, rtype): &(Vec<&'static str>, u32, RecordType),
+) -> Question {
     let mut wire = child(labels, zone.apex.as_name()).as_name().as_wire().to_vec();
     for (at, octet) in wire.iter_mut().enumerate() {
         if octet.is_ascii_alphabetic() && capitals >> (at % 32) & 1 == 1 {
@@ -126,7 +148,8 @@ pub(crate) fn question(zone: &RandomZone, (labels, capitals, rtype): &(Vec<&'sta
 
 /// The name of these labels, from left to right, below the apex.
 fn child(labels: &[&str], apex: Name<'_>) -> NameBuf {
-    let deeper = |below: NameBuf, label: &&str| NameBuf::child(label.as_bytes(), below.as_name()).expect("short");
+    let deeper =
+        |below: NameBuf, label: &&str| NameBuf::child(label.as_bytes(), below.as_name()).expect("short");
     labels.iter().rev().fold(apex.into(), deeper)
 }
 
@@ -134,7 +157,11 @@ fn child(labels: &[&str], apex: Name<'_>) -> NameBuf {
 fn zone(apex: &str, parts: &Parts, denial: Denial) -> RandomZone {
     let apex = NameBuf::from_text(apex.as_bytes(), None).expect("a name of this file");
     let mut records = vec![
-        record(&apex, RecordType::SOA, b"\x01n\x01z\0\x01h\x01z\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x3c".to_vec()),
+        record(
+            &apex,
+            RecordType::SOA,
+            b"\x01n\x01z\0\x01h\x01z\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0\x3c".to_vec(),
+        ),
         record(&apex, RecordType::NS, child(&["a"], apex.as_name()).as_name().as_wire().to_vec()),
     ];
     let wire = |target: &Target| match target {

@@ -17,8 +17,9 @@ const NAMES: u32 = 1_000_000;
 /// Queries a second: steady, and far from what one core can do even beside a compiler, so that a query that
 /// is lost was lost by the reload.
 const RATE: u32 = 5_000;
-/// Reading and compiling a million names takes seconds; on a busy machine, tens of them.
-const RELOAD_LIMIT: Duration = Duration::from_secs(180);
+/// Reading and compiling a million names takes seconds. It runs at idle priority, so that it takes minutes
+/// where others want all cores: four busy loops on two cores made it more than three.
+const RELOAD_LIMIT: Duration = Duration::from_secs(900);
 
 #[test]
 fn no_query_is_lost_while_a_million_names_are_reloaded() -> Result<()> {
@@ -85,7 +86,7 @@ fn dnsperf(node: &Node, queries: &Path, folder: &Path) -> Result<Process> {
     let mut command = Command::new(tools::program("dnsperf")?);
     let address = node.address();
     command.args(["-s", &address.ip().to_string(), "-p", &address.port().to_string()]);
-    command.args(["-Q", &RATE.to_string(), "-l", "600", "-t", "5"]).arg("-d").arg(queries);
+    command.args(["-Q", &RATE.to_string(), "-l", "3600", "-t", "5"]).arg("-d").arg(queries);
     Process::spawn("dnsperf", &command, &folder.join("dnsperf"))
 }
 
@@ -112,7 +113,12 @@ fn a_bad_version_never_replaces_a_good_one() -> Result<()> {
     std::fs::write(&zone, small_zone(1, ""))?;
     let site = Site::new(&[("small.example", &zone)], "")?;
     let node = site.start()?;
-    for bad in ["bad A 192.0.2.300\n", "www CNAME elsewhere.test.\n", "outside.test. A 192.0.2.3\n"] {
+    for bad in [
+        "bad A 192.0.2.300\n",
+        "www CNAME elsewhere.test.\n",
+        "@ SOA ns1 hostmaster 3 3600 900 604800 60\n",
+        "$INCLUDE none.zone\n",
+    ] {
         std::fs::write(&zone, small_zone(2, bad))?;
         let output = node.ctl(&["reload"])?;
         ensure!(output.status.code() == Some(1), "{bad}: {}\n{}", output.status, said(&output));

@@ -144,7 +144,7 @@ fn each_line(check: impl Fn(&str, usize, &str, Part) -> Option<String>) {
     assert!(files.len() > 20, "only {} source files found: the check looks in the wrong place", files.len());
     for file in files {
         let path = relative(&file);
-        let product = path.starts_with("crates/") && path.contains("/src/") && !path.ends_with("/tests.rs");
+        let product = path.starts_with("crates/") && path.contains("/src/") && !path.contains("/tests");
         let mut part = if product { Part::Product } else { Part::Test };
         for (at, line) in code_only(&read(&file)).lines().enumerate() {
             // Tests stand at the end of a file.

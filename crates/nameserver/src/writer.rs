@@ -219,7 +219,7 @@ impl<'b> Writer<'b> {
         let [owners, apexes, inners] = rrset.fixups();
         for at in owners.map(place) {
             let foreseen = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
-            let target = self.part_of_owner(node, owner_at, foreseen - HEADER_LEN);
+            let target = self.part_of_owner(node, owner_at, foreseen.saturating_sub(HEADER_LEN));
             self.octets[at..at + 2].copy_from_slice(&(POINTER | target as u16).to_be_bytes());
         }
         let apex = (POINTER | self.apex_at as u16).to_be_bytes();
@@ -230,7 +230,7 @@ impl<'b> Writer<'b> {
         for at in inners.map(place) {
             let target = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
             // Within a pointer's reach: see `fits_pointers`.
-            let moved = POINTER | (target - foreseen_at + placed.at) as u16;
+            let moved = POINTER | (target + placed.at).saturating_sub(foreseen_at) as u16;
             self.octets[at..at + 2].copy_from_slice(&moved.to_be_bytes());
         }
     }

@@ -23,7 +23,12 @@ use crate::format::{
     ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at,
     u32_at, u64_at,
 };
+use std::ops::Range;
+use wire::message::HEADER_LEN;
 use wire::{FoldedName, RecordType};
+
+/// Octets of a question behind its name: type and class.
+pub(crate) const QUESTION_FIXED: usize = 4;
 
 /// A name of the zone and what it owns.
 #[derive(Clone, Copy)]
@@ -397,18 +402,19 @@ impl<'t> Rrset<'t> {
             && verify_records(set.signatures(), 0) == Some(layout.sigs)
             && set.count() > 0;
         let [owner, apex, inner] = set.fixups();
-        let fixed = owner.chain(apex).all(|p| p + 2 <= layout.data_len)
-            && inner.into_iter().all(|p| verify_inner(set.records(), p, foreseen_at))
+        let own_name = HEADER_LEN..foreseen_at - QUESTION_FIXED;
+        let fixed = owner.into_iter().all(|p| verify_pointer(set.records(), p, own_name.clone()))
+            && apex.into_iter().all(|p| p + 2 <= layout.data_len)
+            && inner.into_iter().all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
             && set.additional().all(|a| a.name_at < layout.data_len);
         (counted && fixed).then_some(layout.end)
     }
 }
 
-/// Whether the pointer at `at` leads to what stands before it in the same records.
-fn verify_inner(records: &[u8], at: usize, foreseen_at: usize) -> bool {
+/// Whether the pointer at `at` leads to within `range` of the message that the records are written for.
+fn verify_pointer(records: &[u8], at: usize, range: Range<usize>) -> bool {
     let Some(&[high, low]) = records.get(at..at + 2) else { return false };
-    let target = usize::from(u16::from_be_bytes([high & 0x3f, low]));
-    (foreseen_at..foreseen_at + at).contains(&target)
+    range.contains(&usize::from(u16::from_be_bytes([high & 0x3f, low])))
 }
 
 /// How many records of the form C00C type class ttl length data fill these octets exactly, each of `stride` octets

@@ -4,11 +4,8 @@ use crate::format::{
     BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, DIGEST_FROM, HEADER_LEN, MAGIC, NODE_EXTRA, NODE_FIXED,
     NSEC3_ENTRY, NSEC3_HASH, NodeFlags, NodeRef, VERSION, header, u16_at, u32_at, u64_at,
 };
-use crate::node::{Node, Rrset};
+use crate::node::{Node, QUESTION_FIXED, Rrset};
 use wire::Name;
-
-/// Octets of a question behind its name: type and class.
-const QUESTION_FIXED: usize = 4;
 
 /// Why an image can't be used. All of them mean: compile the zone anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -11,17 +11,17 @@ use zone::master::{NoIncludes, Options, Place, Sink};
 const TEXT: &str = include_str!("../zones/fixture.zone");
 
 /// A name in presentation format.
-pub fn name(text: &str) -> NameBuf {
+pub(crate) fn name(text: &str) -> NameBuf {
     NameBuf::from_text(text.as_bytes(), Some(Name::ROOT)).expect("a name of this file")
 }
 
 /// The fixture's zone under this apex.
-pub fn zone(apex: &str, denial: &Denial) -> Table {
+pub(crate) fn zone(apex: &str, denial: &Denial) -> Table {
     zone_from(TEXT, apex, denial)
 }
 
 /// A zone from a text with relative names.
-pub fn zone_from(text: &str, apex: &str, denial: &Denial) -> Table {
+pub(crate) fn zone_from(text: &str, apex: &str, denial: &Denial) -> Table {
     let apex = name(apex);
     let mut sink = Records(Vec::new());
     let options = Options::new(apex.as_name(), "fixture");
@@ -40,12 +40,12 @@ impl Sink for Records {
 }
 
 /// An NSEC3 chain with these properties.
-pub fn nsec3(salt: &[u8], iterations: u16, opt_out: OptOut) -> Denial {
+pub(crate) fn nsec3(salt: &[u8], iterations: u16, opt_out: OptOut) -> Denial {
     Denial::Nsec3 { iterations, salt: salt.to_vec(), opt_out }
 }
 
 /// A responder for these zones. The last slot of the directory has no table.
-pub fn responder(tables: Vec<Table>) -> Responder {
+pub(crate) fn responder(tables: Vec<Table>) -> Responder {
     let mut publisher = Publisher::new();
     let empty = name("empty.");
     let apexes: Vec<NameBuf> = tables.iter().map(|table| table.apex_name().into()).chain([empty]).collect();
@@ -60,7 +60,7 @@ pub fn responder(tables: Vec<Table>) -> Responder {
 }
 
 /// Four zones: plain, with NSEC, with NSEC3 and opt-out, and one below the plain one.
-pub fn several() -> Responder {
+pub(crate) fn several() -> Responder {
     responder(vec![
         zone("p.", &Denial::Unsigned),
         zone("s.", &Denial::Nsec),
@@ -71,6 +71,6 @@ pub fn several() -> Responder {
 }
 
 /// The root zone alone.
-pub fn root() -> Responder {
-    responder(vec![zone(".", &nsec3(b"", 0, OptOut::On))])
+pub(crate) fn root() -> Responder {
+    responder(vec![zone(".", &nsec3(b"", 0, OptOut::Partly))])
 }

@@ -13,7 +13,7 @@ const NAMES_ASKED: usize = 24;
 
 /// Verifies it, as it is and with the fields set right that a random mutation is sure to break; where it is
 /// accepted, uses all of it.
-pub fn run(octets: &[u8]) {
+pub(crate) fn run(octets: &[u8]) {
     verified(octets);
     if octets.len() >= HEADER_LEN {
         verified(&repaired(octets));
@@ -21,7 +21,7 @@ pub fn run(octets: &[u8]) {
 }
 
 /// The octets with magic, version, length and digest of a real image.
-pub fn repaired(octets: &[u8]) -> Vec<u8> {
+pub(crate) fn repaired(octets: &[u8]) -> Vec<u8> {
     let mut image = octets.to_vec();
     image[..8].copy_from_slice(b"STARLING");
     image[8..12].copy_from_slice(&table::VERSION.to_le_bytes());

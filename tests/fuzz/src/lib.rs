@@ -1,13 +1,33 @@
 //! The bodies of the fuzz targets: what is done with any octets, and what must hold.
 //!
 //! They are plain functions that panic when something doesn't hold, so that corpora and mutations are replayed in
-//! the ordinary test run too.
+//! the ordinary test run too, by `replay.rs`.
 
-pub mod fixtures;
-pub mod image;
-pub mod master;
-pub mod message;
-pub mod reply;
-pub mod seeds;
+mod fixtures;
+mod image;
+mod master;
+mod message;
+mod reply;
+mod seeds;
 #[path = "../../property/signing.rs"]
-pub mod signing;
+mod signing;
+
+/// Any octets as a query.
+pub fn message(octets: &[u8]) {
+    message::run(octets);
+}
+
+/// Any text as a master file.
+pub fn master(octets: &[u8]) {
+    master::run(octets);
+}
+
+/// Any octets as an answer table.
+pub fn image(octets: &[u8]) {
+    image::run(octets);
+}
+
+/// Inputs of a target that code makes.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    seeds::of(target)
+}

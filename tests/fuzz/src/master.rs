@@ -14,7 +14,7 @@ const GENERATED_MAX: u64 = 2_000;
 const OWNERS_ASKED: usize = 12;
 
 /// Reads it, and checks the zone and the table that come out.
-pub fn run(text: &[u8]) {
+pub(crate) fn run(text: &[u8]) {
     if generated(text) > GENERATED_MAX {
         return;
     }

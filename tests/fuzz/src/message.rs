@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Answers it and checks the answers.
-pub fn run(query: &[u8]) {
+pub(crate) fn run(query: &[u8]) {
     BENCH.with_borrow_mut(|Bench { responders, response }| {
         for responder in responders {
             reply::checked(responder, query, Transport::Udp, &mut response[..4096]);

@@ -8,7 +8,7 @@ const UDP_MAX: usize = 1232;
 const PLAIN_MAX: usize = 512;
 
 /// Lets the responder answer and checks all of it; `None` where it rightly keeps silent.
-pub fn checked(
+pub(crate) fn checked(
     responder: &mut Responder,
     query: &[u8],
     transport: Transport,

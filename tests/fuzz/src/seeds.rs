@@ -17,7 +17,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// The seeds of a target; none where it has none but its corpus.
-pub fn of(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "message" => messages(),
         "image" => images(),
@@ -26,7 +26,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// Queries over all zones, names and kinds of EDNS, with some malformed ones.
-pub fn messages() -> Vec<Vec<u8>> {
+pub(crate) fn messages() -> Vec<Vec<u8>> {
     let types =
         [RecordType::A, RecordType::NS, RecordType::DS, RecordType::TXT, RecordType::ANY, RecordType::RRSIG];
     let mut seeds = Vec::new();
@@ -60,7 +60,7 @@ pub fn messages() -> Vec<Vec<u8>> {
 }
 
 /// A query; `edns` is the whole additional section of at most one record.
-pub fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> Vec<u8> {
+pub(crate) fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> Vec<u8> {
     let mut octets = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())];
     octets.extend(super::fixtures::name(name).as_name().as_wire());
     octets.extend(rtype.0.to_be_bytes());
@@ -70,7 +70,7 @@ pub fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> Vec<u8> 
 }
 
 /// Images of small zones, one for each kind of denial.
-pub fn images() -> Vec<Vec<u8>> {
+pub(crate) fn images() -> Vec<Vec<u8>> {
     let denials = [
         ("z.", Denial::Unsigned),
         ("z.", Denial::Nsec),

@@ -1,4 +1,4 @@
 //! Any octets as a query.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| starling_fuzz::message::run(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| starling_fuzz::message(octets));
