@@ -300,8 +300,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     fn addresses(&mut self, ns: Rrset<'a>, placed: Placed, signatures: Signatures) -> bool {
         let signatures = if self.signatures == Signatures::With { signatures } else { Signatures::Without };
         let len = ns.records().len();
+        let all = ns.additional();
         for in_domain in [true, false] {
-            for additional in ns.additional().filter(|additional| additional.in_domain == in_domain) {
+            for additional in all.clone().filter(|additional| additional.in_domain == in_domain) {
                 let Some(node) = self.table.node(additional.node) else { continue };
                 // The records may stand rotated.
                 let by = placed.rotated_by;
@@ -310,9 +311,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 } else {
                     additional.name_at + len - by
                 };
-                for rtype in [RecordType::A, RecordType::AAAA] {
-                    let Some(rrset) = node.rrset(rtype) else { continue };
-                    let owner = placed.at + name_at;
+                let owner = placed.at + name_at;
+                let addresses =
+                    node.rrsets().filter(|set| matches!(set.rtype(), RecordType::A | RecordType::AAAA));
+                for rrset in addresses {
                     if in_domain {
                         self.trace.note(Rule::InDomainGlue);
                     }

@@ -199,6 +199,13 @@ impl<'b> Writer<'b> {
     fn adapt(&mut self, node: Node<'_>, rrset: Rrset<'_>, owner: Owner, owner_at: usize, placed: Placed) {
         let end = self.len;
         let pointer = (POINTER | owner_at as u16).to_be_bytes();
+        if rrset.count() == 1 && end - placed.at == rrset.records().len() && !rrset.has_fixups() {
+            // One record without names: an address, most of the time.
+            if !matches!(owner, Owner::Literal { .. }) {
+                self.octets[placed.at..placed.at + 2].copy_from_slice(&pointer);
+            }
+            return;
+        }
         let mut at = placed.at;
         let mut is_first = matches!(owner, Owner::Literal { .. });
         while at < end {

@@ -268,7 +268,8 @@ impl Builder {
     /// When it is larger than a message.
     pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
         self.negative_soa = self.image.len();
-        self.append(spec, RrsetFlags::NONE).ok_or(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype))
+        self.append(spec, RrsetFlags::NONE)
+            .ok_or(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype))
     }
 
     fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {

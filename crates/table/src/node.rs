@@ -365,7 +365,7 @@ impl<'t> Rrset<'t> {
     }
 
     /// The names in the data whose addresses go with them.
-    pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
+    pub fn additional(self) -> impl Iterator<Item = Additional> + Clone + 't {
         let layout = layout(self.image, self.at);
         let list =
             &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
