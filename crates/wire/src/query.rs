@@ -56,6 +56,19 @@ fn form_error(question_end: usize, edns: Option<Edns>) -> Rejected {
     Rejected::Answer { rcode: Rcode::FORMERR, question_end, edns }
 }
 
+/// Another opcode. What follows its header may be anything; where it has the form of a query, its OPT record calls
+/// for one in the response (RFC 6891 §6.1.1).
+#[cold]
+fn not_implemented(bytes: &[u8], header: &[u8; HEADER_LEN], name: &mut FoldedName) -> Rejected {
+    let question_end = match header[4..6] {
+        [0, 0] => Some(HEADER_LEN),
+        [0, 1] => name.read(bytes, HEADER_LEN).ok().map(|end| end + 4),
+        _ => None,
+    };
+    let edns = question_end.and_then(|end| read_sections(bytes, header, end).ok().flatten());
+    Rejected::Answer { rcode: Rcode::NOTIMP, question_end: HEADER_LEN, edns }
+}
+
 impl Query {
     /// Reads a query; its name goes to `name`.
     ///
@@ -69,7 +82,7 @@ impl Query {
             return Err(Rejected::Silent);
         }
         if flags & OPCODE_MASK != 0 {
-            return Err(Rejected::Answer { rcode: Rcode::NOTIMP, question_end: HEADER_LEN, edns: None });
+            return Err(not_implemented(bytes, header, name));
         }
         if header[4..6] != [0, 1] {
             return Err(form_error(HEADER_LEN, None));
