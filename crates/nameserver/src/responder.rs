@@ -81,6 +81,8 @@ struct Asked<'q> {
 enum Lead<'t> {
     /// To a zone: its table, and the node of the name if there is one that is not below a cut.
     Zone(&'t Table, Option<Node<'t>>),
+    /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
+    AnyClass(&'t Table, Option<Node<'t>>),
     /// To the server itself.
     Chaos,
     /// No further.
@@ -255,24 +257,39 @@ impl Desk {
         let outcome = match lead {
             Lead::End(outcome) => outcome,
             Lead::Chaos => chaos::answer(&self.settings, &self.name, query.qtype, &mut writer),
-            Lead::Zone(table, exact) => {
-                self.proofs.clear();
-                Answering {
-                    table,
-                    name: &mut self.name,
-                    spare: &mut self.spare,
-                    qtype: query.qtype,
-                    transport: *transport,
-                    signatures: if opt.dnssec_ok { Signatures::With } else { Signatures::Without },
-                    rotation: self.rotation,
-                    writer: &mut writer,
-                    proofs: &mut self.proofs,
-                    trace,
-                }
-                .run(exact)
+            Lead::Zone(table, exact) => self.look_up(asked, table, exact, &opt, &mut writer, trace),
+            Lead::AnyClass(table, exact) => {
+                let outcome = self.look_up(asked, table, exact, &opt, &mut writer, trace);
+                Outcome { authoritative: false, ..outcome }
             }
         };
         self.finish(query.flags, outcome, &opt, writer)
+    }
+
+    /// Goes through the whole algorithm.
+    fn look_up(
+        &mut self,
+        asked: &Asked<'_>,
+        table: &Table,
+        exact: Option<Node<'_>>,
+        opt: &OptPlan,
+        writer: &mut Writer<'_>,
+        trace: &mut impl Trace,
+    ) -> Outcome {
+        self.proofs.clear();
+        Answering {
+            table,
+            name: &mut self.name,
+            spare: &mut self.spare,
+            qtype: asked.query.qtype,
+            transport: asked.transport,
+            signatures: if opt.dnssec_ok { Signatures::With } else { Signatures::Without },
+            rotation: self.rotation,
+            writer,
+            proofs: &mut self.proofs,
+            trace,
+        }
+        .run(exact)
     }
 
     /// Finds the table and the node for a question, or what is to be said instead.
@@ -282,6 +299,12 @@ impl Desk {
         if query.is_odd() {
             return self.oddity(reader, asked, trace);
         }
+        self.zone_lead(reader, query, trace)
+    }
+
+    /// Finds the table and the node for a question for zone data.
+    #[inline]
+    fn zone_lead<'t>(&self, reader: &'t Reader, query: &Query, trace: &mut impl Trace) -> Lead<'t> {
         let Some(mut slot) = reader.directory().find(&self.name) else {
             trace.note(Rule::Outside);
             return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
@@ -309,7 +332,7 @@ impl Desk {
 
     /// What is not a question for zone data.
     #[cold]
-    fn oddity<'t>(&self, reader: &Reader, asked: &Asked<'_>, trace: &mut impl Trace) -> Lead<'t> {
+    fn oddity<'t>(&self, reader: &'t Reader, asked: &Asked<'_>, trace: &mut impl Trace) -> Lead<'t> {
         let Asked { query, transport, .. } = asked;
         if query.edns.is_some_and(|edns| edns.version != 0) {
             trace.note(Rule::BadVersion);
@@ -318,6 +341,12 @@ impl Desk {
         if query.qclass == Class::CH {
             trace.note(Rule::Chaos);
             return Lead::Chaos;
+        }
+        if query.qclass == Class::ANY && query.asks_for_data() {
+            return match self.zone_lead(reader, query, trace) {
+                Lead::Zone(table, exact) => Lead::AnyClass(table, exact),
+                other => other,
+            };
         }
         if query.qclass != Class::IN {
             trace.note(Rule::Outside);

@@ -108,8 +108,13 @@ impl Query {
     /// Whether this is anything but a question of class IN and EDNS version 0 for records that a zone can have.
     #[inline]
     pub fn is_odd(&self) -> bool {
-        let is_data = matches!(self.qtype.0, 1..=40 | 42..=127 | 255..);
-        !is_data || self.qclass != Class::IN || self.edns.is_some_and(|edns| edns.version != 0)
+        !self.asks_for_data() || self.qclass != Class::IN || self.edns.is_some_and(|edns| edns.version != 0)
+    }
+
+    /// Whether the type is one that a zone can have, or ANY.
+    #[inline]
+    pub fn asks_for_data(&self) -> bool {
+        matches!(self.qtype.0, 1..=40 | 42..=127 | 255..)
     }
 
     /// The opcode.
