@@ -123,8 +123,9 @@ impl<'t> Node<'t> {
         self.all_rrsets().filter(|rrset| !rrset.flags().has(RrsetFlags::TURNED))
     }
 
+    /// The record sets, turned copies among them.
     #[inline]
-    fn all_rrsets(self) -> impl Iterator<Item = Rrset<'t>> {
+    pub(crate) fn all_rrsets(self) -> impl Iterator<Item = Rrset<'t>> {
         let mut at = self.first_rrset();
         (0..self.rrset_count()).map(move |_| {
             let rrset = Rrset::new(self.image, at);

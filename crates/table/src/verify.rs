@@ -196,7 +196,7 @@ fn verify_extras(image: &[u8], region: Region, nodes: &Starts, nsec3_nodes: &Sta
         for nsec3 in [denial.nsec3_match, denial.nsec3_encloser, denial.nsec3_cover] {
             check(nsec3.is_none() || nsec3_nodes.has(nsec3))?;
         }
-        for rrset in node.rrsets() {
+        for rrset in node.all_rrsets() {
             check(rrset.additional().all(|additional| nodes.has(additional.node)))?;
         }
         at = node.end();
