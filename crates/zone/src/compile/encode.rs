@@ -22,8 +22,10 @@ pub(super) struct Encoder<'a> {
     records: Vec<u8>,
     signatures: Vec<u8>,
     fixups: Fixups,
-    /// Where names stand in `records`, for those that come later: offset, and the whole name's octets.
-    written: Vec<(u16, Vec<u8>)>,
+    /// Where names stand in `records`, for those that come later: the offset there, and that of the whole name in
+    /// `names`.
+    written: Vec<(u16, u32)>,
+    names: Vec<u8>,
     site: Site,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Encoder<'a> {
             signatures: Vec::new(),
             fixups: Fixups::default(),
             written: Vec::new(),
+            names: Vec::new(),
             site: Site::default(),
         }
     }
@@ -114,6 +117,7 @@ impl<'a> Encoder<'a> {
         self.signatures.clear();
         self.fixups.clear();
         self.written.clear();
+        self.names.clear();
     }
 
     fn spec(&self, rtype: RecordType, count: usize, signature_count: usize) -> RrsetSpec<'_> {
@@ -230,18 +234,18 @@ impl<'a> Encoder<'a> {
         if rtype != RecordType::NS {
             return None;
         }
-        let mut best: Option<(usize, usize)> = None;
         let mut tail = name;
         while !tail.is_root() {
-            for (at, written) in &self.written {
-                if written.eq_ignore_ascii_case(tail.as_wire()) {
-                    best = Some((name.len() - tail.len(), usize::from(*at)));
-                    return best;
-                }
+            let same = |start: u32| {
+                let written = &self.names[start as usize..];
+                written.get(..tail.len()).is_some_and(|written| written.eq_ignore_ascii_case(tail.as_wire()))
+            };
+            if let Some((at, _)) = self.written.iter().find(|(_, start)| same(*start)) {
+                return Some((name.len() - tail.len(), usize::from(*at)));
             }
             tail = tail.parent()?;
         }
-        best
+        None
     }
 
     /// Notes each tail of a name that was written out, up to where a pointer took over.
@@ -249,15 +253,16 @@ impl<'a> Encoder<'a> {
         if rtype != RecordType::NS {
             return;
         }
-        let mut tail = Some(name);
-        let mut at = start;
-        while let Some(current) = tail.filter(|tail| !tail.is_root()) {
+        let name_start = self.names.len();
+        self.names.extend_from_slice(name.as_wire());
+        let mut before = 0;
+        while before + 1 < name.len() {
+            let at = start + before;
             if at >= self.records.len() || self.records[at] >= 0xc0 || at > INNER_MAX {
                 break;
             }
-            self.written.push((at as u16, current.as_wire().to_vec()));
-            at += 1 + usize::from(current.as_wire()[0]);
-            tail = current.parent();
+            self.written.push((at as u16, (name_start + before) as u32));
+            before += 1 + usize::from(name.as_wire()[before]);
         }
     }
 
