@@ -161,6 +161,8 @@ struct Running {
     reloads: SyncSender<keeper::Request>,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
+    /// Ends when the images of the start are stored.
+    stored: oneshot::Receiver<()>,
     status: Sources,
 }
 
@@ -202,7 +204,8 @@ impl Running {
         }
         keeper.wakes(Box::new(tcp.waker()));
         let (reloads, requests) = sync_channel(keeper::QUEUE_MAX);
-        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests))?;
+        let (storing, stored) = oneshot::channel();
+        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
 
         say_ready(&addresses)?;
         tracing::info!("ready: {worker_count} UDP workers and {} TCP threads answer", node.tcp.workers);
@@ -215,7 +218,7 @@ impl Running {
             tcp_counters,
         };
         let (workers, tcp) = (Rc::new(workers), Rc::new(tcp));
-        Ok(Running { workers, tcp, board, reloads, worker_ended, tcp_ended, status })
+        Ok(Running { workers, tcp, board, reloads, worker_ended, tcp_ended, stored, status })
     }
 
     /// Answers the control socket and signals until the node is to end, and ends it.
@@ -260,6 +263,8 @@ impl Running {
                 self.worker_ended.recv().await;
             }
             self.tcp_ended.recv().await; // `None` when the last thread has ended
+            // An error says that the sender was dropped, which is what it is for.
+            let _stored = (&mut self.stored).await;
         };
         if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
             tracing::warn!("some threads did not end within {STOP_WITHIN:?}; ending without them");

@@ -47,6 +47,8 @@ pub(crate) struct Keeper {
     read_config: ReadConfig,
     wake: Vec<Wake>,
     board: Arc<Board>,
+    /// Entries whose table was compiled and has no image yet.
+    unstored: Vec<usize>,
 }
 
 /// A configured zone.
@@ -105,6 +107,7 @@ impl Keeper {
             read_config,
             wake: Vec::new(),
             board,
+            unstored: Vec::new(),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
@@ -142,7 +145,7 @@ impl Keeper {
         progress: &Progress,
         mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
     ) {
-        let Keeper { publisher, generation, entries, state, .. } = self;
+        let Keeper { publisher, generation, entries, state, unstored, .. } = self;
         let state = state.as_ref();
         let work =
             |job: &Job| load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name()));
@@ -151,6 +154,9 @@ impl Keeper {
             let entry = &mut entries[job.entry];
             let result = match result {
                 Ok(loaded) => {
+                    if loaded.from == LoadedFrom::MasterFile {
+                        unstored.push(job.entry);
+                    }
                     let (change, published) = entry.take(loaded, publisher);
                     *generation = published;
                     Ok(change)
@@ -162,6 +168,23 @@ impl Keeper {
             };
             done(job, &result);
         });
+    }
+
+    /// Stores the images of what was compiled. After it was published: a disk may be slow, and answers don't wait for it.
+    fn store_images(&mut self) {
+        let unstored = std::mem::take(&mut self.unstored);
+        let Some(state) = &self.state else { return };
+        for entry in unstored.into_iter().filter_map(|index| self.entries.get(index)) {
+            let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
+                continue;
+            };
+            if let Err(error) = state.store(&entry.zone, table, &served.files) {
+                tracing::warn!(
+                    "zone {}: its image could not be stored, so it will be compiled at the next start: {error}",
+                    entry.zone.name
+                );
+            }
+        }
     }
 
     fn publish_directory(&mut self) {
@@ -211,7 +234,7 @@ struct Change {
 impl Entry {
     /// Publishes a good version, and logs it.
     fn take(&mut self, loaded: Loaded, publisher: &mut Publisher) -> (Change, Generation) {
-        let Loaded { table, files, from, no_image, not_stored, warnings, took } = loaded;
+        let Loaded { table, files, from, no_image, warnings, took } = loaded;
         let name = &self.zone.name;
         for warning in warnings.iter().take(MESSAGES_MAX) {
             tracing::warn!("{warning}");
@@ -233,11 +256,6 @@ impl Entry {
             "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
             took.as_millis()
         );
-        if let Some(error) = not_stored {
-            tracing::warn!(
-                "zone {name}: its image could not be stored, so it will be compiled at the next start: {error}"
-            );
-        }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
         let generation = publisher.publish(self.slot, Some(table));

@@ -46,8 +46,11 @@ pub(crate) enum Changed {
 }
 
 impl Keeper {
-    /// Does what is asked for until nobody can ask any more.
-    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+    /// Does what is asked for until nobody can ask any more; first it stores the images that the start made, and drops
+    /// `stored` when they are on disk.
+    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>, stored: oneshot::Sender<()>) {
+        self.store_images();
+        drop(stored);
         let mut nudges_left = NUDGES;
         loop {
             let first = match requests.recv_timeout(if nudges_left > 0 { NUDGE_AFTER } else { Duration::MAX })
@@ -97,6 +100,7 @@ impl Keeper {
         }
         self.look_at(chosen, &mut report);
         self.wait_until_served();
+        self.store_images();
         self.update_board();
         summarize(&report);
         report

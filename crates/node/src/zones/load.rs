@@ -4,7 +4,6 @@ use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use crate::config::{Rotation, ZoneConfig};
 use crate::progress::ZoneProgress;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,8 +40,6 @@ pub(crate) struct Loaded {
     pub(crate) from: LoadedFrom,
     /// Why it was compiled though there is a state directory.
     pub(crate) no_image: Option<NoImage>,
-    /// Why the new image could not be stored; the zone is served all the same.
-    pub(crate) not_stored: Option<io::Error>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
     /// How long it all took.
@@ -74,7 +71,7 @@ impl ZoneErrors {
     }
 }
 
-/// Loads a zone, and stores its image if it had to be compiled and there is a state directory.
+/// Loads a zone: from its stored image, or else by compiling it.
 ///
 /// # Errors
 /// All problems of the zone.
@@ -96,7 +93,6 @@ pub(crate) fn load(
                     files,
                     from: LoadedFrom::Image,
                     no_image,
-                    not_stored: None,
                     warnings: Vec::new(),
                     took: start.elapsed(),
                 });
@@ -105,13 +101,11 @@ pub(crate) fn load(
         }
     }
     let Compiled { table, files, warnings } = compile(zone, progress)?;
-    let not_stored = state.and_then(|state| state.store(zone, &table, &files).err());
     Ok(Loaded {
         table: Arc::new(table),
         files,
         from: LoadedFrom::MasterFile,
         no_image,
-        not_stored,
         warnings,
         took: start.elapsed(),
     })
