@@ -2,6 +2,7 @@
 //! RFC 3597 §4 allow, and the place of each pointer noted.
 
 use super::plan::{Plan, PlannedNode};
+use crate::rdata::{self, NameForm};
 use crate::records::{OwnerView, RrsetView, Zone};
 use table::{Fixups, NodeFlags, NodeIndex, RrsetSpec};
 use wire::message::{HEADER_LEN, POINTER, u16_at, u32_at};
@@ -160,23 +161,18 @@ impl<'a> Encoder<'a> {
         put_fixed(&mut self.records, rtype, ttl);
         let length_at = self.records.len();
         self.records.extend([0, 0]);
-        let mut rest = rdata;
-        for field in compressible(rtype) {
-            match *field {
-                Field::Octets(len) => {
-                    let (octets, after) = rest.split_at(len.min(rest.len()));
-                    self.records.extend_from_slice(octets);
-                    rest = after;
-                }
-                Field::Name => {
-                    // The checks admit no data without its names; whatever isn't one is kept as it is.
-                    let Ok((name, after)) = Name::split_from(rest) else { break };
-                    self.name(owner, rtype, name);
-                    rest = after;
-                }
+        let mut done = 0;
+        // Addresses are most of any zone and have no names.
+        if !matches!(rtype, RecordType::A | RecordType::AAAA) {
+            for embedded in
+                rdata::names(rtype, rdata).filter(|embedded| embedded.form == NameForm::Compressible)
+            {
+                self.records.extend_from_slice(&rdata[done..embedded.offset]);
+                self.name(owner, rtype, embedded.name);
+                done = embedded.offset + embedded.name.len();
             }
         }
-        self.records.extend_from_slice(rest);
+        self.records.extend_from_slice(&rdata[done..]);
         let len = (self.records.len() - length_at - 2) as u16;
         self.records[length_at..length_at + 2].copy_from_slice(&len.to_be_bytes());
     }
@@ -294,26 +290,4 @@ fn put_fixed(octets: &mut Vec<u8>, rtype: RecordType, ttl: u32) {
     fixed[4..6].copy_from_slice(&Class::IN.0.to_be_bytes());
     fixed[6..].copy_from_slice(&ttl.to_be_bytes());
     octets.extend_from_slice(&fixed);
-}
-
-enum Field {
-    Octets(usize),
-    Name,
-}
-
-/// The start of the data of types whose names may be compressed: those of RFC 1035 alone (RFC 3597 §4).
-fn compressible(rtype: RecordType) -> &'static [Field] {
-    match rtype {
-        RecordType::NS
-        | RecordType::CNAME
-        | RecordType::PTR
-        | RecordType::MB
-        | RecordType::MG
-        | RecordType::MR
-        | RecordType::MD
-        | RecordType::MF => &[Field::Name],
-        RecordType::MX => &[Field::Octets(2), Field::Name],
-        RecordType::SOA | RecordType::MINFO => &[Field::Name, Field::Name],
-        _ => &[],
-    }
 }
