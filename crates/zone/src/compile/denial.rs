@@ -1,6 +1,7 @@
 //! Proofs of non-existence that are known before any query (RFC 4035 §3.1.3, RFC 5155 §7.2).
 
 use super::plan::{NONE, Plan, PlannedNode};
+use crate::rdata::encoding::decode_base32hex;
 use crate::records::Zone;
 use table::denial::{Nsec3Hash, nsec3_hash};
 use table::{ITERATIONS_MAX, ImageFlags, NodeFlags, NodeIndex};
@@ -33,7 +34,7 @@ impl Nsec3Chain {
                         rdata.get(5..5 + salt.len()) == Some(salt) && rdata[4] == salt.len() as u8;
                     same_salt && rdata[0] == SHA1 && rdata[2..4] == iterations.to_be_bytes()
                 });
-                belongs.then(|| owner.name().labels().next().and_then(base32hex)).flatten()
+                belongs.then(|| owner.name().labels().next().and_then(hash_of_label)).flatten()
             })
             .collect();
         let mut sorted: Vec<(Nsec3Hash, u32)> = hashes
@@ -86,25 +87,11 @@ fn parameters_of(zone: &Zone) -> Option<(u16, Vec<u8>)> {
     (iterations <= ITERATIONS_MAX).then(|| (iterations, rdata[5..].to_vec()))
 }
 
-/// Decodes the label of an NSEC3 owner (RFC 4648 §7 without padding, RFC 5155 §3.3): 32 characters, 20 octets.
-fn base32hex(label: &[u8]) -> Option<Nsec3Hash> {
-    if label.len() != 32 {
-        return None;
-    }
-    let mut hash = [0; 20];
-    for (eight, five) in label.chunks_exact(8).zip(hash.chunks_exact_mut(5)) {
-        let mut bits = 0u64;
-        for character in eight {
-            let value = match character.to_ascii_lowercase() {
-                digit @ b'0'..=b'9' => digit - b'0',
-                letter @ b'a'..=b'v' => letter - b'a' + 10,
-                _ => return None,
-            };
-            bits = bits << 5 | u64::from(value);
-        }
-        five.copy_from_slice(&bits.to_be_bytes()[3..]);
-    }
-    Some(hash)
+/// The hash that the first label of an NSEC3 owner is (RFC 5155 §3.3): 32 characters, 20 octets.
+fn hash_of_label(label: &[u8]) -> Option<Nsec3Hash> {
+    let mut hash = Vec::with_capacity(20);
+    decode_base32hex(label, &mut hash).ok()?;
+    hash.try_into().ok()
 }
 
 /// What each node is given for denial.
@@ -202,9 +189,9 @@ mod tests {
     fn reads_the_owner_label_of_rfc_5155_appendix_a() {
         // H(example) with salt aabbccdd and 12 iterations.
         let hash = nsec3_hash(b"\x07example\x00", &[0xaa, 0xbb, 0xcc, 0xdd], 12);
-        assert_eq!(base32hex(b"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"), Some(hash));
-        assert_eq!(base32hex(b"0P9MHAVEQVM6T7VBL5LOP2U3T2RP3TOM"), Some(hash));
-        assert_eq!(base32hex(b"0p9mhaveqvm6t7vbl5lop2u3t2rp3tow"), None);
-        assert_eq!(base32hex(b"0p9m"), None);
+        assert_eq!(hash_of_label(b"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"), Some(hash));
+        assert_eq!(hash_of_label(b"0P9MHAVEQVM6T7VBL5LOP2U3T2RP3TOM"), Some(hash));
+        assert_eq!(hash_of_label(b"0p9mhaveqvm6t7vbl5lop2u3t2rp3tow"), None);
+        assert_eq!(hash_of_label(b"0p9m"), None);
     }
 }
