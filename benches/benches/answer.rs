@@ -10,7 +10,8 @@ use starling_benches::{
 };
 use std::hint::black_box;
 use std::sync::Arc;
-use wire::{FoldedName, Query, RecordType};
+use table::{Found, Table};
+use wire::{FoldedName, Name, NameBuf, Query, RecordType};
 
 /// Queries that are gone through; more than caches hold the answers of.
 const QUERIES: usize = 1 << 16;
@@ -35,10 +36,32 @@ fn parse(criterion: &mut Criterion) {
     });
 }
 
+fn lookup(criterion: &mut Criterion, group: &str, size: usize, table: &Table, names: &[FoldedName]) {
+    let mut at = 0;
+    criterion.benchmark_group(group).bench_function(BenchmarkId::from_parameter(size), |bencher| {
+        bencher.iter(|| {
+            at = (at + 40_503) % names.len();
+            matches!(table.find(black_box(&names[at])), Found::Exact(_))
+        });
+    });
+}
+
+fn folded(text: &str) -> FoldedName {
+    let name = NameBuf::from_text(text.as_bytes(), Some(Name::ROOT)).expect("a name of this file");
+    let mut folded = FoldedName::default();
+    folded.set(name.as_name());
+    folded
+}
+
 fn hosts(criterion: &mut Criterion) {
     for size in [1_000, 1_000_000] {
         let table = Arc::new(compiled("example.com", &hosts_zone(size)));
         let names = |i: usize| i.wrapping_mul(2_654_435_761) % size;
+        for (group, prefix) in [("lookup hit", "host"), ("lookup miss", "no")] {
+            let names: Vec<_> =
+                (0..QUERIES).map(|i| folded(&format!("{prefix}{}.example.com", names(i)))).collect();
+            lookup(criterion, group, size, &table, &names);
+        }
         let hits: Vec<_> = (0..QUERIES)
             .map(|i| query(&format!("host{}.example.com", names(i)), RecordType::A, Edns::Plain))
             .collect();

@@ -32,12 +32,12 @@ pub fn delegations_zone(delegations: usize) -> String {
         "$TTL 86400\n@ IN SOA ns1 host 1 7200 3600 1209600 300\n@ IN NS ns1\n@ IN NS ns2\nns1 IN A 192.0.2.1\nns2 IN A 192.0.2.2\n",
     );
     for i in 0..delegations {
-        let c = i & 255;
+        let (c, high, low) = (i & 255, i >> 16, i & 0xffff);
         let _ = writeln!(
             text,
             "tld{i} IN NS a.nic.tld{i}\ntld{i} IN NS b.nic.tld{i}\ntld{i} IN DS {} 13 2 {:064x}\n\
-             a.nic.tld{i} IN A 192.0.2.{c}\na.nic.tld{i} IN AAAA 2001:db8::{i:x}\n\
-             b.nic.tld{i} IN A 198.51.100.{c}\nb.nic.tld{i} IN AAAA 2001:db8:1::{i:x}",
+             a.nic.tld{i} IN A 192.0.2.{c}\na.nic.tld{i} IN AAAA 2001:db8::{high:x}:{low:x}\n\
+             b.nic.tld{i} IN A 198.51.100.{c}\nb.nic.tld{i} IN AAAA 2001:db8:1::{high:x}:{low:x}",
             i & 0xffff,
             i
         );

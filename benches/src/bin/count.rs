@@ -14,7 +14,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, times, ..] = &arguments[..] else {
         eprintln!(
-            "usage: count hit|hit-edns|miss|nxdomain-signed|referral|referral-signed|file|file-dnssec TIMES [ZONE-FILE APEX NAME TYPE]"
+            "usage: count hit|hit-edns|hit-of-four|miss|nxdomain-signed|referral|referral-signed|file|file-dnssec TIMES [ZONE-FILE APEX NAME TYPE]"
         );
         std::process::exit(2);
     };
@@ -25,6 +25,11 @@ fn main() {
         }
         "hit-edns" => {
             ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::Plain)
+        }
+        "hit-of-four" => {
+            let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
+            let text = hosts_zone(1000) + &addresses;
+            ("example.com", text, "pool.example.com".to_owned(), RecordType::A, Edns::Plain)
         }
         "miss" => {
             ("example.com", hosts_zone(1000), "nothing.example.com".to_owned(), RecordType::A, Edns::Plain)

@@ -208,21 +208,38 @@ impl Desk {
     ) -> Option<usize> {
         let Asked { bytes, query, .. } = asked;
         let rrset = node.rrset(query.qtype)?;
-        let signs = opt.dnssec_ok && rrset.is_signed();
-        let turns = rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE);
-        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS || signs || turns || opt.nsid {
+        let count = usize::from(rrset.count());
+        let turns = count != 1 && table.flags().has(ImageFlags::ROTATE);
+        let first = if turns { self.rotation % count } else { 0 };
+        // Records of different lengths are turned by walking over them.
+        let is_plain = first == 0 || (rrset.stride() != 0 && !rrset.has_fixups());
+        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS || opt.nsid || !is_plain {
             return None;
         }
         let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
+        let (signatures, signature_count) =
+            if opt.dnssec_ok { (rrset.signatures(), rrset.signature_count()) } else { (&[][..], 0) };
         let records = rrset.records();
-        let end = query.question_end + records.len();
+        let records_end = query.question_end + records.len();
+        let end = records_end + signatures.len();
         if end + opt.len > UDP_PLAIN_MAX {
             return None;
         }
         copy(&mut response[..query.question_end], &bytes[..query.question_end]);
-        copy(&mut response[query.question_end..end], records);
+        if first == 0 {
+            copy(&mut response[query.question_end..records_end], records);
+        } else {
+            let (head, tail) = records.split_at(first * rrset.stride());
+            let middle = query.question_end + tail.len();
+            copy(&mut response[query.question_end..middle], tail);
+            copy(&mut response[middle..records_end], head);
+        }
+        if !signatures.is_empty() {
+            response[records_end..end].copy_from_slice(signatures);
+        }
         let flags = QR | AA | (query.flags & RD);
-        let counts = [flags, 1, rrset.count(), 0, u16::from(opt.len != 0)].map(u16::to_be_bytes);
+        let answers = rrset.count() + signature_count;
+        let counts = [flags, 1, answers, 0, u16::from(opt.len != 0)].map(u16::to_be_bytes);
         response[2..HEADER_LEN].copy_from_slice(counts.as_flattened());
         if opt.len != 0 {
             response[end..end + OPT_LEN].copy_from_slice(&self.fixed_opt(Rcode::NOERROR, opt));
