@@ -164,6 +164,7 @@ fn counted(
     let calls = calls_during(|| {
         responder.refresh();
         len = responder.respond(query, transport, response);
+        responder.publish_counts();
     });
     (calls, len)
 }

@@ -122,11 +122,15 @@ impl Responder {
         Responder { reader, desk }
     }
 
-    /// Takes in new tables and publishes counts. Once a batch, after it was received and before any of it is
-    /// answered; and when idle.
+    /// Takes in new tables. Once a batch, after it was received and before any of it is answered; and when idle.
     #[inline]
     pub fn refresh(&mut self) {
         self.reader.refresh();
+    }
+
+    /// Makes the counts known to others. Once a batch, after its last answer.
+    #[inline]
+    pub fn publish_counts(&self) {
         self.desk.counters.publish(&self.desk.counts);
     }
 

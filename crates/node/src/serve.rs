@@ -229,12 +229,7 @@ impl Running {
     ) -> anyhow::Result<Exit> {
         let (workers, tcp, board) = (Rc::clone(&self.workers), Rc::clone(&self.tcp), Arc::clone(&self.board));
         let status = self.status;
-        let waker = (Rc::clone(&self.workers), self.tcp.waker());
         let subject = Subject::Ready(Ready {
-            wake: Box::new(move || {
-                waker.0.handles().iter().for_each(netio::WorkerHandle::wake);
-                (waker.1)();
-            }),
             status: Box::new(move || status.status(&workers, &tcp, &board)),
             board: Arc::clone(&self.board),
             reloads: self.reloads.clone(),

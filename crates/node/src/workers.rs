@@ -29,6 +29,7 @@ impl BatchResponder for BatchAnswers {
             let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
             datagram.reply.set_len(len);
         }
+        self.0.publish_counts();
     }
 
     fn idle(&mut self) {

@@ -27,9 +27,6 @@ const REQUEST_LEN_MAX: u64 = 4096;
 const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
 /// How many clients are served at a time; more wait in the backlog.
 const CLIENTS_MAX: usize = 32;
-/// How long a sleeping packet thread gets to publish its counts once it has been woken: many times what it needs, and not
-/// noticed by who asks. One that doesn't manage is seen as of its last batch.
-const COUNTS_WITHIN: Duration = Duration::from_millis(5);
 /// How long an accept that failed is followed by none.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,8 +40,6 @@ pub(crate) enum Subject {
 
 /// A node that answers.
 pub(crate) struct Ready {
-    /// Makes the packet threads publish their counts.
-    pub(crate) wake: Box<dyn Fn()>,
     /// Gives the node's status as it is now.
     pub(crate) status: Box<dyn Fn() -> NodeStatus>,
     /// The state of the zones.
@@ -177,11 +172,7 @@ async fn respond(request: Request, subject: &Subject) -> Response {
         return Response::Error("it is loading its zones and does not answer yet; try again soon".to_owned());
     };
     match request {
-        Request::Status => {
-            (subject.wake)();
-            tokio::time::sleep(COUNTS_WITHIN).await;
-            Response::Status(Box::new((subject.status)()))
-        }
+        Request::Status => Response::Status(Box::new((subject.status)())),
         Request::Zones => Response::Zones(subject.board.zones().to_vec()),
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {

@@ -177,8 +177,14 @@ impl Connection<'_> {
 
 /// Answers the queries in `input` until it has no whole one left, or there is enough to send.
 fn answer(answering: &mut Answering, input: &mut BytesMut, output: &mut BytesMut) -> Next {
+    answering.responder.refresh();
+    let next = answer_all(answering, input, output);
+    answering.responder.publish_counts();
+    next
+}
+
+fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut BytesMut) -> Next {
     let Answering { responder, response } = answering;
-    responder.refresh();
     while output.len() < FLUSH_FROM {
         let len = match frame(input) {
             Frame::Incomplete => return Next::Read,

@@ -140,7 +140,6 @@ async fn serve(listeners: Vec<TcpListener>, shared: Rc<Shared>, mut changes: wat
             "TCP connections were cut off: their clients did not take their answers within {STOP_WITHIN:?}"
         );
     }
-    shared.answering.borrow_mut().responder.refresh(); // publishes the last counts
 }
 
 /// Accepts connections for as long as somebody takes them.
