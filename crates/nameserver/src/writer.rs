@@ -111,6 +111,13 @@ impl<'b> Writer<'b> {
             Signatures::With => (rrset.signatures(), rrset.signature_count()),
             Signatures::Without => (&[][..], 0),
         };
+        if let Owner::At(at) = owner
+            && section != Section::Answer
+            && self.octets[at] == 0
+            && !rrset.has_fixups()
+        {
+            return self.root_rrset(section, records, sigs, rrset.count() + sig_count);
+        }
         let (start, owner_at) = match owner {
             Owner::At(at) => (self.len, at),
             Owner::Literal { labels_len, rest_at } => {
@@ -145,6 +152,34 @@ impl<'b> Writer<'b> {
             self.adapt(node, rrset, owner, owner_at, placed);
         }
         Ok(placed)
+    }
+
+    /// Appends records that the root owns: their owner takes one octet, where a pointer takes two.
+    #[cold]
+    fn root_rrset(
+        &mut self,
+        section: Section,
+        records: &[u8],
+        sigs: &[u8],
+        count: u16,
+    ) -> Result<Placed, Full> {
+        let start = self.len;
+        let end = start + records.len() + sigs.len() - usize::from(count);
+        if end > self.limit {
+            return Err(Full);
+        }
+        for mut rest in [records, sigs] {
+            while let Some(head) = rest.first_chunk::<12>() {
+                let (record, after) =
+                    rest.split_at(12 + usize::from(u16::from_be_bytes([head[10], head[11]])));
+                self.octets[self.len] = 0;
+                self.octets[self.len + 1..self.len + record.len() - 1].copy_from_slice(&record[2..]);
+                self.len += record.len() - 1;
+                rest = after;
+            }
+        }
+        self.counts[section as usize] += count;
+        Ok(Placed { at: start, rotated_by: 0 })
     }
 
     /// Writes an owner: labels, and a pointer to the rest of it. Returns where its last two octets are, which is
