@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("table", &["wire"]),
     ("nameserver", &["table", "wire"]),
     ("zone", &["table", "wire"]),
-    ("node", &["wire", "netio", "table", "nameserver", "zone"]),
+    ("health", &["wire"]),
+    // `netio` for the TUN interface alone: opening one takes an `ioctl`, and `unsafe` stays where it is.
+    ("anycast", &["health", "netio"]),
+    ("node", &["wire", "netio", "table", "nameserver", "zone", "health", "anycast"]),
 ];
 /// The crates that see every packet.
 const DATA_PLANE: &[&str] = &["wire", "netio", "table", "nameserver"];

@@ -1,0 +1,1 @@
+//! Anycast nodes in network namespaces, with real BIRD, and what breaks them.
