@@ -7,6 +7,7 @@
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
+//! - [`link`]: what agent and server tell each other
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
 //! - [`commands`]: everything that needs no server
 
@@ -16,6 +17,7 @@ mod config;
 mod control;
 mod exit;
 mod keeper;
+mod link;
 mod listeners;
 mod logging;
 mod node_status;

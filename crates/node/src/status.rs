@@ -216,6 +216,128 @@ pub(crate) enum Outcome {
     },
 }
 
+/// What the agent knows of the route: `ctl status`, `ctl explain`, `/state` and the metrics.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AgentStatus {
+    /// The program's version.
+    pub(crate) version: String,
+    /// The process.
+    pub(crate) pid: u32,
+    /// The node's name, if it has one.
+    pub(crate) name: Option<String>,
+    /// The rung that is wanted: `up`, `degraded`, `draining` or `down`.
+    pub(crate) wanted: String,
+    /// The rung that the kernel's routes stand for.
+    pub(crate) held: String,
+    /// Since when it is held (RFC 3339).
+    pub(crate) since: String,
+    /// For how many milliseconds it has been held.
+    pub(crate) held_ms: u64,
+    /// What BIRD's own words say of the export.
+    pub(crate) bird: BirdStatus,
+    /// Whether the node counts as healthy for its peers: announced, not degraded, nothing hard failing.
+    pub(crate) healthy: bool,
+    /// Why the route is where it is, the weightiest reason first.
+    pub(crate) reasons: Vec<String>,
+    /// What would have to change for a better rung.
+    pub(crate) blocked: Vec<String>,
+    /// `normal`, `draining`, `drained` or `maintenance`.
+    pub(crate) mode: String,
+    /// Transitions since the agent began, `from->to`.
+    pub(crate) transitions: BTreeMap<String, u64>,
+    /// Seconds spent on each rung since the agent began.
+    pub(crate) seconds_on: BTreeMap<String, u64>,
+    /// The server.
+    pub(crate) server: ServerStatus,
+    /// All checks.
+    pub(crate) checks: Vec<CheckStatus>,
+    /// The other nodes.
+    pub(crate) peers: Vec<PeerStatus>,
+}
+
+/// What BIRD says of the route.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "saw")]
+pub(crate) enum BirdStatus {
+    /// Nothing was asked yet, or no BIRD is configured.
+    Unknown,
+    /// What is exported is what is meant.
+    Verified,
+    /// BIRD answers, and exports something else.
+    Differs(String),
+    /// BIRD doesn't answer.
+    Unreachable(String),
+}
+
+/// The server process as its agent sees it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ServerStatus {
+    /// `starting`, `ready`, `frozen`, `waiting` (before it is started again) or `stopping`.
+    pub(crate) state: String,
+    /// The process, while there is one.
+    pub(crate) pid: Option<u32>,
+    /// How often it was started again.
+    pub(crate) restarts: u64,
+}
+
+/// A check and its last results.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CheckStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// `report`, `degrade` or `withdraw`.
+    pub(crate) action: String,
+    /// `soft` or `hard`.
+    pub(crate) gravity: String,
+    /// `unknown`, `passing` or `failing`.
+    pub(crate) standing: String,
+    /// For how many milliseconds it has stood so.
+    pub(crate) for_ms: u64,
+    /// Runs since the agent began.
+    pub(crate) runs: u64,
+    /// Runs that failed.
+    pub(crate) failures: u64,
+    /// How long the last run took, in microseconds.
+    pub(crate) took_us: u64,
+    /// How many results in a row it takes to fail, and to pass again.
+    pub(crate) fall: u32,
+    /// See `fall`.
+    pub(crate) rise: u32,
+    /// The last results, the newest first: milliseconds ago, and what was seen where it failed.
+    pub(crate) last: Vec<CheckResult>,
+}
+
+/// A result of a check.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CheckResult {
+    /// How many milliseconds ago.
+    pub(crate) ago_ms: u64,
+    /// What was seen; nothing where it passed.
+    pub(crate) failure: Option<String>,
+}
+
+/// Another node.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PeerStatus {
+    /// Its name in the configuration.
+    pub(crate) name: String,
+    /// Its management address.
+    pub(crate) address: String,
+    /// The rung that it says it holds; none where it could not be asked.
+    pub(crate) rung: Option<String>,
+    /// Whether it counts as announcing healthily.
+    pub(crate) healthy: bool,
+    /// How many milliseconds ago it last answered.
+    pub(crate) answered_ms_ago: Option<u64>,
+    /// Why it doesn't count, if so.
+    pub(crate) trouble: Option<String>,
+}
+
 /// A time as RFC 3339 has it, in UTC and to the second.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
