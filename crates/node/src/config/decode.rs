@@ -3,6 +3,8 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod management;
+
 use super::problem::Problem;
 use super::{
     Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, VERSION_MAX,
@@ -21,6 +23,9 @@ use wire::NameBuf;
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
+/// A value with its place in the file.
+type Placed<T> = (T, Range<usize>);
+
 /// Makes a configuration of the text; what can't be used is left at its default and added to `problems`.
 pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Config {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -29,12 +34,20 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         let title = format!("this is not TOML: {}", error.message());
         problems.push(Problem::at(place, title, "here", "see https://toml.io for the syntax"));
     }
-    let mut config = Config { node: NodeConfig::default(), zones: Vec::new() };
+    let mut config = Config::default();
     let mut root = Section::new("the file", document.get_ref(), document.span());
     if let Some(value) = root.take("node")
         && let Some(section) = Section::of(value, "[node]", problems)
     {
         config.node = node(section, folder, problems);
+    }
+    if let Some(value) = root.take("management")
+        && let Some(section) = Section::of(value, "[management]", problems)
+    {
+        config.node.management = management::management(section, &config.node.listen, problems);
+    }
+    if let Some(value) = root.take("peer") {
+        config.peers = management::peers(value, &config.node.management, problems);
     }
     if let Some(value) = root.take("zone") {
         config.zones = zones(value, folder, problems);
@@ -47,7 +60,9 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
 fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>) -> NodeConfig {
     let mut node = NodeConfig { name: node_name(&mut section, problems), ..NodeConfig::default() };
     if let Some(value) = section.take("listen") {
-        node.listen = listen(value, problems);
+        let example = "listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]";
+        let listen = addresses(value, LISTEN_MAX, example, problems);
+        node.listen = listen.into_iter().map(|(address, _)| address).collect();
     }
     node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
     node.steering = steering(&mut section, problems).unwrap_or(node.steering);
@@ -102,29 +117,35 @@ fn node_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Opti
     Some(text.to_owned())
 }
 
-fn listen(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
-    let help = "write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`";
+/// The addresses of a `listen`, at most `most`.
+fn addresses(
+    value: &Value<'_>,
+    most: usize,
+    example: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Placed<SocketAddr>> {
+    let help = format!("write `{example}`");
     let Some(items) = value.get_ref().as_array() else {
-        problems.push(wrong_type(value, "listen", "a list of addresses", help));
+        problems.push(wrong_type(value, "listen", "a list of addresses", &help));
         return Vec::new();
     };
-    if items.len() > LISTEN_MAX {
-        let title = format!("{} addresses are more than the {LISTEN_MAX} there may be", items.len());
+    if items.len() > most {
+        let title = format!("{} addresses are more than the {most} there may be", items.len());
         problems.push(Problem::at(value.span(), title, "this list", "listen on a wildcard address instead"));
         return Vec::new();
     }
-    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut addresses: Vec<Placed<SocketAddr>> = Vec::new();
     for item in items.iter() {
         let Some(text) = item.get_ref().as_str() else {
-            problems.push(wrong_type(item, "an address", "text", help));
+            problems.push(wrong_type(item, "an address", "text", &help));
             continue;
         };
         match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 && addresses.contains(&address) => {
+            Ok(address) if address.port() != 0 && addresses.iter().any(|(known, _)| *known == address) => {
                 let title = format!("{address} is listened on twice");
                 problems.push(Problem::at(item.span(), title, "again here", "remove one of the two"));
             }
-            Ok(address) => addresses.push(address),
+            Ok(address) => addresses.push((address, item.span())),
             Err(_) => {
                 let title = format!("`{text}` is not an address with a port");
                 let help = "write IPv4 as \"192.0.2.53:53\" and IPv6 as \"[2001:db8::53]:53\"; names are not \

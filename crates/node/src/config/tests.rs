@@ -36,12 +36,20 @@ file = "zones/example.com.zone"
 name = "."
 file = "/srv/root.zone"
 rotate = false
+
+[management]
+listen = ["192.0.2.10:8053", "[::1]:0"]
+
+[[peer]]
+name = "fra1"
+address = "192.0.2.20:8053"
 "#,
     )
     .unwrap();
     let node = NodeConfig {
         name: Some("ams1".to_owned()),
         listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
+        management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
         state_dir: Some(PathBuf::from("/var/lib/starling")),
@@ -67,11 +75,13 @@ rotate = false
         zone(".", "/srv/root.zone", Rotation::Off),
     ];
     assert_eq!(config.zones, zones);
+    let peer = PeerConfig { name: "fra1".to_owned(), address: "192.0.2.20:8053".parse().unwrap() };
+    assert_eq!(config.peers, [peer]);
 }
 
 #[test]
 fn an_empty_file_is_all_defaults() {
-    assert_eq!(decoded("").unwrap(), Config { node: NodeConfig::default(), zones: Vec::new() });
+    assert_eq!(decoded("").unwrap(), Config::default());
 }
 
 #[test]
@@ -118,6 +128,55 @@ file = \"y\"
         "node.toml:14:2: unknown key `nodes`; did you mean `node`?",
     ];
     assert_eq!(lines(text), expected);
+}
+
+#[test]
+fn management_addresses_and_peers_are_checked_against_each_other() {
+    let text = "\
+[node]
+listen = [\"192.0.2.53:53\"]
+[management]
+listen = [\"192.0.2.10:8053\", \"192.0.2.53:53\"]
+[[peer]]
+name = \"a\"
+address = \"192.0.2.10:8053\"
+[[peer]]
+name = \"b\"
+address = \"fra1.example:8053\"
+[[peer]]
+name = \"c\"
+address = \"192.0.2.20:8053\"
+[[peer]]
+name = \"c\"
+address = \"192.0.2.21:8053\"
+[[peer]]
+name = \"d\"
+address = \"192.0.2.20:8053\"
+[[peer]]
+address = \"0.0.0.0:8053\"
+name = \"\"
+";
+    let expected = [
+        "node.toml:4:30: 192.0.2.53:53 is a service address, where TCP queries are taken; ",
+        "node.toml:7:11: 192.0.2.10:8053 is this node itself; ",
+        "node.toml:10:11: `fra1.example:8053` is not the management address of a node; ",
+        "node.toml:15:8: the peer c is configured twice; ",
+        "node.toml:18:8: two peers have the address 192.0.2.20:8053; ",
+        "node.toml:21:11: `0.0.0.0:8053` is not the management address of a node; ",
+        "node.toml:22:8: the peer's name has 0 octets; ",
+    ];
+    let lines = lines(text);
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_management_section_says_where_it_listens() {
+    assert!(lines("[management]\n")[0].starts_with("node.toml:1:1: [management] has no `listen`; add "));
+    let text = format!("[management]\nlisten = [{}]\n", "\"127.0.0.1:0\",".repeat(MANAGEMENT_MAX + 1));
+    assert!(lines(&text)[0].contains("17 addresses are more than the 16 there may be"));
 }
 
 #[test]
