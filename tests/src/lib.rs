@@ -5,8 +5,10 @@
 //! crates: a test that encodes and decodes with the code under test only shows that it agrees with itself.
 
 pub mod client;
+pub mod http;
 pub mod message;
 pub mod name;
+pub mod openmetrics;
 pub mod process;
 pub mod query;
 pub mod rdata;
