@@ -3,6 +3,7 @@
 mod counts;
 mod lifecycle;
 mod malformed;
+mod management;
 mod node;
 mod reload;
 mod tcp;

@@ -9,6 +9,7 @@
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
 //! - [`link`]: what agent and server tell each other
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
+//! - [`management`]: metrics, health and state over HTTP, and what the peers say
 //! - [`commands`]: everything that needs no server
 
 mod cli;
@@ -20,6 +21,7 @@ mod keeper;
 mod link;
 mod listeners;
 mod logging;
+mod management;
 mod node_status;
 mod progress;
 mod serve;
