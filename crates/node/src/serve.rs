@@ -105,7 +105,9 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
     let node = config.node.clone();
     let state = node.state_dir.as_deref().map(StateDir::open).transpose()?;
     let control = control::resolve(&node).map(control::Socket::bind).transpose()?;
-    let management = management::Endpoint::bind(&node.management)?;
+    // Of a server under an agent it is the agent that tells how it is.
+    let managed = if arguments.agent_link { &[] } else { node.management.as_slice() };
+    let management = management::Endpoint::bind(managed)?;
     for address in &node.listen {
         listeners::rehearse(*address)?;
     }
