@@ -5,6 +5,7 @@
 //! state in BIRD that would outlive the process, and never wait for BIRD without a deadline.
 
 pub mod bird;
+pub mod governor;
 pub mod lease;
 mod routes;
 mod rung;
