@@ -7,6 +7,7 @@
 pub mod client;
 pub mod message;
 pub mod name;
+pub mod netns;
 pub mod process;
 pub mod query;
 pub mod rdata;
