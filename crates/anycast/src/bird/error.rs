@@ -33,7 +33,7 @@ pub enum BirdError {
     /// Not what the control protocol allows, or more of it than an answer can have.
     #[error("BIRD's answer cannot be read: {0}")]
     Unreadable(&'static str),
-    /// The socket is a restricted one, or of a daemon started with `-R`.
+    /// The socket is a restricted one.
     #[error(
         "BIRD refuses {command} on this socket: enabling and disabling takes a control socket that is not restricted"
     )]

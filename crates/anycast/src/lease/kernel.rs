@@ -80,8 +80,12 @@ impl KernelRoutes {
     pub fn view(&mut self) -> Result<KernelView, LeaseError> {
         let mut view = KernelView::nothing(&self.plan);
         let index = self.holding.as_ref().map(|holding| holding.index);
-        if let Some(index) = index {
-            view.link = self.link()?.map_or(Link::Missing, |(_, up)| if up { Link::Up } else { Link::Down });
+        let link = match index {
+            Some(index) => self.link(messages::ask_link(index))?,
+            None => None,
+        };
+        if let Some((index, up)) = link {
+            view.link = if up { Link::Up } else { Link::Down };
             let assigned = self.assigned(index)?;
             view.missing_addresses.retain(|address| !assigned.contains(&Assigned::service(*address)));
         }
@@ -97,17 +101,21 @@ impl KernelRoutes {
         Ok(view)
     }
 
-    /// Puts the interface up and the addresses on it again, and removes routes of our protocol that no rung stands
+    /// Puts the interface up and the addresses on it again, or makes it anew, and removes routes of our protocol that no rung stands
     /// for. The rungs' routes are not touched.
     ///
     /// # Errors
     /// The kernel refuses something.
     pub fn settle(&mut self) -> Result<(), LeaseError> {
-        if self.holding.is_none() {
-            return self.make_anew();
+        if let Some(index) = self.holding.as_ref().map(|holding| holding.index)
+            && self.link(messages::ask_link(index))?.is_some()
+        {
+            self.settle_interface()?;
+            return self.remove_strays();
         }
-        self.settle_interface()?;
-        self.remove_strays()
+        // Let go, or somebody has deleted it: the descriptor holds nothing any more.
+        self.holding = None;
+        self.make_anew()
     }
 
     fn make_anew(&mut self) -> Result<(), LeaseError> {
@@ -121,7 +129,7 @@ impl KernelRoutes {
     }
 
     fn hold(&mut self, tun: Tun) -> Result<(), LeaseError> {
-        let (index, _) = self.link()?.ok_or_else(|| {
+        let (index, _) = self.link(messages::ask_link_named(tun.name()))?.ok_or_else(|| {
             let gone = io::Error::new(io::ErrorKind::NotFound, "it is not in this network namespace");
             LeaseError::Kernel { action: "find the interface", object: tun.name().to_owned(), source: gone }
         })?;
@@ -129,9 +137,9 @@ impl KernelRoutes {
         Ok(())
     }
 
-    /// The number of the plan's interface, and whether it is up.
-    fn link(&mut self) -> Result<Option<(u32, bool)>, LeaseError> {
-        match self.netlink.request(messages::ask_link(self.plan.interface()), 0) {
+    /// The number of an interface, and whether it is up.
+    fn link(&mut self, question: RouteNetlinkMessage) -> Result<Option<(u32, bool)>, LeaseError> {
+        match self.netlink.request(question, 0) {
             Ok(answer) => Ok(answer.iter().find_map(messages::read_link)),
             Err(error) if is(&error, Errno::NODEV) => Ok(None),
             Err(error) => Err(refused("read the interface", self.plan.interface())(error)),

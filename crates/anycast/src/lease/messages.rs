@@ -197,13 +197,20 @@ impl Assigned {
 }
 
 /// Asks for an interface by its name.
-pub(super) fn ask_link(name: &str) -> RouteNetlinkMessage {
+pub(super) fn ask_link_named(name: &str) -> RouteNetlinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
     RouteNetlinkMessage::GetLink(message)
 }
 
-/// The number of an interface, and whether it is up, from the answer to [`ask_link`].
+/// Asks for an interface by its number.
+pub(super) fn ask_link(interface_index: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = interface_index;
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// The number of an interface, and whether it is up, from the answer to either.
 pub(super) fn read_link(message: &RouteNetlinkMessage) -> Option<(u32, bool)> {
     let RouteNetlinkMessage::NewLink(message) = message else { return None };
     Some((message.header.index, message.header.flags.contains(LinkFlags::Up)))

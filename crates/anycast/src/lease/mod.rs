@@ -27,13 +27,38 @@ pub(crate) use plan::family_of;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::{Family, Routes, Rung};
+use health::Moment;
+
+use crate::governor::{Actuator, Progress};
+use crate::{Routes, Rung};
 
 /// A held lease; dropping it ends it.
 #[derive(Debug)]
 pub struct Lease {
     kernel: KernelRoutes,
+    actuator: Actuator,
     wanted: Rung,
+    change: Change,
+}
+
+/// How far the last change is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    /// There was none yet: the routes are as they were found.
+    None,
+    /// Something of it has still to be done.
+    UnderWay,
+    /// All of it is done.
+    Settled,
+}
+
+/// What [`Lease::repair`] came to.
+#[derive(Debug)]
+pub struct Repair {
+    /// What was otherwise than it should be, in words; empty where nothing was.
+    pub found: Vec<String>,
+    /// How far the routes are.
+    pub progress: Progress<LeaseError>,
 }
 
 impl Lease {
@@ -42,21 +67,21 @@ impl Lease {
     /// # Errors
     /// The interface can't be had, or the kernel refuses something.
     pub fn take(plan: LeasePlan) -> Result<Lease, LeaseError> {
-        Ok(Lease { kernel: KernelRoutes::take(plan)?, wanted: Rung::Down })
+        let kernel = KernelRoutes::take(plan)?;
+        Ok(Lease { kernel, actuator: Actuator::new(), wanted: Rung::Down, change: Change::None })
     }
 
-    /// Takes over the descriptor that another process held; the rung is the one that its routes stand for, and nothing
-    /// that is right changes for a moment.
+    /// Takes over the descriptor that another process held. Interface and addresses are put right and routes that
+    /// belong to no rung removed; the others stay as they are for the next [`Lease::set`] to complete, so that taking over
+    /// changes nothing for anybody. Until then the rung is the one that the kernel's routes stand for.
     ///
     /// # Errors
-    /// The descriptor holds another interface, or the kernel refuses something.
+    /// The descriptor holds another interface, or the kernel refuses something. The descriptor is closed then; the
+    /// process that gave it still has its own.
     pub fn adopt(plan: LeasePlan, fd: OwnedFd) -> Result<Lease, LeaseError> {
         let mut kernel = KernelRoutes::adopt(plan, fd)?;
-        let wanted = held(&kernel.view()?);
-        let mut lease = Lease { kernel, wanted };
-        // Families or prefixes apart, or the routes of two rungs: the process before was in the middle of a change.
-        lease.repair()?;
-        Ok(lease)
+        let wanted = kernel.view()?.rung();
+        Ok(Lease { kernel, actuator: Actuator::new(), wanted, change: Change::None })
     }
 
     /// The plan it was taken by.
@@ -64,30 +89,23 @@ impl Lease {
         self.kernel.plan()
     }
 
-    /// The rung that was set last, or found when the lease was taken over.
+    /// The best rung of which there may be routes: what others see, as far as is known without asking the kernel.
     pub fn held(&self) -> Rung {
+        if self.change == Change::None { self.wanted } else { self.actuator.held() }
+    }
+
+    /// The rung that was set last, or found when the lease was taken over.
+    pub fn wanted(&self) -> Rung {
         self.wanted
     }
 
-    /// Moves the routes of both families to a rung: the new ones are there before the old ones go.
-    ///
-    /// # Errors
-    /// The kernel refuses something. What was there before is there still as far as it was not yet replaced, and
-    /// the next call does the rest; [`Lease::let_go`] withdraws without a way to fail.
-    pub fn set(&mut self, rung: Rung) -> Result<(), LeaseError> {
+    /// Moves the routes of both families to a rung: the new ones are there before the old ones go. What can't be done
+    /// now is done by the next call, at the moment that the progress names; see [`Actuator::apply`].
+    pub fn set(&mut self, now: Moment, rung: Rung) -> Progress<LeaseError> {
         self.wanted = rung;
-        if rung.is_announced() {
-            for family in Family::ALL {
-                self.kernel.add(family, rung)?;
-            }
-        }
-        let mut result = Ok(());
-        for surplus in Rung::ALL.into_iter().filter(|other| *other != rung && other.is_announced()) {
-            for family in Family::ALL {
-                result = result.and(self.kernel.remove(family, surplus));
-            }
-        }
-        result
+        let progress = self.actuator.apply(now, rung, &mut self.kernel);
+        self.change = if progress.settled { Change::Settled } else { Change::UnderWay };
+        progress
     }
 
     /// Reads back what the kernel has.
@@ -98,18 +116,22 @@ impl Lease {
         self.kernel.view()
     }
 
-    /// Puts right what differs from the held rung; gives what that was. Routes of others in the table are told of and
-    /// left alone.
+    /// Reads back what the kernel has, and puts right what differs from the rung that is wanted. Routes of others in the
+    /// table are told of and left alone.
     ///
     /// # Errors
     /// The kernel refuses something.
-    pub fn repair(&mut self) -> Result<Vec<String>, LeaseError> {
-        let differences = self.kernel.view()?.differences(self.wanted);
-        if !differences.is_empty() {
+    pub fn repair(&mut self, now: Moment) -> Result<Repair, LeaseError> {
+        let found = self.kernel.view()?.differences(self.wanted);
+        if !found.is_empty() {
             self.kernel.settle()?;
-            self.set(self.wanted)?;
+            // A change under way knows better what it has tried.
+            if self.change == Change::Settled {
+                self.actuator.doubt();
+            }
         }
-        Ok(differences)
+        let progress = self.set(now, self.wanted);
+        Ok(Repair { found, progress })
     }
 
     /// The descriptor on which everything hangs, to hand over; none after [`Lease::let_go`]. It is closed on exec, and
@@ -118,16 +140,12 @@ impl Lease {
         self.kernel.fd()
     }
 
-    /// Gives everything up at once, the service addresses too. The next [`Lease::set`] or [`Lease::repair`] makes the
-    /// interface anew.
+    /// Gives everything up at once, the service addresses too, without a way to fail. A rung with routes, or a repair,
+    /// makes the interface anew.
     pub fn let_go(&mut self) {
         self.kernel.let_go();
+        self.actuator.doubt();
         self.wanted = Rung::Down;
+        self.change = Change::None;
     }
-}
-
-/// The rung of a view as a whole: the worst of the families', so that a change broken off is ended towards the safe
-/// side.
-fn held(view: &KernelView) -> Rung {
-    view.rungs.values().map(|rungs| rungs.first().copied().unwrap_or(Rung::Down)).max().unwrap_or(Rung::Down)
 }

@@ -15,7 +15,7 @@ pub enum Link {
     Up,
     /// There, and somebody set it down.
     Down,
-    /// Not there: let go, renamed or moved to another namespace.
+    /// Not there: let go, deleted, or moved to another namespace.
     Missing,
 }
 
@@ -51,6 +51,13 @@ impl KernelView {
         let best: BTreeSet<Rung> =
             of_family.map(|(_, rungs)| rungs.first().copied().unwrap_or(Rung::Down)).collect();
         if best.len() == 1 { best.first().copied() } else { None }
+    }
+
+    /// The rung of both families together: the worst that one of the prefixes is on, so that a change which was broken
+    /// off ends on the safe side.
+    pub fn rung(&self) -> Rung {
+        let best = |rungs: &BTreeSet<Rung>| rungs.first().copied().unwrap_or(Rung::Down);
+        self.rungs.values().map(best).max().unwrap_or(Rung::Down)
     }
 
     /// What is otherwise than it should be with this rung held, in words; empty where nothing is.
@@ -101,6 +108,8 @@ mod tests {
         assert_eq!(seen.held(Family::V4), Some(Up));
         assert_eq!(seen.held(Family::V6), Some(Down));
         assert_eq!(view(&[Up], &[Degraded], &[]).held(Family::V4), None);
+        assert_eq!(view(&[Up, Degraded], &[Up], &[Degraded]).rung(), Degraded);
+        assert_eq!(seen.rung(), Down);
         assert_eq!(seen.differences(Up).len(), 2);
         assert!(view(&[], &[], &[]).differences(Down).is_empty());
     }
