@@ -1,1 +1,3 @@
 //! Anycast nodes in network namespaces, with real BIRD, and what breaks them.
+
+mod namespaces;

@@ -9,6 +9,7 @@ pub mod http;
 pub mod message;
 pub mod name;
 pub mod openmetrics;
+pub mod netns;
 pub mod process;
 pub mod query;
 pub mod rdata;
