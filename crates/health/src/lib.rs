@@ -13,4 +13,8 @@ pub use check::{
     Standing,
 };
 pub use panel::{CheckIndex, Panel};
+mod probe;
+mod verdict;
+
+pub use probe::{Answered, ProbePlan, Prober, Steering, Transports};
 pub use verdict::{Action, Failing, Gravity, Moment, Outcome, Verdict};
