@@ -6,6 +6,7 @@
 
 mod check;
 mod panel;
+mod probe;
 mod verdict;
 
 pub use check::{
@@ -13,8 +14,5 @@ pub use check::{
     Standing,
 };
 pub use panel::{CheckIndex, Panel};
-mod probe;
-mod verdict;
-
 pub use probe::{Answered, ProbePlan, Prober, Steering, Transports};
 pub use verdict::{Action, Failing, Gravity, Moment, Outcome, Verdict};

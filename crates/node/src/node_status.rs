@@ -46,6 +46,7 @@ impl Sources {
             udp: udp_counts(&sockets, queue_drops, &udp_answers),
             tcp: tcp_counts(service, &tcp_answers),
             answers: by_rcode(&udp_answers, &tcp_answers),
+            agent: None,
             queries_by: [udp.queries("udp"), tcp.queries("tcp")].concat(),
             answers_by: [udp.answers("udp"), tcp.answers("tcp")].concat(),
             drops: drops(&sockets, queue_drops, udp_answers.silent + tcp_answers.silent),

@@ -40,6 +40,9 @@ pub(crate) struct NodeStatus {
     pub(crate) tcp: TcpCounts,
     /// Answers by response code, over both.
     pub(crate) answers: BTreeMap<String, u64>,
+    /// How the route is, where the node has an agent that holds one.
+    #[serde(default)]
+    pub(crate) agent: Option<Box<AgentStatus>>,
     /// Messages received, for each transport and family.
     #[serde(default)]
     pub(crate) queries_by: Vec<QueryCount>,
@@ -363,6 +366,22 @@ pub(crate) struct CheckResult {
     pub(crate) ago_ms: u64,
     /// What was seen; nothing where it passed.
     pub(crate) failure: Option<String>,
+}
+
+/// A change of the route's rung, as `ctl history` and the history file have it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TransitionRecord {
+    /// When (RFC 3339).
+    pub(crate) at: String,
+    /// The rung before.
+    pub(crate) from: String,
+    /// The rung after.
+    pub(crate) to: String,
+    /// `itself`, or who asked for it: `drain`, `maintenance`, `shutdown`, `start`.
+    pub(crate) by: String,
+    /// Why.
+    pub(crate) why: String,
 }
 
 /// Another node.

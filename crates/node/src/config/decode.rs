@@ -5,6 +5,7 @@
 
 mod management;
 
+use super::anycast;
 use super::problem::Problem;
 use super::{
     Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, VERSION_MAX,
@@ -21,7 +22,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use wire::NameBuf;
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// A value with its place in the file.
 type Placed<T> = (T, Range<usize>);
@@ -40,6 +41,14 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         && let Some(section) = Section::of(value, "[node]", problems)
     {
         config.node = node(section, folder, problems);
+    }
+    if let Some(value) = root.take("anycast")
+        && let Some(section) = Section::of(value, "[anycast]", problems)
+    {
+        config.anycast = anycast::anycast(section, folder, problems);
+    }
+    if let Some(value) = root.take("check") {
+        config.checks = anycast::checks(value, problems);
     }
     if let Some(value) = root.take("management")
         && let Some(section) = Section::of(value, "[management]", problems)
@@ -238,7 +247,7 @@ pub(crate) fn apex(text: &str) -> Result<NameBuf, wire::NameTextError> {
 }
 
 /// A table of the document, with the keys that were asked for.
-struct Section<'d, 'i> {
+pub(super) struct Section<'d, 'i> {
     title: &'static str,
     table: &'d DeTable<'i>,
     place: Range<usize>,
@@ -250,7 +259,11 @@ impl<'d, 'i> Section<'d, 'i> {
         Section { title, table, place, known: Vec::new() }
     }
 
-    fn of(value: &'d Value<'i>, title: &'static str, problems: &mut Vec<Problem>) -> Option<Section<'d, 'i>> {
+    pub(super) fn of(
+        value: &'d Value<'i>,
+        title: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Section<'d, 'i>> {
         match value.get_ref().as_table() {
             Some(table) => Some(Section::new(title, table, value.span())),
             None => {
@@ -265,13 +278,38 @@ impl<'d, 'i> Section<'d, 'i> {
         }
     }
 
+    /// Where the section stands.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.place.clone()
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Makes a key known that nothing has asked for.
+    pub(super) fn know(&mut self, key: &'static str) {
+        self.known.push(key);
+    }
+
+    /// A value that is true or false.
+    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<bool> {
+        let value = self.take(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            problems.push(wrong_type(value, key, "true or false", &format!("write `{key} = true`")));
+        }
+        flag
+    }
+
     /// The value of a key, if it is there.
-    fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
         self.known.push(key);
         self.table.get(key)
     }
 
-    fn text(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<(&'d str, Range<usize>)> {
+    pub(super) fn text(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<(&'d str, Range<usize>)> {
         let value = self.take(key)?;
         match value.get_ref().as_str() {
             Some(text) => Some((text, value.span())),
@@ -282,7 +320,7 @@ impl<'d, 'i> Section<'d, 'i> {
         }
     }
 
-    fn required(
+    pub(super) fn required(
         &mut self,
         key: &'static str,
         example: &str,
@@ -296,7 +334,7 @@ impl<'d, 'i> Section<'d, 'i> {
         self.text(key, problems)
     }
 
-    fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
         let (text, place) = self.text(key, problems)?;
         if text.is_empty() {
             problems.push(Problem::at(
@@ -310,7 +348,7 @@ impl<'d, 'i> Section<'d, 'i> {
         Some(folder.join(text))
     }
 
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
@@ -348,7 +386,7 @@ impl<'d, 'i> Section<'d, 'i> {
     }
 
     /// Refuses every key that nothing asked for.
-    fn finish(self, problems: &mut Vec<Problem>) {
+    pub(super) fn finish(self, problems: &mut Vec<Problem>) {
         for key in self.table.keys() {
             let text: &str = key.get_ref();
             if self.known.contains(&text) {
@@ -363,7 +401,7 @@ impl<'d, 'i> Section<'d, 'i> {
     }
 }
 
-fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
+pub(super) fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
     let found = value.get_ref().type_str();
     Problem::at(value.span(), format!("{what} must be {wanted}"), format!("this is of type {found}"), help)
 }

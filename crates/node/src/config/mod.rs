@@ -4,9 +4,11 @@
 //! [`Config`] that cannot be invalid or every problem there is, never the first alone. Reload calls it again with
 //! the same command line.
 
+mod anycast;
 mod decode;
 mod problem;
 
+pub(crate) use anycast::{AnycastConfig, BUILT_IN, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 
@@ -41,6 +43,10 @@ pub(crate) const UDP_PAYLOAD_MAX: u16 = 1232;
 pub(crate) struct Config {
     /// The node itself; changes need a restart.
     pub(crate) node: NodeConfig,
+    /// The route, where the node has one; changes need a restart.
+    pub(crate) anycast: Option<AnycastConfig>,
+    /// The operator's checks, and changes to those that every node has; changes need a restart.
+    pub(crate) checks: Vec<CheckConfig>,
     /// The zones, in the order they were given; names are unique.
     pub(crate) zones: Vec<ZoneConfig>,
     /// The other nodes, whose state the agent reads; names and addresses are unique.
@@ -185,6 +191,8 @@ pub(crate) struct PeerConfig {
 pub(crate) enum Purpose {
     /// Serving: addresses and zones.
     Serve,
+    /// Serving behind a route: that too.
+    Run,
     /// Checking or looking something up: nothing.
     Check,
 }
@@ -223,8 +231,11 @@ pub(crate) fn load(
             config.zones.push(ZoneConfig { name: zone.name.clone(), file: zone.file.clone(), rotation });
         }
     }
-    if purpose == Purpose::Serve && file_is_good {
+    if purpose != Purpose::Check && file_is_good {
         require_something_to_serve(&config, file, &mut problems);
+    }
+    if purpose == Purpose::Run && file_is_good {
+        require_a_route(&config, &mut problems);
     }
     if problems.is_empty() {
         Ok(config)
@@ -253,6 +264,25 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
             None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
         };
         problems.push(Problem::general("there is no zone to serve", help));
+    }
+}
+
+/// What a route needs: an address, and somebody who listens on it.
+fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
+    let Some(anycast) = &config.anycast else {
+        let help = "add [anycast] with `addresses` and `prefixes`, or use `starling serve`, which has no route";
+        problems.push(Problem::general("there is no route to hold", help));
+        return;
+    };
+    for address in anycast.plan.addresses() {
+        let covers = |listen: &SocketAddr| {
+            listen.ip() == *address || (listen.ip().is_unspecified() && listen.is_ipv4() == address.is_ipv4())
+        };
+        if !config.node.listen.iter().any(covers) {
+            let title = format!("nothing listens on the service address {address}");
+            let example = SocketAddr::new(*address, 53);
+            problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
     }
 }
 
