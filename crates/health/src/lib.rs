@@ -5,8 +5,10 @@
 //! never go around the path that clients take.
 
 mod check;
+pub mod exec;
 mod panel;
 mod probe;
+pub mod resources;
 mod verdict;
 
 pub use check::{

@@ -25,6 +25,7 @@ mod listeners;
 mod logging;
 mod management;
 mod node_status;
+mod privileges;
 mod progress;
 mod serve;
 mod status;

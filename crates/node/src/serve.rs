@@ -66,7 +66,7 @@ fn abort_on_panic() {
 }
 
 /// The signals that a node knows.
-struct Signals {
+pub(crate) struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -74,13 +74,13 @@ struct Signals {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     ToReload,
     ToEnd,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    pub(crate) fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -89,7 +89,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => Asked::ToEnd,

@@ -146,6 +146,11 @@ impl Governor {
         self.order.mode(self.now)
     }
 
+    /// The rung as of the last decision.
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
     /// Decides.
     pub fn poll(&mut self, now: Moment) -> Decision {
         self.take_note(now);

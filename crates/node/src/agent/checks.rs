@@ -7,7 +7,7 @@ use super::probing;
 use super::view::View;
 use crate::config::{AnycastConfig, CheckConfig, Config, default_action};
 use crate::link::Beat;
-use health::exec::Executor;
+use health::exec;
 use health::{Check, CheckIndex, CheckSpec, Gravity, Moment, Outcome, Panel, SpecError, resources};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -225,7 +225,7 @@ impl Checks {
         &self,
         targets: Vec<probing::Target>,
         view: &Rc<View>,
-        executor: &Rc<Executor>,
+        executor: &Rc<exec::Runner>,
     ) -> mpsc::Receiver<Observation> {
         let (observations, receiver) = mpsc::channel(OBSERVATIONS_MAX);
         for target in targets {
@@ -238,16 +238,25 @@ impl Checks {
         }
         for (index, subject) in &self.subjects {
             let spec = self.panel.get(*index).spec();
-            let runner = Runner { check: *index, every: spec.interval, timeout: spec.timeout, observations: observations.clone() };
+            let runner = Repeated {
+                check: *index,
+                every: spec.interval,
+                timeout: spec.timeout,
+                observations: observations.clone(),
+            };
             match subject.clone() {
                 Subject::Memory { min_mib } => {
-                    tokio::task::spawn_local(runner.run(async move || resources::memory(min_mib << 20)));
+                    tokio::task::spawn_local(
+                        runner.run(async move || resources::check_memory(min_mib << 20)),
+                    );
                 }
                 Subject::Disk { folder, min_mib } => {
                     let look = async move || {
                         // A disk that hangs must not hold up the loop.
                         let folder = folder.clone();
-                        let looked = tokio::task::spawn_blocking(move || resources::disk(&folder, min_mib << 20));
+                        let looked = tokio::task::spawn_blocking(move || {
+                            resources::check_disk(&folder, min_mib << 20)
+                        });
                         looked.await.unwrap_or_else(|error| Outcome::Fail(error.to_string()))
                     };
                     tokio::task::spawn_local(runner.run(look));
@@ -264,14 +273,14 @@ impl Checks {
 }
 
 /// Runs one check again and again.
-struct Runner {
+struct Repeated {
     check: CheckIndex,
     every: Duration,
     timeout: Duration,
     observations: mpsc::Sender<Observation>,
 }
 
-impl Runner {
+impl Repeated {
     async fn run(self, look: impl AsyncFn() -> Outcome) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -337,6 +346,8 @@ mod tests {
     fn drops_are_measured_against_what_came() {
         assert_eq!(drops((0, 0), (0, 0), 5), Outcome::Pass);
         assert_eq!(drops((1_000, 10), (2_000, 60), 5), Outcome::Pass);
-        assert!(matches!(drops((1_000, 10), (1_900, 110), 5), Outcome::Fail(saw) if saw.contains("100 of 1000")));
+        assert!(
+            matches!(drops((1_000, 10), (1_900, 110), 5), Outcome::Fail(saw) if saw.contains("100 of 1000"))
+        );
     }
 }

@@ -105,7 +105,10 @@ impl Files {
             match job {
                 Job::Append(record) => {
                     if let Err(error) = self.append(&record, lines) {
-                        tracing::warn!("a transition is not on record in {}: {error}", self.history.display());
+                        tracing::warn!(
+                            "a transition is not on record in {}: {error}",
+                            self.history.display()
+                        );
                     }
                 }
                 Job::Maintenance(on, done) => {

@@ -3,13 +3,14 @@
 use super::checks::Observation;
 use super::view::{Answers, View};
 use crate::config::{AnycastConfig, Config};
-use health::{CheckIndex, Outcome};
-use health::probe::{Answered, ProbePlan, Prober, SeatKind, Steering};
+use health::{Answered, CheckIndex, Outcome, ProbePlan, Prober, Steering, Transports};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use wire::NameBuf;
+use wire::probe::Seat;
 
 /// How many failures of one round are told; the rest is counted.
 const TOLD_MAX: usize = 2;
@@ -53,7 +54,12 @@ pub(crate) fn targets(config: &Config, anycast: &AnycastConfig) -> Vec<SocketAdd
 }
 
 /// Probes until nobody wants to know any more.
-pub(crate) async fn run(target: Target, rounds: Rounds, view: Rc<View>, observations: mpsc::Sender<Observation>) {
+pub(crate) async fn run(
+    target: Target,
+    rounds: Rounds,
+    view: Rc<View>,
+    observations: mpsc::Sender<Observation>,
+) {
     let mut ticks = interval(rounds.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut prober: Option<(Answers, Prober)> = None;
@@ -65,14 +71,30 @@ pub(crate) async fn run(target: Target, rounds: Rounds, view: Rc<View>, observat
         };
         let Some((zone, serials)) = view.zone(turn) else { continue };
         let known = prober.take_if(|(of, _)| *of == answers).map(|(_, prober)| prober);
-        let mut asking = known.unwrap_or_else(|| Prober::new(plan(&target, &rounds, answers)));
+        let mut asking = match known.map_or_else(|| Prober::new(plan(&target, &rounds, answers)), Ok) {
+            Ok(prober) => prober,
+            Err(error) => {
+                // Too few descriptors, or the address is gone: that is no answer, too.
+                let outcome = Outcome::Fail(format!("{} can't be asked: {error}", target.address));
+                for check in [rounds.udp, rounds.tcp] {
+                    let observation = Observation { check, took: Duration::ZERO, outcome: outcome.clone() };
+                    let _gone = observations.send(observation).await;
+                }
+                continue;
+            }
+        };
+        // It came from a name.
+        let Ok(zone) = NameBuf::from_text(zone.as_bytes(), None) else { continue };
         let began = Instant::now();
-        let answered = asking.round(&zone, &serials).await;
+        let answered = asking.round(zone.as_name(), &serials).await;
         let took = began.elapsed();
         // The server may have gone in the meantime, and then its silence is told by its death.
         if view.answers() == Some(answers) {
-            for (check, kind) in [(rounds.udp, SeatKind::Udp), (rounds.tcp, SeatKind::Tcp)] {
-                let observation = Observation { check, took, outcome: fold(&answered, kind) };
+            let is_udp = |seat: Seat| matches!(seat, Seat::UdpWorker(_));
+            let outcomes = [(rounds.udp, true), (rounds.tcp, false)];
+            for (check, udp) in outcomes {
+                let outcome = fold(&answered, |seat| is_udp(seat) == udp);
+                let observation = Observation { check, took, outcome };
                 if observations.send(observation).await.is_err() {
                     return;
                 }
@@ -85,6 +107,7 @@ pub(crate) async fn run(target: Target, rounds: Rounds, view: Rc<View>, observat
 fn plan(target: &Target, rounds: &Rounds, answers: Answers) -> ProbePlan {
     ProbePlan {
         address: target.address,
+        transports: Transports::Both,
         workers: answers.workers,
         tcp_threads: answers.tcp_threads,
         steering: target.steering,
@@ -94,10 +117,10 @@ fn plan(target: &Target, rounds: &Rounds, answers: Answers) -> ProbePlan {
 }
 
 /// What a round came to: every thread has to have answered well.
-fn fold(answered: &[Answered], kind: SeatKind) -> Outcome {
+fn fold(answered: &[Answered], counts: impl Fn(Seat) -> bool) -> Outcome {
     let failures: Vec<String> = answered
         .iter()
-        .filter(|answered| answered.seat.kind == kind)
+        .filter(|answered| counts(answered.seat))
         .filter_map(|answered| match &answered.outcome {
             Outcome::Pass => None,
             Outcome::Fail(saw) => Some(saw.clone()),
@@ -109,5 +132,13 @@ fn fold(answered: &[Answered], kind: SeatKind) -> Outcome {
             Outcome::Fail(format!("{}; and {} more", failures[..TOLD_MAX].join("; "), count - TOLD_MAX))
         }
         _ => Outcome::Fail(failures.join("; ")),
+    }
+}
+
+/// How the prober looks for the workers. With steering chosen by the kernel's state it has to try both ways.
+pub(crate) fn steering(of: netio::udp::Steering) -> Steering {
+    match of {
+        netio::udp::Steering::Hash => Steering::ByHash,
+        netio::udp::Steering::Cpu | netio::udp::Steering::Auto => Steering::ByCpu,
     }
 }

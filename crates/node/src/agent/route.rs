@@ -1,6 +1,8 @@
 //! The thread that holds the route: it owns the lease, so that netlink never waits for anything else, and nothing for it.
 
-use anycast::{Lease, LeasePlan, Rung};
+use super::server::{Clock, now};
+use anycast::governor::{Operation, Progress};
+use anycast::{Lease, LeaseError, Rung};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -10,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often the kernel's routes are compared with what is meant: somebody may have flushed them by hand.
 const VERIFY_EVERY: Duration = Duration::from_secs(1);
-/// How soon what failed is tried again.
+/// How soon a look that failed is made again; changes that failed have their own times.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How many orders may wait. Only the last matters, and the thread takes all that wait at once.
 const ORDERS_MAX: usize = 16;
@@ -38,18 +40,19 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Starts the thread. It ends, and the lease with it, when the value is dropped.
+    /// Starts the thread, and moves the routes to the rung that is wanted. It ends, and the lease with it, when the value is
+    /// dropped.
     ///
     /// # Errors
     /// The thread can't be started.
     pub(crate) fn start(
-        plan: LeasePlan,
         lease: Lease,
+        wanted: Rung,
+        clock: Clock,
         reports: mpsc::UnboundedSender<Report>,
     ) -> io::Result<Route> {
         let (orders, receiver) = sync_channel(ORDERS_MAX);
-        let wanted = lease.held();
-        let holder = Holder { plan, lease: Some(lease), wanted, told: None, reports };
+        let holder = Holder { lease, clock, wanted, told: None, reports };
         thread::Builder::new().name("route".to_owned()).spawn(move || holder.run(&receiver))?;
         Ok(Route { orders })
     }
@@ -71,9 +74,8 @@ impl Route {
 }
 
 struct Holder {
-    plan: LeasePlan,
-    /// None while it is lost: it could not do what it had to, and was dropped so that no wrong route stays.
-    lease: Option<Lease>,
+    lease: Lease,
+    clock: Clock,
     wanted: Rung,
     told: Option<Report>,
     reports: mpsc::UnboundedSender<Report>,
@@ -81,7 +83,7 @@ struct Holder {
 
 impl Holder {
     fn run(mut self, orders: &Receiver<Order>) {
-        let mut pause = VERIFY_EVERY;
+        let mut pause = Duration::ZERO;
         loop {
             match orders.recv_timeout(pause) {
                 Ok(Order::Hold(rung)) => {
@@ -93,38 +95,59 @@ impl Holder {
                             Order::HandOver(reply) => return self.hand_over(reply, orders),
                         }
                     }
+                    pause = self.set();
                 }
                 Ok(Order::HandOver(reply)) => return self.hand_over(reply, orders),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => pause = self.verify(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            pause = match self.apply() {
-                Ok(()) => VERIFY_EVERY,
-                Err(trouble) => {
-                    self.tell(Report::Trouble(trouble));
-                    RETRY_AFTER
-                }
-            };
         }
     }
 
-    /// Makes the kernel's routes what they have to be.
-    fn apply(&mut self) -> Result<(), String> {
-        let lease = match &mut self.lease {
-            Some(lease) => lease,
-            lost => {
-                let taken = Lease::take(self.plan.clone()).map_err(|error| error.to_string())?;
-                lost.insert(taken)
-            }
-        };
-        let applied = lease.set(self.wanted).and_then(|()| lease.repair());
-        if lease.is_lost() {
-            self.lease = None;
-            self.tell(Report::Held(Rung::Down));
+    /// Moves the routes; gives how long to wait before the next look.
+    fn set(&mut self) -> Duration {
+        let progress = self.lease.set(now(self.clock), self.wanted);
+        self.follow(progress)
+    }
+
+    /// Compares the kernel's routes with what is meant, and puts right what is not.
+    fn verify(&mut self) -> Duration {
+        if self.lease.wanted() != self.wanted {
+            return self.set();
         }
-        applied.map_err(|error| error.to_string())?;
-        self.tell(Report::Held(self.wanted));
-        Ok(())
+        match self.lease.repair(now(self.clock)) {
+            Ok(repair) => {
+                for found in &repair.found {
+                    tracing::warn!(
+                        "the kernel had something else than was meant, which is put right: {found}"
+                    );
+                }
+                self.follow(repair.progress)
+            }
+            Err(error) => {
+                self.tell(Report::Trouble(error.to_string()));
+                RETRY_AFTER
+            }
+        }
+    }
+
+    fn follow(&mut self, progress: Progress<LeaseError>) -> Duration {
+        if progress.let_go {
+            tracing::error!(
+                "the lease was given up, service addresses and all: its routes could not be changed"
+            );
+        }
+        self.tell(Report::Held(progress.held));
+        for trouble in &progress.troubles {
+            let operation = match trouble.operation {
+                Operation::Add => "be added",
+                Operation::Remove => "be removed",
+            };
+            let (family, rung, error) = (trouble.family.word(), trouble.rung, &trouble.error);
+            self.tell(Report::Trouble(format!("the {family} routes of {rung} can't {operation}: {error}")));
+        }
+        let next = progress.next.map(|next| next.since(now(self.clock)));
+        next.unwrap_or(VERIFY_EVERY)
     }
 
     fn tell(&mut self, report: Report) {
@@ -137,15 +160,13 @@ impl Holder {
 
     fn hand_over(self, reply: oneshot::Sender<io::Result<OwnedFd>>, orders: &Receiver<Order>) {
         let lost = || io::Error::other("the lease is lost just now");
-        let fd = self.lease.as_ref().ok_or_else(lost).and_then(|lease| lease.as_fd().try_clone_to_owned());
+        let fd = self.lease.as_fd().ok_or_else(lost).and_then(|fd| fd.try_clone_to_owned());
         let _gone = reply.send(fd);
         // The lease stays until the program is replaced, or until the agent goes on because it could not be.
-        if let Ok(order) = orders.recv() {
-            if let Order::Hold(rung) = order {
-                Holder { wanted: rung, ..self }.run(orders);
-            } else {
-                self.run(orders);
-            }
+        match orders.recv() {
+            Ok(Order::Hold(wanted)) => Holder { wanted, ..self }.run(orders),
+            Ok(Order::HandOver(reply)) => self.hand_over(reply, orders),
+            Err(_) => {}
         }
     }
 }

@@ -190,7 +190,8 @@ impl Supervisor {
                 Err(_) => return Next::Start,
                 Ok(None | Some(Order::Stop)) => return Next::Stop,
                 Ok(Some(Order::Replace(_, reply))) => {
-                    let _gone = reply.send(Err("there is no server to replace just now; it is being started".to_owned()));
+                    let _gone = reply
+                        .send(Err("there is no server to replace just now; it is being started".to_owned()));
                 }
                 Ok(Some(Order::GiveUp(reply))) => {
                     let _gone = reply.send(None);
@@ -278,7 +279,11 @@ impl Supervisor {
     }
 
     /// Puts another program in a server's place. Gives back the server that now counts, or how it ended meanwhile.
-    async fn replace(&mut self, mut old: Server, binary: PathBuf) -> (Result<Server, End>, Result<(), String>) {
+    async fn replace(
+        &mut self,
+        mut old: Server,
+        binary: PathBuf,
+    ) -> (Result<Server, End>, Result<(), String>) {
         let before = std::mem::replace(&mut self.launch.binary, binary);
         let launched = self.launch(true).await;
         let mut new = match launched {
@@ -314,7 +319,8 @@ impl Supervisor {
 
     /// Passes the sockets from the old server to the new one, and waits until that answers no less than the old did.
     async fn join(&mut self, old: &mut Server, new: &mut Server) -> Result<(), Failure> {
-        let of_old = |error: io::Error| Failure::OfNew(format!("the running server gives no sockets: {error}"));
+        let of_old =
+            |error: io::Error| Failure::OfNew(format!("the running server gives no sockets: {error}"));
         let of_new = |error: io::Error| Failure::OfNew(format!("the new server takes no sockets: {error}"));
         old.link.send(&FromAgent::HandOver, &[]).map_err(of_old)?;
         let mut beats = beats();

@@ -19,26 +19,35 @@ use crate::config::{self, AnycastConfig, Config, Purpose, Style};
 use crate::control::{self, Request, Response, Subject};
 use crate::exit::Exit;
 use crate::logging;
-use crate::management::{self, Endpoint, Peers, Snapshot, Timing};
+use crate::management::{self, Endpoint, Extent, Peers, Snapshot, Timing};
 use crate::privileges;
 use crate::serve::Signals;
 use anycast::Lease;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anyhow::{Context, bail};
-use health::exec::Executor;
+use health::exec::Runner;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 use wire::probe::TOKEN_LEN;
 
+/// How many of the operator's commands run at once: more than a node has checks that take long, and few enough for a machine
+/// that is in trouble.
+const COMMANDS_MAX: usize = 16;
+/// How old a peer's word may be: two rounds of asking with their deadline; a third would be news of a site as it was.
+const PEERS_AGE_MAX: Duration = Duration::from_millis(3_000);
+/// How long the management address waits for the server, well below its own patience.
+const SERVER_WITHIN: Duration = Duration::from_secs(1);
 /// How many requests, verifications and steps may wait for the loop, which takes them within microseconds.
 const WAITING_MAX: usize = 32;
 /// The control socket's name where the node has neither `/run/starling` nor a state folder: the server needs one too.
-const NO_CONTROL: &str = "an agent needs a control socket, to ask its server; give the node a `state-dir`, or `control` a path";
+const NO_CONTROL: &str =
+    "an agent needs a control socket, to ask its server; give the node a `state-dir`, or `control` a path";
 
 /// Runs a node with a route until a signal ends it.
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -57,7 +66,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     let received = if arguments.resume { Some(upgrade::receive()?) } else { None };
-    privileges::keep_needed().context("cannot give up privileges")?;
+    privileges::keep_only(privileges::NEEDED)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, node(config, anycast, arguments.clone(), received))
 }
@@ -95,12 +104,15 @@ async fn node(
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
     let (held_out, held_in) = watch::channel(held);
 
-    let checks = Checks::new(&config, &anycast, now(clock))?;
+    let mut checks = Checks::new(&config, &anycast, now(clock))?;
+    // There is no server yet.
+    checks.forget_the_server(now(clock));
     let view = Rc::new(View::default());
-    let executor = Rc::new(Executor::start().context("cannot start the thread that runs commands")?);
+    let executor = Rc::new(Runner::new(COMMANDS_MAX));
     let steering = probing::steering(config.node.steering);
     let targets = probing::targets(&config, &anycast);
-    let targets = targets.into_iter().map(|address| Target { address, token: probe_token, steering }).collect();
+    let targets =
+        targets.into_iter().map(|address| Target { address, token: probe_token, steering }).collect();
     let observations = checks.start(targets, &view, &executor);
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
@@ -119,7 +131,8 @@ async fn node(
     let source = snapshots(requests);
     tokio::task::spawn_local(async move { endpoint.serve(source).await });
 
-    let route = Route::start(anycast.plan.clone(), lease, reports).context("cannot start the route's thread")?;
+    let wanted = governor.rung();
+    let route = Route::start(lease, wanted, clock, reports).context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
         told: Told::new(now(clock), held),
@@ -139,7 +152,6 @@ async fn node(
         steps,
         peers,
         management,
-        probe_token,
     };
     agent.supervise(handed);
     let inputs = Inputs {
@@ -168,7 +180,8 @@ fn beginning(
         let lease = Lease::take(anycast.plan.clone()).context("cannot take the lease of the route")?;
         return Ok((lease, None, None, random_token()?));
     };
-    let lease = Lease::adopt(anycast.plan.clone(), lease).context("cannot take over the lease of the route")?;
+    let lease =
+        Lease::adopt(anycast.plan.clone(), lease).context("cannot take over the lease of the route")?;
     let token = token_of(&baton.probe_token).context("the program before passed no probe token")?;
     let carried = baton.governor.into();
     let governor = Governor::resume(policy(config, anycast), &carried, seed(), now(clock))?;
@@ -181,7 +194,7 @@ fn begin(config: &Config, anycast: &AnycastConfig, mode: Mode, clock: Instant) -
 
 fn policy(config: &Config, anycast: &AnycastConfig) -> Policy {
     let last_site = (!config.peers.is_empty())
-        .then_some(LastSite { peers_min: anycast.peers_min, peers_age_max: Timing::default().age_max() });
+        .then_some(LastSite { peers_min: anycast.peers_min, peers_age_max: PEERS_AGE_MAX });
     Policy {
         stable: anycast.stable,
         drain: anycast.drain,
@@ -231,31 +244,39 @@ fn server_words(arguments: &RunArguments) -> Vec<OsString> {
     words
 }
 
+/// What the loop is asked through.
+type Requests = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
+
 /// Takes snapshots for the management address, by asking the loop as `starling ctl` does.
-fn snapshots(requests: mpsc::Sender<(Request, oneshot::Sender<Response>)>) -> management::Source {
-    let ask = async |requests: &mpsc::Sender<(Request, oneshot::Sender<Response>)>, request| {
-        let (reply, response) = oneshot::channel();
-        requests.send((request, reply)).await.ok()?;
-        response.await.ok()
-    };
-    Rc::new(move || {
+fn snapshots(requests: Requests) -> management::Source {
+    Rc::new(move |extent| {
         let requests = requests.clone();
         Box::pin(async move {
             let mut snapshot = Snapshot::loading();
-            match ask(&requests, Request::Status).await {
-                Some(Response::Status(mut status)) => {
-                    snapshot.agent = status.agent.take().map(|agent| *agent);
-                    snapshot.server = Some(*status);
-                }
-                Some(Response::Route(agent)) => snapshot.agent = Some(*agent),
-                _ => {}
+            if let Some(Response::Route(agent)) = ask(&requests, Request::Explain).await {
+                snapshot.agent = Some(*agent);
             }
-            if let Some(Response::Zones(zones)) = ask(&requests, Request::Zones).await {
-                snapshot.zones = zones.into();
+            if extent == Extent::All {
+                let of_server = async {
+                    if let Some(Response::Status(status)) = ask(&requests, Request::Status).await {
+                        snapshot.server = Some(*status);
+                    }
+                    if let Some(Response::Zones(zones)) = ask(&requests, Request::Zones).await {
+                        snapshot.zones = zones.into();
+                    }
+                };
+                // A server that doesn't answer is left out, which the metrics say.
+                let _late = timeout(SERVER_WITHIN, of_server).await;
             }
             snapshot
         })
     })
+}
+
+async fn ask(requests: &Requests, request: Request) -> Option<Response> {
+    let (reply, response) = oneshot::channel();
+    requests.send((request, reply)).await.ok()?;
+    response.await.ok()
 }
 
 /// Says on stdout that the node runs, and systemd that it is ready.

@@ -13,8 +13,8 @@ use crate::control::{self, Request, Response};
 use crate::management::Peers;
 use crate::serve::{Asked, Signals};
 use crate::status::{self, ServerStatus, TransitionRecord};
-use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
 use anycast::Rung;
+use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
 use health::Moment;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -350,7 +350,8 @@ impl Agent {
         let (handed, server) = oneshot::channel();
         let _ended = self.orders.send(Order::GiveUp(handed)).await;
         let Ok(Some(handed)) = server.await else {
-            let error = "the server was lost right after it was replaced; the running agent goes on".to_owned();
+            let error =
+                "the server was lost right after it was replaced; the running agent goes on".to_owned();
             let _gone = reply.send(Response::Error(error));
             return self.supervise(None);
         };
@@ -391,8 +392,7 @@ impl Agent {
     pub(super) fn supervise(&mut self, handed: Option<Handed>) {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
         self.orders = orders;
-        let supervisor =
-            Supervisor::new(self.launch.clone(), self.clock, self.events.clone(), receiver);
+        let supervisor = Supervisor::new(self.launch.clone(), self.clock, self.events.clone(), receiver);
         tokio::task::spawn_local(supervisor.run(handed));
     }
 }

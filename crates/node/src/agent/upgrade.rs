@@ -168,9 +168,11 @@ pub(crate) fn receive() -> anyhow::Result<Received> {
     let received = end.receive_until(Instant::now() + RECEIVE_WITHIN);
     let received = received.context("what came over standard input is no baton")?;
     let (baton, fds) = received.context("nothing came over standard input")?;
-    let [lease, link]: [OwnedFd; 2] = fds.try_into().ok().context("the baton came without its descriptors")?;
+    let [lease, link]: [OwnedFd; 2] =
+        fds.try_into().ok().context("the baton came without its descriptors")?;
     let pid = Pid::from_raw(baton.server_pid).context("the baton names no server")?;
-    let ready = Ready { listen: baton.listen.clone(), workers: baton.workers, tcp_threads: baton.tcp_threads };
+    let ready =
+        Ready { listen: baton.listen.clone(), workers: baton.workers, tcp_threads: baton.tcp_threads };
     let server = Handed { pid, link, ready, control: baton.server_control.clone() };
     Ok(Received { baton, lease, server })
 }

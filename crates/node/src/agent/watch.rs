@@ -25,7 +25,8 @@ impl Watch {
     /// Takes in a beat.
     pub(crate) fn beat(&mut self, now: Moment, beat: &Beat) {
         self.beat_at = now;
-        let udp = beat.workers.iter().enumerate().map(|(index, count)| (format!("UDP worker {index}"), *count));
+        let udp =
+            beat.workers.iter().enumerate().map(|(index, count)| (format!("UDP worker {index}"), *count));
         let tcp =
             beat.tcp_threads.iter().enumerate().map(|(index, count)| (format!("TCP thread {index}"), *count));
         let control = [("the control thread".to_owned(), beat.control)];
@@ -75,7 +76,12 @@ mod tests {
     }
 
     /// Judges every 100 ms; gives the time of the first complaint, and the complaint.
-    fn run(watch: &mut Watch, from: u64, to: u64, beats: impl Fn(u64) -> Option<Beat>) -> Option<(u64, String)> {
+    fn run(
+        watch: &mut Watch,
+        from: u64,
+        to: u64,
+        beats: impl Fn(u64) -> Option<Beat>,
+    ) -> Option<(u64, String)> {
         (from..=to).step_by(100).find_map(|ms| {
             if let Some(beat) = beats(ms) {
                 watch.beat(at(ms), &Beat { control: ms, ..beat });

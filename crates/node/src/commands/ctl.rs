@@ -42,7 +42,8 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::History { count } => Request::History { count: *count },
         CtlCommand::Upgrade { binary } => {
             // The node may have another working directory.
-            let absolute = |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let absolute =
+                |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
             Request::Upgrade { binary: binary.as_ref().map(absolute) }
         }
     }

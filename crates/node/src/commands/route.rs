@@ -41,7 +41,8 @@ pub(crate) fn print_history(records: &[TransitionRecord]) -> io::Result<()> {
 }
 
 fn state(agent: &AgentStatus) -> String {
-    let wanted = if agent.wanted == agent.held { String::new() } else { format!(", {} is wanted", agent.wanted) };
+    let wanted =
+        if agent.wanted == agent.held { String::new() } else { format!(", {} is wanted", agent.wanted) };
     let mode = if agent.mode == "normal" { String::new() } else { format!(", {}", agent.mode) };
     format!("{}{wanted} since {} ({}){mode}", agent.held, agent.since, time(agent.held_ms))
 }

@@ -297,10 +297,7 @@ pub(super) fn checks(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Chec
     checks
 }
 
-fn check(
-    mut section: Section<'_, '_>,
-    problems: &mut Vec<Problem>,
-) -> Option<(CheckConfig, Range<usize>)> {
+fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(CheckConfig, Range<usize>)> {
     let before = problems.len();
     let name = section.required("name", "name = \"battery\"", problems);
     let exec = section.has("exec").then(|| texts(&mut section, "exec", EXEC_WORDS_MAX, problems));
@@ -320,10 +317,16 @@ fn check(
     let built_in = BUILT_IN.contains(&name);
     if built_in == exec.is_some() {
         let (title, help) = if built_in {
-            (format!("`{name}` is built in and runs no command"), "give a check with a command another name".to_owned())
+            (
+                format!("`{name}` is built in and runs no command"),
+                "give a check with a command another name".to_owned(),
+            )
         } else {
             let built_in = BUILT_IN.join(", ");
-            (format!("the check `{name}` has no `exec`"), format!("add `exec = [\"/path/of/command\"]`; built in are {built_in}"))
+            (
+                format!("the check `{name}` has no `exec`"),
+                format!("add `exec = [\"/path/of/command\"]`; built in are {built_in}"),
+            )
         };
         problems.push(Problem::at(place.clone(), title, "this check", help));
     }
@@ -336,7 +339,8 @@ fn check(
         problems.push(Problem::at(place.clone(), title, "this check", "remove it"));
     }
     if shared && action.unwrap_or(default_action(name)) != Action::Report {
-        let title = format!("the check `{name}` is of something that all nodes share, and would move the route");
+        let title =
+            format!("the check `{name}` is of something that all nodes share, and would move the route");
         let help = "write `action = \"report\"`: if what they share fails, all nodes would leave at once";
         problems.push(Problem::at(whole, title, "this check", help));
     }

@@ -309,7 +309,11 @@ impl<'d, 'i> Section<'d, 'i> {
         self.table.get(key)
     }
 
-    pub(super) fn text(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<(&'d str, Range<usize>)> {
+    pub(super) fn text(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(&'d str, Range<usize>)> {
         let value = self.take(key)?;
         match value.get_ref().as_str() {
             Some(text) => Some((text, value.span())),
@@ -334,7 +338,12 @@ impl<'d, 'i> Section<'d, 'i> {
         self.text(key, problems)
     }
 
-    pub(super) fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    pub(super) fn path(
+        &mut self,
+        key: &'static str,
+        folder: &Path,
+        problems: &mut Vec<Problem>,
+    ) -> Option<PathBuf> {
         let (text, place) = self.text(key, problems)?;
         if text.is_empty() {
             problems.push(Problem::at(

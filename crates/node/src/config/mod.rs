@@ -270,7 +270,8 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
 /// What a route needs: an address, and somebody who listens on it.
 fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
     let Some(anycast) = &config.anycast else {
-        let help = "add [anycast] with `addresses` and `prefixes`, or use `starling serve`, which has no route";
+        let help =
+            "add [anycast] with `addresses` and `prefixes`, or use `starling serve`, which has no route";
         problems.push(Problem::general("there is no route to hold", help));
         return;
     };

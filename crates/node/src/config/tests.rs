@@ -285,7 +285,10 @@ min-mib = 100
     );
     let config = decoded(&text).unwrap();
     let anycast = config.anycast.unwrap();
-    assert_eq!((anycast.plan.interface(), anycast.plan.table(), anycast.driver), ("any0", 99, Driver::Protocols));
+    assert_eq!(
+        (anycast.plan.interface(), anycast.plan.table(), anycast.driver),
+        ("any0", 99, Driver::Protocols)
+    );
     let bird = anycast.bird.unwrap();
     assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
     assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));

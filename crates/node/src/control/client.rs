@@ -5,10 +5,10 @@ use crate::cli::CtlArguments;
 use crate::config::{self, NodeConfig, Purpose};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader, Read, Write};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 /// How long a node may take to say how it is. It does so from memory, so longer means that it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

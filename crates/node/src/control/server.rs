@@ -173,7 +173,9 @@ async fn respond(request: Request, subject: &Subject) -> Response {
     let subject = match subject {
         Subject::Ready(subject) => subject,
         Subject::Loading => {
-            return Response::Error("it is loading its zones and does not answer yet; try again soon".to_owned());
+            return Response::Error(
+                "it is loading its zones and does not answer yet; try again soon".to_owned(),
+            );
         }
         Subject::Agent(agent) => return ask_agent(request, agent).await,
     };
@@ -187,7 +189,9 @@ async fn respond(request: Request, subject: &Subject) -> Response {
             };
             reload(zone, if force { Changed::OrNot } else { Changed::Only }, subject).await
         }
-        _ => Response::Error("it holds no route: it was started with `starling serve`, not `starling run`".to_owned()),
+        _ => Response::Error(
+            "it holds no route: it was started with `starling serve`, not `starling run`".to_owned(),
+        ),
     }
 }
 
