@@ -5,6 +5,7 @@
 //! crates: a test that encodes and decodes with the code under test only shows that it agrees with itself.
 
 pub mod client;
+pub mod lab;
 pub mod message;
 pub mod name;
 pub mod netns;
