@@ -4,6 +4,13 @@
 //! nothing about routes: it hands a [`Verdict`] to whoever does. It must never read configuration, and a probe must
 //! never go around the path that clients take.
 
+mod check;
+mod panel;
 mod verdict;
 
+pub use check::{
+    Check, CheckSpec, INTERVAL_MIN, LATE, NAME_MAX, Observation, RESULTS_KEPT, ROW_MAX, SPAN_MAX, SpecError,
+    Standing,
+};
+pub use panel::{CheckIndex, Panel};
 pub use verdict::{Action, Failing, Gravity, Moment, Outcome, Verdict};

@@ -4,7 +4,8 @@
 //! [`Worker`] waits on its sockets, receives up to [`batch::BATCH_LEN`] datagrams with one
 //! `recvmmsg`, hands them to a [`BatchResponder`] in one call, and sends the replies with one `sendmmsg`.
 //! One worker is one thread, pinned with [`pin`]. Control threads see a worker through its
-//! [`WorkerHandle`]: wake, stop, counters.
+//! [`WorkerHandle`]: wake, stop, counters. Apart from all that, [`Tun`] is an interface that lives as long as its
+//! holder.
 //!
 //! This crate must never: look inside a datagram or know DNS, read a clock, allocate or lock per batch,
 //! write a log line, or start a thread.
@@ -22,11 +23,13 @@ pub mod pin;
 mod send_policy;
 #[expect(unsafe_code, reason = "system calls that std and socket2 do not offer; the module's API is safe")]
 mod sys;
+pub mod tun;
 pub mod udp;
 pub mod worker;
 
 pub use batch::{BatchResponder, Datagram, ReplySlot};
 pub use counters::{CounterSnapshot, WorkerCounters};
 pub use peer::Peer;
+pub use tun::Tun;
 pub use udp::{BindError, SocketOptions, UdpGroup, UdpListener, bind_group};
 pub use worker::{ListenerIndex, ServeError, Worker, WorkerHandle};

@@ -9,8 +9,12 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 mod message_ring;
+mod tun;
 
 pub(crate) use message_ring::{MessageRing, Slot};
+pub(crate) use tun::{
+    InterfaceRequest, NAME_LEN as INTERFACE_NAME_LEN, close_on_exec, interface, set_interface,
+};
 
 /// 64-bit words of a CPU set: 8,192 CPUs, what Linux can be configured for at most on x86.
 pub(crate) const CPU_MASK_WORDS: usize = 128;

@@ -1,0 +1,10 @@
+//! The lease and BIRD: real BIRD on both ends of a cable between network namespaces, configured by the templates of
+//! `bird-config`, and a holder of the lease that goes up the ladder, down, and dies.
+
+mod driver;
+mod held;
+mod holder;
+mod ladder;
+mod site;
+mod templates;
+mod upstream;
