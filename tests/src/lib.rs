@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod http;
+pub mod lab;
 pub mod message;
 pub mod name;
 pub mod netns;

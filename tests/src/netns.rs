@@ -138,6 +138,12 @@ impl Namespace {
         enter(&self.handle())
     }
 
+    /// What [`Namespace::enter`] does, for a thread that outlives the borrow of this value.
+    pub fn enter_later(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
+        let handle = self.handle();
+        move || enter(&handle)
+    }
+
     /// Runs a closure on a thread that is inside, and waits for it. Sockets it opens stay in the namespace.
     pub fn inside<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<T> {
         let handle = self.handle();
@@ -145,6 +151,12 @@ impl Namespace {
             let thread = scope.spawn(|| enter(&handle).map(|()| closure()));
             thread.join().map_err(|_| anyhow!("the closure inside {} panicked", self.name))?
         })
+    }
+
+    /// The processes inside.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        let listed = ip(&["netns", "pids", &self.name])?;
+        Ok(listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 
     /// Where the handle of the namespace is.

@@ -1,0 +1,219 @@
+//! The lab: three points of presence behind two routers, a client that counts every query, and what breaks them.
+//!
+//! Everything is real but the hardware: namespaces for hosts, BIRD in routers and PoPs, Starling (or NSD with the usual
+//! script, to compare) as the nodes. [`Lab::up`] builds it, [`breakage::Breakage`] breaks something in it,
+//! [`report::Report`] says what the client saw and when the routers' routes changed. `scripts/lab` is the front for
+//! people; the tests of the target `anycast` go through the same functions.
+//!
+//! What systemd would start again after it died (agent, BIRD) is started again by [`Lab::mend`], so that the failure can
+//! be watched. NSD and its script are started again at once, as their units ask for.
+
+pub mod bird;
+pub mod breakage;
+pub mod client;
+pub mod folder;
+pub mod ledger;
+pub mod node;
+pub mod pop;
+pub mod report;
+pub mod routes;
+pub mod topology;
+
+use std::fmt::Write as _;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::netns::Namespace;
+use crate::process::Process;
+use crate::tools;
+use bird::{Bird, Learned, Paths};
+use client::Client;
+use folder::Folder;
+use pop::{Disk, Pop, SiteCheck, Software};
+use routes::{Change, Family, Timeline, Watcher};
+use topology::{POPS, ROUTERS, Topology};
+
+/// How long the nodes may take to be announced everywhere. Sessions take some seconds, hold-downs after a breakage a few
+/// more.
+const WHOLE_LIMIT: Duration = Duration::from_secs(40);
+
+/// How a lab is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// What runs in the PoPs.
+    pub software: Software,
+    /// How routers choose.
+    pub paths: Paths,
+    /// Queries a second over UDP.
+    pub rate: u32,
+}
+
+/// A running lab; taken down when dropped.
+pub struct Lab {
+    /// How it was set up.
+    pub plan: Plan,
+    client: Client,
+    timeline: Timeline,
+    // Fields are dropped in this order: whoever watches, what runs, where it runs, what it has written.
+    _watchers: Vec<Watcher>,
+    pops: Vec<Pop>,
+    routers: Vec<Bird>,
+    _origin: Process,
+    topology: Topology,
+    _folder: Folder,
+}
+
+impl Lab {
+    /// Builds everything and waits until all nodes are announced at all routers. Changes of routes go to `live` as they
+    /// happen.
+    pub fn up(plan: Plan, live: Option<&Sender<Change>>) -> Result<Self> {
+        let mut folder = Folder::new()?;
+        let topology = Topology::new()?;
+        let timeline = Timeline::default();
+        let mut watchers = Vec::new();
+        let mut routers = Vec::new();
+        for (r, (name, namespace)) in ROUTERS.iter().zip(&topology.routers).enumerate() {
+            watchers.push(Watcher::start(namespace, name, &timeline, live.cloned())?);
+            routers.push(Bird::start(namespace, &folder.sub(name)?, &bird::router_config(r, plan.paths))?);
+        }
+        let at = folder.sub("origin")?;
+        let origin = Process::spawn("nsd", &node::origin(&topology.origin, &at)?, &at.join("nsd.log"))?;
+        let mut pops = Vec::new();
+        for (index, (name, namespace)) in POPS.iter().zip(&topology.pops).enumerate() {
+            let at = folder.sub(name)?;
+            folder.mount(&format!("{name}/state"))?;
+            pops.push(Pop::start(namespace, index, plan.software, &at)?);
+        }
+        let client = Client::start(&topology.client, plan.rate)?;
+        let lab = Self {
+            plan,
+            client,
+            timeline,
+            _watchers: watchers,
+            pops,
+            routers,
+            _origin: origin,
+            topology,
+            _folder: folder,
+        };
+        lab.wait_until_whole().with_context(|| lab.pops[0].log_tail())?;
+        Ok(lab)
+    }
+
+    /// The client's accounts.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// When routers' routes changed.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// A PoP and its namespace.
+    #[must_use]
+    pub fn pop(&mut self, index: usize) -> (&mut Pop, &Namespace) {
+        (&mut self.pops[index], &self.topology.pops[index])
+    }
+
+    /// What a router has learned of the nodes.
+    pub fn learned(&self, router: usize, family: Family) -> Result<Vec<Learned>> {
+        self.routers[router].learned(family)
+    }
+
+    /// Waits until every node is announced as a healthy one is, at all routers and in both families, and the routes
+    /// follow.
+    pub fn wait_until_whole(&self) -> Result<()> {
+        let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
+            Ok((self.whole()? && self.answered()).then_some(()))
+        });
+        waited.with_context(|| self.status().unwrap_or_else(|error| format!("{error:#}")))
+    }
+
+    fn whole(&self) -> Result<bool> {
+        for router in 0..ROUTERS.len() {
+            for family in Family::BOTH {
+                let learned = self.learned(router, family)?;
+                if learned.len() < POPS.len() || learned.iter().any(|pop| pop.rung() != "up") {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether what was asked from 2.2 to 2.1 seconds ago was answered, every query of it.
+    fn answered(&self) -> bool {
+        let to = Instant::now() - ledger::LOST_AFTER - Duration::from_millis(100);
+        let tally = self.client.ledger().tally(to - Duration::from_millis(100), to);
+        tally.sent > 0 && tally.lost == 0
+    }
+
+    /// Takes the cables between a PoP and the routers down or up, at the routers' end.
+    pub fn set_uplinks(&self, pop: usize, link: Link) -> Result<()> {
+        self.topology.routers.iter().try_for_each(|router| set_link(router, POPS[pop], link))
+    }
+
+    /// Takes the cable to where zones come from down or up.
+    pub fn set_origin(&self, link: Link) -> Result<()> {
+        set_link(&self.topology.routers[0], "origin", link)
+    }
+
+    /// Puts everything right again, whatever was broken, and waits until every node is announced.
+    pub fn mend(&mut self) -> Result<()> {
+        self.set_origin(Link::Up)?;
+        for (index, (pop, namespace)) in self.pops.iter_mut().zip(&self.topology.pops).enumerate() {
+            self.topology.routers.iter().try_for_each(|router| set_link(router, POPS[index], Link::Up))?;
+            pop.let_go(namespace)?;
+            pop.set_site(SiteCheck::Passing)?;
+            pop.set_disk(Disk::Free)?;
+            pop.restart(namespace)?;
+            pop.mend_files(namespace)?;
+        }
+        self.wait_until_whole()
+    }
+
+    /// What the routers have learned, as lines for people.
+    pub fn status(&self) -> Result<String> {
+        let mut text = String::new();
+        for (r, router) in ROUTERS.iter().enumerate() {
+            for family in Family::BOTH {
+                write!(text, "{router} {family}:")?;
+                for pop in self.learned(r, family)? {
+                    write!(text, "  {} {}{}", pop.pop, pop.rung(), if pop.best { " (used)" } else { "" })?;
+                }
+                text.push('\n');
+            }
+        }
+        let now = Instant::now() - ledger::LOST_AFTER;
+        let tally = self.client.ledger().tally(now - Duration::from_secs(1), now);
+        writeln!(
+            text,
+            "client: {} queries in a second, {} lost, answered by {}",
+            tally.sent,
+            tally.lost,
+            tally.who()
+        )?;
+        Ok(text)
+    }
+}
+
+/// Whether a cable carries anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It does.
+    Up,
+    /// It does not.
+    Down,
+}
+
+fn set_link(namespace: &Namespace, interface: &str, link: Link) -> Result<()> {
+    match link {
+        Link::Up => namespace.link_up(interface),
+        Link::Down => namespace.link_down(interface),
+    }
+}
