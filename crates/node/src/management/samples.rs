@@ -28,6 +28,7 @@ pub(super) fn server() -> NodeStatus {
         queries_by: vec![queries("udp", "ipv4", 100), queries("tcp", "ipv6", 3)],
         answers_by: vec![answers("udp", "ipv4", "NXDOMAIN", 95), answers("tcp", "ipv6", "NOERROR", 3)],
         drops: BTreeMap::from([("queue".to_owned(), 6), ("silent".to_owned(), 2)]),
+        agent: None,
     }
 }
 
