@@ -153,6 +153,8 @@ fn taking_over_is_not_seen_by_anybody() {
             let mut after = Lease::adopt(plan(), fd).unwrap();
             assert_eq!(after.held(), Rung::Degraded);
             drop(before);
+            // Nothing has been set yet: what is seen now is what was taken over.
+            site.wait_look(Look::Worse).unwrap();
             assert!(after.set(Moment::default(), Rung::Degraded).settled);
             assert!(after.repair(Moment::default()).unwrap().found.is_empty());
             site.wait_look(Look::Worse).unwrap();
