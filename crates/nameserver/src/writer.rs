@@ -1,6 +1,6 @@
 //! Putting a response together from record sets that are already in wire form.
 
-use table::{Node, Rrset};
+use table::{Node, Part, Rrset};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, label_count, skip_labels};
 
 /// Which count of the header a record goes to.
@@ -49,6 +49,13 @@ pub(crate) struct Placed {
 /// The set doesn't fit into what is left of the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full;
+
+/// A point on the way of a response.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    len: usize,
+    counts: [u16; 3],
+}
 
 /// A response in the making.
 pub(crate) struct Writer<'b> {
@@ -152,6 +159,40 @@ impl<'b> Writer<'b> {
             self.adapt(node, rrset, owner, owner_at, placed);
         }
         Ok(placed)
+    }
+
+    /// Appends a part of the authority section that was made with the table.
+    #[inline]
+    pub(crate) fn part(&mut self, part: Part<'_>) -> Result<(), Full> {
+        let start = self.len;
+        let end = start + part.octets.len();
+        // Beyond a pointer's reach come only records without pointers among themselves: see `is_in_reach`.
+        if end > self.limit {
+            return Err(Full);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, part.octets);
+        for pointer in part.pointers() {
+            let to = pointer.target.map_or(self.apex_at, |target| start + target);
+            if let Some(octets) = target.get_mut(pointer.at..pointer.at + 2) {
+                octets.copy_from_slice(&(POINTER | to as u16).to_be_bytes());
+            }
+        }
+        self.len = end;
+        self.counts[Section::Authority as usize] += part.records;
+        Ok(())
+    }
+
+    /// What to come back to with [`Writer::reset`].
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { len: self.len, counts: self.counts }
+    }
+
+    /// Takes back what was appended since.
+    pub(crate) fn reset(&mut self, mark: Mark) {
+        self.len = mark.len;
+        self.counts = mark.counts;
     }
 
     /// Appends records that the root owns: their owner takes one octet, where a pointer takes two.

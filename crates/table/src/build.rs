@@ -8,6 +8,8 @@ use crate::format::{
 };
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
+use crate::node::Node;
+use crate::part::{self, NegativeSoa};
 use crate::table::Table;
 use crate::verify::{self, ImageError};
 use std::io;
@@ -126,7 +128,9 @@ pub struct Builder {
     nsec3_chain: Vec<(Nsec3Hash, u32)>,
     nsec3_iterations: u16,
     nsec3_salt: Vec<u8>,
-    negative_soa: usize,
+    negative_soa: NegativeSoa,
+    /// Where the nodes end: the SOA of negative answers comes after them.
+    nodes_end: usize,
     flags: ImageFlags,
     serial: u32,
     records: u32,
@@ -137,6 +141,7 @@ pub struct Builder {
 struct Sections {
     nodes_end: usize,
     nsec3_end: usize,
+    part_at: usize,
     buckets_at: usize,
     nsec_keys_at: usize,
     nsec_refs_at: usize,
@@ -163,7 +168,8 @@ impl Builder {
             nsec3_chain: Vec::new(),
             nsec3_iterations: 0,
             nsec3_salt: Vec::new(),
-            negative_soa: 0,
+            negative_soa: NegativeSoa::default(),
+            nodes_end: 0,
             flags,
             serial,
             records: 0,
@@ -267,9 +273,17 @@ impl Builder {
     /// # Errors
     /// When it is larger than a message.
     pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
-        self.negative_soa = self.image.len();
-        self.append(spec, RrsetFlags::NONE)
-            .ok_or(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype))
+        let Ok(signature_count) = u16::try_from(spec.signature_count) else {
+            return Err(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype));
+        };
+        self.nodes_end = self.image.len();
+        self.negative_soa = NegativeSoa {
+            records: spec.records.to_vec(),
+            signatures: spec.signatures.to_vec(),
+            signature_count,
+            apex_pointers: spec.fixups.apex.clone(),
+        };
+        Ok(())
     }
 
     fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {
@@ -329,9 +343,11 @@ impl Builder {
     /// # Errors
     /// When there is no memory, or the names can't be spread over buckets.
     pub fn finish(mut self, source: SourceStamp) -> Result<Table, BuildError> {
-        let nodes_end = if self.nsec3_owners.is_empty() { self.end_of_names() } else { self.nsec3_at };
-        let nsec3_end = self.end_of_names();
+        let nodes_end = if self.nsec3_owners.is_empty() { self.nodes_end } else { self.nsec3_at };
+        let nsec3_end = self.nodes_end;
         self.patch()?;
+        let part_at = self.image.len();
+        self.append_negative_part()?;
         self.image.resize(self.image.len().next_multiple_of(BUCKET_LEN), 0);
         let buckets_at = self.image.len();
         let (key, buckets) = self.index(nodes_end)?;
@@ -350,7 +366,7 @@ impl Builder {
         u32::try_from(self.image.len() / 4).map_err(|_| BuildError::TooLarge)?;
 
         let sections =
-            Sections { nodes_end, nsec3_end, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
+            Sections { nodes_end, nsec3_end, part_at, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
         self.write_header(key, buckets, &sections, source);
         let image = self.image;
         let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;
@@ -372,7 +388,7 @@ impl Builder {
             (header::BUCKETS, buckets),
             (header::DEPTH_MAX, self.depth_max as u32),
             (header::APEX_NODE, self.names.first().map_or(0, |node| node.0)),
-            (header::NEGATIVE_SOA, (self.negative_soa / 4) as u32),
+            (header::NEGATIVE_PART, (sections.part_at / 4) as u32),
             (header::NSEC_COUNT, self.nsec.len() as u32),
             (header::NSEC3_COUNT, self.nsec3_chain.len() as u32),
             (header::NSEC3_NODES, self.nsec3_owners.len() as u32),
@@ -404,9 +420,31 @@ impl Builder {
         self.image[header::DIGEST..header::DIGEST + 32].copy_from_slice(&digest);
     }
 
-    /// Where the region of nodes ends: before the SOA of negative answers, which is appended last.
-    fn end_of_names(&self) -> usize {
-        self.negative_soa
+    /// What negative answers right below the apex have in common.
+    fn append_negative_part(&mut self) -> Result<(), BuildError> {
+        let apex = self.names.first().map(|apex| Node::new(&self.image, *apex));
+        let (rtype, proofs) = match apex.map(|apex| (apex.reference(), apex.denial())) {
+            // A name with nothing below it covers the wildcard itself.
+            Some((apex, denial)) if self.flags.has(ImageFlags::NSEC) && denial.wildcard.is_none() => {
+                let no_wildcard = if denial.no_wildcard.is_none() { apex } else { denial.no_wildcard };
+                (RecordType::NSEC, [no_wildcard, NodeRef::NONE])
+            }
+            Some((_, denial))
+                if self.flags.has(ImageFlags::NSEC3)
+                    && !denial.no_wildcard.is_none()
+                    && !denial.nsec3_match.is_none() =>
+            {
+                let second = denial.no_wildcard;
+                let second = if second == denial.nsec3_match { NodeRef::NONE } else { second };
+                (RecordType::NSEC3, [denial.nsec3_match, second])
+            }
+            _ => (RecordType::NSEC, [NodeRef::NONE; 2]),
+        };
+        let root = self.apex.as_name().is_root();
+        let part = part::draft(&self.image, root, &self.negative_soa, rtype, proofs)
+            .ok_or_else(|| BuildError::SetTooLarge(Box::new(self.apex.clone()), RecordType::SOA))?;
+        self.image.extend_from_slice(&part);
+        Ok(())
     }
 
     fn patch(&mut self) -> Result<(), BuildError> {

@@ -6,7 +6,8 @@ use crate::format::{
 };
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
-use crate::node::{Node, Rrset};
+use crate::node::Node;
+use crate::part::{Extent, Part};
 use crate::verify::{self, ImageError};
 use wire::{FoldedName, Name};
 
@@ -20,6 +21,7 @@ pub struct Table {
     apex_labels: usize,
     apex_len: usize,
     apex: NodeRef,
+    negative_part: usize,
     flags: ImageFlags,
     serial: u32,
 }
@@ -63,6 +65,7 @@ impl Table {
             apex_labels: apex.label_count(),
             apex_len,
             apex: NodeRef(u32_at(image, header::APEX_NODE)),
+            negative_part: NodeRef(u32_at(image, header::NEGATIVE_PART)).at(),
             flags: ImageFlags(u32_at(image, header::FLAGS)),
             serial: u32_at(image, header::SERIAL),
             backing,
@@ -135,10 +138,17 @@ impl Table {
         u32_at(self.image(), header::RECORDS)
     }
 
-    /// The SOA record as negative answers carry it, with its TTL (RFC 2308 §3).
+    /// What negative answers right below the apex have in common; its SOA record, with the TTL of negative answers
+    /// (RFC 2308 §3), goes with all of them.
     #[inline]
-    pub fn negative_soa(&self) -> Rrset<'_> {
-        Rrset::new(self.image(), NodeRef(u32_at(self.image(), header::NEGATIVE_SOA)).at())
+    pub fn negative_part(&self, extent: Extent) -> Part<'_> {
+        Part::read(self.image(), self.negative_part, extent)
+    }
+
+    /// The nodes whose NSEC or NSEC3 records the part has as its proofs; the first is none where it has no proofs.
+    #[inline]
+    pub fn negative_proofs(&self) -> [NodeRef; 2] {
+        Part::proofs(self.image(), self.negative_part)
     }
 
     /// The node that a reference of this same image names.

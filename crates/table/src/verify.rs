@@ -5,6 +5,7 @@ use crate::format::{
     NSEC3_ENTRY, NSEC3_HASH, NodeFlags, NodeRef, VERSION, header, u16_at, u32_at, u64_at,
 };
 use crate::node::{Node, QUESTION_FIXED, Rrset};
+use crate::part::Part;
 use wire::Name;
 
 /// Why an image can't be used. All of them mean: compile the zone anew.
@@ -76,10 +77,9 @@ fn verify_structure(image: &[u8]) -> Option<()> {
     let apex_node = NodeRef(u32_at(image, header::APEX_NODE));
     check(nodes_seen.has(apex_node))?;
     check(Node::new(image, apex_node).relative_name().is_empty())?;
-    let soa = NodeRef(u32_at(image, header::NEGATIVE_SOA)).at();
-    check(soa >= HEADER_LEN)?;
-    Rrset::verify(image, soa, image.len(), records_at(0, apex_len))?;
-    check(Rrset::new(image, soa).additional().count() == 0)?;
+    let part = NodeRef(u32_at(image, header::NEGATIVE_PART)).at();
+    check(part >= HEADER_LEN)?;
+    Part::verify(image, part, |node| nodes_seen.has(node) || nsec3_seen.has(node))?;
 
     let nsec_count = u32_at(image, header::NSEC_COUNT) as usize;
     section(image, header::NSEC_KEYS_AT, 8 * nsec_count)?;

@@ -1,0 +1,264 @@
+//! The authority section of a negative answer right below the apex, made whole when the table is built.
+//!
+//! Most names that don't exist would stand right below the apex, and what their denials have in common is always the
+//! same: the SOA record, and the proof that the apex has neither the name's closest encloser elsewhere nor a wildcard.
+//!
+//! ```text
+//! three extents, each from the start: u16 octets · u16 records · u16 fix-ups
+//!               the SOA record; the same with its signatures; the same with the proofs
+//! u16 zero
+//! two references to the nodes whose records are the proofs; the first is none where there are no proofs
+//! the octets
+//! the fix-ups by ascending place, u16 each: where a compression pointer stands. The high bit tells that it leads into
+//! the part itself, and the pointer has the offset from there; else it leads to the apex
+//! ```
+
+use crate::format::{NodeRef, u16_at, u32_at};
+use crate::node::{Node, Rrset};
+use wire::RecordType;
+use wire::message::POINTER;
+
+const EXTENT_LEN: usize = 6;
+const REFS_AT: usize = 20;
+const PROOFS: usize = 2;
+const OCTETS_AT: usize = REFS_AT + 4 * PROOFS;
+/// The bit of a fix-up that says where its pointer leads.
+const INNER: u16 = 0x8000;
+/// The longest part: what no response over UDP has room for is put together from its records.
+const PART_MAX: usize = 4096;
+
+const _: () = assert!(3 * EXTENT_LEN <= REFS_AT && PART_MAX < INNER as usize);
+
+/// How much of a part an answer needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// The SOA record.
+    Soa = 0,
+    /// With its signatures.
+    SignedSoa = 1,
+    /// And the proofs.
+    Proofs = 2,
+}
+
+/// A piece of an authority section.
+#[derive(Clone, Copy)]
+pub struct Part<'t> {
+    /// The records, but for their pointers.
+    pub octets: &'t [u8],
+    /// How many records.
+    pub records: u16,
+    fixups: &'t [[u8; 2]],
+}
+
+/// A pointer to be set.
+#[derive(Clone, Copy)]
+pub struct PartPointer {
+    /// Where it stands in the part.
+    pub at: usize,
+    /// Where in the part it leads; `None`: to the apex.
+    pub target: Option<usize>,
+}
+
+impl<'t> Part<'t> {
+    #[inline]
+    pub(crate) fn read(image: &'t [u8], at: usize, extent: Extent) -> Part<'t> {
+        let number = |extent: Extent, i: usize| u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i);
+        let len = usize::from(number(extent, 0));
+        let whole = usize::from(number(Extent::Proofs, 0));
+        let fixups_at = at + OCTETS_AT + whole;
+        let fixups = &image[fixups_at..fixups_at + 2 * usize::from(number(extent, 2))];
+        Part {
+            octets: &image[at + OCTETS_AT..at + OCTETS_AT + len],
+            records: number(extent, 1),
+            fixups: fixups.as_chunks().0,
+        }
+    }
+
+    /// The nodes whose records the proofs are; the first is none where there are no proofs.
+    #[inline]
+    pub(crate) fn proofs(image: &[u8], at: usize) -> [NodeRef; PROOFS] {
+        [0, 1].map(|i| NodeRef(u32_at(image, at + REFS_AT + 4 * i)))
+    }
+
+    /// The pointers.
+    #[inline]
+    pub fn pointers(self) -> impl Iterator<Item = PartPointer> + 't {
+        self.fixups.iter().map(move |fixup| {
+            let fixup = u16::from_le_bytes(*fixup);
+            let at = usize::from(fixup & !INNER);
+            let target = (fixup & INNER != 0).then(|| self.pointer(at));
+            PartPointer { at, target }
+        })
+    }
+
+    #[inline]
+    fn pointer(self, at: usize) -> usize {
+        usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER)
+    }
+
+    /// Checks the part at `at`; `is_node` tells whether a reference is that of a node. `None` where something is wrong.
+    pub(crate) fn verify(image: &[u8], at: usize, is_node: impl Fn(NodeRef) -> bool) -> Option<()> {
+        let fixed = image.get(at..at.checked_add(OCTETS_AT)?)?;
+        let number = |extent: usize, i: usize| usize::from(u16_at(fixed, EXTENT_LEN * extent + 2 * i));
+        let end = at + OCTETS_AT + number(2, 0) + 2 * number(2, 2);
+        let sorted = (0..3).all(|i| number(0, i) <= number(1, i) && number(1, i) <= number(2, i));
+        if end > image.len() || number(2, 0) > PART_MAX || !sorted {
+            return None;
+        }
+        for extent in [Extent::Soa, Extent::SignedSoa, Extent::Proofs] {
+            let part = Part::read(image, at, extent);
+            let records = count_records(part)?;
+            if records != part.records || !part.pointers().all(|pointer| part.has_room(pointer)) {
+                return None;
+            }
+        }
+        let [first, second] = Part::proofs(image, at);
+        let known = |node: NodeRef| node.is_none() || is_node(node);
+        (known(first) && known(second)).then_some(())
+    }
+
+    /// Whether a pointer is in the part, and leads backwards in it.
+    fn has_room(self, pointer: PartPointer) -> bool {
+        let is_pointer = self.octets.get(pointer.at..pointer.at + 2).is_some_and(|octets| octets[0] >= 0xc0);
+        is_pointer && pointer.target.is_none_or(|target| target < pointer.at)
+    }
+}
+
+/// How many records fill the part exactly.
+fn count_records(part: Part<'_>) -> Option<u16> {
+    let octets = part.octets;
+    let (mut at, mut count) = (0, 0);
+    while at < octets.len() {
+        loop {
+            match *octets.get(at)? {
+                0 => break at += 1,
+                0xc0.. => break at += 2,
+                len => at += 1 + usize::from(len),
+            }
+        }
+        let head = octets.get(at..at + 10)?;
+        at += 10 + usize::from(u16::from_be_bytes([head[8], head[9]]));
+        count += 1;
+    }
+    (at == octets.len()).then_some(count)
+}
+
+/// The SOA record of negative answers, as the builder was given it.
+#[derive(Clone, Default)]
+pub(crate) struct NegativeSoa {
+    pub(crate) records: Vec<u8>,
+    pub(crate) signatures: Vec<u8>,
+    pub(crate) signature_count: u16,
+    /// Where in the record pointers to the apex stand.
+    pub(crate) apex_pointers: Vec<u16>,
+}
+
+/// Makes a part.
+#[derive(Default)]
+struct Draft {
+    octets: Vec<u8>,
+    records: u16,
+    fixups: Vec<u16>,
+    extents: Vec<u8>,
+    root: bool,
+}
+
+/// The part for a zone: `proofs` are the nodes that deny a wildcard right below the apex, with their NSEC or NSEC3
+/// records. `None` where a field of the format is too small for it.
+pub(crate) fn draft(
+    image: &[u8],
+    root: bool,
+    soa: &NegativeSoa,
+    rtype: RecordType,
+    proofs: [NodeRef; PROOFS],
+) -> Option<Vec<u8>> {
+    let mut draft = Draft { root, ..Draft::default() };
+    draft.soa(soa);
+    draft.end_extent()?;
+    draft.records(&soa.signatures, soa.signature_count, Draft::apex);
+    draft.end_extent()?;
+    let signed_soa = (draft.octets.len(), draft.records, draft.fixups.len());
+    let all = proofs.iter().filter(|node| !node.is_none()).all(|node| {
+        let node = Node::new(image, *node);
+        node.rrset(rtype).is_some_and(|rrset| draft.proof(node, rrset))
+    });
+    let mut given = proofs;
+    if !all || draft.octets.len() > PART_MAX {
+        given = [NodeRef::NONE; PROOFS];
+        draft.octets.truncate(signed_soa.0);
+        draft.records = signed_soa.1;
+        draft.fixups.truncate(signed_soa.2);
+    }
+    draft.end_extent()?;
+    let mut part = draft.extents;
+    part.resize(REFS_AT, 0);
+    part.extend(given.iter().flat_map(|node| node.0.to_le_bytes()));
+    part.extend_from_slice(&draft.octets);
+    part.extend(draft.fixups.iter().flat_map(|fixup| fixup.to_le_bytes()));
+    Some(part)
+}
+
+impl Draft {
+    fn end_extent(&mut self) -> Option<()> {
+        let octets = u16::try_from(self.octets.len()).ok().filter(|len| usize::from(*len) <= PART_MAX)?;
+        for number in [octets, self.records, self.fixups.len() as u16] {
+            self.extents.extend(number.to_le_bytes());
+        }
+        Some(())
+    }
+
+    /// The apex as an owner: the root takes one octet, every other a pointer.
+    fn apex(&mut self) {
+        if self.root {
+            self.octets.push(0);
+        } else {
+            self.fixups.push(self.octets.len() as u16);
+            self.octets.extend(POINTER.to_be_bytes());
+        }
+    }
+
+    fn soa(&mut self, soa: &NegativeSoa) {
+        self.apex();
+        self.octets.extend_from_slice(&soa.records[2..]);
+        // Where the root is the apex nothing points to it.
+        for at in &soa.apex_pointers {
+            self.fixups.push(*at);
+            let at = usize::from(*at);
+            self.octets[at..at + 2].copy_from_slice(&POINTER.to_be_bytes());
+        }
+        self.records += 1;
+    }
+
+    /// Appends records of the form that sets have in an image, each with an owner that `owner` writes.
+    fn records(&mut self, records: &[u8], count: u16, owner: impl Fn(&mut Draft)) {
+        let mut rest = records;
+        while let Some(head) = rest.first_chunk::<12>() {
+            let (record, after) = rest.split_at(12 + usize::from(u16::from_be_bytes([head[10], head[11]])));
+            owner(self);
+            self.octets.extend_from_slice(&record[2..]);
+            rest = after;
+        }
+        self.records += count;
+    }
+
+    /// Appends a record of denial with its signatures; its owner is written once.
+    fn proof(&mut self, node: Node<'_>, rrset: Rrset<'_>) -> bool {
+        let owner_at = self.octets.len() as u16;
+        if node.relative_len() == 0 {
+            self.records(rrset.records(), rrset.count(), Draft::apex);
+            self.records(rrset.signatures(), rrset.signature_count(), Draft::apex);
+            return true;
+        }
+        if rrset.count() != 1 || self.octets.len() > PART_MAX {
+            return false;
+        }
+        let relative = node.relative_name();
+        self.octets.extend_from_slice(relative);
+        self.records(rrset.records(), 1, Draft::apex);
+        self.records(rrset.signatures(), rrset.signature_count(), |draft| {
+            draft.fixups.push(draft.octets.len() as u16 | INNER);
+            draft.octets.extend((POINTER | owner_at).to_be_bytes());
+        });
+        true
+    }
+}
