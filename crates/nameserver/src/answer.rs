@@ -319,10 +319,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                         self.trace.note(Rule::InDomainGlue);
                     }
                     let fits = owner <= wire::message::POINTER_MAX
-                        && self
-                            .writer
-                            .rrset(Section::Additional, node, rrset, Owner::At(owner), signatures, 0)
-                            .is_ok();
+                        && self.writer.unlinked(Section::Additional, rrset, owner, signatures).is_ok();
                     if !fits && in_domain {
                         return false;
                     }

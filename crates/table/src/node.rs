@@ -257,6 +257,17 @@ pub struct Additional {
     pub node: NodeRef,
 }
 
+/// Where compression pointers stand in the records of a set: little-endian offsets from their start.
+#[derive(Clone, Copy)]
+pub struct FixupsView<'t> {
+    /// Pointers to the owner or to a tail of it.
+    pub owner: &'t [[u8; 2]],
+    /// Pointers to the apex.
+    pub apex: &'t [[u8; 2]],
+    /// Pointers to names in the records themselves.
+    pub inner: &'t [[u8; 2]],
+}
+
 /// A record set in wire form, with its signatures.
 #[derive(Clone, Copy)]
 pub struct Rrset<'t> {
@@ -343,20 +354,16 @@ impl<'t> Rrset<'t> {
         self.flags().has(RrsetFlags::FIXUPS)
     }
 
-    /// Where in the records pointers to the owner, to the apex, and to names in the records themselves stand.
+    /// Where in the records pointers stand.
     #[inline]
-    pub fn fixups(self) -> [impl Iterator<Item = usize> + 't; 3] {
+    pub fn fixups(self) -> FixupsView<'t> {
         let layout = layout(self.image, self.at);
         let owners = layout.data_at + layout.data_len + layout.sigs_len;
         let apexes = owners + 2 * layout.owner_fixups;
         let inners = apexes + 2 * layout.apex_fixups;
         let end = inners + 2 * layout.inner_fixups;
-        let list = |from: usize, to: usize| {
-            self.image[from..to]
-                .chunks_exact(2)
-                .map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
-        };
-        [list(owners, apexes), list(apexes, inners), list(inners, end)]
+        let list = |from: usize, to: usize| self.image[from..to].as_chunks().0;
+        FixupsView { owner: list(owners, apexes), apex: list(apexes, inners), inner: list(inners, end) }
     }
 
     /// Whether any pointer leads into the records themselves.
@@ -402,11 +409,15 @@ impl<'t> Rrset<'t> {
         let counted = verify_records(set.records(), set.stride()) == Some(usize::from(set.count()))
             && verify_records(set.signatures(), 0) == Some(layout.sigs)
             && set.count() > 0;
-        let [owner, apex, inner] = set.fixups();
+        let FixupsView { owner, apex, inner } = set.fixups();
         let own_name = HEADER_LEN..foreseen_at - QUESTION_FIXED;
-        let fixed = owner.into_iter().all(|p| verify_pointer(set.records(), p, own_name.clone()))
-            && apex.into_iter().all(|p| p + 2 <= layout.data_len)
-            && inner.into_iter().all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
+        let place = |at: &[u8; 2]| usize::from(u16::from_le_bytes(*at));
+        let fixed = owner.iter().map(place).all(|p| verify_pointer(set.records(), p, own_name.clone()))
+            && apex.iter().map(place).all(|p| p + 2 <= layout.data_len)
+            && inner
+                .iter()
+                .map(place)
+                .all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
             && set.additional().all(|a| a.name_at < layout.data_len);
         (counted && fixed).then_some(layout.end)
     }

@@ -4,13 +4,13 @@
 //! same: the SOA record, and the proof that the apex has neither the name's closest encloser elsewhere nor a wildcard.
 //!
 //! ```text
-//! three extents, each from the start: u16 octets · u16 records · u16 fix-ups
+//! three extents, each from the start: u16 octets · u16 records · u16 apex fix-ups
 //!               the SOA record; the same with its signatures; the same with the proofs
-//! u16 zero
+//! u16 inner fix-ups
 //! two references to the nodes whose records are the proofs; the first is none where there are no proofs
 //! the octets
-//! the fix-ups by ascending place, u16 each: where a compression pointer stands. The high bit tells that it leads into
-//! the part itself, and the pointer has the offset from there; else it leads to the apex
+//! the fix-ups, u16 each: where a compression pointer to the apex stands, by ascending place; then where one stands that
+//! leads into the part itself. These have the offset from its start, and are in the proofs only
 //! ```
 
 use crate::format::{NodeRef, u16_at, u32_at};
@@ -19,15 +19,14 @@ use wire::RecordType;
 use wire::message::POINTER;
 
 const EXTENT_LEN: usize = 6;
+const INNER_COUNT_AT: usize = 3 * EXTENT_LEN;
 const REFS_AT: usize = 20;
 const PROOFS: usize = 2;
 const OCTETS_AT: usize = REFS_AT + 4 * PROOFS;
-/// The bit of a fix-up that says where its pointer leads.
-const INNER: u16 = 0x8000;
 /// The longest part: what no response over UDP has room for is put together from its records.
 const PART_MAX: usize = 4096;
 
-const _: () = assert!(3 * EXTENT_LEN <= REFS_AT && PART_MAX < INNER as usize);
+const _: () = assert!(INNER_COUNT_AT + 2 == REFS_AT);
 
 /// How much of a part an answer needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,30 +46,28 @@ pub struct Part<'t> {
     pub octets: &'t [u8],
     /// How many records.
     pub records: u16,
-    fixups: &'t [[u8; 2]],
-}
-
-/// A pointer to be set.
-#[derive(Clone, Copy)]
-pub struct PartPointer {
-    /// Where it stands in the part.
-    pub at: usize,
-    /// Where in the part it leads; `None`: to the apex.
-    pub target: Option<usize>,
+    apex_pointers: &'t [[u8; 2]],
+    inner_pointers: &'t [[u8; 2]],
 }
 
 impl<'t> Part<'t> {
     #[inline]
     pub(crate) fn read(image: &'t [u8], at: usize, extent: Extent) -> Part<'t> {
-        let number = |extent: Extent, i: usize| u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i);
-        let len = usize::from(number(extent, 0));
-        let whole = usize::from(number(Extent::Proofs, 0));
-        let fixups_at = at + OCTETS_AT + whole;
-        let fixups = &image[fixups_at..fixups_at + 2 * usize::from(number(extent, 2))];
+        let number = |extent: Extent, i: usize| {
+            usize::from(u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i))
+        };
+        let octets_at = at + OCTETS_AT;
+        let apex_at = octets_at + number(Extent::Proofs, 0);
+        let inner_at = apex_at + 2 * number(Extent::Proofs, 2);
+        let inner_count = match extent {
+            Extent::Proofs => usize::from(u16_at(image, at + INNER_COUNT_AT)),
+            Extent::Soa | Extent::SignedSoa => 0,
+        };
         Part {
-            octets: &image[at + OCTETS_AT..at + OCTETS_AT + len],
-            records: number(extent, 1),
-            fixups: fixups.as_chunks().0,
+            octets: &image[octets_at..octets_at + number(extent, 0)],
+            records: number(extent, 1) as u16,
+            apex_pointers: image[apex_at..apex_at + 2 * number(extent, 2)].as_chunks().0,
+            inner_pointers: image[inner_at..inner_at + 2 * inner_count].as_chunks().0,
         }
     }
 
@@ -80,35 +77,32 @@ impl<'t> Part<'t> {
         [0, 1].map(|i| NodeRef(u32_at(image, at + REFS_AT + 4 * i)))
     }
 
-    /// The pointers.
+    /// Where in the part pointers to the apex stand.
     #[inline]
-    pub fn pointers(self) -> impl Iterator<Item = PartPointer> + 't {
-        self.fixups.iter().map(move |fixup| {
-            let fixup = u16::from_le_bytes(*fixup);
-            let at = usize::from(fixup & !INNER);
-            let target = (fixup & INNER != 0).then(|| self.pointer(at));
-            PartPointer { at, target }
-        })
+    pub fn apex_pointers(self) -> impl Iterator<Item = usize> + 't {
+        self.apex_pointers.iter().map(|at| usize::from(u16::from_le_bytes(*at)))
     }
 
+    /// Where in the part pointers stand that lead into it, with the offset from its start.
     #[inline]
-    fn pointer(self, at: usize) -> usize {
-        usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER)
+    pub fn inner_pointers(self) -> impl Iterator<Item = usize> + 't {
+        self.inner_pointers.iter().map(|at| usize::from(u16::from_le_bytes(*at)))
     }
 
     /// Checks the part at `at`; `is_node` tells whether a reference is that of a node. `None` where something is wrong.
     pub(crate) fn verify(image: &[u8], at: usize, is_node: impl Fn(NodeRef) -> bool) -> Option<()> {
         let fixed = image.get(at..at.checked_add(OCTETS_AT)?)?;
         let number = |extent: usize, i: usize| usize::from(u16_at(fixed, EXTENT_LEN * extent + 2 * i));
-        let end = at + OCTETS_AT + number(2, 0) + 2 * number(2, 2);
+        let fixups = number(2, 2) + usize::from(u16_at(fixed, INNER_COUNT_AT));
         let sorted = (0..3).all(|i| number(0, i) <= number(1, i) && number(1, i) <= number(2, i));
-        if end > image.len() || number(2, 0) > PART_MAX || !sorted {
+        if at + OCTETS_AT + number(2, 0) + 2 * fixups > image.len() || number(2, 0) > PART_MAX || !sorted {
             return None;
         }
         for extent in [Extent::Soa, Extent::SignedSoa, Extent::Proofs] {
             let part = Part::read(image, at, extent);
-            let records = count_records(part)?;
-            if records != part.records || !part.pointers().all(|pointer| part.has_room(pointer)) {
+            let places = part.apex_pointers().all(|at| part.pointer(at).is_some())
+                && part.inner_pointers().all(|at| part.pointer(at).is_some_and(|target| target < at));
+            if !places || count_records(part)? != part.records {
                 return None;
             }
         }
@@ -117,10 +111,11 @@ impl<'t> Part<'t> {
         (known(first) && known(second)).then_some(())
     }
 
-    /// Whether a pointer is in the part, and leads backwards in it.
-    fn has_room(self, pointer: PartPointer) -> bool {
-        let is_pointer = self.octets.get(pointer.at..pointer.at + 2).is_some_and(|octets| octets[0] >= 0xc0);
-        is_pointer && pointer.target.is_none_or(|target| target < pointer.at)
+    /// Where the pointer leads that stands at `at`; `None` where none stands there.
+    fn pointer(self, at: usize) -> Option<usize> {
+        let octets = self.octets.get(at..at + 2)?;
+        let pointer = u16::from_be_bytes([octets[0], octets[1]]);
+        (pointer >= POINTER).then_some(usize::from(pointer & !POINTER))
     }
 }
 
@@ -158,7 +153,8 @@ pub(crate) struct NegativeSoa {
 struct Draft {
     octets: Vec<u8>,
     records: u16,
-    fixups: Vec<u16>,
+    apex_pointers: Vec<u16>,
+    inner_pointers: Vec<u16>,
     extents: Vec<u8>,
     root: bool,
 }
@@ -177,7 +173,7 @@ pub(crate) fn draft(
     draft.end_extent()?;
     draft.records(&soa.signatures, soa.signature_count, Draft::apex);
     draft.end_extent()?;
-    let signed_soa = (draft.octets.len(), draft.records, draft.fixups.len());
+    let signed_soa = (draft.octets.len(), draft.records, draft.apex_pointers.len());
     let all = proofs.iter().filter(|node| !node.is_none()).all(|node| {
         let node = Node::new(image, *node);
         node.rrset(rtype).is_some_and(|rrset| draft.proof(node, rrset))
@@ -187,21 +183,23 @@ pub(crate) fn draft(
         given = [NodeRef::NONE; PROOFS];
         draft.octets.truncate(signed_soa.0);
         draft.records = signed_soa.1;
-        draft.fixups.truncate(signed_soa.2);
+        draft.apex_pointers.truncate(signed_soa.2);
+        draft.inner_pointers.clear();
     }
     draft.end_extent()?;
     let mut part = draft.extents;
-    part.resize(REFS_AT, 0);
+    part.extend((draft.inner_pointers.len() as u16).to_le_bytes());
     part.extend(given.iter().flat_map(|node| node.0.to_le_bytes()));
     part.extend_from_slice(&draft.octets);
-    part.extend(draft.fixups.iter().flat_map(|fixup| fixup.to_le_bytes()));
+    let pointers = draft.apex_pointers.iter().chain(&draft.inner_pointers);
+    part.extend(pointers.flat_map(|at| at.to_le_bytes()));
     Some(part)
 }
 
 impl Draft {
     fn end_extent(&mut self) -> Option<()> {
         let octets = u16::try_from(self.octets.len()).ok().filter(|len| usize::from(*len) <= PART_MAX)?;
-        for number in [octets, self.records, self.fixups.len() as u16] {
+        for number in [octets, self.records, self.apex_pointers.len() as u16] {
             self.extents.extend(number.to_le_bytes());
         }
         Some(())
@@ -212,7 +210,7 @@ impl Draft {
         if self.root {
             self.octets.push(0);
         } else {
-            self.fixups.push(self.octets.len() as u16);
+            self.apex_pointers.push(self.octets.len() as u16);
             self.octets.extend(POINTER.to_be_bytes());
         }
     }
@@ -222,7 +220,7 @@ impl Draft {
         self.octets.extend_from_slice(&soa.records[2..]);
         // Where the root is the apex nothing points to it.
         for at in &soa.apex_pointers {
-            self.fixups.push(*at);
+            self.apex_pointers.push(*at);
             let at = usize::from(*at);
             self.octets[at..at + 2].copy_from_slice(&POINTER.to_be_bytes());
         }
@@ -256,7 +254,7 @@ impl Draft {
         self.octets.extend_from_slice(relative);
         self.records(rrset.records(), 1, Draft::apex);
         self.records(rrset.signatures(), rrset.signature_count(), |draft| {
-            draft.fixups.push(draft.octets.len() as u16 | INNER);
+            draft.inner_pointers.push(draft.octets.len() as u16);
             draft.octets.extend((POINTER | owner_at).to_be_bytes());
         });
         true
