@@ -209,6 +209,45 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
+    /// Appends addresses whose owners are names in the records that start at `records_at`; where they don't all fit,
+    /// those that do.
+    pub(crate) fn glue(&mut self, count: u16, glue: &[u8], records_at: usize) -> Result<(), Full> {
+        let start = self.len;
+        let end = start + glue.len();
+        // No owner stands beyond what precedes the glue.
+        if end > self.limit || start > POINTER_MAX {
+            return self.some_glue(glue, records_at);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, glue);
+        let mut rest = target;
+        while let Some(head) = rest.first_chunk_mut::<12>() {
+            let owner = u16::from_be_bytes([head[0], head[1]]).wrapping_add(records_at as u16);
+            head[..2].copy_from_slice(&owner.to_be_bytes());
+            let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+            rest = rest.get_mut(len..).unwrap_or_default();
+        }
+        self.len = end;
+        self.counts[Section::Additional as usize] += count;
+        Ok(())
+    }
+
+    /// Appends the addresses that there is room for.
+    #[cold]
+    fn some_glue(&mut self, glue: &[u8], records_at: usize) -> Result<(), Full> {
+        let mut rest = glue;
+        while let Some(head) = rest.first_chunk::<12>() {
+            let (record, after) = rest.split_at(12 + usize::from(u16::from_be_bytes([head[10], head[11]])));
+            let owner = records_at + usize::from(u16::from_be_bytes([head[0], head[1]]) & !POINTER);
+            if owner > POINTER_MAX {
+                return Err(Full);
+            }
+            self.record(Section::Additional, &[&(POINTER | owner as u16).to_be_bytes(), &record[2..]])?;
+            rest = after;
+        }
+        Ok(())
+    }
+
     /// What to come back to with [`Writer::reset`].
     #[inline]
     pub(crate) fn mark(&self) -> Mark {

@@ -80,8 +80,8 @@ pub struct Fixups {
     pub apex: Vec<u16>,
     /// Pointers to a name in these same records.
     pub inner: Vec<u16>,
-    /// Names whose addresses go with the set: where, whether in the delegated domain, and whose.
-    pub additional: Vec<(u16, bool, NodeIndex)>,
+    /// Names whose addresses go with the set where there is room: where, and whose.
+    pub additional: Vec<(u16, NodeIndex)>,
 }
 
 impl Fixups {
@@ -111,6 +111,10 @@ pub struct RrsetSpec<'a> {
     pub signature_count: usize,
     /// The RRSIG records, each with the owner C00C.
     pub signatures: &'a [u8],
+    /// How many addresses go with the set as glue.
+    pub glue_count: usize,
+    /// Address records in wire form; each owner is a pointer that leads so far behind the start of `records`.
+    pub glue: &'a [u8],
     /// The pointers in the records.
     pub fixups: &'a Fixups,
 }
@@ -298,6 +302,9 @@ impl Builder {
         if !fixups.is_empty() {
             flags = flags.with(RrsetFlags::FIXUPS);
         }
+        if spec.glue_count > 0 {
+            flags = flags.with(RrsetFlags::GLUE);
+        }
         let stride = stride(spec.records, spec.count);
         let image = &mut self.image;
         image.extend(spec.rtype.0.to_le_bytes());
@@ -314,15 +321,20 @@ impl Builder {
                 image.extend(u16::try_from(count).ok()?.to_le_bytes());
             }
         }
+        if spec.glue_count > 0 {
+            image.extend(u16::try_from(spec.glue_count).ok()?.to_le_bytes());
+            image.extend(u16::try_from(spec.glue.len()).ok()?.to_le_bytes());
+        }
         image.extend_from_slice(spec.records);
         image.extend_from_slice(spec.signatures);
+        image.extend_from_slice(spec.glue);
         for at in fixups.owner.iter().chain(&fixups.apex).chain(&fixups.inner) {
             image.extend(at.to_le_bytes());
         }
         image.resize(start + padded(image.len() - start), 0);
-        for (name_at, in_domain, node) in &fixups.additional {
+        for (name_at, node) in &fixups.additional {
             image.extend(name_at.to_le_bytes());
-            image.extend(u16::from(*in_domain).to_le_bytes());
+            image.extend([0; 2]);
             self.patches.push((image.len(), *node));
             image.extend([0; 4]);
         }

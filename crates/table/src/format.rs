@@ -159,6 +159,8 @@ flags! {
         SIGNED = 0;
         /// Four numbers for fix-ups and additional names follow.
         FIXUPS = 1;
+        /// The addresses of name servers below the cut follow the signatures.
+        GLUE = 3;
         /// The set before it once more, beginning with another record.
         TURNED = 2;
     }
