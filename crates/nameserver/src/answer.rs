@@ -5,7 +5,7 @@ use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Node, NodeFlags, Rrset, Table};
+use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
@@ -176,7 +176,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             let placed = self.writer.rrset(Section::Answer, node, rrset, owner, self.signatures, first)?;
             if self.qtype == RecordType::NS {
                 self.pay_proofs()?;
-                self.addresses(rrset, placed, Signatures::With);
+                self.addresses(rrset, rrset.links(), placed, Signatures::With);
             }
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
         }
@@ -269,8 +269,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         self.pay_proofs()?;
         let outcome = Outcome::referral();
         // The parent's NS records are not signed (RFC 4035 §2.2).
-        let owner = Owner::At(cut_at);
-        let Ok(placed) = self.writer.rrset(Section::Authority, cut, ns, owner, Signatures::Without, 0) else {
+        let links = ns.links();
+        let Ok(placed) = self.writer.delegation(cut, ns, links, cut_at) else {
             return Ok(self.truncated(outcome));
         };
         let is_signed = self.table.flags().has(ImageFlags::NSEC) || self.table.flags().has(ImageFlags::NSEC3);
@@ -278,11 +278,14 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         {
             return Ok(self.truncated(outcome));
         }
-        if !self.glue(ns, placed) {
+        if links.glue_count != 0 {
+            self.trace.note(Rule::InDomainGlue);
             // RFC 9471 §3.1: without all the in-domain glue the referral is not complete.
-            return Ok(self.truncated(outcome));
+            if self.writer.glue(links.glue_count, links.glue, placed.at).is_err() {
+                return Ok(self.truncated(outcome));
+            }
         }
-        self.addresses(ns, placed, Signatures::Without);
+        self.addresses(ns, links, placed, Signatures::Without);
         Ok(outcome)
     }
 
@@ -296,26 +299,19 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         self.prove_no_type(cut, cut_at)
     }
 
-    /// Appends the addresses of name servers below the delegation; false where not all fit.
-    fn glue(&mut self, ns: Rrset<'a>, placed: Placed) -> bool {
-        let (count, glue) = ns.glue();
-        if count == 0 {
-            return true;
-        }
-        self.trace.note(Rule::InDomainGlue);
-        self.writer.glue(count, glue, placed.at).is_ok()
-    }
-
     /// Appends the addresses of other name servers while they fit.
-    fn addresses(&mut self, ns: Rrset<'a>, placed: Placed, signatures: Signatures) {
+    fn addresses(&mut self, ns: Rrset<'a>, links: Links<'a>, placed: Placed, signatures: Signatures) {
         let signatures = if self.signatures == Signatures::With { signatures } else { Signatures::Without };
         let len = ns.records().len();
-        for additional in ns.additional() {
+        for additional in links.additional() {
             let Some(node) = self.table.node(additional.node) else { continue };
             // The records may stand rotated.
             let by = placed.rotated_by;
-            let name_at =
-                if additional.name_at >= by { additional.name_at - by } else { additional.name_at + len - by };
+            let name_at = if additional.name_at >= by {
+                additional.name_at - by
+            } else {
+                additional.name_at + len - by
+            };
             let owner = placed.at + name_at;
             if owner > POINTER_MAX {
                 continue;

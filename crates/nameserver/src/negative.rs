@@ -128,8 +128,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 
     fn soa(&mut self) -> Result<(), Full> {
         self.pay_proofs()?;
-        let extent =
-            if self.signatures == Signatures::With { Extent::SignedSoa } else { Extent::Soa };
+        let extent = if self.signatures == Signatures::With { Extent::SignedSoa } else { Extent::Soa };
         self.writer.part(self.table.negative_part(extent))
     }
 
@@ -156,7 +155,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             };
             let rtype = if rule == Rule::NsecProof { RecordType::NSEC } else { RecordType::NSEC3 };
             if let Some(rrset) = node.rrset(rtype)
-                && let Err(full) = self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)
+                && let Err(full) =
+                    self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)
             {
                 self.writer.reset(start);
                 return Err(full);

@@ -1,6 +1,6 @@
 //! Putting a response together from record sets that are already in wire form.
 
-use table::{Node, Part, Rrset};
+use table::{Links, Node, Part, Rrset};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, label_count, skip_labels};
 
 /// Which count of the header a record goes to.
@@ -149,8 +149,33 @@ impl<'b> Writer<'b> {
         self.counts[section as usize] += count;
         let placed = Placed { at: start, rotated_by };
         if rrset.has_fixups() {
-            self.adapt(node, rrset, owner_at, placed);
+            self.adapt(node, rrset.links(), records.len(), owner_at, placed);
         }
+        Ok(placed)
+    }
+
+    /// Appends the name servers of a delegation to the authority section; the cut's name stands at `cut_at`.
+    #[inline]
+    pub(crate) fn delegation(
+        &mut self,
+        cut: Node<'_>,
+        ns: Rrset<'_>,
+        links: Links<'_>,
+        cut_at: usize,
+    ) -> Result<Placed, Full> {
+        let records = ns.records();
+        let start = self.len;
+        let end = start + records.len();
+        if end > self.limit {
+            return Err(Full);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, records);
+        set_owners(target, cut_at, Owner::At(cut_at));
+        self.len = end;
+        self.counts[Section::Authority as usize] += ns.count();
+        let placed = Placed { at: start, rotated_by: 0 };
+        self.adapt(cut, links, records.len(), cut_at, placed);
         Ok(placed)
     }
 
@@ -337,39 +362,52 @@ impl<'b> Writer<'b> {
     }
 
     /// Rewrites the pointers in the data of a set that stands elsewhere than its node foresaw.
-    fn adapt(&mut self, node: Node<'_>, rrset: Rrset<'_>, owner_at: usize, placed: Placed) {
+    #[inline]
+    fn adapt(&mut self, node: Node<'_>, links: Links<'_>, len: usize, owner_at: usize, placed: Placed) {
         let foreseen_at = HEADER_LEN + node.relative_len() + self.apex_len + 4;
-        let fixups = rrset.fixups();
         if owner_at + node.relative_len() == self.apex_at && placed.rotated_by == 0 {
             // The node's own name stands in the question: everything in it is as far from where it was foreseen.
             let target = &mut self.octets[placed.at..self.len];
             let (by, inner_by) = (owner_at - HEADER_LEN, placed.at - foreseen_at.min(placed.at));
             if by != 0 {
-                fixups.owner.iter().chain(fixups.apex).for_each(|at| shift(target, at, by));
+                links.owner.iter().for_each(|at| shift(target, at, by));
+                links.apex.iter().for_each(|at| shift(target, at, by));
             }
             if inner_by != 0 {
-                fixups.inner.iter().for_each(|at| shift(target, at, inner_by));
+                links.inner.iter().for_each(|at| shift(target, at, inner_by));
             }
             return;
         }
-        let len = rrset.records().len();
+        self.adapt_elsewhere(node, links, len, owner_at, placed);
+    }
+
+    /// As [`Writer::adapt`], for a name that is not the node's own, or not in the question.
+    fn adapt_elsewhere(
+        &mut self,
+        node: Node<'_>,
+        links: Links<'_>,
+        len: usize,
+        owner_at: usize,
+        placed: Placed,
+    ) {
         let place = |at: &[u8; 2]| {
             let at = usize::from(u16::from_le_bytes(*at));
             placed.at
                 + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by }
         };
-        for at in fixups.owner.iter().map(place) {
+        for at in links.owner.iter().map(place) {
             let foreseen = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
             let target = self.part_of_owner(node, owner_at, foreseen.saturating_sub(HEADER_LEN));
             self.octets[at..at + 2].copy_from_slice(&(POINTER | target as u16).to_be_bytes());
         }
         let apex = (POINTER | self.apex_at as u16).to_be_bytes();
-        for at in fixups.apex.iter().map(place) {
+        for at in links.apex.iter().map(place) {
             self.octets[at..at + 2].copy_from_slice(&apex);
         }
-        for at in fixups.inner.iter().map(place) {
+        for at in links.inner.iter().map(place) {
             let target = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
             // Within a pointer's reach: see `fits_pointers`.
+            let foreseen_at = HEADER_LEN + node.relative_len() + self.apex_len + 4;
             let moved = POINTER | (target + placed.at).saturating_sub(foreseen_at) as u16;
             self.octets[at..at + 2].copy_from_slice(&moved.to_be_bytes());
         }

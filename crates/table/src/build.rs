@@ -124,6 +124,8 @@ pub struct Builder {
     apex: NameBuf,
     image: Vec<u8>,
     names: Vec<NodeRef>,
+    /// How many of the names are cuts or below one.
+    delegated: usize,
     nsec3_owners: Vec<NodeRef>,
     nsec3_at: usize,
     open: Option<usize>,
@@ -164,6 +166,7 @@ impl Builder {
             apex: lower,
             image,
             names: Vec::with_capacity(names),
+            delegated: 0,
             nsec3_owners: Vec::new(),
             nsec3_at: 0,
             open: None,
@@ -196,6 +199,8 @@ impl Builder {
         self.depth_max = self.depth_max.max(depth);
         let node = self.begin(spec)?;
         self.names.push(node);
+        let is_delegated = spec.flags.has(NodeFlags::CUT) || spec.flags.has(NodeFlags::OCCLUDED);
+        self.delegated += usize::from(is_delegated);
         Ok(())
     }
 
@@ -355,6 +360,9 @@ impl Builder {
     /// # Errors
     /// When there is no memory, or the names can't be spread over buckets.
     pub fn finish(mut self, source: SourceStamp) -> Result<Table, BuildError> {
+        if self.delegated > self.names.len() / 2 {
+            self.flags = self.flags.with(ImageFlags::DELEGATES);
+        }
         let nodes_end = if self.nsec3_owners.is_empty() { self.nodes_end } else { self.nsec3_at };
         let nsec3_end = self.nodes_end;
         self.patch()?;
@@ -377,8 +385,16 @@ impl Builder {
         self.image.extend_from_slice(&self.nsec3_salt);
         u32::try_from(self.image.len() / 4).map_err(|_| BuildError::TooLarge)?;
 
-        let sections =
-            Sections { nodes_end, nsec3_end, part_at, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
+        let sections = Sections {
+            nodes_end,
+            nsec3_end,
+            part_at,
+            buckets_at,
+            nsec_keys_at,
+            nsec_refs_at,
+            nsec3_at,
+            salt_at,
+        };
         self.write_header(key, buckets, &sections, source);
         let image = self.image;
         let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;

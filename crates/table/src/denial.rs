@@ -153,3 +153,49 @@ pub(crate) fn relative_cmp(a: &[u8], b: &[u8]) -> Ordering {
         _ => a.cmp(b),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::NameBuf;
+
+    #[test]
+    fn the_short_way_to_a_sort_key_gives_the_same_key() {
+        let mut folded = FoldedName::default();
+        for text in [
+            "a.",
+            "abcdefg.",
+            "abcdefgh.",
+            "abcdefghi.",
+            "b.a.",
+            "b.abcdefgh.",
+            "b.abcdefghi.",
+            "\\000.",
+            "a\\001.",
+            "abcdefg\\001.",
+            "abcdefgh\\001.",
+            "\\255\\002\\128.",
+            "x.\\000bcdefgh.",
+            "*.",
+            ".",
+        ] {
+            let name = NameBuf::from_text(text.as_bytes(), None).unwrap();
+            // What an earlier name left behind the end of this one must not show.
+            folded.set(NameBuf::from_text(&b"\\000\\001".repeat(20), Some(Name::ROOT)).unwrap().as_name());
+            folded.set(name.as_name());
+            let relative = &name.as_name().as_wire()[..name.as_name().len() - 1];
+            assert_eq!(sort_key(&folded, 0), (sort_prefix(relative) >> 64) as u64, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_found_wherever_it_is() {
+        let keys: Vec<[u8; 8]> = (0..20u64).map(|key| (2 * key).to_le_bytes()).collect();
+        for len in 0..keys.len() {
+            for key in 0..42 {
+                let expected = (0..len as u64).filter(|entry| 2 * entry < key).count();
+                assert_eq!(partition(&keys[..len], |entry| entry < key), expected);
+            }
+        }
+    }
+}

@@ -149,6 +149,8 @@ flags! {
         NSEC3 = 1;
         /// The records of a set rotate from answer to answer.
         ROTATE = 2;
+        /// Most names are delegations or below one, so that a name of several labels is looked for from the apex down.
+        DELEGATES = 3;
     }
 }
 

@@ -21,7 +21,7 @@ mod verify;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
-pub use node::{Additional, Denial, FixupsView, Node, Rrset};
+pub use node::{Additional, Denial, Links, Node, Rrset};
 pub use part::{Extent, Part};
 pub use table::{Encloser, Found, Table};
 pub use verify::ImageError;

@@ -266,15 +266,33 @@ pub struct Additional {
     pub node: NodeRef,
 }
 
-/// Where compression pointers stand in the records of a set: little-endian offsets from their start.
+/// What a set has beside its records: where compression pointers stand in them, as little-endian offsets from their
+/// start, and addresses that go with them.
 #[derive(Clone, Copy)]
-pub struct FixupsView<'t> {
+pub struct Links<'t> {
     /// Pointers to the owner or to a tail of it.
     pub owner: &'t [[u8; 2]],
     /// Pointers to the apex.
     pub apex: &'t [[u8; 2]],
     /// Pointers to names in the records themselves.
     pub inner: &'t [[u8; 2]],
+    /// How many records [`Links::glue`] has.
+    pub glue_count: u16,
+    /// The addresses that must be in a referral (RFC 9471 §3.1), those of name servers in or below the delegated
+    /// domain, in wire form. Their owners are pointers that lead so far behind the start of the records.
+    pub glue: &'t [u8],
+    additional: &'t [[u8; ADDITIONAL_LEN]],
+}
+
+impl<'t> Links<'t> {
+    /// The names in the data whose addresses go with them.
+    #[inline]
+    pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
+        self.additional.iter().map(|entry| Additional {
+            name_at: usize::from(u16_at(entry, 0)),
+            node: NodeRef(u32_at(entry, 4)),
+        })
+    }
 }
 
 /// A record set in wire form, with its signatures.
@@ -364,46 +382,31 @@ impl<'t> Rrset<'t> {
         self.flags().has(RrsetFlags::FIXUPS)
     }
 
-    /// Where in the records pointers stand.
+    /// What the set has beside its records.
     #[inline]
-    pub fn fixups(self) -> FixupsView<'t> {
+    pub fn links(self) -> Links<'t> {
         let layout = layout(self.image, self.at);
-        let owners = layout.data_at + layout.data_len + layout.sigs_len + layout.glue_len;
+        let glue = layout.data_at + layout.data_len + layout.sigs_len;
+        let owners = glue + layout.glue_len;
         let apexes = owners + 2 * layout.owner_fixups;
         let inners = apexes + 2 * layout.apex_fixups;
         let end = inners + 2 * layout.inner_fixups;
+        let additional_end = layout.additional_at + ADDITIONAL_LEN * layout.additional;
         let list = |from: usize, to: usize| self.image[from..to].as_chunks().0;
-        FixupsView { owner: list(owners, apexes), apex: list(apexes, inners), inner: list(inners, end) }
+        Links {
+            owner: list(owners, apexes),
+            apex: list(apexes, inners),
+            inner: list(inners, end),
+            glue_count: layout.glue as u16,
+            glue: &self.image[glue..owners],
+            additional: self.image[layout.additional_at..additional_end].as_chunks().0,
+        }
     }
 
     /// Whether any pointer leads into the records themselves.
     #[inline]
     pub fn has_inner_fixups(self) -> bool {
         self.has_fixups() && layout(self.image, self.at).inner_fixups != 0
-    }
-
-    /// The addresses that must be in a referral (RFC 9471 §3.1), those of name servers in or below the delegated
-    /// domain: how many, and the records in wire form. Their owners are pointers that lead so far behind the start of
-    /// the records.
-    #[inline]
-    pub fn glue(self) -> (u16, &'t [u8]) {
-        if !self.flags().has(RrsetFlags::GLUE) {
-            return (0, &[]);
-        }
-        let layout = layout(self.image, self.at);
-        let start = layout.data_at + layout.data_len + layout.sigs_len;
-        (layout.glue as u16, &self.image[start..start + layout.glue_len])
-    }
-
-    /// The names in the data whose addresses go with them.
-    pub fn additional(self) -> impl Iterator<Item = Additional> + Clone + 't {
-        let layout = layout(self.image, self.at);
-        let list =
-            &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
-        list.chunks_exact(ADDITIONAL_LEN).map(|entry| Additional {
-            name_at: usize::from(u16_at(entry, 0)),
-            node: NodeRef(u32_at(entry, 4)),
-        })
     }
 
     fn end(self) -> usize {
@@ -429,20 +432,21 @@ impl<'t> Rrset<'t> {
             return None;
         }
         let set = Rrset::new(image, at);
+        let links = set.links();
         let counted = verify_records(set.records(), set.stride()) == Some(usize::from(set.count()))
             && verify_records(set.signatures(), 0) == Some(layout.sigs)
-            && verify_glue(set.glue().1, layout.data_len) == Some(layout.glue)
+            && verify_glue(links.glue, layout.data_len) == Some(layout.glue)
             && set.count() > 0;
-        let FixupsView { owner, apex, inner } = set.fixups();
         let own_name = HEADER_LEN..foreseen_at - QUESTION_FIXED;
         let place = |at: &[u8; 2]| usize::from(u16::from_le_bytes(*at));
-        let fixed = owner.iter().map(place).all(|p| verify_pointer(set.records(), p, own_name.clone()))
-            && apex.iter().map(place).all(|p| p + 2 <= layout.data_len)
-            && inner
+        let fixed = links.owner.iter().map(place).all(|p| verify_pointer(set.records(), p, own_name.clone()))
+            && links.apex.iter().map(place).all(|p| p + 2 <= layout.data_len)
+            && links
+                .inner
                 .iter()
                 .map(place)
                 .all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
-            && set.additional().all(|a| a.name_at < layout.data_len);
+            && links.additional().all(|a| a.name_at < layout.data_len);
         (counted && fixed).then_some(layout.end)
     }
 }

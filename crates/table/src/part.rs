@@ -53,9 +53,8 @@ pub struct Part<'t> {
 impl<'t> Part<'t> {
     #[inline]
     pub(crate) fn read(image: &'t [u8], at: usize, extent: Extent) -> Part<'t> {
-        let number = |extent: Extent, i: usize| {
-            usize::from(u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i))
-        };
+        let number =
+            |extent: Extent, i: usize| usize::from(u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i));
         let octets_at = at + OCTETS_AT;
         let apex_at = octets_at + number(Extent::Proofs, 0);
         let inner_at = apex_at + 2 * number(Extent::Proofs, 2);
@@ -258,5 +257,87 @@ impl Draft {
             draft.octets.extend((POINTER | owner_at).to_be_bytes());
         });
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOA: &[u8] = b"\xc0\x0c\x00\x06\x00\x01\x00\x00\x00\x3c\x00\x18\xc0\x0c\xc0\x0c\
+        \x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00\x04\x00\x00\x00\x05";
+    const SIGNATURE: &[u8] = b"\xc0\x0c\x00\x2e\x00\x01\x00\x00\x00\x3c\x00\x02\x01\x02";
+
+    fn soa() -> NegativeSoa {
+        NegativeSoa {
+            records: SOA.to_vec(),
+            signatures: SIGNATURE.to_vec(),
+            signature_count: 1,
+            apex_pointers: vec![12, 14],
+        }
+    }
+
+    /// A part with a proof whose owner is `a` below the apex.
+    fn part() -> Vec<u8> {
+        let set = b"\x2f\0\x01\0\x0e\0\x0e\x01\x01\0\x0e\0\xc0\x0c\0\x2f\0\x01\0\0\0\x3c\0\x02\0\0";
+        let node = [b"\0\0\0\0\x02\0\x01\x02\x01a\0\0", &set[..], SIGNATURE].concat();
+        draft(&node, false, &soa(), RecordType::NSEC, [NodeRef(1), NodeRef::NONE]).unwrap()
+    }
+
+    #[test]
+    fn has_the_records_with_their_pointers_listed() {
+        let image = part();
+        assert_eq!(Part::verify(&image, 0, |node| node == NodeRef(1)), Some(()));
+        assert_eq!(Part::proofs(&image, 0), [NodeRef(1), NodeRef::NONE]);
+        let read = |extent| Part::read(&image, 0, extent);
+        let (soa, signed, all) = (read(Extent::Soa), read(Extent::SignedSoa), read(Extent::Proofs));
+        assert_eq!([soa.records, signed.records, all.records], [1, 2, 4]);
+        assert_eq!([soa.octets.len(), signed.octets.len()], [SOA.len(), SOA.len() + SIGNATURE.len()]);
+        assert_eq!(soa.apex_pointers().collect::<Vec<_>>(), [0, 12, 14]);
+        // The owner of the proof: a label, and the apex. Its signature points to that.
+        let owner = signed.octets.len();
+        assert_eq!(all.octets[owner..owner + 4], *b"\x01a\xc0\x00");
+        assert_eq!(all.apex_pointers().last(), Some(owner + 2));
+        let inner: Vec<usize> = all.inner_pointers().collect();
+        assert_eq!((inner.len(), soa.inner_pointers().count()), (1, 0));
+        assert_eq!(all.pointer(inner[0]), Some(owner));
+    }
+
+    #[test]
+    fn below_the_root_owners_have_no_pointers_to_it() {
+        let mut soa = soa();
+        soa.apex_pointers.clear();
+        soa.records[12..14].copy_from_slice(&[0, 0]);
+        let image = draft(&[], true, &soa, RecordType::NSEC, [NodeRef::NONE; 2]).unwrap();
+        let part = Part::read(&image, 0, Extent::Proofs);
+        assert_eq!((part.records, part.apex_pointers().count()), (2, 0));
+        assert_eq!(part.octets[..3], [0, 0, 6]);
+    }
+
+    #[test]
+    fn is_refused_where_any_number_is_too_large() {
+        let image = part();
+        for at in (0..OCTETS_AT).chain(image.len() - 10..image.len()).step_by(2) {
+            let mut broken = image.clone();
+            broken[at..at + 2].copy_from_slice(&[0xff, 0xff]);
+            assert_eq!(Part::verify(&broken, 0, |node| node == NodeRef(1)), None, "octet {at}");
+        }
+        for len in 0..image.len() {
+            assert_eq!(Part::verify(&image[..len], 0, |_| true), None, "{len} octets");
+        }
+        assert_eq!(Part::verify(&image, usize::MAX - 4, |_| true), None);
+        assert_eq!(Part::verify(&image, 0, |_| false), None);
+    }
+
+    #[test]
+    fn is_refused_where_a_pointer_does_not_lead_backwards() {
+        let image = part();
+        let at = Part::read(&image, 0, Extent::Proofs).inner_pointers().next().unwrap();
+        for target in [at, at + 2, 0x3fff] {
+            let mut broken = image.clone();
+            let pointer = (POINTER | target as u16).to_be_bytes();
+            broken[OCTETS_AT + at..OCTETS_AT + at + 2].copy_from_slice(&pointer);
+            assert_eq!(Part::verify(&broken, 0, |_| true), None, "to {target}");
+        }
     }
 }

@@ -189,15 +189,17 @@ impl Table {
         }
     }
 
-    /// The node of a name that exists and is not below a cut. The name is at or below the apex.
-    #[inline]
+    /// The node of a name that exists and is not below a cut. The name is at or below the apex. In a zone that mostly
+    /// delegates, a name of several labels below the apex is left to [`Table::find_encloser`]: nearly always there is a
+    /// cut above it, and to look for the whole name first would be in vain.
+    #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName) -> Option<Node<'_>> {
         let image = self.image();
         let labels = name.label_count() - self.apex_labels;
         if labels == 0 {
             return Some(Node::new(image, self.apex));
         }
-        if labels > self.depth_max {
+        if labels > self.depth_max || (labels > 1 && self.flags.has(ImageFlags::DELEGATES)) {
             return None;
         }
         let end = name.label_start(labels);
@@ -219,6 +221,7 @@ impl Table {
         let mut state = self.start;
         let mut node = Node::new(image, self.apex);
         let mut below = labels;
+        let walks_to_end = labels > 1 && self.flags.has(ImageFlags::DELEGATES);
         loop {
             let encloser = Encloser { node, next_closer: below - 1 };
             if node.flags().has(NodeFlags::CUT) {
@@ -228,12 +231,14 @@ impl Table {
                 return Found::BelowDname(encloser);
             }
             below -= 1;
-            // The whole name was looked for first: were it there and not occluded, it would have been found.
-            if below == 0 || labels - below > self.depth_max {
+            // Where the whole name was looked for first, it would have been found, were it there and not occluded.
+            let is_known_missing = below == 0 && !walks_to_end;
+            if is_known_missing || labels - below > self.depth_max {
                 return Found::Missing(encloser);
             }
             state.absorb_labels(name, below, below + 1);
             match self.probe(image, state.finish(), name, name.label_start(below), end) {
+                Some(exact) if below == 0 => return Found::Exact(exact),
                 Some(next) => node = next,
                 None => return Found::Missing(encloser),
             }

@@ -197,7 +197,7 @@ fn verify_extras(image: &[u8], region: Region, nodes: &Starts, nsec3_nodes: &Sta
             check(nsec3.is_none() || nsec3_nodes.has(nsec3))?;
         }
         for rrset in node.all_rrsets() {
-            check(rrset.additional().all(|additional| nodes.has(additional.node)))?;
+            check(rrset.links().additional().all(|additional| nodes.has(additional.node)))?;
         }
         at = node.end();
     }
