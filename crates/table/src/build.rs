@@ -1,6 +1,7 @@
 //! Writing an image: nodes one after the other in canonical order, then the index over them.
 
 use crate::denial::Nsec3Hash;
+use crate::digest;
 use crate::format::{
     BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC,
     NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header,
@@ -9,9 +10,10 @@ use crate::format::{
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
 use crate::node::Node;
+use crate::parallel;
 use crate::part::{self, NegativeSoa};
 use crate::table::Table;
-use crate::verify::{self, ImageError};
+use crate::verify::ImageError;
 use std::io;
 use wire::{FoldedName, Name, NameBuf, RecordType};
 
@@ -444,7 +446,7 @@ impl Builder {
         let apex = self.apex.as_name();
         put(header::APEX_LEN, &[apex.len() as u8]);
         put(header::APEX, apex.as_wire());
-        let digest = verify::digest_of(&self.image);
+        let digest = digest::of(&self.image, parallel::threads_for(self.image.len()));
         self.image[header::DIGEST..header::DIGEST + 32].copy_from_slice(&digest);
     }
 

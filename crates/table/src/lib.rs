@@ -10,10 +10,12 @@
 
 mod build;
 pub mod denial;
+mod digest;
 mod format;
 mod hash;
 pub mod map;
 mod node;
+mod parallel;
 mod part;
 pub mod publish;
 mod table;

@@ -413,13 +413,22 @@ impl<'t> Rrset<'t> {
         rrset_end(self.image, self.at)
     }
 
-    /// Checks every bound of the set at `at`; the end of it, or `None` where something reaches past `limit`.
+    /// Checks every bound of the set at `at`; the end of it and whether it refers to nodes, or `None` where something
+    /// reaches past `limit`.
     /// `foreseen_at` is where in a message pointers among the records take them to stand.
-    pub(crate) fn verify(image: &[u8], at: usize, limit: usize, foreseen_at: usize) -> Option<usize> {
+    pub(crate) fn verify(image: &[u8], at: usize, limit: usize, foreseen_at: usize) -> Option<(usize, bool)> {
         if at + RRSET_FIXED > limit {
             return None;
         }
         let flags = RrsetFlags(image[at + 7]);
+        if flags == RrsetFlags::NONE {
+            // Most sets by far: nothing but records.
+            let set = Rrset::new(image, at);
+            let end = at + padded(RRSET_FIXED + set.data_len());
+            let counted =
+                end <= limit && verify_records(set.records(), set.stride()) == Some(usize::from(set.count()));
+            return (counted && set.count() > 0).then_some((end, false));
+        }
         let numbers = RRSET_FIXED
             + if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 }
             + if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 }
@@ -447,7 +456,7 @@ impl<'t> Rrset<'t> {
                 .map(place)
                 .all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
             && links.additional().all(|a| a.name_at < layout.data_len);
-        (counted && fixed).then_some(layout.end)
+        (counted && fixed).then_some((layout.end, layout.additional != 0))
     }
 }
 
