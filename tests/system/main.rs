@@ -1,8 +1,11 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
+mod agent_link;
 mod counts;
+mod handover;
 mod lifecycle;
 mod malformed;
 mod node;
+mod privileges;
 mod reload;
 mod tcp;

@@ -90,6 +90,9 @@ pub(crate) struct ServeArguments {
     /// What is logged: error, warn, info, debug, trace
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log_level: tracing::Level,
+    /// Work for the agent (`starling run`) at the other end of standard input
+    #[arg(long, hide = true)]
+    pub(crate) agent_link: bool,
 }
 
 /// Options that a configuration file has too.

@@ -6,7 +6,7 @@
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
-//! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
+//! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
 //! - [`commands`]: everything that needs no server
@@ -21,6 +21,7 @@ mod link;
 mod listeners;
 mod logging;
 mod node_status;
+mod privileges;
 mod progress;
 mod serve;
 mod status;

@@ -204,9 +204,10 @@ fn zone(
         },
         None => Rotation::default(),
     };
+    let critical = section.flag("critical", problems).unwrap_or_default();
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, file: folder.join(file?), rotation }, place))
+    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical }, place))
 }
 
 /// The name of a zone, in lower case; a missing final dot is supplied.
@@ -242,6 +243,16 @@ impl<'d, 'i> Section<'d, 'i> {
                 None
             }
         }
+    }
+
+    /// A value that is true or false.
+    fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<bool> {
+        let value = self.take(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            problems.push(wrong_type(value, key, "true or false", &format!("write `{key} = true`")));
+        }
+        flag
     }
 
     /// The value of a key, if it is there.

@@ -149,6 +149,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) file: PathBuf,
     /// Whether the records of a set rotate from answer to answer.
     pub(crate) rotation: Rotation,
+    /// Whether the node is no good without it.
+    pub(crate) critical: bool,
 }
 
 /// Whether the records of a set rotate from answer to answer.
@@ -201,7 +203,12 @@ pub(crate) fn load(
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
             let rotation = Rotation::default();
-            config.zones.push(ZoneConfig { name: zone.name.clone(), file: zone.file.clone(), rotation });
+            config.zones.push(ZoneConfig {
+                name: zone.name.clone(),
+                file: zone.file.clone(),
+                rotation,
+                critical: false,
+            });
         }
     }
     if purpose == Purpose::Serve && file_is_good {

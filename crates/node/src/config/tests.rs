@@ -36,6 +36,7 @@ file = "zones/example.com.zone"
 name = "."
 file = "/srv/root.zone"
 rotate = false
+critical = true
 "#,
     )
     .unwrap();
@@ -61,6 +62,7 @@ rotate = false
         name: apex(name).unwrap(),
         file: PathBuf::from(file),
         rotation,
+        critical: rotation == Rotation::Off,
     };
     let zones = [
         zone("example.com.", "/etc/starling/zones/example.com.zone", Rotation::On),
