@@ -9,7 +9,8 @@ use super::explain::Told;
 use super::history::History;
 use super::probing::{self, Target};
 use super::route::Route;
-use super::server::{Handed, Launch, now};
+use super::server::{Handed, Launch, now, see_off};
+use super::supervisor::LEAVE_WITHIN;
 use super::turn::{Agent, Inputs};
 use super::upgrade::{self, Received};
 use super::verify;
@@ -26,6 +27,7 @@ use anycast::Lease;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anyhow::{Context, bail};
 use health::exec::Runner;
+use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -131,11 +133,11 @@ async fn node(
     let source = snapshots(requests);
     tokio::task::spawn_local(async move { endpoint.serve(source).await });
 
-    let wanted = governor.rung();
+    let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
     let route = Route::start(lease, wanted, clock, reports).context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
-        told: Told::new(now(clock), held),
+        told: Told::new(now(clock), held, on_rung),
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
@@ -182,6 +184,9 @@ fn beginning(
     };
     let lease =
         Lease::adopt(anycast.plan.clone(), lease).context("cannot take over the lease of the route")?;
+    if let Some(leaving) = baton.leaving_pid.and_then(Pid::from_raw) {
+        tokio::task::spawn_local(see_off(leaving, LEAVE_WITHIN));
+    }
     let token = token_of(&baton.probe_token).context("the program before passed no probe token")?;
     let carried = baton.governor.into();
     let governor = Governor::resume(policy(config, anycast), &carried, seed(), now(clock))?;

@@ -17,6 +17,7 @@ use crate::status::{self, ServerStatus, TransitionRecord};
 use anycast::Rung;
 use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
 use health::Moment;
+use rustix::process::Pid;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -337,7 +338,7 @@ impl Agent {
                 result.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
             };
             match replaced.await {
-                Ok(()) => drop(steps.send(Become { binary, reply }).await),
+                Ok(leaving) => drop(steps.send(Become { binary, leaving, reply }).await),
                 Err(error) => {
                     tracing::warn!("the upgrade to {} failed: {error}", binary.display());
                     let _gone = reply.send(Response::Error(format!("{error}; the running program goes on")));
@@ -347,7 +348,7 @@ impl Agent {
     }
 
     /// Becomes another program, which its server already is. Comes back if that fails.
-    async fn become_program(&mut self, Become { binary, reply }: Become) {
+    async fn become_program(&mut self, Become { binary, leaving, reply }: Become) {
         let (handed, server) = oneshot::channel();
         let _ended = self.orders.send(Order::GiveUp(handed)).await;
         let Ok(Some(handed)) = server.await else {
@@ -370,16 +371,17 @@ impl Agent {
             tokio::task::yield_now().await;
         }
         tracing::info!("this program becomes {}", binary.display());
-        let baton = self.baton(&handed);
+        let baton = self.baton(&handed, leaving);
         let error = upgrade::become_program(&binary, &self.arguments, &baton, &lease, &handed.link);
         tracing::error!("the agent could not follow its server, and goes on as it was: {error:#}");
         self.supervise(Some(handed));
         self.route.hold(self.governor.rung());
     }
 
-    fn baton(&self, handed: &Handed) -> Baton {
+    fn baton(&self, handed: &Handed, leaving: Pid) -> Baton {
         Baton {
             server_pid: handed.pid.as_raw_nonzero().get(),
+            leaving_pid: Some(leaving.as_raw_nonzero().get()),
             server_control: handed.control.clone(),
             listen: handed.ready.listen.clone(),
             workers: handed.ready.workers,
@@ -401,6 +403,8 @@ impl Agent {
 /// The last step of an upgrade.
 pub(super) struct Become {
     binary: PathBuf,
+    /// The server that was replaced, on its way to its end.
+    leaving: Pid,
     reply: oneshot::Sender<Response>,
 }
 

@@ -105,6 +105,8 @@ impl Watcher {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     tracing::warn!("the agent said what this server does not understand: {error}");
                 }
+                // It has nothing to say to a server that it has asked to end, and may have become another program.
+                Err(_) if self.beats.is_none() => return Err(Over),
                 Err(error) => {
                     tracing::warn!("the agent is gone ({error}), and its route with it: the server ends too");
                     self.ask(Asked::ToEnd);
