@@ -104,7 +104,7 @@ async fn node(
     let (verified, verified_in) = mpsc::channel(WAITING_MAX);
     let (requests, requests_in) = mpsc::channel(WAITING_MAX);
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
-    let (held_out, held_in) = watch::channel(held);
+    let (meant_out, meant_in) = watch::channel(held);
 
     let mut checks = Checks::new(&config, &anycast, now(clock))?;
     // There is no server yet.
@@ -118,7 +118,7 @@ async fn node(
     let observations = checks.start(targets, &view, &executor);
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, held_in, verified));
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant_in, verified));
     }
     let peers = Rc::new(Peers::new(config.peers.clone(), Timing::default()));
     let watched = Rc::clone(&peers);
@@ -134,14 +134,15 @@ async fn node(
     tokio::task::spawn_local(async move { endpoint.serve(source).await });
 
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
-    let route = Route::start(lease, wanted, clock, reports).context("cannot start the route's thread")?;
+    let route = Route::start(lease, wanted, anycast.driver, clock, reports)
+        .context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
         told: Told::new(now(clock), held, on_rung),
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
-        held: held_out,
+        meant: meant_out,
         arguments,
         clock,
         governor,
@@ -154,6 +155,7 @@ async fn node(
         steps,
         peers,
         management,
+        driver: anycast.driver,
     };
     agent.supervise(handed);
     let inputs = Inputs {

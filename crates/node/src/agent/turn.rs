@@ -10,6 +10,7 @@ use super::upgrade::{self, Baton};
 use super::verify::Verified;
 use super::view::{Answers, View};
 use crate::cli::RunArguments;
+use crate::config::Driver;
 use crate::control::{self, Request, Response};
 use crate::management::Peers;
 use crate::signals::{Asked, Signals};
@@ -45,8 +46,10 @@ pub(super) struct Agent {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) steps: mpsc::Sender<Become>,
-    /// The rung that is held, for those who verify it.
-    pub(super) held: watch::Sender<Rung>,
+    /// How BIRD is told of the rung.
+    pub(super) driver: Driver,
+    /// The rung that BIRD has to export, for those who see to it.
+    pub(super) meant: watch::Sender<Rung>,
     pub(super) peers: Rc<Peers>,
     /// Where metrics are, to be said when the node runs.
     pub(super) management: Vec<SocketAddr>,
@@ -116,10 +119,7 @@ impl Agent {
                     let Observation { check, took, outcome } = observation;
                     self.checks.panel.observe(check, self.now(), took, outcome);
                 }
-                Some(verified) = inputs.verified.recv() => {
-                    self.told.bird = verified.status;
-                    self.checks.bird(self.now(), &verified.outcome);
-                }
+                Some(verified) = inputs.verified.recv() => self.verified(verified),
                 _ = look.tick() => self.look(),
             }
             if self.turn() && ending == Ending::No {
@@ -150,6 +150,9 @@ impl Agent {
 
     fn follow(&mut self, transition: &Transition, decision: &Decision) {
         self.route.hold(decision.rung);
+        if self.driver == Driver::Protocols {
+            self.meant.send_replace(decision.rung);
+        }
         let Transition { from, to, .. } = transition;
         let record = TransitionRecord {
             at: status::timestamp(SystemTime::now()),
@@ -188,12 +191,27 @@ impl Agent {
         match report {
             route::Report::Held(rung) => {
                 self.told.held(self.now(), rung);
-                self.held.send_replace(rung);
+                self.meant.send_replace(rung);
             }
             route::Report::Trouble(trouble) => {
                 tracing::error!("the route is not what it should be, and is tried again: {trouble}");
                 self.told.trouble = Some(trouble);
             }
+        }
+    }
+
+    /// Takes in what BIRD says.
+    fn verified(&mut self, verified: Verified) {
+        let now = self.now();
+        self.told.bird = verified.status;
+        self.checks.bird(now, &verified.outcome);
+        if let Some(rung) = verified.asserted {
+            self.told.held(now, rung);
+        }
+        if verified.is_stuck && self.governor.rung() == Rung::Down {
+            // Its statics go through the lease interface, and go with it: the last way to withdraw.
+            self.route.let_go();
+            self.told.held(now, Rung::Down);
         }
     }
 
