@@ -38,6 +38,8 @@ use topology::{POPS, ROUTERS, Topology};
 /// How long the nodes may take to be announced everywhere. Sessions take some seconds, hold-downs after a breakage a few
 /// more.
 const WHOLE_LIMIT: Duration = Duration::from_secs(40);
+/// How long no route must have changed before something is broken: twice what is looked at for who answered before.
+const CALM_FOR: Duration = Duration::from_secs(1);
 
 /// How a lab is set up.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +131,7 @@ impl Lab {
     /// follow.
     pub fn wait_until_whole(&self) -> Result<()> {
         let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
-            Ok((self.whole()? && self.answered()).then_some(()))
+            Ok((self.whole()? && self.calm() && self.answered()).then_some(()))
         });
         waited.with_context(|| self.status().unwrap_or_else(|error| format!("{error:#}")))
     }
@@ -144,6 +146,11 @@ impl Lab {
             }
         }
         Ok(true)
+    }
+
+    /// Whether no route has changed for a while.
+    fn calm(&self) -> bool {
+        self.timeline.last().is_none_or(|last| last.elapsed() > CALM_FOR)
     }
 
     /// Whether what was asked from 2.2 to 2.1 seconds ago was answered, every query of it.
