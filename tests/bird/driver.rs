@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anycast::bird::{Asserted, Bird, BirdError, ProtocolName, Protocols, Verification, compare};
 use anycast::{Lease, Rung};
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use starling_tests::netns::usable;
 use starling_tests::tools;
@@ -14,7 +15,7 @@ use crate::site::{LIMIT, PREFIXES, Site, block_on, plan, watch};
 use crate::upstream::{Look, Talk, Watcher, looks};
 
 fn names(rung: &str) -> Vec<ProtocolName> {
-    ["4", "6"].map(|family| ProtocolName::new(&format!("starling_{rung}{family}")).unwrap()).to_vec()
+    ["4", "6"].map(|family| ProtocolName::new(&format!("starling_{rung}{family}")).expect("a name")).to_vec()
 }
 
 /// The protocols of `protocols.conf`.
@@ -23,13 +24,12 @@ fn protocols() -> Protocols {
 }
 
 /// Asserts a rung until BIRD has it, as the agent does from time to time.
-fn bring(bird: &Bird, rung: Rung) {
+fn bring(bird: &Bird, rung: Rung) -> Result<()> {
     tools::poll(&format!("BIRD has {rung}"), LIMIT, || match block_on(protocols().assert(bird, rung)) {
         Ok(_) => Ok(Some(())),
         Err(BirdError::NotYet { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     })
-    .unwrap();
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn down_the_ladder_with_protocols() {
                 (Rung::Down, Look::Gone),
             ];
             for (rung, look) in way {
-                bring(&bird, rung);
+                bring(&bird, rung).unwrap();
                 site.wait_look(look).unwrap();
                 let seen = block_on(bird.observe(&watch));
                 assert_eq!(compare(&seen, rung), Verification::Verified, "{rung}: {seen:?}");
@@ -64,7 +64,7 @@ fn down_the_ladder_with_protocols() {
                 assert_eq!(looks(&seen, prefix), wanted, "{prefix}");
             }
             // The routes hang on the lease as those of the first driver do.
-            bring(&bird, Rung::Up);
+            bring(&bird, Rung::Up).unwrap();
             site.wait_look(Look::Plain).unwrap();
             drop(lease);
             site.wait_look(Look::Gone).unwrap();
@@ -81,7 +81,7 @@ fn what_others_do_to_bird_is_set_again() {
     let handle = site.node.handle();
     let lease = site.node.inside(|| Lease::take(plan())).unwrap().unwrap();
     assert!(handle.exists());
-    bring(&site.bird(), Rung::Up);
+    bring(&site.bird(), Rung::Up).unwrap();
     site.wait_look(Look::Plain).unwrap();
     let mut talk = Talk::open(&site.node_socket()).unwrap();
     // By hand, and with the file as it is: everything is disabled again, which is the file's state.
@@ -94,14 +94,14 @@ fn what_others_do_to_bird_is_set_again() {
     .unwrap();
     site.wait_look(Look::Plain).unwrap();
     // Somebody announces a node that is down.
-    bring(&site.bird(), Rung::Down);
+    bring(&site.bird(), Rung::Down).unwrap();
     site.wait_look(Look::Gone).unwrap();
     talk.ask("enable \"starling_up*\"").unwrap();
     site.wait_look(Look::Plain).unwrap();
-    bring(&site.bird(), Rung::Down);
+    bring(&site.bird(), Rung::Down).unwrap();
     site.wait_look(Look::Gone).unwrap();
     // A restart of BIRD, and one that can't be told anything meanwhile.
-    bring(&site.bird(), Rung::Draining);
+    bring(&site.bird(), Rung::Draining).unwrap();
     site.wait_look(Look::Shutdown).unwrap();
     site.kill_node_bird().unwrap();
     let error = block_on(protocols().assert(&site.bird(), Rung::Down)).unwrap_err();
@@ -126,7 +126,7 @@ fn names_are_checked() {
     let error = block_on(wrong.check(&site.bird())).unwrap_err();
     assert!(error.to_string().contains("starling_worse4"), "{error}");
     // Nothing is disabled while what replaces it can't be enabled.
-    bring(&site.bird(), Rung::Up);
+    bring(&site.bird(), Rung::Up).unwrap();
     let error = block_on(wrong.assert(&site.bird(), Rung::Degraded)).unwrap_err();
     assert!(matches!(error, BirdError::NoProtocol(_)), "{error}");
     assert_eq!(block_on(protocols().assert(&site.bird(), Rung::Up)).unwrap(), Asserted::AsWanted);
@@ -168,36 +168,36 @@ fn a_restricted_socket_will_do_for_watching() {
     let site = Site::start("ebgp-one-upstream.conf").unwrap();
     let watch = watch(&["upstream4", "upstream6"]);
     let one = Protocols { up: watch.protocols.clone(), degraded: Vec::new(), draining: Vec::new() };
-    let seen = block_on(restricted(&site).observe(&watch)).unwrap();
+    let seen = block_on(restricted(&site).unwrap().observe(&watch)).unwrap();
     assert_eq!(seen, block_on(site.bird().observe(&watch)).unwrap());
-    let error = block_on(one.assert(&restricted(&site), Rung::Down)).unwrap_err();
+    let error = block_on(one.assert(&restricted(&site).unwrap(), Rung::Down)).unwrap_err();
     assert!(matches!(error, BirdError::Restricted { .. }), "{error}");
     assert_eq!(block_on(one.assert(&site.bird(), Rung::Up)).unwrap(), Asserted::AsWanted);
 }
 
 /// A socket that passes one conversation on to the node's BIRD after restricting it, since BIRD 2.0.12 has no
 /// restricted sockets of its own.
-fn restricted(site: &Site) -> Bird {
+fn restricted(site: &Site) -> Result<Bird> {
     let path = site.file("restricted.ctl");
     let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut bird = UnixStream::connect(site.node_socket()).unwrap();
-    std::thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        let (mut to, mut from) = (bird.try_clone().unwrap(), client.try_clone().unwrap());
-        bird.write_all(b"restrict\n").unwrap();
+    let listener = UnixListener::bind(&path)?;
+    let mut bird = UnixStream::connect(site.node_socket())?;
+    std::thread::spawn(move || -> Result<u64> {
+        let (client, _) = listener.accept()?;
+        let (mut to, mut from) = (bird.try_clone()?, client.try_clone()?);
+        bird.write_all(b"restrict\n")?;
         // The greeting stays for the client; `0016 Access restricted` is ours.
         let (mut lines, mut client) = (BufReader::new(bird), client);
         let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        client.write_all(line.as_bytes()).unwrap();
+        lines.read_line(&mut line)?;
+        client.write_all(line.as_bytes())?;
         line.clear();
-        lines.read_line(&mut line).unwrap();
-        assert!(line.starts_with("0016 "), "{line}");
+        lines.read_line(&mut line)?;
+        ensure!(line.starts_with("0016 "), "{line}");
         std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        std::io::copy(&mut lines, &mut client)
+        Ok(std::io::copy(&mut lines, &mut client)?)
     });
-    Bird::new(&path)
+    Ok(Bird::new(&path))
 }
 
 #[test]

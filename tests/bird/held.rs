@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use anycast::lease::{LeaseError, Link};
 use anycast::{Lease, Rung};
 use health::Moment;
+use rustix::io::{FdFlags, fcntl_setfd};
 use starling_tests::netns::{Forwarding, Namespace, usable};
 
 use crate::site::{V4, V6, plan};
@@ -16,15 +17,15 @@ fn alone(test: impl FnOnce(&Namespace) + Send) {
     if !usable() {
         return;
     }
-    let namespace = Namespace::new("lease", Forwarding::Off).unwrap();
-    namespace.inside(|| test(&namespace)).unwrap();
+    let namespace = Namespace::new("lease", Forwarding::Off).expect("a namespace");
+    namespace.inside(|| test(&namespace)).expect("the test passes");
 }
 
 /// An interface that is none of the lease's: one end of a cable, the other end beside it. Not every kernel has simpler ones.
 fn add_interface(namespace: &Namespace, name: &str) {
-    namespace.ip(&format!("link add {name} type veth peer name other0")).unwrap();
-    namespace.link_up(name).unwrap();
-    namespace.link_up("other0").unwrap();
+    namespace.ip(&format!("link add {name} type veth peer name other0")).expect("a cable");
+    namespace.link_up(name).expect("it goes up");
+    namespace.link_up("other0").expect("it goes up");
 }
 
 /// The routes of the lease's table as `ip` shows them, a line each.
@@ -171,8 +172,10 @@ fn taking_over_completes_what_is_there() {
 fn no_child_inherits_the_descriptor() {
     alone(|namespace| {
         let lease = Lease::take(plan()).unwrap();
+        // As it comes from another process: without the flag that keeps it from children.
         let fd = lease.as_fd().unwrap().try_clone_to_owned().unwrap();
-        let lease = Lease::adopt(plan(), fd).map(|after| (lease, after)).unwrap();
+        fcntl_setfd(&fd, FdFlags::empty()).unwrap();
+        let lease = (lease, Lease::adopt(plan(), fd).unwrap());
         let mut child = Command::new("tail").args(["-f", "/dev/null"]).stdout(Stdio::null()).spawn().unwrap();
         let open: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
             .unwrap()

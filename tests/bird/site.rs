@@ -25,66 +25,87 @@ pub(crate) const PREFIXES: [&str; 2] = [V4, V6];
 /// How long anything may take that is waited for: sessions are up within a second or two.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// The upstream's configuration; `AS` stands for that of the upstream.
+/// An upstream's configuration, with words in capitals for what differs.
 const UPSTREAM: &str = r#"
-router id 192.0.2.1;
+router id NET4.1;
 log stderr all;
 protocol device { }
 protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
-template bgp node { local as AS; hold time 9; connect delay time 1; error wait time 1, 2; graceful restart off; BFD }
-protocol bgp node4 from node { neighbor 192.0.2.10 as 65001; ipv4 { import all; export none; }; }
-protocol bgp node6 from node { neighbor 2001:db8:ffff::10 as 65001; ipv6 { import all; export none; }; }
+template bgp node { local as OWN; hold time 9; connect delay time 1; error wait time 1, 2; graceful restart off; BFD }
+protocol bgp node4 from node { neighbor NET4.10 as 65001; ipv4 { import all; export none; }; }
+protocol bgp node6 from node { neighbor NET6::10 as 65001; ipv6 { import all; export none; }; }
 "#;
+
+/// The networks between the node and its upstreams, as the templates have them, and the AS beyond.
+const NETWORKS: [(&str, &str, &str); 2] =
+    [("192.0.2", "2001:db8:ffff", "65000"), ("198.51.100", "2001:db8:fffe", "64999")];
 
 /// The namespaces and what runs in them.
 pub(crate) struct Site {
     // Processes go before the namespaces they are in.
     node_bird: Mutex<Process>,
-    _upstream_bird: Mutex<Process>,
+    _upstream_birds: Mutex<Vec<Process>>,
     pub(crate) node: Namespace,
-    _upstream: Namespace,
+    _upstreams: Vec<Namespace>,
+    upstream_sockets: Vec<PathBuf>,
     folder: TempDir,
 }
 
 impl Site {
-    /// Starts both ends, and waits until the sessions are established. The template is used as it is, but for where
-    /// it logs and the name of the BFD interface.
+    /// Starts all ends, and waits until the sessions are established. The template is used as it is, but for where it
+    /// logs.
     pub(crate) fn start(template: &str) -> Result<Site> {
         let folder = tempfile::tempdir()?;
-        let node = Namespace::new("node", Forwarding::Off)?;
-        let upstream = Namespace::new("upstream", Forwarding::Off)?;
-        cable((&node, "eth0"), (&upstream, "eth0"))?;
-        for (namespace, number) in [(&node, "10"), (&upstream, "1")] {
-            namespace.add_address("eth0", &format!("192.0.2.{number}/24"))?;
-            namespace.add_address("eth0", &format!("2001:db8:ffff::{number}/64"))?;
-        }
         for file in ["starling.conf", "learn.conf"] {
             std::fs::copy(templates::path(file), folder.path().join(file))?;
         }
         let text = std::fs::read_to_string(templates::path(template))?;
         let text = text.replace("log syslog all", "log stderr all");
         std::fs::write(folder.path().join("node.conf"), text)?;
-        let own_as = if template == "ibgp.conf" { "65001" } else { "65000" };
         let bfd = if template == "ebgp-bfd.conf" { "bfd on;" } else { "" };
-        std::fs::write(
-            folder.path().join("upstream.conf"),
-            UPSTREAM.replace("AS", own_as).replace("BFD", bfd),
-        )?;
-        let node_bird = start_bird(&node, folder.path(), "node")?;
-        let upstream_bird = start_bird(&upstream, folder.path(), "upstream")?;
-        let (node_bird, upstream_bird) = (Mutex::new(node_bird), Mutex::new(upstream_bird));
-        let site = Site { node_bird, _upstream_bird: upstream_bird, node, _upstream: upstream, folder };
+        let node = Namespace::new("node", Forwarding::Off)?;
+        let (mut upstreams, mut birds, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
+        let count = if template == "ebgp-two-upstreams.conf" { 2 } else { 1 };
+        for (number, (net4, net6, other_as)) in NETWORKS.into_iter().take(count).enumerate() {
+            let name = format!("upstream{number}");
+            let upstream = Namespace::new(&name, Forwarding::Off)?;
+            let interface = format!("eth{number}");
+            cable((&node, &interface), (&upstream, "eth0"))?;
+            for (namespace, interface, host) in [(&node, interface.as_str(), "10"), (&upstream, "eth0", "1")]
+            {
+                namespace.add_address(interface, &format!("{net4}.{host}/24"))?;
+                namespace.add_address(interface, &format!("{net6}::{host}/64"))?;
+            }
+            let own_as = if template == "ibgp.conf" { "65001" } else { other_as };
+            let text = UPSTREAM.replace("NET4", net4).replace("NET6", net6).replace("OWN", own_as);
+            std::fs::write(folder.path().join(format!("{name}.conf")), text.replace("BFD", bfd))?;
+            birds.push(start_bird(&upstream, folder.path(), &name)?);
+            sockets.push(folder.path().join(format!("{name}.ctl")));
+            upstreams.push(upstream);
+        }
+        let site = Site {
+            node_bird: Mutex::new(start_bird(&node, folder.path(), "node")?),
+            _upstream_birds: Mutex::new(birds),
+            node,
+            _upstreams: upstreams,
+            upstream_sockets: sockets,
+            folder,
+        };
         site.wait_established()?;
         Ok(site)
     }
 
-    /// Waits until the upstream says that both sessions are up.
-    pub(crate) fn wait_established(&self) -> Result<()> {
-        tools::poll("both sessions are established", LIMIT, || {
-            // BIRD makes its socket a moment after it was started.
-            let Ok(mut talk) = Talk::open(&self.upstream_socket()) else { return Ok(None) };
-            let established = talk.ask("show protocols")?.matches("Established").count();
-            Ok((established == 2).then_some(()))
+    /// Waits until each upstream says that both sessions are up.
+    fn wait_established(&self) -> Result<()> {
+        tools::poll("all sessions are established", LIMIT, || {
+            for socket in &self.upstream_sockets {
+                // BIRD makes its socket a moment after it was started.
+                let Ok(mut talk) = Talk::open(socket) else { return Ok(None) };
+                if talk.ask("show protocols")?.matches("Established").count() < 2 {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
         })
     }
 
@@ -93,9 +114,14 @@ impl Site {
         self.folder.path().join("node.ctl")
     }
 
-    /// The control socket of the upstream's.
+    /// The control socket of the first upstream's.
     pub(crate) fn upstream_socket(&self) -> PathBuf {
-        self.folder.path().join("upstream.ctl")
+        self.upstream_sockets[0].clone()
+    }
+
+    /// Those of all upstreams.
+    pub(crate) fn upstream_sockets(&self) -> &[PathBuf] {
+        &self.upstream_sockets
     }
 
     /// A file in the folder of the site.
@@ -108,13 +134,16 @@ impl Site {
         Bird::new(&self.node_socket())
     }
 
-    /// Waits until both prefixes look so to the upstream.
+    /// Waits until both prefixes look so to every upstream.
     pub(crate) fn wait_look(&self, look: Look) -> Result<()> {
-        let mut talk = Talk::open(&self.upstream_socket())?;
+        let mut talks: Vec<Talk> =
+            self.upstream_sockets.iter().map(|socket| Talk::open(socket)).collect::<Result<_>>()?;
         tools::poll(&format!("both prefixes are {look:?} to the upstream"), LIMIT, || {
-            for prefix in PREFIXES {
-                if talk.look(prefix)? != look {
-                    return Ok(None);
+            for talk in &mut talks {
+                for prefix in PREFIXES {
+                    if talk.look(prefix)? != look {
+                        return Ok(None);
+                    }
                 }
             }
             Ok(Some(()))

@@ -5,10 +5,12 @@
 //! crates: a test that encodes and decodes with the code under test only shows that it agrees with itself.
 
 pub mod client;
+pub mod http;
 pub mod lab;
 pub mod message;
 pub mod name;
 pub mod netns;
+pub mod openmetrics;
 pub mod process;
 pub mod query;
 pub mod rdata;

@@ -130,15 +130,30 @@ pub fn starling(zones: &[ZoneFile], folder: &Path, arguments: &[&str]) -> Result
 
 /// Reads Starling's `listening ADDR:PORT udp tcp` lines up to `ready`.
 pub fn starling_ready(process: &mut Process) -> Result<Vec<SocketAddr>> {
+    Ok(starling_addresses(process)?.listening)
+}
+
+/// Where a Starling that is ready listens.
+pub struct Addresses {
+    /// For queries.
+    pub listening: Vec<SocketAddr>,
+    /// For management.
+    pub management: Vec<SocketAddr>,
+}
+
+/// Reads what Starling says on standard output up to `ready`.
+pub fn starling_addresses(process: &mut Process) -> Result<Addresses> {
     let deadline = Instant::now() + START_LIMIT;
-    let mut addresses = Vec::new();
+    let mut addresses = Addresses { listening: Vec::new(), management: Vec::new() };
     loop {
         let Some(line) = process.line(deadline)? else {
             bail!("starling is not ready after {START_LIMIT:?}:\n{}", process.log_tail())
         };
+        let parsed = |text: &str| text.parse().with_context(|| line.clone());
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["ready"] => return Ok(addresses),
-            ["listening", address, "udp", "tcp"] => addresses.push(address.parse().context(line.clone())?),
+            ["listening", address, "udp", "tcp"] => addresses.listening.push(parsed(address)?),
+            ["management", address] => addresses.management.push(parsed(address)?),
             _ => {}
         }
     }

@@ -1,7 +1,9 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
+mod counts;
 mod lifecycle;
 mod malformed;
+mod management;
 mod node;
 mod reload;
 mod tcp;

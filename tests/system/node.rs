@@ -12,7 +12,7 @@ use starling_tests::message::Message;
 use starling_tests::name::Name;
 use starling_tests::process::Process;
 use starling_tests::query::Query;
-use starling_tests::server::{own_address, starling_ready};
+use starling_tests::server::{Addresses, own_address, starling_addresses};
 use starling_tests::tools;
 
 /// How long one answer may take; loopback needs well under a millisecond.
@@ -53,9 +53,9 @@ impl Site {
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(self.path("node.toml"));
         let mut process = Process::spawn("starling", &command, &self.path("log"))?;
-        let addresses = starling_ready(&mut process)?;
-        ensure!(!addresses.is_empty(), "no `listening` line before `ready`");
-        Ok(Node { process, addresses, control: self.path("control") })
+        let Addresses { listening, management } = starling_addresses(&mut process)?;
+        ensure!(!listening.is_empty(), "no `listening` line before `ready`");
+        Ok(Node { process, addresses: listening, management, control: self.path("control") })
     }
 }
 
@@ -63,6 +63,7 @@ impl Site {
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) management: Vec<SocketAddr>,
     control: PathBuf,
 }
 

@@ -187,6 +187,16 @@ impl Check {
         self.take(now, Outcome::Fail(format!("no result for {seconds:.1} s: the check itself hangs")))
     }
 
+    /// Forgets what was seen, because what is looked at is another one now: its standing is unknown, and nothing is
+    /// expected of it before its next result. Counts stay.
+    pub fn forget(&mut self, now: Moment) {
+        self.standing = Standing::Unknown;
+        (self.since, self.heard) = (now, now);
+        self.row = 0;
+        self.last.clear();
+        self.due = Moment(Duration::MAX);
+    }
+
     fn take(&mut self, now: Moment, outcome: Outcome) -> Option<Standing> {
         let failure = match outcome {
             Outcome::Pass => None,

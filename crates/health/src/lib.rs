@@ -5,7 +5,10 @@
 //! never go around the path that clients take.
 
 mod check;
+pub mod exec;
 mod panel;
+mod probe;
+pub mod resources;
 mod verdict;
 
 pub use check::{
@@ -13,4 +16,5 @@ pub use check::{
     Standing,
 };
 pub use panel::{CheckIndex, Panel};
+pub use probe::{Answered, ProbePlan, Prober, Steering, Transports};
 pub use verdict::{Action, Failing, Gravity, Moment, Outcome, Verdict};

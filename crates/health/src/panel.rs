@@ -57,6 +57,11 @@ impl Panel {
         checks.filter_map(|(at, check)| Some((CheckIndex(at), check.overdue(now)?))).collect()
     }
 
+    /// Forgets what a check has seen: what it looks at is another one now.
+    pub fn forget(&mut self, index: CheckIndex, now: Moment) {
+        self.checks[index.0].forget(now);
+    }
+
     /// When [`Panel::overdue`] has to be called again at the latest.
     pub fn next(&self) -> Option<Moment> {
         self.checks.iter().map(Check::due).min()

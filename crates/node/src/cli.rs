@@ -2,10 +2,12 @@
 
 use crate::config::{self, ControlSocket, NODE_NAME_MAX, WORKERS_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 use wire::{NameBuf, RecordType};
 
 const EXIT_CODES: &str = "\
@@ -28,6 +30,16 @@ have gone out.
 A zone that can't be loaded is logged with all its errors, and its names get SERVFAIL; the others are served. If no \
 zone can be loaded the node ends with 1, and with 2 if its configuration is wrong.";
 
+const RUN_NOTES: &str = "\
+Starts `starling serve` with the same configuration as its child, probes it through the service addresses, and keeps \
+the route of [anycast] in the kernel, where BIRD learns it, for as long as the node is healthy. The route hangs on an \
+interface of this process: if it dies, in whatever way, the route is gone. Needs CAP_NET_ADMIN, and \
+CAP_NET_BIND_SERVICE for port 53.
+
+On stdout: what `starling serve` says there, then `running`. The log goes to stderr.
+
+Signals: SIGHUP reloads the zones; SIGTERM and SIGINT drain, withdraw, answer for the grace period, and end.";
+
 const ORIGIN_RULES: &str = "\
 The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its \
 SOA record if that ends with a dot, or else the file's name (example.com.zone, example.com.db and db.example.com are \
@@ -49,6 +61,9 @@ pub(crate) enum Command {
     /// Answer queries for zones, over UDP and TCP
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArguments),
+    /// Answer queries and hold the anycast route for as long as they are answered well
+    #[command(after_help = RUN_NOTES)]
+    Run(RunArguments),
     /// Check configuration and zones, and report all problems
     #[command(after_help = ORIGIN_RULES)]
     Check(CheckArguments),
@@ -90,6 +105,9 @@ pub(crate) struct ServeArguments {
     /// What is logged: error, warn, info, debug, trace
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log_level: tracing::Level,
+    /// Work for the agent (`starling run`) at the other end of standard input
+    #[arg(long, hide = true)]
+    pub(crate) agent_link: bool,
 }
 
 /// Options that a configuration file has too.
@@ -114,6 +132,38 @@ pub(crate) struct NodeArguments {
     /// Name of the node, told by NSID and id.server [default: not told]
     #[arg(long, value_parser = node_name)]
     pub(crate) name: Option<String>,
+}
+
+/// `starling run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArguments {
+    /// Configuration file (TOML) with an [anycast] section
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Form of the log on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: tracing::Level,
+    /// Read the configuration, and end: whether this program could take over from another
+    #[arg(long, hide = true)]
+    pub(crate) rehearse: bool,
+    /// Take over the lease and the server of the program before, from standard input
+    #[arg(long, hide = true)]
+    pub(crate) resume: bool,
+}
+
+impl RunArguments {
+    /// The options of the log as they were given, for another program.
+    pub(crate) fn log_words(&self) -> [OsString; 4] {
+        let format = match self.log_format {
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+        };
+        let level = self.log_level.to_string().to_ascii_lowercase();
+        ["--log-format".into(), format.into(), "--log-level".into(), level.into()]
+    }
 }
 
 /// `starling check`.
@@ -234,6 +284,78 @@ pub(crate) enum CtlCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Move traffic away: announce the route as the last choice (RFC 8326)
+    ///
+    /// Without --for it stays so until `undrain`.
+    Drain {
+        /// For how long, such as 90s, 10m or 1h
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        time: Option<Duration>,
+        /// What comes after that time
+        #[arg(long, value_enum, default_value_t, requires = "time")]
+        then: Then,
+    },
+    /// End a drain
+    Undrain,
+    /// Take the node out of routing until further notice, also over restarts; or back
+    Maintenance {
+        /// Whether it is to be out
+        #[arg(value_enum)]
+        switch: Switch,
+    },
+    /// Show why the route is in its state: every check, its last results, and what would have to change
+    Explain,
+    /// Show the transitions of the route with their reasons, the newest last
+    History {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        count: usize,
+    },
+    /// Replace the running program by the one on disk, without losing a query or moving the route
+    Upgrade {
+        /// The new program [default: the path that the running one was started from]
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+    },
+}
+
+/// What follows a drain of limited time.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Then {
+    /// No route, until `undrain`
+    #[default]
+    Down,
+    /// The route as it was
+    Up,
+}
+
+/// On or off.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Switch {
+    /// Out of routing
+    On,
+    /// Back
+    Off,
+}
+
+/// The longest time that can be given: a month is longer than any maintenance that is not forgotten.
+const DURATION_MAX: Duration = Duration::from_secs(31 * 86_400);
+
+/// A time such as `500ms`, `90s`, `10m`, `1h`, `2d`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "give a number with ms, s, m, h or d, such as 90s or 10m, up to 31d".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let unit_ms = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    let time = number.checked_mul(unit_ms).map(Duration::from_millis);
+    time.filter(|time| *time <= DURATION_MAX).ok_or_else(wrong)
 }
 
 /// Form of the log.
@@ -315,6 +437,16 @@ mod tests {
         assert_eq!((zone.name.to_string().as_str(), zone.file.to_str().unwrap()), ("example.com.", "a=b"));
         for text in ["example.com", "example.com=", "a..b=file"] {
             assert!(text.parse::<ZoneArgument>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, ms) in [("5", 5_000), ("250ms", 250), ("10m", 600_000), ("2h", 7_200_000), ("0s", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "m", "5 m", "-1s", "1w", "32d", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

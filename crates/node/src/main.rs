@@ -6,11 +6,14 @@
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
+//! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
 //! - [`link`]: what agent and server tell each other
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
+//! - [`management`]: metrics, health and state over HTTP, and what the peers say
 //! - [`commands`]: everything that needs no server
 
+mod agent;
 mod cli;
 mod commands;
 mod config;
@@ -20,7 +23,9 @@ mod keeper;
 mod link;
 mod listeners;
 mod logging;
+mod management;
 mod node_status;
+mod privileges;
 mod progress;
 mod serve;
 mod status;
@@ -40,13 +45,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Run(arguments) => agent::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Compile(arguments) => commands::compile::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Lookup(arguments) => commands::lookup::run(arguments),
         Command::Ctl(arguments) => commands::ctl::run(arguments),
     };
-    let is_server = matches!(cli.command, Command::Serve(_));
+    let is_server = matches!(cli.command, Command::Serve(_) | Command::Run(_));
     match result {
         Ok(exit) => exit.into(),
         // Whoever reads our output has seen enough, as `head` does.

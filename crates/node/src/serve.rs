@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::keeper::{self, Board, Changed, Keeper};
 use crate::listeners::{self, Listener};
 use crate::logging;
+use crate::management::{self, Snapshot};
 use crate::node_status::Sources;
 use crate::progress::Progress;
 use crate::tcp;
@@ -19,7 +20,9 @@ use crate::zones::state_dir::StateDir;
 use anyhow::{Context, bail};
 use nameserver::{Counters, Responder, Settings};
 use netio::pin;
+use std::future::ready;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
+use wire::probe::Seat;
 
 /// How long the threads get to end by themselves: UDP workers answer what is in their queues within a
 /// second, TCP gives its clients two.
@@ -62,7 +66,7 @@ fn abort_on_panic() {
 }
 
 /// The signals that a node knows.
-struct Signals {
+pub(crate) struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -70,13 +74,13 @@ struct Signals {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     ToReload,
     ToEnd,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    pub(crate) fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -85,7 +89,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => Asked::ToEnd,
@@ -101,12 +105,16 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
     let node = config.node.clone();
     let state = node.state_dir.as_deref().map(StateDir::open).transpose()?;
     let control = control::resolve(&node).map(control::Socket::bind).transpose()?;
+    // Of a server under an agent it is the agent that tells how it is.
+    let managed = if arguments.agent_link { &[] } else { node.management.as_slice() };
+    let management = management::Endpoint::bind(managed)?;
     for address in &node.listen {
         listeners::rehearse(*address)?;
     }
     let board = Arc::new(Board::default());
     let mut loading = load_zones(config, state, arguments, Arc::clone(&board))?;
     let mut controlling = Box::pin(controlled(control.as_ref(), Subject::Loading));
+    let mut managing = Box::pin(management.serve(Rc::new(|_| Box::pin(ready(Snapshot::loading())))));
     let mut reload_first = false;
     let keeper = loop {
         tokio::select! {
@@ -118,6 +126,7 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
                 }
             },
             failure = &mut controlling => bail!(failure),
+            never = &mut managing => match never {},
             keeper = &mut loading => break keeper.context("the zones could not be loaded")?,
         }
     };
@@ -127,8 +136,8 @@ async fn node(config: Config, arguments: &ServeArguments) -> anyhow::Result<Exit
         );
         return Ok(Exit::Problem);
     }
-    drop(controlling);
-    let running = Running::start(keeper, &node, board)?;
+    drop((controlling, managing));
+    let running = Running::start(keeper, &node, management, board)?;
     if reload_first {
         reload_for_signal(&running.reloads);
     }
@@ -164,11 +173,17 @@ struct Running {
     /// Ends when the images of the start are stored.
     stored: oneshot::Receiver<()>,
     status: Sources,
+    management: management::Endpoint,
 }
 
 impl Running {
     /// Binds the sockets, starts all threads, and says so.
-    fn start(mut keeper: Keeper, node: &NodeConfig, board: Arc<Board>) -> anyhow::Result<Running> {
+    fn start(
+        mut keeper: Keeper,
+        node: &NodeConfig,
+        management: management::Endpoint,
+        board: Arc<Board>,
+    ) -> anyhow::Result<Running> {
         let cpus = pin::allowed_cpus().context("cannot read which CPUs may be used")?;
         let worker_count = node.workers.or(NonZeroUsize::new(cpus.len())).unwrap_or(NonZeroUsize::MIN);
         let bound: Vec<Listener> = node
@@ -183,14 +198,15 @@ impl Running {
         let (udp_sockets, tcp_sockets) = by_thread(bound, worker_count, node.tcp.workers);
 
         let settings = Arc::new(settings(node));
-        let mut responder = |counters| Responder::new(keeper.reader(), Arc::clone(&settings), counters);
+        let mut responder =
+            |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
         let (workers, prepared_udp) = Workers::prepare(udp_sockets, &mut responder)?;
         let tcp_counters: Vec<Arc<Counters>> = tcp_sockets.iter().map(|_| Arc::default()).collect();
-        let prepared_tcp = tcp_sockets.into_iter().zip(&tcp_counters);
+        let prepared_tcp = tcp_sockets.into_iter().zip(&tcp_counters).zip(0..);
         let prepared_tcp = prepared_tcp
-            .map(|(listeners, counters)| tcp::Prepared {
+            .map(|((listeners, counters), thread)| tcp::Prepared {
                 listeners,
-                responder: responder(Arc::clone(counters)),
+                responder: responder(Arc::clone(counters), Seat::TcpThread(thread)),
             })
             .collect();
 
@@ -207,7 +223,7 @@ impl Running {
         let (storing, stored) = oneshot::channel();
         thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
 
-        say_ready(&addresses)?;
+        say_ready(&addresses, management.addresses())?;
         tracing::info!("ready: {worker_count} UDP workers and {} TCP threads answer", node.tcp.workers);
         let status = Sources {
             name: node.name.clone(),
@@ -218,7 +234,7 @@ impl Running {
             tcp_counters,
         };
         let (workers, tcp) = (Rc::new(workers), Rc::new(tcp));
-        Ok(Running { workers, tcp, board, reloads, worker_ended, tcp_ended, stored, status })
+        Ok(Running { workers, tcp, board, reloads, worker_ended, tcp_ended, stored, status, management })
     }
 
     /// Answers the control socket and signals until the node is to end, and ends it.
@@ -229,8 +245,13 @@ impl Running {
     ) -> anyhow::Result<Exit> {
         let (workers, tcp, board) = (Rc::clone(&self.workers), Rc::clone(&self.tcp), Arc::clone(&self.board));
         let status = self.status;
+        let status = Rc::new(move || status.status(&workers, &tcp, &board));
+        let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
+        let snapshot = move || Snapshot { server: Some(of_snapshot()), zones: zones.zones(), agent: None };
+        let managing = self.management.serve(Rc::new(move |_| Box::pin(ready(snapshot()))));
+        tokio::pin!(managing);
         let subject = Subject::Ready(Ready {
-            status: Box::new(move || status.status(&workers, &tcp, &board)),
+            status: Box::new(move || status()),
             board: Arc::clone(&self.board),
             reloads: self.reloads.clone(),
         });
@@ -248,6 +269,7 @@ impl Running {
                     break ended.and_then(|ended| ended.failure).or(Some("a UDP worker ended unasked".to_owned()));
                 }
                 failure = &mut controlling => break Some(failure),
+                never = &mut managing => match never {},
             }
         };
         tracing::info!("ending");
@@ -308,15 +330,19 @@ fn settings(node: &NodeConfig) -> Settings {
         server_id: node.name.as_ref().map(octets),
         version: node.version.as_ref().map(octets),
         udp_payload_max: node.udp_payload_max,
+        probe_token: None,
     }
 }
 
 /// Says on stdout where the node listens, and that it does.
-fn say_ready(addresses: &[std::net::SocketAddr]) -> anyhow::Result<()> {
+fn say_ready(addresses: &[SocketAddr], management: &[SocketAddr]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut say = || {
         for address in addresses {
             writeln!(out, "listening {address} udp tcp")?;
+        }
+        for address in management {
+            writeln!(out, "management {address}")?;
         }
         writeln!(out, "ready")?;
         out.flush()

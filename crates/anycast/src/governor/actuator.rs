@@ -129,8 +129,7 @@ impl Actuator {
                 self.apart_tries = 0;
                 self.settled = !wanted.is_announced();
             }
-            let doubled = RETRY_FIRST.saturating_mul(1_u32.checked_shl(self.tries - 1).unwrap_or(u32::MAX));
-            self.again = now + doubled.min(RETRY_MAX);
+            self.again = now + self.wait();
         }
         let next = (!self.settled).then_some(self.again);
         Progress { held: self.held(), settled: self.settled, next, troubles, let_go }
@@ -141,6 +140,15 @@ impl Actuator {
     pub fn held(&self) -> Rung {
         let may_be = |rung: &Rung| Family::ALL.iter().any(|family| *self.at(*family, *rung) != There::No);
         Rung::ALL.into_iter().filter(|rung| rung.is_announced()).find(may_be).unwrap_or(Rung::Down)
+    }
+
+    /// How long to wait after so many tries; families that may be apart don't wait their turn.
+    fn wait(&self) -> Duration {
+        if self.apart_tries > 0 {
+            return RETRY_FIRST;
+        }
+        let doublings = self.tries.saturating_sub(1);
+        RETRY_FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(RETRY_MAX)
     }
 
     fn announce<R: Routes>(&mut self, wanted: Rung, routes: &mut R, troubles: &mut Vec<Trouble<R::Error>>) {

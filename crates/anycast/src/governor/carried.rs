@@ -4,6 +4,7 @@ use health::Moment;
 use std::time::Duration;
 
 use super::damping::{Budget, Damping, HOUR};
+use super::order::Order;
 use super::{Governor, Mode, Policy, PolicyError, Server};
 use crate::Rung;
 
@@ -69,6 +70,10 @@ impl Governor {
             Rung::Draining => Rung::Down,
             earned => earned,
         };
+        if governor.rung.is_announced() && carried.mode == Mode::Maintenance {
+            // Its drain is still going on.
+            governor.order = Order::Maintenance { down_at: governor.since + governor.policy.drain };
+        }
         // A policy that allows less than was spent must still leave what the rung may need.
         let room = governor.transitions_max() - Budget::reserve(governor.rung);
         let surplus = carried.transitions.len().saturating_sub(room);

@@ -64,7 +64,7 @@ impl Guard {
         Some(as_of + site.peers_age_max + std::time::Duration::from_nanos(1))
     }
 
-    /// The rung that a soft reason to withdraw asks for, on a node that health alone has on `earned`.
+    /// The rung that a soft reason to withdraw asks for, on a node that health alone has on another one.
     pub(super) fn rung(&self, now: Moment, site: Option<LastSite>, earned: Rung) -> Rung {
         let Some(site) = site else {
             return Rung::Down;

@@ -120,7 +120,8 @@ impl Governor {
         if !matches!(self.server, Server::Lost { .. }) {
             self.server = Server::Lost { since: now, what: what.to_owned() };
         }
-        // What was proved, was proved of that server, even if another one is ready before the next decision.
+        // All was earned by that server, even if another one is ready before the next decision.
+        self.earned = Rung::Down;
         self.proved = [None; 2];
         self.take_note(now);
     }
@@ -143,6 +144,11 @@ impl Governor {
     /// What has been ordered, to be kept over restarts. A shutdown is not kept, but what it came on top of.
     pub fn mode(&self) -> Mode {
         self.order.mode(self.now)
+    }
+
+    /// The rung as of the last decision.
+    pub fn rung(&self) -> Rung {
+        self.rung
     }
 
     /// Decides.
@@ -231,8 +237,9 @@ impl Governor {
             true if demand.soft_withdraw => Cause::LastSite,
             true => Cause::Recovery,
             false if self.order.limit(self.now) >= to => Cause::Operator,
-            false if demand.hard >= to => Cause::Hard,
-            false => Cause::Soft,
+            false if demand.hard < to && demand.allowed >= to => Cause::Soft,
+            // With no such reason any more: the server was lost and replaced since the last decision.
+            false => Cause::Hard,
         };
         if by != Cause::Operator {
             self.budget.spend(self.now);
@@ -261,6 +268,10 @@ impl Governor {
         if target >= self.rung {
             return target;
         }
+        if self.guard.waits(self.now).is_some() {
+            // It may be about to go: no step up for so short a time.
+            return self.rung;
+        }
         let room = |rung: &Rung| {
             let wanted = counts + Budget::reserve(*rung);
             self.budget.used(self.now) + wanted <= self.transitions_max()
@@ -278,6 +289,7 @@ impl Governor {
         match (by, texts.is_empty()) {
             (_, false) => texts.join("; "),
             (Cause::Operator, true) => "by command".to_owned(),
+            (Cause::Hard | Cause::Soft, true) => "the server was lost, and another one is ready".to_owned(),
             (_, true) => format!("nothing against it for {:?}", self.policy.stable),
         }
     }

@@ -187,6 +187,10 @@ fn a_server_that_was_replaced_between_two_decisions_proves_itself_too() {
     bench.ready();
     assert_eq!(bench.after(9_999).rung, Rung::Down);
     assert_eq!(bench.after(1).rung, Rung::Up);
+    bench.governor.server_lost(bench.moment(), "ended");
+    bench.ready();
+    let decision = bench.poll();
+    assert_eq!((decision.rung, decision.transition.unwrap().by), (Rung::Down, Cause::Hard));
 }
 
 #[test]

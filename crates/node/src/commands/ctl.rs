@@ -1,7 +1,7 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::print_json;
-use crate::cli::{CtlArguments, CtlCommand};
+use super::{print_json, route};
+use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
 use crate::status::{NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
@@ -11,38 +11,51 @@ use std::io::{self, Write};
 /// Does what the command line says.
 pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
     let path = control::path_for(arguments)?;
-    let request = match &arguments.command {
+    let request = request(&arguments.command);
+    match control::ask(&path, &request)? {
+        Response::Status(status) => show(arguments, &status, |status| print_status(status))?,
+        Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
+        Response::Reload(report) => {
+            show(arguments, &report, print_reload)?;
+            return Ok(if report.is_good() { Exit::Fine } else { Exit::Problem });
+        }
+        Response::Route(status) => show(arguments, &status, |status| route::print(status))?,
+        Response::History(records) => show(arguments, &records, |records| route::print_history(records))?,
+        Response::Done(text) => show(arguments, &text, |text| writeln!(io::stdout(), "{text}"))?,
+        Response::Error(error) => bail!("the node refuses: {error}"),
+    }
+    Ok(Exit::Fine)
+}
+
+fn request(command: &CtlCommand) -> Request {
+    match command {
         CtlCommand::Status => Request::Status,
         CtlCommand::Zones => Request::Zones,
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
-    };
-    match control::ask(&path, &request)? {
-        Response::Status(status) => {
-            if arguments.json {
-                print_json(&status)?
-            } else {
-                print_status(&status)?
-            };
-            Ok(Exit::Fine)
+        CtlCommand::Drain { time, then } => Request::Drain {
+            for_ms: time.map(|time| time.as_millis() as u64), // at most a month
+            then_up: *then == Then::Up,
+        },
+        CtlCommand::Undrain => Request::Undrain,
+        CtlCommand::Maintenance { switch } => Request::Maintenance { on: *switch == Switch::On },
+        CtlCommand::Explain => Request::Explain,
+        CtlCommand::History { count } => Request::History { count: *count },
+        CtlCommand::Upgrade { binary } => {
+            // The node may have another working directory.
+            let absolute =
+                |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Request::Upgrade { binary: binary.as_ref().map(absolute) }
         }
-        Response::Zones(zones) => {
-            if arguments.json {
-                print_json(&zones)?
-            } else {
-                print_zones(&zones)?
-            };
-            Ok(Exit::Fine)
-        }
-        Response::Reload(report) => {
-            if arguments.json {
-                print_json(&report)?
-            } else {
-                print_reload(&report)?
-            };
-            Ok(if report.is_good() { Exit::Fine } else { Exit::Problem })
-        }
-        Response::Error(error) => bail!("the node refuses: {error}"),
     }
+}
+
+/// Prints an answer in the form that is wanted.
+fn show<T: serde::Serialize>(
+    arguments: &CtlArguments,
+    answer: &T,
+    print: impl Fn(&T) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    if arguments.json { print_json(answer) } else { Ok(print(answer)?) }
 }
 
 fn print_status(status: &NodeStatus) -> io::Result<()> {
@@ -83,7 +96,9 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
     ];
     let mut out = io::stdout().lock();
-    lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))
+    lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))?;
+    drop(out);
+    status.agent.iter().try_for_each(|agent| route::print_summary(agent))
 }
 
 fn generation(status: &NodeStatus) -> String {

@@ -8,6 +8,7 @@ pub(crate) mod inspect;
 pub(crate) mod lookup;
 mod message;
 mod oracle;
+mod route;
 mod source;
 
 /// A mistake in the command line that only shows when its arguments are looked at.

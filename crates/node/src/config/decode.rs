@@ -3,6 +3,9 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod management;
+
+use super::anycast;
 use super::problem::Problem;
 use super::{
     Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, TcpConfig, VERSION_MAX,
@@ -19,7 +22,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use wire::NameBuf;
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+
+/// A value with its place in the file.
+type Placed<T> = (T, Range<usize>);
 
 /// Makes a configuration of the text; what can't be used is left at its default and added to `problems`.
 pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Config {
@@ -29,12 +35,28 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         let title = format!("this is not TOML: {}", error.message());
         problems.push(Problem::at(place, title, "here", "see https://toml.io for the syntax"));
     }
-    let mut config = Config { node: NodeConfig::default(), zones: Vec::new() };
+    let mut config = Config::default();
     let mut root = Section::new("the file", document.get_ref(), document.span());
     if let Some(value) = root.take("node")
         && let Some(section) = Section::of(value, "[node]", problems)
     {
         config.node = node(section, folder, problems);
+    }
+    if let Some(value) = root.take("anycast")
+        && let Some(section) = Section::of(value, "[anycast]", problems)
+    {
+        config.anycast = anycast::anycast(section, folder, problems);
+    }
+    if let Some(value) = root.take("check") {
+        config.checks = anycast::checks(value, problems);
+    }
+    if let Some(value) = root.take("management")
+        && let Some(section) = Section::of(value, "[management]", problems)
+    {
+        config.node.management = management::management(section, &config.node.listen, problems);
+    }
+    if let Some(value) = root.take("peer") {
+        config.peers = management::peers(value, &config.node.management, problems);
     }
     if let Some(value) = root.take("zone") {
         config.zones = zones(value, folder, problems);
@@ -47,7 +69,9 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
 fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>) -> NodeConfig {
     let mut node = NodeConfig { name: node_name(&mut section, problems), ..NodeConfig::default() };
     if let Some(value) = section.take("listen") {
-        node.listen = listen(value, problems);
+        let example = "listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]";
+        let listen = addresses(value, LISTEN_MAX, example, problems);
+        node.listen = listen.into_iter().map(|(address, _)| address).collect();
     }
     node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
     node.steering = steering(&mut section, problems).unwrap_or(node.steering);
@@ -102,29 +126,35 @@ fn node_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Opti
     Some(text.to_owned())
 }
 
-fn listen(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
-    let help = "write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`";
+/// The addresses of a `listen`, at most `most`.
+fn addresses(
+    value: &Value<'_>,
+    most: usize,
+    example: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Placed<SocketAddr>> {
+    let help = format!("write `{example}`");
     let Some(items) = value.get_ref().as_array() else {
-        problems.push(wrong_type(value, "listen", "a list of addresses", help));
+        problems.push(wrong_type(value, "listen", "a list of addresses", &help));
         return Vec::new();
     };
-    if items.len() > LISTEN_MAX {
-        let title = format!("{} addresses are more than the {LISTEN_MAX} there may be", items.len());
+    if items.len() > most {
+        let title = format!("{} addresses are more than the {most} there may be", items.len());
         problems.push(Problem::at(value.span(), title, "this list", "listen on a wildcard address instead"));
         return Vec::new();
     }
-    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut addresses: Vec<Placed<SocketAddr>> = Vec::new();
     for item in items.iter() {
         let Some(text) = item.get_ref().as_str() else {
-            problems.push(wrong_type(item, "an address", "text", help));
+            problems.push(wrong_type(item, "an address", "text", &help));
             continue;
         };
         match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 && addresses.contains(&address) => {
+            Ok(address) if address.port() != 0 && addresses.iter().any(|(known, _)| *known == address) => {
                 let title = format!("{address} is listened on twice");
                 problems.push(Problem::at(item.span(), title, "again here", "remove one of the two"));
             }
-            Ok(address) => addresses.push(address),
+            Ok(address) => addresses.push((address, item.span())),
             Err(_) => {
                 let title = format!("`{text}` is not an address with a port");
                 let help = "write IPv4 as \"192.0.2.53:53\" and IPv6 as \"[2001:db8::53]:53\"; names are not \
@@ -217,7 +247,7 @@ pub(crate) fn apex(text: &str) -> Result<NameBuf, wire::NameTextError> {
 }
 
 /// A table of the document, with the keys that were asked for.
-struct Section<'d, 'i> {
+pub(super) struct Section<'d, 'i> {
     title: &'static str,
     table: &'d DeTable<'i>,
     place: Range<usize>,
@@ -229,7 +259,11 @@ impl<'d, 'i> Section<'d, 'i> {
         Section { title, table, place, known: Vec::new() }
     }
 
-    fn of(value: &'d Value<'i>, title: &'static str, problems: &mut Vec<Problem>) -> Option<Section<'d, 'i>> {
+    pub(super) fn of(
+        value: &'d Value<'i>,
+        title: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Section<'d, 'i>> {
         match value.get_ref().as_table() {
             Some(table) => Some(Section::new(title, table, value.span())),
             None => {
@@ -244,13 +278,42 @@ impl<'d, 'i> Section<'d, 'i> {
         }
     }
 
+    /// Where the section stands.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.place.clone()
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Makes a key known that nothing has asked for.
+    pub(super) fn know(&mut self, key: &'static str) {
+        self.known.push(key);
+    }
+
+    /// A value that is true or false.
+    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<bool> {
+        let value = self.take(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            problems.push(wrong_type(value, key, "true or false", &format!("write `{key} = true`")));
+        }
+        flag
+    }
+
     /// The value of a key, if it is there.
-    fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
         self.known.push(key);
         self.table.get(key)
     }
 
-    fn text(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<(&'d str, Range<usize>)> {
+    pub(super) fn text(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(&'d str, Range<usize>)> {
         let value = self.take(key)?;
         match value.get_ref().as_str() {
             Some(text) => Some((text, value.span())),
@@ -261,7 +324,7 @@ impl<'d, 'i> Section<'d, 'i> {
         }
     }
 
-    fn required(
+    pub(super) fn required(
         &mut self,
         key: &'static str,
         example: &str,
@@ -275,7 +338,12 @@ impl<'d, 'i> Section<'d, 'i> {
         self.text(key, problems)
     }
 
-    fn path(&mut self, key: &'static str, folder: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    pub(super) fn path(
+        &mut self,
+        key: &'static str,
+        folder: &Path,
+        problems: &mut Vec<Problem>,
+    ) -> Option<PathBuf> {
         let (text, place) = self.text(key, problems)?;
         if text.is_empty() {
             problems.push(Problem::at(
@@ -289,7 +357,7 @@ impl<'d, 'i> Section<'d, 'i> {
         Some(folder.join(text))
     }
 
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
@@ -327,7 +395,7 @@ impl<'d, 'i> Section<'d, 'i> {
     }
 
     /// Refuses every key that nothing asked for.
-    fn finish(self, problems: &mut Vec<Problem>) {
+    pub(super) fn finish(self, problems: &mut Vec<Problem>) {
         for key in self.table.keys() {
             let text: &str = key.get_ref();
             if self.known.contains(&text) {
@@ -342,7 +410,7 @@ impl<'d, 'i> Section<'d, 'i> {
     }
 }
 
-fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
+pub(super) fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
     let found = value.get_ref().type_str();
     Problem::at(value.span(), format!("{what} must be {wanted}"), format!("this is of type {found}"), help)
 }

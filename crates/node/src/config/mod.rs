@@ -4,9 +4,11 @@
 //! [`Config`] that cannot be invalid or every problem there is, never the first alone. Reload calls it again with
 //! the same command line.
 
+mod anycast;
 mod decode;
 mod problem;
 
+pub(crate) use anycast::{AnycastConfig, BUILT_IN, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 
@@ -25,6 +27,10 @@ use wire::NameBuf;
 pub(crate) const WORKERS_MAX: usize = 1024;
 /// The most addresses to listen on: each takes a socket for every worker.
 pub(crate) const LISTEN_MAX: usize = 1024;
+/// The most management addresses: one for each family and interface, and few enough to watch on one thread.
+pub(crate) const MANAGEMENT_MAX: usize = 16;
+/// The most peers: more sites than anycast services have, and every node asks every peer once a second.
+pub(crate) const PEERS_MAX: usize = 128;
 /// The most octets of the node's name: with the longest question it fits a response of 512 octets.
 pub(crate) const NODE_NAME_MAX: usize = nameserver::SERVER_ID_MAX;
 /// The most octets of the version text: it goes out as one character-string of a TXT record (RFC 1035 §3.3).
@@ -33,12 +39,18 @@ pub(crate) const VERSION_MAX: usize = 255;
 pub(crate) const UDP_PAYLOAD_MAX: u16 = 1232;
 
 /// Everything a node is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Config {
     /// The node itself; changes need a restart.
     pub(crate) node: NodeConfig,
+    /// The route, where the node has one; changes need a restart.
+    pub(crate) anycast: Option<AnycastConfig>,
+    /// The operator's checks, and changes to those that every node has; changes need a restart.
+    pub(crate) checks: Vec<CheckConfig>,
     /// The zones, in the order they were given; names are unique.
     pub(crate) zones: Vec<ZoneConfig>,
+    /// The other nodes, whose state the agent reads; names and addresses are unique.
+    pub(crate) peers: Vec<PeerConfig>,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -48,6 +60,8 @@ pub(crate) struct NodeConfig {
     pub(crate) name: Option<String>,
     /// Where queries are taken, by UDP and TCP; never empty for `serve`.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where metrics and health are told over HTTP; nowhere if empty.
+    pub(crate) management: Vec<SocketAddr>,
     /// UDP workers; one for each CPU the process may use where not given.
     pub(crate) workers: Option<NonZeroUsize>,
     /// Which worker a datagram goes to.
@@ -69,6 +83,7 @@ impl Default for NodeConfig {
         NodeConfig {
             name: None,
             listen: Vec::new(),
+            management: Vec::new(),
             workers: None,
             // By hash the workers share the load on any network card; by CPU they do so only where the card spreads its
             // interrupts over all CPUs, and then without moving packets between them.
@@ -88,6 +103,7 @@ impl NodeConfig {
         let keys = [
             ("name", self.name == other.name),
             ("listen", self.listen == other.listen),
+            ("management", self.management == other.management),
             ("workers", self.workers == other.workers),
             ("steering", self.steering == other.steering),
             ("state-dir", self.state_dir == other.state_dir),
@@ -161,11 +177,22 @@ pub(crate) enum Rotation {
     Off,
 }
 
+/// Another node of the service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PeerConfig {
+    /// What it is called in messages and metrics.
+    pub(crate) name: String,
+    /// Its management address.
+    pub(crate) address: SocketAddr,
+}
+
 /// What has to be there for the configuration to make sense.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     /// Serving: addresses and zones.
     Serve,
+    /// Serving behind a route: that too.
+    Run,
     /// Checking or looking something up: nothing.
     Check,
 }
@@ -180,7 +207,7 @@ pub(crate) fn load(
     zones: &[ZoneArgument],
     purpose: Purpose,
 ) -> Result<Config, ConfigError> {
-    let mut config = Config { node: NodeConfig::default(), zones: Vec::new() };
+    let mut config = Config::default();
     let mut text = String::new();
     let mut problems = Vec::new();
     if let Some(path) = file {
@@ -204,8 +231,11 @@ pub(crate) fn load(
             config.zones.push(ZoneConfig { name: zone.name.clone(), file: zone.file.clone(), rotation });
         }
     }
-    if purpose == Purpose::Serve && file_is_good {
+    if purpose != Purpose::Check && file_is_good {
         require_something_to_serve(&config, file, &mut problems);
+    }
+    if purpose == Purpose::Run && file_is_good {
+        require_a_route(&config, &mut problems);
     }
     if problems.is_empty() {
         Ok(config)
@@ -234,6 +264,26 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
             None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
         };
         problems.push(Problem::general("there is no zone to serve", help));
+    }
+}
+
+/// What a route needs: an address, and somebody who listens on it.
+fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
+    let Some(anycast) = &config.anycast else {
+        let help =
+            "add [anycast] with `addresses` and `prefixes`, or use `starling serve`, which has no route";
+        problems.push(Problem::general("there is no route to hold", help));
+        return;
+    };
+    for address in anycast.plan.addresses() {
+        let covers = |listen: &SocketAddr| {
+            listen.ip() == *address || (listen.ip().is_unspecified() && listen.is_ipv4() == address.is_ipv4())
+        };
+        if !config.node.listen.iter().any(covers) {
+            let title = format!("nothing listens on the service address {address}");
+            let example = SocketAddr::new(*address, 53);
+            problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use health::{Action, Gravity};
 
 fn decoded(text: &str) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
@@ -36,12 +37,20 @@ file = "zones/example.com.zone"
 name = "."
 file = "/srv/root.zone"
 rotate = false
+
+[management]
+listen = ["192.0.2.10:8053", "[::1]:0"]
+
+[[peer]]
+name = "fra1"
+address = "192.0.2.20:8053"
 "#,
     )
     .unwrap();
     let node = NodeConfig {
         name: Some("ams1".to_owned()),
         listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
+        management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
         state_dir: Some(PathBuf::from("/var/lib/starling")),
@@ -67,11 +76,13 @@ rotate = false
         zone(".", "/srv/root.zone", Rotation::Off),
     ];
     assert_eq!(config.zones, zones);
+    let peer = PeerConfig { name: "fra1".to_owned(), address: "192.0.2.20:8053".parse().unwrap() };
+    assert_eq!(config.peers, [peer]);
 }
 
 #[test]
 fn an_empty_file_is_all_defaults() {
-    assert_eq!(decoded("").unwrap(), Config { node: NodeConfig::default(), zones: Vec::new() });
+    assert_eq!(decoded("").unwrap(), Config::default());
 }
 
 #[test]
@@ -121,6 +132,55 @@ file = \"y\"
 }
 
 #[test]
+fn management_addresses_and_peers_are_checked_against_each_other() {
+    let text = "\
+[node]
+listen = [\"192.0.2.53:53\"]
+[management]
+listen = [\"192.0.2.10:8053\", \"192.0.2.53:53\"]
+[[peer]]
+name = \"a\"
+address = \"192.0.2.10:8053\"
+[[peer]]
+name = \"b\"
+address = \"fra1.example:8053\"
+[[peer]]
+name = \"c\"
+address = \"192.0.2.20:8053\"
+[[peer]]
+name = \"c\"
+address = \"192.0.2.21:8053\"
+[[peer]]
+name = \"d\"
+address = \"192.0.2.20:8053\"
+[[peer]]
+address = \"0.0.0.0:8053\"
+name = \"\"
+";
+    let expected = [
+        "node.toml:4:30: 192.0.2.53:53 is a service address, where TCP queries are taken; ",
+        "node.toml:7:11: 192.0.2.10:8053 is this node itself; ",
+        "node.toml:10:11: `fra1.example:8053` is not the management address of a node; ",
+        "node.toml:15:8: the peer c is configured twice; ",
+        "node.toml:18:8: two peers have the address 192.0.2.20:8053; ",
+        "node.toml:21:11: `0.0.0.0:8053` is not the management address of a node; ",
+        "node.toml:22:8: the peer's name has 0 octets; ",
+    ];
+    let lines = lines(text);
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_management_section_says_where_it_listens() {
+    assert!(lines("[management]\n")[0].starts_with("node.toml:1:1: [management] has no `listen`; add "));
+    let text = format!("[management]\nlisten = [{}]\n", "\"127.0.0.1:0\",".repeat(MANAGEMENT_MAX + 1));
+    assert!(lines(&text)[0].contains("17 addresses are more than the 16 there may be"));
+}
+
+#[test]
 fn what_is_not_toml_is_said_with_its_place() {
     let lines = lines("[node]\nname = ams1\nworkers = 0\n");
     assert!(lines[0].starts_with("node.toml:2:8: this is not TOML: "), "{lines:?}");
@@ -162,4 +222,118 @@ fn a_missing_file_is_named() {
     let path = Path::new("/nonexistent/node.toml");
     let error = load(Some(path), &NodeArguments::default(), &[], Purpose::Check).unwrap_err();
     assert!(error.render(Style::Plain).contains("/nonexistent/node.toml"), "{error}");
+}
+
+const ROUTE: &str = r#"
+[node]
+listen = ["203.0.113.53:53", "[2001:db8:53::53]:53"]
+[anycast]
+addresses = ["203.0.113.53", "2001:db8:53::53"]
+prefixes = ["203.0.113.0/24", "2001:db8:53::/48"]
+"#;
+
+#[test]
+fn a_route_has_defaults() {
+    let config = decoded(ROUTE).unwrap();
+    let anycast = config.anycast.unwrap();
+    assert_eq!((anycast.plan.interface(), anycast.plan.table()), ("starling0", 5353));
+    assert_eq!(anycast.plan.prefixes().len(), 2);
+    assert_eq!((anycast.driver, anycast.bird), (Driver::Learn, None));
+    assert_eq!((anycast.stable, anycast.freeze), (Duration::from_secs(10), Duration::from_millis(700)));
+    assert_eq!((anycast.transitions_per_hour_max, anycast.peers_min), (20, 1));
+}
+
+#[test]
+fn a_route_with_everything() {
+    let text = format!(
+        r#"{ROUTE}
+interface = "any0"
+table = 99
+driver = "protocols"
+stable-ms = 1000
+drain-ms = 0
+grace-ms = 2000
+freeze-ms = 900
+probe-ms = 100
+hold-down-ms = 3000
+hold-down-max-ms = 4000
+transitions-per-hour-max = 8
+peers-min = 2
+[anycast.bird]
+socket = "bird.ctl"
+protocols = ["up4"]
+up = ["any4"]
+degraded = ["any4d"]
+draining = ["any4g"]
+[[check]]
+name = "battery"
+exec = ["/bin/battery", "--ok"]
+interval-ms = 5000
+timeout-ms = 2000
+rise = 2
+fall = 3
+action = "degrade"
+gravity = "hard"
+[[check]]
+name = "drops"
+max-percent = 10
+action = "degrade"
+[[check]]
+name = "disk"
+min-mib = 100
+"#
+    );
+    let config = decoded(&text).unwrap();
+    let anycast = config.anycast.unwrap();
+    assert_eq!(
+        (anycast.plan.interface(), anycast.plan.table(), anycast.driver),
+        ("any0", 99, Driver::Protocols)
+    );
+    let bird = anycast.bird.unwrap();
+    assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
+    assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));
+    let [battery, drops, disk] = &config.checks[..] else { panic!("{:?}", config.checks) };
+    assert_eq!(battery.exec.as_deref(), Some(&["/bin/battery".to_owned(), "--ok".to_owned()][..]));
+    assert_eq!((battery.action, battery.gravity), (Some(Action::Degrade), Some(Gravity::Hard)));
+    assert_eq!((battery.rise, battery.fall), (Some(2), Some(3)));
+    assert_eq!((drops.max_percent, drops.action, disk.min_mib), (Some(10), Some(Action::Degrade), Some(100)));
+}
+
+#[test]
+fn what_a_route_can_not_be() {
+    let wrong = |text: &str, lines: &[&str]| {
+        let errors = decoded(text).unwrap_err().lines();
+        assert_eq!(errors.len(), lines.len(), "{text}\n{errors:#?}");
+        for (error, line) in errors.iter().zip(lines) {
+            assert!(error.contains(line), "{error}\nhas no {line}");
+        }
+    };
+    wrong("[anycast]\n", &["no `addresses`", "no `prefixes`"]);
+    wrong(
+        "[anycast]\naddresses = [\"203.0.113.53:53\", 5]\nprefixes = [\"203.0.113.0\"]\n",
+        &["node.toml:2:14", "node.toml:2:33", "node.toml:3:13"],
+    );
+    wrong(&ROUTE.replace("203.0.113.0/24", "198.51.100.0/24"), &["203.0.113.53"]);
+    wrong(&format!("{ROUTE}driver = \"magic\"\n"), &["`magic` is no driver"]);
+    wrong(&format!("{ROUTE}driver = \"protocols\"\n"), &["no protocols to enable"]);
+    wrong(&format!("{ROUTE}hold-down-ms = 5000\nhold-down-max-ms = 10\n"), &["`hold-down-max-ms`"]);
+    wrong(&format!("{ROUTE}freeze-ms = 100\n"), &["`freeze-ms` is out of range"]);
+    wrong(&format!("{ROUTE}[anycast.bird]\nprotocols = [\"a b\"]\n"), &["node.toml:8:14"]);
+}
+
+#[test]
+fn what_a_check_can_not_be() {
+    let wrong = |text: &str, what: &str| {
+        let errors = lines(text);
+        assert!(errors.len() == 1 && errors[0].contains(what), "{text}\n{errors:#?}");
+    };
+    wrong("[[check]]\nname = \"mine\"\n", "has no `exec`");
+    wrong("[[check]]\nname = \"disk\"\nexec = [\"/bin/df\"]\n", "is built in and runs no command");
+    wrong("[[check]]\nname = \"mine\"\nexec = []\n", "has 0 entries");
+    wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nmin-mib = 5\n", "`min-mib` means nothing");
+    wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\naction = \"panic\"\n", "`panic` is no action");
+    wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nshared = true\n", "all nodes share");
+    wrong("[[check]]\nname = \"disk\"\n[[check]]\nname = \"disk\"\n", "is there twice");
+    let shared = "[[check]]\nname = \"primary\"\nexec = [\"/a\"]\nshared = true\naction = \"report\"\n";
+    assert!(decoded(shared).unwrap().checks[0].shared);
 }

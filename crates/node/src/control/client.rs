@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 /// How long a node may take to say how it is. It does so from memory, so longer means that it hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -46,6 +47,35 @@ fn path_of(node: &NodeConfig) -> Option<PathBuf> {
     }
 }
 
+/// Asks a server on behalf of its agent, which goes on with other things meanwhile.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn ask_server(path: &Path, request: &Request) -> anyhow::Result<Response> {
+    let within = within(request);
+    let asked = async {
+        let mut stream = tokio::net::UnixStream::connect(path).await?;
+        let mut text = serde_json::to_vec(request)?;
+        text.push(b'\n');
+        stream.write_all(&text).await?;
+        let mut line = Vec::new();
+        tokio::io::BufReader::new(stream.take(RESPONSE_LEN_MAX)).read_until(b'\n', &mut line).await?;
+        anyhow::Ok(serde_json::from_slice(&line)?)
+    };
+    match tokio::time::timeout(within, asked).await {
+        Ok(response) => response.context("the server can't be asked"),
+        Err(_) => bail!("the server does not answer within {within:?}"),
+    }
+}
+
+/// How long the answer may take.
+fn within(request: &Request) -> Duration {
+    match request {
+        Request::Reload { .. } | Request::Upgrade { .. } => RELOAD_WITHIN,
+        _ => ANSWER_WITHIN,
+    }
+}
+
 /// Asks a node.
 ///
 /// # Errors
@@ -58,7 +88,7 @@ pub(crate) fn ask(path: &Path, request: &Request) -> anyhow::Result<Response> {
              `--state-dir DIR` or `--config FILE` says where it is)"
         )
     })?;
-    let within = if matches!(request, Request::Reload { .. }) { RELOAD_WITHIN } else { ANSWER_WITHIN };
+    let within = within(request);
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
     let mut text = serde_json::to_vec(request)?;

@@ -4,17 +4,19 @@
 //! {"command":"status"}
 //! {"command":"zones"}
 //! {"command":"reload","zone":"example.com.","force":false}
+//! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}` or `{"error":"…"}`. Who may connect decides the
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
 mod client;
 mod server;
 
-pub(crate) use client::{ask, path_for};
+pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Socket, Subject, resolve, serve};
 
-use crate::status::{NodeStatus, ReloadReport, ZoneStatus};
+use crate::status::{AgentStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -39,6 +41,40 @@ pub(crate) enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// To announce the route as the last choice.
+    Drain {
+        /// For how long, in milliseconds; until further notice where there is none.
+        for_ms: Option<u64>,
+        /// Whether the route comes back by itself after that.
+        #[serde(default)]
+        then_up: bool,
+    },
+    /// To end that.
+    Undrain,
+    /// To leave routing until further notice, or to come back.
+    Maintenance {
+        /// Whether to leave.
+        on: bool,
+    },
+    /// Why the route is where it is.
+    Explain,
+    /// The last transitions.
+    History {
+        /// How many.
+        count: usize,
+    },
+    /// To replace the running program.
+    Upgrade {
+        /// By this one; by that at the path it was started from where there is none.
+        binary: Option<std::path::PathBuf>,
+    },
+}
+
+impl Request {
+    /// Whether only an agent can do it: the others are the server's.
+    pub(crate) fn is_of_the_route(&self) -> bool {
+        !matches!(self, Request::Status | Request::Zones | Request::Reload { .. })
+    }
 }
 
 /// What it answers.
@@ -51,6 +87,12 @@ pub(crate) enum Response {
     Zones(Vec<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
+    /// How the route is, and why.
+    Route(Box<AgentStatus>),
+    /// The last transitions, the oldest first.
+    History(Vec<TransitionRecord>),
+    /// It is done, or begun; what comes now.
+    Done(String),
     /// Why there is no answer.
     Error(String),
 }

@@ -17,7 +17,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -36,6 +36,8 @@ pub(crate) enum Subject {
     Loading,
     /// A node that answers.
     Ready(Ready),
+    /// An agent: its loop is asked.
+    Agent(mpsc::Sender<(Request, oneshot::Sender<Response>)>),
 }
 
 /// A node that answers.
@@ -168,8 +170,14 @@ async fn converse(mut stream: UnixStream, subject: &Subject) -> io::Result<()> {
 }
 
 async fn respond(request: Request, subject: &Subject) -> Response {
-    let Subject::Ready(subject) = subject else {
-        return Response::Error("it is loading its zones and does not answer yet; try again soon".to_owned());
+    let subject = match subject {
+        Subject::Ready(subject) => subject,
+        Subject::Loading => {
+            return Response::Error(
+                "it is loading its zones and does not answer yet; try again soon".to_owned(),
+            );
+        }
+        Subject::Agent(agent) => return ask_agent(request, agent).await,
     };
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
@@ -181,7 +189,18 @@ async fn respond(request: Request, subject: &Subject) -> Response {
             };
             reload(zone, if force { Changed::OrNot } else { Changed::Only }, subject).await
         }
+        _ => Response::Error(
+            "it holds no route: it was started with `starling serve`, not `starling run`".to_owned(),
+        ),
     }
+}
+
+async fn ask_agent(request: Request, agent: &mpsc::Sender<(Request, oneshot::Sender<Response>)>) -> Response {
+    let (reply, response) = oneshot::channel();
+    if agent.send((request, reply)).await.is_err() {
+        return Response::Error("the node is ending".to_owned());
+    }
+    response.await.unwrap_or_else(|_| Response::Error("the node is ending".to_owned()))
 }
 
 async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Ready) -> Response {

@@ -1,0 +1,412 @@
+//! The agent's loop: something happens, the governor decides, the route follows.
+
+use super::checks::{Checks, Observation};
+use super::explain::Told;
+use super::history::History;
+use super::route::{self, Route};
+use super::server::{Clock, Event, Handed, Launch, Loss, Order, Supervisor, now};
+use super::upgrade::{self, Baton};
+use super::verify::Verified;
+use super::view::{Answers, View};
+use crate::cli::RunArguments;
+use crate::control::{self, Request, Response};
+use crate::management::Peers;
+use crate::serve::{Asked, Signals};
+use crate::status::{self, ServerStatus, TransitionRecord};
+use anycast::Rung;
+use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
+use health::Moment;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How often the loop looks around though nothing has happened: for checks that are overdue and for systemd's watchdog.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How many orders to the supervisor may wait: it takes them one by one, and nobody gives two of a kind.
+const ORDERS_MAX: usize = 8;
+/// How often the loop lets others run before it is replaced: one turn writes the answer, the others are for luck.
+const ANSWER_YIELDS: usize = 16;
+
+/// The agent.
+pub(super) struct Agent {
+    pub(super) arguments: RunArguments,
+    pub(super) clock: Clock,
+    pub(super) governor: Governor,
+    pub(super) checks: Checks,
+    pub(super) history: History,
+    pub(super) route: Route,
+    pub(super) view: Rc<View>,
+    pub(super) told: Told,
+    pub(super) launch: Launch,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) steps: mpsc::Sender<Become>,
+    /// The rung that is held, for those who verify it.
+    pub(super) held: watch::Sender<Rung>,
+    pub(super) peers: Rc<Peers>,
+    /// Where metrics are, to be said when the node runs.
+    pub(super) management: Vec<SocketAddr>,
+    pub(super) name: Option<String>,
+    /// The program to become at the next upgrade: where this one was started from.
+    pub(super) binary: PathBuf,
+    /// Whether systemd wants to hear that the agent lives.
+    pub(super) watchdog: bool,
+}
+
+/// What the loop listens to.
+pub(super) struct Inputs {
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) reports: mpsc::UnboundedReceiver<route::Report>,
+    pub(super) observations: mpsc::Receiver<Observation>,
+    pub(super) verified: mpsc::Receiver<Verified>,
+    pub(super) requests: mpsc::Receiver<(Request, oneshot::Sender<Response>)>,
+    pub(super) steps: mpsc::Receiver<Become>,
+    pub(super) signals: Signals,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// It has not begun.
+    No,
+    /// The server is asked to end.
+    Stopping,
+    /// It has ended.
+    Done,
+}
+
+/// Whether an end takes the time that is planned for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pace {
+    Planned,
+    Hurried,
+}
+
+impl Agent {
+    /// Runs until the node is to end and has.
+    pub(super) async fn run(mut self, mut inputs: Inputs) -> anyhow::Result<()> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ending = Ending::No;
+        while ending != Ending::Done {
+            tokio::select! {
+                biased;
+                Some(event) = inputs.events.recv() => {
+                    if matches!(event, Event::Ended) {
+                        ending = Ending::Done;
+                    } else {
+                        self.server(event);
+                    }
+                }
+                Some(report) = inputs.reports.recv() => self.route(report),
+                asked = inputs.signals.next() => {
+                    if self.signal(asked) == Pace::Hurried && ending == Ending::No {
+                        self.route.hold(Rung::Down);
+                        ending = Ending::Stopping;
+                        let _ended = self.orders.send(Order::Stop).await;
+                    }
+                }
+                Some((request, reply)) = inputs.requests.recv() => self.request(request, reply).await,
+                Some(step) = inputs.steps.recv() => self.become_program(step).await,
+                Some(observation) = inputs.observations.recv() => {
+                    let Observation { check, took, outcome } = observation;
+                    self.checks.panel.observe(check, self.now(), took, outcome);
+                }
+                Some(verified) = inputs.verified.recv() => {
+                    self.told.bird = verified.status;
+                    self.checks.bird(self.now(), &verified.outcome);
+                }
+                _ = look.tick() => self.look(),
+            }
+            if self.turn() && ending == Ending::No {
+                tracing::info!("the route is gone and the grace period is over; the server ends");
+                ending = Ending::Stopping;
+                let _ended = self.orders.send(Order::Stop).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        now(self.clock)
+    }
+
+    /// Lets the governor decide, and follows it; tells whether the node has come to its end.
+    fn turn(&mut self) -> bool {
+        let now = self.now();
+        self.governor.observe(now, self.checks.panel.verdict());
+        let decision = self.governor.poll(now);
+        if let Some(transition) = &decision.transition {
+            self.follow(transition, &decision);
+        }
+        let finished = decision.finished;
+        self.told.decision = Some(decision);
+        finished
+    }
+
+    fn follow(&mut self, transition: &Transition, decision: &Decision) {
+        self.route.hold(decision.rung);
+        let Transition { from, to, .. } = transition;
+        let record = TransitionRecord {
+            at: status::timestamp(SystemTime::now()),
+            from: from.to_string(),
+            to: to.to_string(),
+            by: transition.by.word().to_owned(),
+            why: transition.why.clone(),
+        };
+        if to > from {
+            tracing::warn!("the route goes from {from} to {to}, by {}: {}", record.by, record.why);
+        } else {
+            tracing::info!("the route goes from {from} to {to}, by {}: {}", record.by, record.why);
+        }
+        self.history.add(record);
+        self.told.transition(*from, *to);
+    }
+
+    /// Looks around though nothing has happened.
+    fn look(&mut self) {
+        let now = self.now();
+        self.checks.panel.overdue(now);
+        let peers = self.peers.view();
+        if let Some(healthy) = peers.healthy {
+            let counted = peers.statuses.iter().filter(|peer| peer.healthy);
+            let oldest_ms = counted.filter_map(|peer| peer.answered_ms_ago).max().unwrap_or(0);
+            let as_of = Moment(now.0.saturating_sub(Duration::from_millis(oldest_ms)));
+            self.governor.peers(now, healthy, as_of);
+        }
+        if self.watchdog {
+            // systemd may be gone for a moment while it is itself replaced.
+            let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    fn route(&mut self, report: route::Report) {
+        match report {
+            route::Report::Held(rung) => {
+                self.told.held(self.now(), rung);
+                self.held.send_replace(rung);
+            }
+            route::Report::Trouble(trouble) => {
+                tracing::error!("the route is not what it should be, and is tried again: {trouble}");
+                self.told.trouble = Some(trouble);
+            }
+        }
+    }
+
+    fn server(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Started(pid, control) => {
+                let restarts = self.told.server.restarts;
+                let pid = pid.as_raw_nonzero().get().cast_unsigned();
+                self.told.server = ServerStatus { state: "starting".to_owned(), pid: Some(pid), restarts };
+                self.told.server_control = Some(control);
+            }
+            Event::Ready(ready) => {
+                self.told.server.state = "ready".to_owned();
+                self.told.servers += 1;
+                let answers = Answers {
+                    workers: ready.workers,
+                    tcp_threads: ready.tcp_threads,
+                    server: self.told.servers,
+                };
+                self.view.set_answers(Some(answers));
+                self.governor.server_ready(now);
+                if !std::mem::replace(&mut self.told.ready_said, true) {
+                    super::start::say_running(&self.management);
+                }
+            }
+            Event::Beat(beat) => {
+                self.view.set_zones(&beat.probe_zones);
+                self.checks.beat(now, &beat);
+            }
+            Event::Lost(reason, loss) => {
+                self.lose(now, reason, loss);
+                // At once, before anything else is looked at: somebody's queries are being lost.
+                self.turn();
+            }
+            Event::Ended => {}
+        }
+    }
+
+    fn lose(&mut self, now: Moment, reason: String, loss: Loss) {
+        tracing::error!("{reason}");
+        let state = if loss == Loss::Froze { "frozen" } else { "waiting" };
+        if self.told.server.state != "frozen" {
+            self.told.server.restarts += 1;
+        }
+        state.clone_into(&mut self.told.server.state);
+        self.told.server.pid = None;
+        self.view.set_answers(None);
+        self.checks.forget_the_server(now);
+        self.governor.server_lost(now, &reason);
+    }
+
+    fn signal(&mut self, asked: Asked) -> Pace {
+        match asked {
+            Asked::ToReload => {
+                let reload = Request::Reload { zone: None, force: false };
+                let control = self.told.server_control.clone();
+                tokio::task::spawn_local(async move {
+                    if let Response::Error(error) = forward(control, &reload).await {
+                        tracing::warn!("SIGHUP: the zones are not read again: {error}");
+                    }
+                });
+            }
+            Asked::ToEnd => {
+                if self.governor.command(self.now(), Command::Shutdown).is_err() {
+                    tracing::warn!("asked to end again: the rest of draining and grace is left out");
+                    return Pace::Hurried;
+                }
+                tracing::info!("ending: the route is drained, then withdrawn");
+                let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            }
+        }
+        Pace::Planned
+    }
+
+    async fn request(&mut self, request: Request, reply: oneshot::Sender<Response>) {
+        if !request.is_of_the_route() {
+            let (control, told) = (self.told.server_control.clone(), self.told.status(self));
+            tokio::task::spawn_local(async move {
+                let response = match forward(control, &request).await {
+                    Response::Status(mut status) => {
+                        status.agent = Some(Box::new(told));
+                        Response::Status(status)
+                    }
+                    // Without a server there is still a route to tell of.
+                    Response::Error(_) if request == Request::Status => Response::Route(Box::new(told)),
+                    response => response,
+                };
+                let _gone = reply.send(response);
+            });
+            return;
+        }
+        let response = match request {
+            Request::Explain => Response::Route(Box::new(self.told.status(self))),
+            Request::History { count } => Response::History(self.history.last(count)),
+            Request::Upgrade { binary } => return self.upgrade(binary, reply).await,
+            request => self.command(&request).await,
+        };
+        let _gone = reply.send(response);
+    }
+
+    /// Carries out a command about the route.
+    async fn command(&mut self, request: &Request) -> Response {
+        let command = match request {
+            Request::Drain { for_ms, then_up } => Command::Drain {
+                lasting: for_ms.map(Duration::from_millis),
+                then: if *then_up { Then::Up } else { Then::Down },
+            },
+            Request::Undrain => Command::Undrain,
+            Request::Maintenance { on } => Command::Maintenance(if *on { Switch::On } else { Switch::Off }),
+            _ => return Response::Error("that is nothing that an agent does".to_owned()),
+        };
+        if let Err(refused) = self.governor.command(self.now(), command) {
+            return Response::Error(refused.to_string());
+        }
+        self.turn();
+        let mut text = match &self.told.decision {
+            Some(decision) => format!("the route is to be {}", decision.rung),
+            None => "done".to_owned(),
+        };
+        if let Request::Maintenance { on } = request {
+            let kept = match self.history.set_maintenance(*on) {
+                Some(kept) => kept.await.unwrap_or_else(|_| Err(std::io::Error::other("the disk hangs"))),
+                None => Err(std::io::Error::other("the node has no state-dir")),
+            };
+            if let Err(error) = kept {
+                text.push_str(&format!("; a restart will not remember it: {error}"));
+            }
+        }
+        Response::Done(text)
+    }
+
+    /// Replaces the server by one of another program; the agent follows when that answers.
+    async fn upgrade(&mut self, binary: Option<PathBuf>, reply: oneshot::Sender<Response>) {
+        let binary = binary.unwrap_or_else(|| self.binary.clone());
+        let (orders, steps, arguments) = (self.orders.clone(), self.steps.clone(), self.arguments.clone());
+        tokio::task::spawn_local(async move {
+            let replaced = async {
+                upgrade::rehearse(&binary, &arguments).await.map_err(|error| format!("{error:#}"))?;
+                let (replaced, result) = oneshot::channel();
+                let _ended = orders.send(Order::Replace(binary.clone(), replaced)).await;
+                result.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
+            };
+            match replaced.await {
+                Ok(()) => drop(steps.send(Become { binary, reply }).await),
+                Err(error) => {
+                    tracing::warn!("the upgrade to {} failed: {error}", binary.display());
+                    let _gone = reply.send(Response::Error(format!("{error}; the running program goes on")));
+                }
+            }
+        });
+    }
+
+    /// Becomes another program, which its server already is. Comes back if that fails.
+    async fn become_program(&mut self, Become { binary, reply }: Become) {
+        let (handed, server) = oneshot::channel();
+        let _ended = self.orders.send(Order::GiveUp(handed)).await;
+        let Ok(Some(handed)) = server.await else {
+            let error =
+                "the server was lost right after it was replaced; the running agent goes on".to_owned();
+            let _gone = reply.send(Response::Error(error));
+            return self.supervise(None);
+        };
+        let lease = match self.route.hand_over().await {
+            Ok(lease) => lease,
+            Err(error) => {
+                let _gone = reply.send(Response::Error(format!("{error}; the running agent goes on")));
+                return self.supervise(Some(handed));
+            }
+        };
+        let text = format!("the server is now {}; the agent follows", binary.display());
+        let _gone = reply.send(Response::Done(text));
+        // The client gets its answer before this program is gone.
+        for _ in 0..ANSWER_YIELDS {
+            tokio::task::yield_now().await;
+        }
+        tracing::info!("this program becomes {}", binary.display());
+        let baton = self.baton(&handed);
+        let error = upgrade::become_program(&binary, &self.arguments, &baton, &lease, &handed.link);
+        tracing::error!("the agent could not follow its server, and goes on as it was: {error:#}");
+        self.supervise(Some(handed));
+        self.route.hold(self.governor.rung());
+    }
+
+    fn baton(&self, handed: &Handed) -> Baton {
+        Baton {
+            server_pid: handed.pid.as_raw_nonzero().get(),
+            server_control: handed.control.clone(),
+            listen: handed.ready.listen.clone(),
+            workers: handed.ready.workers,
+            tcp_threads: handed.ready.tcp_threads,
+            probe_token: self.launch.probe_token.clone(),
+            governor: self.governor.carried().into(),
+        }
+    }
+
+    /// Starts a supervisor, with the server that is there if there is one.
+    pub(super) fn supervise(&mut self, handed: Option<Handed>) {
+        let (orders, receiver) = mpsc::channel(ORDERS_MAX);
+        self.orders = orders;
+        let supervisor = Supervisor::new(self.launch.clone(), self.clock, self.events.clone(), receiver);
+        tokio::task::spawn_local(supervisor.run(handed));
+    }
+}
+
+/// The last step of an upgrade.
+pub(super) struct Become {
+    binary: PathBuf,
+    reply: oneshot::Sender<Response>,
+}
+
+/// Asks the server.
+async fn forward(control: Option<PathBuf>, request: &Request) -> Response {
+    let Some(control) = control else {
+        return Response::Error("there is no server just now".to_owned());
+    };
+    control::ask_server(&control, request).await.unwrap_or_else(|error| Response::Error(format!("{error:#}")))
+}

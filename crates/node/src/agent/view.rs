@@ -1,0 +1,95 @@
+//! What the agent's tasks may know of the server, as of its last beat.
+
+use crate::link::ProbeZone;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long a serial that was replaced may still be seen in answers: workers take a change in within a batch, and a beat
+/// is a tenth of a second old at most.
+const OLD_SERIAL_FOR: Duration = Duration::from_secs(2);
+/// How many serials are remembered: beats come ten times a second.
+const SEEN_MAX: usize = 64;
+
+/// What tasks ask.
+#[derive(Default)]
+pub(crate) struct View {
+    inner: RefCell<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    answers: Option<Answers>,
+    zones: Vec<ProbeZone>,
+    /// Serials of zones that are no longer theirs, and when they were last.
+    old: VecDeque<(ProbeZone, Instant)>,
+}
+
+/// Who answers: how many threads there are to reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Answers {
+    /// UDP workers.
+    pub(crate) workers: u16,
+    /// TCP threads.
+    pub(crate) tcp_threads: u16,
+    /// Which server: another number means that its ports are to be found anew.
+    pub(crate) server: u64,
+}
+
+impl View {
+    /// Who answers, if anybody does.
+    pub(crate) fn answers(&self) -> Option<Answers> {
+        self.inner.borrow().answers
+    }
+
+    /// Says who answers.
+    pub(crate) fn set_answers(&self, answers: Option<Answers>) {
+        let mut inner = self.inner.borrow_mut();
+        inner.answers = answers;
+        if answers.is_none() {
+            inner.zones.clear();
+            inner.old.clear();
+        }
+    }
+
+    /// Says which zones have which serials.
+    pub(crate) fn set_zones(&self, zones: &[ProbeZone]) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.zones == zones {
+            return;
+        }
+        let now = Instant::now();
+        let replaced = std::mem::replace(&mut inner.zones, zones.to_vec());
+        inner.old.extend(replaced.into_iter().filter(|zone| !zones.contains(zone)).map(|zone| (zone, now)));
+        let surplus = inner.old.len().saturating_sub(SEEN_MAX);
+        inner.old.drain(..surplus);
+    }
+
+    /// The zone whose turn it is, and the serials that are right for it.
+    pub(crate) fn zone(&self, turn: usize) -> Option<(String, Vec<u32>)> {
+        let inner = self.inner.borrow();
+        let zone = inner.zones.get(turn.checked_rem(inner.zones.len())?)?;
+        let old = inner.old.iter().filter(|(old, at)| old.name == zone.name && at.elapsed() < OLD_SERIAL_FOR);
+        let serials = std::iter::once(zone.serial).chain(old.map(|(old, _)| old.serial)).collect();
+        Some((zone.name.clone(), serials))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_that_was_just_replaced_is_still_right() {
+        let zone = |serial| vec![ProbeZone { name: "a.example.".to_owned(), serial }];
+        let view = View::default();
+        assert_eq!(view.zone(0), None);
+        view.set_zones(&zone(1));
+        assert_eq!(view.zone(7), Some(("a.example.".to_owned(), vec![1])));
+        view.set_zones(&zone(1));
+        view.set_zones(&zone(2));
+        assert_eq!(view.zone(0), Some(("a.example.".to_owned(), vec![2, 1])));
+        view.set_answers(None);
+        assert_eq!(view.zone(0), None);
+    }
+}

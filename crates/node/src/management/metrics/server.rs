@@ -1,0 +1,113 @@
+//! What the server counts.
+
+use super::Families;
+use crate::status::{NodeStatus, ZoneStatus};
+use std::fmt;
+
+pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    families.gauge(
+        "starling_uptime_seconds",
+        "For how long the server has answered.",
+        [([], server.uptime_s)],
+    )?;
+    let threads = [("udp", server.workers), ("tcp", server.tcp_workers)];
+    let threads = threads.map(|(transport, count)| ([("transport", transport)], count as u64));
+    families.gauge("starling_threads", "Threads that answer.", threads)?;
+    families.gauge(
+        "starling_generation",
+        "Changes of zones published since the start.",
+        [([], server.generation)],
+    )?;
+    let help =
+        "The last change that every thread answers from; behind starling_generation, some thread is held up.";
+    families.gauge("starling_generation_served", help, [([], server.generation_served)])?;
+    families.gauge(
+        "starling_reloading",
+        "Whether a reload is going on.",
+        [([], u64::from(server.reloading))],
+    )?;
+    queries(server, families)?;
+    connections(server, families)
+}
+
+fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    let by =
+        || server.queries_by.iter().map(|by| ([("transport", &*by.transport), ("family", &*by.family)], by));
+    let received = by().map(|(labels, by)| (labels, by.count));
+    families.counter("starling_queries", "Messages received, well-formed or not.", received)?;
+    let malformed = by().map(|(labels, by)| (labels, by.malformed));
+    families.counter("starling_queries_malformed", "Messages that got FORMERR.", malformed)?;
+    let answers = server.answers_by.iter().map(|by| {
+        let labels = [("transport", &*by.transport), ("family", &*by.family), ("rcode", &*by.rcode)];
+        (labels, by.count)
+    });
+    families.counter("starling_answers", "Answers by response code, those lost in sending too.", answers)?;
+    let drops = server.drops.iter().map(|(cause, count)| ([("cause", cause.as_str())], *count));
+    let help = "Messages lost or left without an answer: in the kernel's receive queue, too long, in sending (no room, \
+                too big, forbidden, unreachable, other), or because nothing may be answered (silent).";
+    families.counter("starling_drops", help, drops)?;
+    let udp = &server.udp;
+    let help =
+        "Batches of datagrams received; queries by batches is how many are answered with one system call.";
+    families.counter("starling_udp_batches", help, [([], udp.batches)])?;
+    let help = "Answers over UDP with the TC bit.";
+    families.counter("starling_udp_truncated", help, [([], udp.truncated)])
+}
+
+fn connections(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    let tcp = server.tcp;
+    families.gauge("starling_tcp_connections", "TCP connections open now.", [([], tcp.open)])?;
+    families.counter(
+        "starling_tcp_connections_accepted",
+        "TCP connections accepted.",
+        [([], tcp.accepted)],
+    )?;
+    let ended = [("refused", tcp.refused), ("evicted", tcp.evicted), ("idle", tcp.idle), ("slow", tcp.slow)];
+    let help = "TCP connections that the server ended: too many of all or of one client, to make room for new ones, \
+                quiet for too long, too slow in writing or reading.";
+    families.counter(
+        "starling_tcp_connections_ended",
+        help,
+        ended.map(|(cause, count)| ([("cause", cause)], count)),
+    )
+}
+
+/// Zones: all of them by state, and those of `zones` one by one.
+pub(super) fn encode_zones(
+    server: &NodeStatus,
+    zones: &[ZoneStatus],
+    families: &mut Families<'_>,
+) -> fmt::Result {
+    let counts = server.zones;
+    let states = [("ok", counts.ok), ("stale", counts.stale), ("failed", counts.failed)];
+    let help =
+        "Zones by state: served as their files are, in an older version because of errors, not served.";
+    families.gauge(
+        "starling_zones",
+        help,
+        states.map(|(state, count)| ([("state", state)], count as u64)),
+    )?;
+    let all = counts.ok + counts.stale + counts.failed;
+    let help = "Zones that have no series of their own, because there are so many.";
+    families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
+
+    let errors = zones.iter().map(|zone| {
+        let count = zone.error.as_ref().map_or(0, |error| error.count as u64);
+        ([("zone", zone.name.as_str())], count)
+    });
+    families.gauge("starling_zone_errors", "Errors that hold back a newer version of the zone.", errors)?;
+    let served =
+        || zones.iter().filter_map(|zone| zone.served.as_ref().map(|served| (zone.name.as_str(), served)));
+    let serials = served().map(|(zone, served)| ([("zone", zone)], served.serial));
+    families.gauge("starling_zone_serial", "The serial that is served.", serials)?;
+    let records = served().map(|(zone, served)| ([("zone", zone)], served.records));
+    families.gauge("starling_zone_records", "Records served, signatures included.", records)?;
+    let names = served().map(|(zone, served)| ([("zone", zone)], served.names));
+    families.gauge("starling_zone_names", "Names served, empty non-terminals included.", names)?;
+    let octets = served().map(|(zone, served)| ([("zone", zone)], served.table_bytes));
+    families.gauge("starling_zone_table_bytes", "Octets of the zone's table.", octets)?;
+    let tables = served()
+        .map(|(zone, served)| [("zone", zone), ("digest", &served.digest), ("from", &served.loaded_from)]);
+    let help = "The zone's table; nodes with equal digests give equal answers.";
+    families.info("starling_zone_table", help, tables)
+}

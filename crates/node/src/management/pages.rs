@@ -1,0 +1,149 @@
+//! What is answered on which path.
+
+use super::{Extent, SNAPSHOT_WITHIN, Snapshot, Source, metrics};
+use crate::status::{AgentStatus, NodeStatus};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// An answer before it becomes an HTTP response.
+#[derive(PartialEq, Eq, Debug)]
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Page {
+    fn text(status: StatusCode, body: impl Into<String>) -> Page {
+        let mut body = body.into();
+        body.push('\n');
+        Page { status, content_type: TEXT, body }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(Bytes::from(self.body)));
+        *response.status_mut() = self.status;
+        let mut header = |name: HeaderName, value| {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        };
+        header(CONTENT_TYPE, self.content_type);
+        header(CACHE_CONTROL, "no-store");
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            header(ALLOW, "GET, HEAD");
+        }
+        response
+    }
+}
+
+/// Answers one request. The body of one is not read: nothing here takes any.
+pub(super) async fn answer<B>(request: &Request<B>, source: &Source) -> Response<Full<Bytes>> {
+    let (page, extent): (fn(Snapshot) -> Page, Extent) = match request.uri().path() {
+        "/metrics" => (metrics_page, Extent::All),
+        "/healthz" => (health, Extent::Own),
+        "/readyz" => (readiness, Extent::Own),
+        "/state" => (state, Extent::Own),
+        _ => {
+            let help = "nothing is here; there are /metrics, /healthz, /readyz and /state";
+            return Page::text(StatusCode::NOT_FOUND, help).into_response();
+        }
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let help = "this can only be read; `starling ctl` changes things";
+        return Page::text(StatusCode::METHOD_NOT_ALLOWED, help).into_response();
+    }
+    let page = match timeout(SNAPSHOT_WITHIN, source(extent)).await {
+        Ok(snapshot) => page(snapshot),
+        Err(_) => {
+            let trouble = format!("the node can't say how it is within {SNAPSHOT_WITHIN:?}");
+            Page::text(StatusCode::SERVICE_UNAVAILABLE, trouble)
+        }
+    };
+    page.into_response()
+}
+
+fn metrics_page(snapshot: Snapshot) -> Page {
+    Page { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body: metrics::text(snapshot) }
+}
+
+/// Whether the node works: its process lives, its server answers, and nothing hard is failing.
+fn health(snapshot: Snapshot) -> Page {
+    let trouble = match (&snapshot.agent, &snapshot.server) {
+        (Some(agent), _) => agent_trouble(agent),
+        (None, Some(_)) => None,
+        (None, None) => Some("the server loads its zones".to_owned()),
+    };
+    match trouble {
+        None => Page::text(StatusCode::OK, "healthy"),
+        Some(trouble) => Page::text(StatusCode::SERVICE_UNAVAILABLE, one_line(&trouble)),
+    }
+}
+
+fn agent_trouble(agent: &AgentStatus) -> Option<String> {
+    if agent.server.state != "ready" {
+        return Some(format!("the server is {}", agent.server.state));
+    }
+    let hard = agent.checks.iter().find(|check| check.gravity == "hard" && check.standing == "failing")?;
+    let saw = hard.last.iter().find_map(|result| result.failure.as_deref());
+    Some(format!("check {} fails: {}", hard.name, saw.unwrap_or("its last runs passed, but too few yet")))
+}
+
+/// Whether queries should come here: the route is announced, and not only to drain.
+fn readiness(snapshot: Snapshot) -> Page {
+    match (&snapshot.agent, &snapshot.server) {
+        (Some(agent), _) => route_readiness(agent),
+        (None, Some(server)) => zones_readiness(server),
+        (None, None) => Page::text(StatusCode::SERVICE_UNAVAILABLE, "the server loads its zones"),
+    }
+}
+
+fn route_readiness(agent: &AgentStatus) -> Page {
+    let good = |rung: &str| matches!(rung, "up" | "degraded");
+    // Both: a route that can't be taken away is no invitation, and one that can't be had is none either.
+    let status = if good(&agent.wanted) && good(&agent.held) {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let mut body = format!("{} is wanted, {} is held", agent.wanted, agent.held);
+    for reason in agent.reasons.iter().chain(&agent.blocked) {
+        body.push('\n');
+        body.push_str(&one_line(reason));
+    }
+    Page::text(status, body)
+}
+
+fn zones_readiness(server: &NodeStatus) -> Page {
+    let zones = server.zones;
+    let body = format!("zones: {} ok, {} stale, {} failed", zones.ok, zones.stale, zones.failed);
+    let status = if zones.ok + zones.stale > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Page::text(status, body)
+}
+
+/// What the agent knows, for peers and people.
+fn state(snapshot: Snapshot) -> Page {
+    let Some(agent) = snapshot.agent else {
+        let help = "this node has no agent, and so no route; `starling ctl status` shows the server";
+        return Page::text(StatusCode::NOT_FOUND, help);
+    };
+    match serde_json::to_string(&agent) {
+        Ok(body) => Page { status: StatusCode::OK, content_type: JSON, body },
+        Err(error) => {
+            let body = format!("the state can't be written as JSON: {error}");
+            Page::text(StatusCode::INTERNAL_SERVER_ERROR, body)
+        }
+    }
+}
+
+/// What a check saw may have line breaks, and one line is one reason.
+fn one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
+#[cfg(test)]
+mod tests;

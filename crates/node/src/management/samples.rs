@@ -1,0 +1,116 @@
+//! Snapshots for the tests.
+
+use super::Snapshot;
+use crate::status::{
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, NodeStatus, PeerStatus, QueryCount,
+    ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) fn server() -> NodeStatus {
+    NodeStatus {
+        version: "9.9.9".to_owned(),
+        pid: 7,
+        name: Some("ams1".to_owned()),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        uptime_s: 60,
+        workers: 2,
+        tcp_workers: 1,
+        listen: vec!["192.0.2.53:53".to_owned()],
+        generation: 5,
+        generation_served: 4,
+        reloading: false,
+        zones: ZoneCounts { ok: 1, stale: 1, failed: 1 },
+        udp: UdpCounts::default(),
+        tcp: TcpCounts::default(),
+        answers: BTreeMap::new(),
+        queries_by: vec![queries("udp", "ipv4", 100), queries("tcp", "ipv6", 3)],
+        answers_by: vec![answers("udp", "ipv4", "NXDOMAIN", 95), answers("tcp", "ipv6", "NOERROR", 3)],
+        drops: BTreeMap::from([("queue".to_owned(), 6), ("silent".to_owned(), 2)]),
+        agent: None,
+    }
+}
+
+fn queries(transport: &str, family: &str, count: u64) -> QueryCount {
+    QueryCount { transport: transport.to_owned(), family: family.to_owned(), count, malformed: 1 }
+}
+
+fn answers(transport: &str, family: &str, rcode: &str, count: u64) -> AnswerCount {
+    AnswerCount { transport: transport.to_owned(), family: family.to_owned(), rcode: rcode.to_owned(), count }
+}
+
+pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
+    let served = ServedStatus {
+        serial: 4_000_000_000,
+        records: 12,
+        names: 8,
+        digest: "d1e5".to_owned(),
+        table_bytes: 4096,
+        loaded_from: "image".to_owned(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+    };
+    let error = ZoneError { since: served.since.clone(), count: 3, messages: Vec::new() };
+    ZoneStatus {
+        name: name.to_owned(),
+        file: format!("{name}zone"),
+        state,
+        served: (state != ZoneState::Failed).then_some(served),
+        error: (state != ZoneState::Ok).then_some(error),
+    }
+}
+
+pub(super) fn check(name: &str, gravity: &str, standing: &str) -> CheckStatus {
+    let failure = (standing == "failing").then(|| "SERVFAIL\nseen".to_owned());
+    CheckStatus {
+        name: name.to_owned(),
+        action: "withdraw".to_owned(),
+        gravity: gravity.to_owned(),
+        standing: standing.to_owned(),
+        for_ms: 10,
+        runs: 50,
+        failures: 4,
+        took_us: 1500,
+        fall: 3,
+        rise: 2,
+        last: vec![CheckResult { ago_ms: 5, failure }],
+    }
+}
+
+pub(super) fn agent(wanted: &str, held: &str) -> AgentStatus {
+    AgentStatus {
+        version: "9.9.9".to_owned(),
+        pid: 6,
+        name: Some("ams1".to_owned()),
+        wanted: wanted.to_owned(),
+        held: held.to_owned(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        held_ms: 2500,
+        bird: BirdStatus::Verified,
+        healthy: held == "up",
+        reasons: vec!["probes are good".to_owned()],
+        blocked: Vec::new(),
+        mode: "normal".to_owned(),
+        transitions: BTreeMap::from([("down->up".to_owned(), 2)]),
+        seconds_on: BTreeMap::from([("up".to_owned(), 40)]),
+        server: ServerStatus { state: "ready".to_owned(), pid: Some(7), restarts: 1 },
+        checks: vec![check("udp4", "hard", "passing")],
+        peers: vec![PeerStatus {
+            name: "fra1".to_owned(),
+            address: "192.0.2.20:8053".to_owned(),
+            rung: Some("up".to_owned()),
+            healthy: true,
+            answered_ms_ago: Some(250),
+            trouble: None,
+        }],
+    }
+}
+
+pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
+    let zones = [
+        zone("example.com.", ZoneState::Ok),
+        zone("a\\\"b.", ZoneState::Stale),
+        zone("bad.", ZoneState::Failed),
+    ];
+    Snapshot { server: Some(server()), zones: Arc::new(zones), agent }
+}
