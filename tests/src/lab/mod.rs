@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 
 use crate::netns::Namespace;
 use crate::process::Process;
@@ -89,7 +89,7 @@ impl Lab {
             pops.push(Pop::start(namespace, index, plan.software, &at)?);
         }
         let client = Client::start(&topology.client, plan.rate)?;
-        let lab = Self {
+        let mut lab = Self {
             plan,
             client,
             timeline,
@@ -100,7 +100,7 @@ impl Lab {
             topology,
             _folder: folder,
         };
-        lab.wait_until_whole().with_context(|| lab.pops[0].log_tail())?;
+        lab.wait_until_whole()?;
         Ok(lab)
     }
 
@@ -129,11 +129,18 @@ impl Lab {
 
     /// Waits until every node is announced as a healthy one is, at all routers and in both families, and the routes
     /// follow.
-    pub fn wait_until_whole(&self) -> Result<()> {
+    pub fn wait_until_whole(&mut self) -> Result<()> {
         let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
+            self.pops.iter_mut().try_for_each(Pop::ensure_alive)?;
             Ok((self.whole()? && self.calm() && self.answered()).then_some(()))
         });
-        waited.with_context(|| self.status().unwrap_or_else(|error| format!("{error:#}")))
+        waited.map_err(|error| {
+            let status = self.status().unwrap_or_else(|error| format!("{error:#}"));
+            let pops = self.pops.iter().zip(&self.topology.pops);
+            let logs: String =
+                pops.map(|(pop, namespace)| pop.log_tail() + &pop.explain(namespace)).collect();
+            anyhow!("{error:#}\n{status}{logs}")
+        })
     }
 
     fn whole(&self) -> Result<bool> {

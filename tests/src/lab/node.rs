@@ -150,7 +150,7 @@ fn node_toml(index: usize, folder: &Path) -> String {
          exec = [\"/usr/bin/dig\", \"+tries=1\", \"+time=1\", \"@{ORIGIN}\", \"example.com\", \"SOA\"]\n\
          interval-ms = 1000\ntimeout-ms = 2000\nrise = 1\nfall = 2\naction = \"report\"\n\
          {peers}\
-         [[zone]]\nname = \"example.com\"\nfile = \"{at}/example.com.zone\"\ncritical = true\n",
+         [[zone]]\nname = \"example.com\"\nfile = \"{at}/example.com.zone\"\n",
         name = POPS[index],
         listen = listen.join(", "),
         management = management(index),
