@@ -44,7 +44,7 @@ fn down_the_ladder_with_protocols() {
     site.node
         .inside(|| {
             let lease = Lease::take(plan()).unwrap();
-            let watcher = Watcher::start(site.upstream_socket(), &PREFIXES);
+            let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES).unwrap();
             let way = [
                 (Rung::Up, Look::Plain),
                 (Rung::Degraded, Look::Worse),

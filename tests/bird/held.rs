@@ -1,16 +1,19 @@
 //! The lease and the kernel, without BIRD: what is put there, what is put right, and what goes with the holder.
 
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anycast::lease::{LeaseError, Link};
 use anycast::{Lease, Rung};
 use health::Moment;
 use rustix::io::{FdFlags, fcntl_setfd};
 use starling_tests::netns::{Forwarding, Namespace, usable};
+use starling_tests::tools;
 
-use crate::site::{V4, V6, plan};
+use crate::site::{LIMIT, V4, V6, plan};
 
-const NOW: Moment = Moment(std::time::Duration::ZERO);
+const NOW: Moment = Moment(Duration::ZERO);
 
 /// Runs a test on a thread inside a namespace of its own.
 fn alone(test: impl FnOnce(&Namespace) + Send) {
@@ -74,13 +77,17 @@ fn what_is_put_there() {
 }
 
 #[test]
-fn service_addresses_work_at_once_and_are_not_chosen_as_sources() {
+fn service_addresses_work_and_are_not_chosen_as_sources() {
     alone(|namespace| {
         let _lease = Lease::take(plan()).unwrap();
         for address in ["203.0.113.53", "2001:db8:53::53"] {
-            let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+            let listener = TcpListener::bind((address, 0)).unwrap();
             let to = listener.local_addr().unwrap();
-            std::net::TcpStream::connect_timeout(&to, std::time::Duration::from_secs(1)).unwrap();
+            // An IPv6 address is reachable a moment after it was added, when a kernel thread has been at it.
+            tools::poll(&format!("{address} is reachable"), LIMIT, || {
+                Ok(TcpStream::connect_timeout(&to, Duration::from_secs(1)).ok())
+            })
+            .unwrap();
         }
         // An uplink without an address of the family leaves the kernel to look elsewhere.
         add_interface(namespace, "up0");

@@ -18,8 +18,11 @@ use crate::upstream::{Look, Talk, Watcher, looks};
 const KILLS: usize = 7;
 /// What is promised for the withdrawal.
 const PROMISED: Duration = Duration::from_millis(10);
-/// What the worst of a run may take: tests run beside others on machines with two busy cores.
-const WORST: Duration = Duration::from_millis(100);
+/// What half of them may take and what the worst of them: tests run beside others on machines with two busy cores, where
+/// all that has to run in between waits for its turn. Without the lease it would be the hold time, 9 s.
+const MEDIAN: Duration = Duration::from_millis(100);
+/// See [`MEDIAN`].
+const WORST: Duration = Duration::from_secs(1);
 
 /// The way down, and how each step looks to the upstream.
 const WAY: [(Rung, Look); 4] = [
@@ -31,7 +34,7 @@ const WAY: [(Rung, Look); 4] = [
 
 /// How far apart the two families may be seen to change. Both are changed within a millisecond; the rest is for BIRD, for
 /// the upstream's, and for a machine that is busy.
-const APART: Duration = Duration::from_millis(100);
+const APART: Duration = Duration::from_secs(1);
 
 /// Takes a node down the ladder and expects each step at each upstream, without a gap, and in BIRD's own words.
 fn descend(template: &str, protocols: &[&str]) -> Result<()> {
@@ -39,8 +42,11 @@ fn descend(template: &str, protocols: &[&str]) -> Result<()> {
         return Ok(());
     }
     let site = Site::start(template)?;
-    let watchers: Vec<Watcher> =
-        site.upstream_sockets().iter().map(|socket| Watcher::start(socket.clone(), &PREFIXES)).collect();
+    let watchers: Vec<Watcher> = site
+        .upstream_sockets()
+        .iter()
+        .map(|socket| Watcher::start(socket, &PREFIXES))
+        .collect::<Result<_>>()?;
     site.node.inside(|| step_by_step(&site, protocols))??;
     for watcher in watchers {
         let seen = watcher.stop()?;
@@ -103,14 +109,14 @@ fn a_killed_holder_is_withdrawn_at_once() {
         worst.as_secs_f64() * 1e3,
         PROMISED.as_millis()
     ));
-    assert!(worst < WORST, "{took:?}");
+    assert!(median < MEDIAN && worst < WORST, "{took:?}");
 }
 
 /// Kills a holder; gives how long both prefixes were still there.
 fn kill(site: &Site) -> Result<Duration> {
     let mut holder = holder::start(&site.node, &site.file("holder.log"))?;
     site.wait_look(Look::Plain)?;
-    let watcher = Watcher::start(site.upstream_socket(), &PREFIXES);
+    let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES)?;
     let killed = Instant::now();
     holder.signal(Signal::KILL)?;
     site.wait_look(Look::Gone)?;
@@ -148,11 +154,13 @@ fn taking_over_is_not_seen_by_anybody() {
             let mut before = Lease::take(plan()).unwrap();
             assert!(before.set(Moment::default(), Rung::Degraded).settled);
             site.wait_look(Look::Worse).unwrap();
-            let watcher = Watcher::start(site.upstream_socket(), &PREFIXES);
+            let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES).unwrap();
             let fd = before.as_fd().unwrap().try_clone_to_owned().unwrap();
             let mut after = Lease::adopt(plan(), fd).unwrap();
             assert_eq!(after.held(), Rung::Degraded);
             drop(before);
+            // Nothing has been set yet: what is seen now is what was taken over.
+            site.wait_look(Look::Worse).unwrap();
             assert!(after.set(Moment::default(), Rung::Degraded).settled);
             assert!(after.repair(Moment::default()).unwrap().found.is_empty());
             site.wait_look(Look::Worse).unwrap();

@@ -37,13 +37,27 @@ fn each_template_says_what_must_not_be_left_to_defaults() {
             "graceful restart off;",
             "long lived graceful restart off;",
         ] {
-            assert!(whole.contains(line), "{template}: {line}");
+            assert!(whole.lines().any(|found| found.trim() == line), "{template}: {line}");
         }
         let sessions = whole.matches("export filter starling_").count();
         assert!(sessions >= 2, "{template}: {sessions} channels with a filter");
         assert_eq!(whole.matches("import none;").count(), sessions, "{template}");
         assert!(!whole.contains("import all") && !whole.contains("export all"), "{template}");
     }
+}
+
+#[test]
+fn what_is_learned_and_exported_is_checked_twice() {
+    let text = std::fs::read_to_string(path("learn.conf")).unwrap();
+    for family in ["V4", "V6"] {
+        assert!(
+            text.contains(&format!("import where krt_source = 153 && net ~ STARLING_{family};")),
+            "{family}"
+        );
+    }
+    let filters = text.matches("\nfilter ").count();
+    assert_eq!(text.matches("if krt_source != 153 then reject;").count(), filters);
+    assert_eq!(text.matches("if ! (net ~ STARLING_V4 || net ~ STARLING_V6) then reject;").count(), filters);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -92,19 +92,28 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    pub(crate) fn start(socket: PathBuf, prefixes: &'static [&'static str]) -> Watcher {
+    /// Starts to look; when this returns it has looked once.
+    pub(crate) fn start(socket: &Path, prefixes: &'static [&'static str]) -> Result<Watcher> {
+        let mut talk = Talk::open(socket)?;
+        let mut last = Vec::new();
+        let mut seen = Vec::new();
+        for prefix in prefixes {
+            let look = talk.look(prefix)?;
+            seen.push(Seen { at: Instant::now(), prefix, look });
+            last.push(look);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            let mut talk = Talk::open(&socket)?;
-            let mut last: Vec<Option<Look>> = vec![None; prefixes.len()];
-            let mut seen = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
+            // Once more after it was told to stop, so that nothing from before that is missed.
+            let mut done = false;
+            while !done {
+                done = stopped.load(Ordering::Relaxed);
                 for (prefix, last) in prefixes.iter().zip(&mut last) {
                     let look = talk.look(prefix)?;
-                    if *last != Some(look) {
+                    if *last != look {
                         seen.push(Seen { at: Instant::now(), prefix, look });
-                        *last = Some(look);
+                        *last = look;
                     }
                 }
                 // BIRD does its own work between two questions; asked without a pause it would do little else.
@@ -112,7 +121,7 @@ impl Watcher {
             }
             Ok(seen)
         });
-        Watcher { stop, thread }
+        Ok(Watcher { stop, thread })
     }
 
     /// Everything seen until now.

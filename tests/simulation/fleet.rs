@@ -12,7 +12,7 @@ const PAST: Duration = Duration::from_secs(30);
 
 #[test]
 fn soft_reasons_never_take_every_node() {
-    each_seed("soft_reasons_never_take_every_node", 600, |seed| {
+    each_seed("soft_reasons_never_take_every_node", 400, |seed| {
         let mut fleet = Fleet::new(seed);
         fleet.run(ms(60_000));
         assert_eq!(fleet.announced(), fleet.nodes.len(), "all begin well");

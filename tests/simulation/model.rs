@@ -1,9 +1,13 @@
 //! The rules of the governor in their plainest form: what happened, and what a decision must not do after it.
 
 use anycast::Rung;
-use anycast::governor::{Cause, Command, Decision, HOUR, Mode, Policy, Refused, Switch, Then, Transition};
+use anycast::governor::{
+    Cause, Command, Decision, HOUR, LastSite, Mode, Policy, Refused, Switch, Then, Transition,
+};
 use health::{Action, Gravity, Moment, Verdict};
 use std::time::Duration;
+
+use crate::ms;
 
 /// What was ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,13 +105,17 @@ impl Facts {
     pub(crate) fn note(&mut self, now: Moment) {
         let since = |condition: bool, since: Option<Moment>| condition.then(|| since.unwrap_or(now));
         let no_down = !self.hard_withdraw() && !self.soft_withdraw();
+        self.soft_withdraw_since = since(self.soft_withdraw(), self.soft_withdraw_since);
         self.good_since[0] = since(no_down && !self.degrade(), self.good_since[0]);
-        // The last site stays on `degraded`, whatever soft reasons ask for.
-        let short = self.policy.last_site.is_some_and(|site| self.peers_healthy(now) < site.peers_min);
+        // The last site stays on `degraded`, whatever soft reasons ask for, and so does one that waits.
+        let waited = |max| self.soft_withdraw_since.is_some_and(|since| now.since(since) > max);
+        let ignored = |site: LastSite| {
+            self.peers_healthy(now) < site.peers_min || !waited(site.peers_age_max * 2 + ms(1))
+        };
+        let short = self.policy.last_site.is_some_and(ignored);
         let no_down = !self.hard_withdraw() && (!self.soft_withdraw() || short);
         self.good_since[1] = since(no_down, self.good_since[1]);
         self.known_since = since(self.known(), self.known_since);
-        self.soft_withdraw_since = since(self.soft_withdraw(), self.soft_withdraw_since);
         let Some(site) = self.policy.last_site else { return };
         if self.peers_healthy(now) >= site.peers_min {
             self.enough_until = self.peers.map(|(_, as_of)| as_of + site.peers_age_max);
@@ -120,6 +128,11 @@ impl Facts {
     pub(crate) fn lose_server(&mut self, now: Moment) {
         self.ready = false;
         self.note(now);
+    }
+
+    /// Another process took over: soft reasons wait anew.
+    pub(crate) fn take_over(&mut self, now: Moment) {
+        self.soft_withdraw_since = self.soft_withdraw_since.map(|_| now);
     }
 
     /// Takes a command that a governor took or refused, and says whether that was right.
@@ -186,6 +199,9 @@ impl Facts {
                 assert_ne!(transition.from, transition.to);
                 self.judge_transition(now, transition);
                 self.damping.take(transition, self.rung_since, &self.policy);
+                if rung == Rung::Down && transition.by == Cause::Soft {
+                    self.good_since[1] = None;
+                }
                 self.went_softly = rung == Rung::Down && transition.by == Cause::Soft;
                 (self.rung, self.rung_since) = (rung, now);
             }
@@ -244,11 +260,11 @@ impl Facts {
             Cause::Operator => {}
             Cause::LastSite => {
                 assert!(last_site);
+                // What only the limit kept down may get up sooner: for that it was proved before.
+                let gone = self.went_softly
+                    && self.soft_withdraw_since.is_some_and(|since| since <= self.rung_since);
                 let short = self.enough_until.is_none_or(|until| now.since(until) >= stable);
-                assert!(
-                    short && long(self.soft_withdraw_since),
-                    "{transition:?}: not the last site for so long"
-                );
+                assert!(!gone || short, "{transition:?}: not the last site for so long");
             }
             Cause::Recovery => {
                 assert!(long(self.known_since), "{transition:?}: not all is known for so long");

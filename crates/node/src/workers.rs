@@ -141,3 +141,6 @@ impl Workers {
         self.handles.iter().map(|handle| handle.counters().rounds).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

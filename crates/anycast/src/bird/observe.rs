@@ -20,6 +20,8 @@ const ATTRIBUTES: u16 = 1012;
 const NO_ROUTE: u16 = 8001;
 /// No protocol matches.
 const NO_PROTOCOL: u16 = 8003;
+/// Not allowed on this socket.
+const ACCESS_DENIED: u16 = 8007;
 /// Refused by the parser; of a question about routes that is otherwise right, that the protocol carries no table of the
 /// prefix's family.
 const PARSER: u16 = 9001;
@@ -114,8 +116,8 @@ impl Observation {
 impl Bird {
     /// Asks about sessions and exports, over a new connection.
     ///
-    /// A question a session and two a prefix, each answered from an index or in one step: about a millisecond for two
-    /// sessions.
+    /// A question a session and two a prefix, each answered from an index or in one step: 0.9 ms for two
+    /// sessions and two prefixes (BIRD 2.0.12, two cores).
     ///
     /// # Errors
     /// BIRD can't be reached or understood within the limit.
@@ -234,9 +236,6 @@ pub(super) fn refuse(command: &str, protocol: &ProtocolName, reply: &Reply) -> R
         code => BirdError::Refused { command: command.to_owned(), code, text: line.text.clone() },
     })
 }
-
-/// Not allowed on this socket.
-const ACCESS_DENIED: u16 = 8007;
 
 fn refuse_unless(code: u16, command: &str, protocol: &ProtocolName, reply: &Reply) -> Result<(), BirdError> {
     if reply.has(code) { Ok(()) } else { refuse(command, protocol, reply) }

@@ -48,6 +48,8 @@ pub struct Governor {
     order: Order,
     /// An order has ended since the last decision: the step up that follows is the operator's.
     lifted: Lifted,
+    /// The server was lost since the last decision; another one may be ready by now.
+    server_lost: bool,
     /// What health alone has earned: never `draining`.
     earned: Rung,
     /// Since when nothing is against `up`, and against `degraded`.
@@ -93,6 +95,7 @@ impl Governor {
             guard: Guard::default(),
             order: Order::of_mode(now, mode),
             lifted: Lifted::No,
+            server_lost: false,
             earned: Rung::Down,
             proved: [None; 2],
             rung: Rung::Down,
@@ -123,6 +126,7 @@ impl Governor {
         // All was earned by that server, even if another one is ready before the next decision.
         self.earned = Rung::Down;
         self.proved = [None; 2];
+        self.server_lost = true;
         self.take_note(now);
     }
 
@@ -214,18 +218,22 @@ impl Governor {
         for (rung, proved) in [Rung::Up, Rung::Degraded].into_iter().zip(self.proved) {
             // Nobody else answers: that is worse than what the hold-down is there to prevent.
             let last_site = demand.soft_withdraw && self.earned == Rung::Down;
-            let stable = proved.is_some_and(|since| since + self.policy.stable <= self.now);
-            if rung < self.earned && stable && (!held || last_site) {
+            if rung < self.earned && self.stable(proved) && (!held || last_site) {
                 self.earned = rung;
                 return;
             }
         }
     }
 
+    fn stable(&self, proved: Option<Moment>) -> bool {
+        proved.is_some_and(|since| since + self.policy.stable <= self.now)
+    }
+
     /// Changes the rung if it has to, and counts that.
     fn step(&mut self, demand: Demand, reasons: &[Reason]) -> Option<Transition> {
         let by_operator = self.lifted == Lifted::Yes;
-        let to = self.target(usize::from(!by_operator));
+        let server_lost = std::mem::take(&mut self.server_lost);
+        let to = self.target(usize::from(!by_operator), demand);
         self.lifted = Lifted::No;
         let (from, since) = (self.rung, self.since);
         if to == from {
@@ -237,9 +245,8 @@ impl Governor {
             true if demand.soft_withdraw => Cause::LastSite,
             true => Cause::Recovery,
             false if self.order.limit(self.now) >= to => Cause::Operator,
-            false if demand.hard < to && demand.allowed >= to => Cause::Soft,
-            // With no such reason any more: the server was lost and replaced since the last decision.
-            false => Cause::Hard,
+            false if demand.hard >= to || server_lost => Cause::Hard,
+            false => Cause::Soft,
         };
         if by != Cause::Operator {
             self.budget.spend(self.now);
@@ -259,7 +266,7 @@ impl Governor {
     }
 
     /// The rung that health, order and limit lead to; a step up counts for so many transitions.
-    fn target(&self, counts: usize) -> Rung {
+    fn target(&self, counts: usize, demand: Demand) -> Rung {
         let limit = self.order.limit(self.now);
         let target = self.earned.max(limit);
         if limit == Rung::Draining {
@@ -268,16 +275,21 @@ impl Governor {
         if target >= self.rung {
             return target;
         }
-        if self.guard.waits(self.now).is_some() {
-            // It may be about to go: no step up for so short a time.
+        // While a soft reason waits, the route may be about to go: no step up for so short a time. And what the last
+        // site earned in spite of a hold-down, it may only have as the last site.
+        let held = counts > 0 && !demand.soft_withdraw && self.damping.holds(self.now).is_some();
+        if held || self.guard.waits(self.now).is_some() {
             return self.rung;
         }
         let room = |rung: &Rung| {
             let wanted = counts + Budget::reserve(*rung);
             self.budget.used(self.now) + wanted <= self.transitions_max()
         };
-        let better = [Rung::Up, Rung::Degraded].into_iter();
-        better.filter(|rung| *rung >= target && *rung < self.rung).find(room).unwrap_or(self.rung)
+        let better = [Rung::Up, Rung::Degraded].into_iter().zip(self.proved);
+        // What was earned and not had, for an order or the limit, may no longer be proved: a check became unknown.
+        let open =
+            better.filter(|(rung, proved)| *rung >= target && *rung < self.rung && self.stable(*proved));
+        open.map(|(rung, _)| rung).find(room).unwrap_or(self.rung)
     }
 
     fn transitions_max(&self) -> usize {
@@ -371,7 +383,7 @@ impl Governor {
     fn proofs(&self) -> impl Iterator<Item = (Rung, Moment)> {
         let rungs = [Rung::Up, Rung::Degraded].into_iter().zip(self.proved);
         let ends = rungs.filter_map(|(rung, since)| Some((rung, since? + self.policy.stable)));
-        ends.filter(|(rung, until)| *rung < self.earned && *until > self.now)
+        ends.filter(|(rung, until)| *rung < self.rung && *until > self.now)
     }
 
     /// When there is room for the better rungs that are earned but for the limit.

@@ -183,7 +183,8 @@ impl Assigned {
                 message.attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
             }
             IpAddr::V6(_) => {
-                // Nobody else can be on this link, and waiting for them would take a second.
+                // Nobody else can be on this link, and looking for them would take a second. So it takes milliseconds, until a
+                // thread of the kernel has been at it.
                 let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
                 let mut lifetime = CacheInfo::default();
                 lifetime.ifa_preferred = 0;

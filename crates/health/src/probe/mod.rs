@@ -110,7 +110,7 @@ impl Prober {
     /// order of their indexes. Ends within the plan's time-out.
     ///
     /// An answer is good with any of `serials`: the one that is published, and while a change is being taken in the one
-    /// before.
+    /// before. A round that is dropped forgets the ways it was using; the next one looks for them.
     pub async fn round(&mut self, zone: Name<'_>, serials: &[u32]) -> Vec<Answered> {
         // An answer of the round before that comes late has another identifier.
         self.id = self.id.wrapping_add(1);

@@ -1,7 +1,7 @@
 //! `starling run`: the agent that holds the route for as long as the node answers well.
 //!
 //! One loop owns the state: the governor that decides, the checks, the history. Everything that takes time is a task or
-//! a thread that sends what came of it: the server's supervisor ([`server`]), the thread that holds the route
+//! a thread that sends what came of it: the server's supervisor ([`supervisor`]), the thread that holds the route
 //! ([`route`]), the checks ([`checks`], [`probing`]), BIRD's verification, peers, the control socket.
 
 mod checks;
@@ -11,6 +11,7 @@ mod probing;
 mod route;
 mod server;
 mod start;
+mod supervisor;
 mod turn;
 mod upgrade;
 mod verify;

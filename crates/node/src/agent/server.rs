@@ -1,38 +1,25 @@
-//! The server: a child of the agent, started again when it ends, killed when it stands still, replaced on request.
+//! The server process: how it is started, watched, beaten to, killed and asked to leave.
 //!
-//! A task of its own; the agent's loop is told what happens by [`Event`]s and says what it wants by [`Order`]s. What it
-//! knows of a process it has by descriptors: the link, which breaks when the process dies, and a pidfd, which can't
-//! come to mean another one.
+//! What is known of it is known by descriptors: the link, which breaks when the process dies, and a pidfd, which can't come
+//! to mean another one.
 
 use super::watch::Watch;
-use crate::link::{AsyncLink, BEAT_EVERY, Beat, FromAgent, FromServer, LinkEnd, watched};
+use crate::link::{AsyncLink, BEAT_EVERY, FromAgent, FromServer, LinkEnd, watched};
 use anycast::governor::HOUR;
 use health::Moment;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-/// How long the first restart waits, and how long it may come to: long enough not to burn a core on a server that can't
-/// start, short enough that a mended one is back soon.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
-/// A server that answered for so long has earned a quick restart.
-const WELL_AFTER: Duration = Duration::from_secs(30);
 /// How long a server gets to end after it was asked to: its own limits for that are 4 seconds.
-const END_WITHIN: Duration = Duration::from_secs(6);
-/// How long one that is replaced gets: its TCP clients may go on until they are idle.
-const LEAVE_WITHIN: Duration = Duration::from_secs(60);
-/// How long a new server may take until it answers, for an upgrade: mapping takes a second for ten million names, compiling
-/// them ten; a machine that is busy needs some times that.
-const REPLACE_WITHIN: Duration = Duration::from_secs(600);
+pub(super) const END_WITHIN: Duration = Duration::from_secs(6);
 
 /// How servers are started.
 #[derive(Clone, Debug)]
@@ -49,30 +36,6 @@ pub(crate) struct Launch {
     pub(crate) freeze: Duration,
 }
 
-/// What happens to the server.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A process was started; where its control socket will be.
-    Started(Pid, PathBuf),
-    /// It answers.
-    Ready(Ready),
-    /// It lives.
-    Beat(Beat),
-    /// It doesn't answer any more: why, and whether by its own death or because it was killed for standing still.
-    Lost(String, Loss),
-    /// It has ended as it was asked to.
-    Ended,
-}
-
-/// How a server was lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Loss {
-    /// It died, or could not be started.
-    Died,
-    /// It stood still.
-    Froze,
-}
-
 /// A server that answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ready {
@@ -82,17 +45,6 @@ pub(crate) struct Ready {
     pub(crate) workers: u16,
     /// How many TCP threads answer.
     pub(crate) tcp_threads: u16,
-}
-
-/// What the agent wants.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// That the server ends.
-    Stop,
-    /// That another program takes its place; the answer comes when it answers, or can't.
-    Replace(PathBuf, oneshot::Sender<Result<(), String>>),
-    /// The link and the process, for the program that the agent is about to become.
-    GiveUp(oneshot::Sender<Option<Handed>>),
 }
 
 /// A server that one agent program hands to the next.
@@ -117,292 +69,34 @@ pub(crate) fn now(clock: Clock) -> Moment {
     Moment(HOUR + clock.elapsed())
 }
 
-/// Starts servers and watches them until it is told to stop.
-pub(crate) struct Supervisor {
-    launch: Launch,
-    clock: Clock,
-    events: mpsc::UnboundedSender<Event>,
-    orders: mpsc::Receiver<Order>,
-    /// How many servers were started: two at a time have different control sockets.
-    launched: u64,
-}
-
-/// What came of watching a server.
-enum End {
-    /// It was lost.
-    Lost(String, Loss),
-    /// It ended as it was asked to, or was given up.
-    Wanted,
-}
-
-impl Supervisor {
-    /// A supervisor that reports to `events` and obeys `orders`.
-    pub(crate) fn new(
-        launch: Launch,
-        clock: Clock,
-        events: mpsc::UnboundedSender<Event>,
-        orders: mpsc::Receiver<Order>,
-    ) -> Supervisor {
-        Supervisor { launch, clock, events, orders, launched: 0 }
-    }
-
-    /// Runs until a server has ended as it was asked to; begins with the server of the program before, if there is one.
-    pub(crate) async fn run(mut self, handed: Option<Handed>) {
-        let mut backoff = BACKOFF_MIN;
-        let mut server = handed.map(|handed| Server::resume(handed, &self.launch, now(self.clock)));
-        loop {
-            let launched = match server.take() {
-                Some(server) => server,
-                None => self.launch(false).await,
-            };
-            let well_since = Instant::now();
-            let end = match launched {
-                Ok(server) => {
-                    self.tell(Event::Started(server.pid, server.control.clone()));
-                    self.watch(server).await
-                }
-                Err(error) => End::Lost(format!("the server can't be started: {error}"), Loss::Died),
-            };
-            match end {
-                End::Wanted => return self.tell(Event::Ended),
-                End::Lost(reason, loss) => self.tell(Event::Lost(reason, loss)),
-            }
-            if well_since.elapsed() > WELL_AFTER {
-                backoff = BACKOFF_MIN;
-            }
-            if self.pause(backoff).await == Next::Stop {
-                return self.tell(Event::Ended);
-            }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-        }
-    }
-
-    fn tell(&self, event: Event) {
-        // The agent's loop is gone only when the process ends.
-        let _gone = self.events.send(event);
-    }
-
-    /// Waits before the next start.
-    async fn pause(&mut self, pause: Duration) -> Next {
-        let deadline = tokio::time::Instant::now() + pause;
-        loop {
-            match tokio::time::timeout_at(deadline, self.orders.recv()).await {
-                Err(_) => return Next::Start,
-                Ok(None | Some(Order::Stop)) => return Next::Stop,
-                Ok(Some(Order::Replace(_, reply))) => {
-                    let _gone = reply
-                        .send(Err("there is no server to replace just now; it is being started".to_owned()));
-                }
-                Ok(Some(Order::GiveUp(reply))) => {
-                    let _gone = reply.send(None);
-                    return Next::Stop;
-                }
-            }
-        }
-    }
-
-    async fn launch(&mut self, adopt: bool) -> io::Result<Server> {
-        self.launched += 1;
-        Server::launch(&self.launch, self.launched, adopt, now(self.clock)).await
-    }
-
-    /// Watches a server until it ends, in whatever way.
-    async fn watch(&mut self, mut server: Server) -> End {
-        let mut beats = beats();
-        loop {
-            tokio::select! {
-                biased;
-                died = server.died() => return End::Lost(died, Loss::Died),
-                received = server.link.receive() => match received {
-                    Ok((frame, _)) => self.hear(&mut server, frame),
-                    Err(error) => return self.unlinked(server, error).await,
-                },
-                _ = beats.tick() => {
-                    if let Some(reason) = server.beat(now(self.clock)).await {
-                        // The route goes first: killing takes a while, and a dying process answers nobody.
-                        self.tell(Event::Lost(reason, Loss::Froze));
-                        let how = server.kill().await;
-                        return End::Lost(format!("it was killed for standing still, and {how}"), Loss::Froze);
-                    }
-                }
-                order = self.orders.recv() => match order {
-                    None | Some(Order::Stop) => {
-                        server.leave(END_WITHIN).await;
-                        return End::Wanted;
-                    }
-                    Some(Order::GiveUp(reply)) => {
-                        let _gone = reply.send(server.hand_over());
-                        return End::Wanted;
-                    }
-                    Some(Order::Replace(binary, reply)) => {
-                        let (kept, result) = self.replace(server, binary).await;
-                        let _gone = reply.send(result);
-                        server = match kept {
-                            Ok(server) => server,
-                            Err(end) => return end,
-                        };
-                    }
-                },
-            }
-        }
-    }
-
-    fn hear(&self, server: &mut Server, frame: FromServer) {
-        match frame {
-            FromServer::Ready { listen, workers, tcp_threads } => {
-                let ready = Ready { listen, workers, tcp_threads };
-                server.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
-                server.ready = Some(ready.clone());
-                self.tell(Event::Ready(ready));
-            }
-            FromServer::Beat(beat) => {
-                if let Some(watch) = &mut server.watch {
-                    watch.beat(now(self.clock), &beat);
-                }
-                self.tell(Event::Beat(beat));
-            }
-            FromServer::Sockets { .. } => tracing::warn!("the server sends sockets that nobody asked for"),
-        }
-    }
-
-    /// The link broke: the process is dead or dying, or has lost its mind.
-    async fn unlinked(&self, mut server: Server, error: io::Error) -> End {
-        let died = match timeout(Duration::from_millis(50), server.died()).await {
-            Ok(died) => died,
-            Err(_) => {
-                self.tell(Event::Lost(format!("the link to the server broke: {error}"), Loss::Died));
-                let how = server.kill().await;
-                format!("the link to it broke, and {how}")
-            }
-        };
-        End::Lost(died, Loss::Died)
-    }
-
-    /// Puts another program in a server's place. Gives back the server that now counts, or how it ended meanwhile.
-    async fn replace(
-        &mut self,
-        mut old: Server,
-        binary: PathBuf,
-    ) -> (Result<Server, End>, Result<(), String>) {
-        let before = std::mem::replace(&mut self.launch.binary, binary);
-        let launched = self.launch(true).await;
-        let mut new = match launched {
-            Ok(new) => new,
-            Err(error) => {
-                self.launch.binary = before;
-                return (Ok(old), Err(format!("the new program can't be started: {error}")));
-            }
-        };
-        let joined = timeout(REPLACE_WITHIN, self.join(&mut old, &mut new)).await;
-        let failure = match joined {
-            Ok(Ok(())) => {
-                self.tell(Event::Started(new.pid, new.control.clone()));
-                if let Some(ready) = &new.ready {
-                    self.tell(Event::Ready(ready.clone()));
-                }
-                tokio::task::spawn_local(async move { old.leave(LEAVE_WITHIN).await });
-                return (Ok(new), Ok(()));
-            }
-            Ok(Err(Failure::OfOld(end))) => {
-                let how = new.kill().await;
-                self.launch.binary = before;
-                return (Err(end), Err(format!("the running server was lost meanwhile; the new one {how}")));
-            }
-            Ok(Err(Failure::OfNew(reason))) => reason,
-            Err(_) => format!("the new server did not answer within {REPLACE_WITHIN:?}"),
-        };
-        let how = new.kill().await;
-        tracing::warn!("{failure}; it {how}, and the server that runs goes on");
-        self.launch.binary = before;
-        (Ok(old), Err(failure))
-    }
-
-    /// Passes the sockets from the old server to the new one, and waits until that answers no less than the old did.
-    async fn join(&mut self, old: &mut Server, new: &mut Server) -> Result<(), Failure> {
-        let of_old =
-            |error: io::Error| Failure::OfNew(format!("the running server gives no sockets: {error}"));
-        let of_new = |error: io::Error| Failure::OfNew(format!("the new server takes no sockets: {error}"));
-        old.link.send(&FromAgent::HandOver, &[]).map_err(of_old)?;
-        let mut beats = beats();
-        let mut zones_failed = 0;
-        loop {
-            tokio::select! {
-                biased;
-                died = old.died() => return Err(Failure::OfOld(End::Lost(died, Loss::Died))),
-                died = new.died() => return Err(Failure::OfNew(format!("the new server is gone: {died}"))),
-                received = old.link.receive() => match received.map_err(of_old)? {
-                    (FromServer::Sockets { sockets, last }, fds) => {
-                        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(std::os::fd::AsFd::as_fd).collect();
-                        new.link.send(&FromAgent::Sockets { sockets, last }, &fds).map_err(of_new)?;
-                    }
-                    (frame, _) => {
-                        if let FromServer::Beat(beat) = &frame {
-                            zones_failed = beat.zones_failed;
-                        }
-                        self.hear(old, frame);
-                    }
-                },
-                received = new.link.receive() => match received.map_err(of_new)?.0 {
-                    FromServer::Ready { listen, workers, tcp_threads } => {
-                        new.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
-                        new.ready = Some(Ready { listen, workers, tcp_threads });
-                    }
-                    FromServer::Beat(beat) if new.ready.is_some() => {
-                        if beat.zones_failed > zones_failed {
-                            let more = beat.zones_failed - zones_failed;
-                            return Err(Failure::OfNew(format!("the new server could not load {more} zones that are served")));
-                        }
-                        return Ok(());
-                    }
-                    FromServer::Beat(_) | FromServer::Sockets { .. } => {}
-                },
-                _ = beats.tick() => {
-                    let at = now(self.clock);
-                    if let Some(reason) = old.beat(at).await {
-                        let how = old.kill().await;
-                        return Err(Failure::OfOld(End::Lost(format!("{reason}; it {how}"), Loss::Froze)));
-                    }
-                    if let Some(reason) = new.beat(at).await {
-                        return Err(Failure::OfNew(reason));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Whose fault it is that a server was not replaced.
-enum Failure {
-    OfOld(End),
-    OfNew(String),
-}
-
-/// What follows a pause.
-#[derive(PartialEq, Eq)]
-enum Next {
-    Start,
-    Stop,
-}
-
-fn beats() -> Interval {
+/// Beats, at their pace.
+pub(super) fn beats() -> Interval {
     let mut beats = interval(BEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats
 }
 
 /// A server process.
-struct Server {
-    pid: Pid,
+pub(super) struct Server {
+    /// The process's number.
+    pub(super) pid: Pid,
     process: AsyncFd<OwnedFd>,
-    link: AsyncLink<FromAgent, FromServer>,
-    control: PathBuf,
-    ready: Option<Ready>,
+    /// The link to it.
+    pub(super) link: AsyncLink<FromAgent, FromServer>,
+    /// Its control socket.
+    pub(super) control: PathBuf,
+    /// What it said when it was ready.
+    pub(super) ready: Option<Ready>,
     /// Judges its beats, once it answers: loading zones may take as long as it takes.
-    watch: Option<Watch>,
+    pub(super) watch: Option<Watch>,
 }
 
 impl Server {
-    async fn launch(launch: &Launch, number: u64, adopt: bool, _now: Moment) -> io::Result<Server> {
+    /// Starts a server; the number tells its control socket from that of the one before.
+    ///
+    /// # Errors
+    /// The program can't be run, or descriptors are out.
+    pub(super) fn launch(launch: &Launch, number: u64, adopt: bool) -> io::Result<Server> {
         let (link, input) = LinkEnd::pair()?;
         let link = AsyncLink::new(link)?;
         // Two suffixes do: of a third server the first is long gone.
@@ -424,7 +118,11 @@ impl Server {
         Ok(server)
     }
 
-    fn resume(handed: Handed, launch: &Launch, now: Moment) -> io::Result<Server> {
+    /// A server that another program has started.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn resume(handed: Handed, launch: &Launch, now: Moment) -> io::Result<Server> {
         let process = watched(rustix::process::pidfd_open(handed.pid, PidfdFlags::empty())?)?;
         Ok(Server {
             pid: handed.pid,
@@ -436,23 +134,24 @@ impl Server {
         })
     }
 
-    fn hand_over(self) -> Option<Handed> {
+    /// Lets go of the server, for another program to take.
+    pub(super) fn hand_over(self) -> Option<Handed> {
         Some(Handed { pid: self.pid, link: self.link.into_fd(), ready: self.ready?, control: self.control })
     }
 
     /// Says that the agent lives, and judges whether the server does.
-    async fn beat(&mut self, now: Moment) -> Option<String> {
+    pub(super) fn beat(&mut self, now: Moment) -> Option<String> {
         // A server that doesn't read any more doesn't beat either, which is judged.
         let _full = self.link.send(&FromAgent::Beat, &[]);
         self.watch.as_mut().and_then(|watch| watch.judge(now))
     }
 
     /// Waits for the end of the process, and tells how it ended.
-    async fn died(&self) -> String {
+    pub(super) async fn died(&self) -> String {
         if let Err(error) = self.process.readable().await {
             return format!("it can't be watched: {error}");
         }
-        let id = WaitId::PidFd(rustix::fd::AsFd::as_fd(self.process.get_ref()));
+        let id = WaitId::PidFd(self.process.get_ref().as_fd());
         match rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => format!("the server ended with exit code {code}"),
@@ -465,7 +164,7 @@ impl Server {
     }
 
     /// Kills the process; tells how it ended.
-    async fn kill(&self) -> String {
+    pub(super) async fn kill(&self) -> String {
         if let Err(error) = rustix::process::pidfd_send_signal(self.process.get_ref(), Signal::KILL) {
             return format!("could not be killed: {error}");
         }
@@ -476,7 +175,7 @@ impl Server {
     }
 
     /// Asks the server to end, and waits for it; one that takes too long is killed.
-    async fn leave(self, within: Duration) {
+    pub(super) async fn leave(self, within: Duration) {
         let asked = self.link.send(&FromAgent::Stop, &[]);
         if asked.is_err() {
             let _dead = rustix::process::pidfd_send_signal(self.process.get_ref(), Signal::TERM);
