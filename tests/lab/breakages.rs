@@ -90,7 +90,7 @@ fn check(breakages: &[(Breakage, Expected)]) {
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let plan = Plan { software: Software::Starling, paths: Paths::Best, rate: 5_000 };
-    let mut lab = Lab::up(plan, None).unwrap();
+    let mut lab = Lab::up(plan, None).unwrap_or_else(|error| panic!("{error:#}"));
     let mut faults = Vec::new();
     for (breakage, expected) in breakages {
         let report = breakage.observe(&mut lab, 0).unwrap_or_else(|error| panic!("{breakage}: {error:#}"));

@@ -226,7 +226,7 @@ impl Seen {
 }
 
 fn summary(tally: &Tally) -> String {
-    let mut line = format!("answered by {}", tally.who());
+    let mut line = format!("answered by {}", tally.names());
     for (count, what) in [(tally.lost, "lost"), (tally.late, "late"), (tally.tcp_lost, "lost over TCP")] {
         if count > 0 {
             line += &format!(", {count} {what}");
