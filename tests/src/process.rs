@@ -30,9 +30,14 @@ pub struct Process {
 impl Process {
     /// Starts a command: stderr goes to `log`, stdout comes line by line to [`Process::line`].
     pub fn spawn(name: &str, command: &Command, log: &Path) -> Result<Self> {
+        Self::spawn_with_input(name, command, log, Stdio::null())
+    }
+
+    /// The same, with something on stdin.
+    pub fn spawn_with_input(name: &str, command: &Command, log: &Path, input: Stdio) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("log {}", log.display()))?;
         let mut command = mortal(command)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).process_group(0);
+        command.stdin(input).stdout(Stdio::piped()).stderr(file).process_group(0);
         let mut child = command.spawn().with_context(|| format!("start of {name}"))?;
         let pid = Pid::from_raw(child.id().cast_signed()).context("a child has a process id")?;
         let stdout = child.stdout.take().context("stdout was piped")?;

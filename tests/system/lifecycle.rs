@@ -33,67 +33,6 @@ fn sigterm_and_sigint_end_the_node_with_0() -> Result<()> {
 }
 
 #[test]
-fn a_restart_maps_the_image_and_rebuilds_one_that_is_damaged() -> Result<()> {
-    let zone = tempfile::NamedTempFile::new()?;
-    std::fs::write(zone.path(), small_zone(1, ""))?;
-    let site = Site::new(&[("small.example", zone.path())], "state-dir = \"state\"")?;
-    let restarted = || -> Result<String> {
-        let node = site.start()?;
-        ensure!(node.serial("small.example.")? == 1, "wrong answer\n{}", node.process.log_tail());
-        end(node.process)
-    };
-    let log = restarted()?;
-    ensure!(log.contains("compiled"), "the first start compiles:\n{log}");
-    let log = restarted()?;
-    ensure!(log.contains("mapped"), "the second start maps what the first left:\n{log}");
-
-    let image = image_in(&site.path("state"))?;
-    let mut bytes = std::fs::read(&image)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    std::fs::write(&image, &bytes)?;
-    let log = restarted()?;
-    ensure!(log.contains("compiled") && log.contains("digest"), "the log says why it is rebuilt:\n{log}");
-    let log = restarted()?;
-    ensure!(log.contains("mapped"), "the rebuilt image is good again:\n{log}");
-
-    bytes.truncate(middle);
-    std::fs::write(&image, &bytes)?;
-    let log = restarted()?;
-    ensure!(log.contains("compiled"), "half an image is rebuilt:\n{log}");
-
-    std::fs::write(zone.path(), small_zone(1, "new A 192.0.2.9\n"))?;
-    let log = restarted()?;
-    ensure!(log.contains("compiled"), "an image older than its zone file is rebuilt:\n{log}");
-    Ok(())
-}
-
-/// Ends a node; its log.
-fn end(mut process: Process) -> Result<String> {
-    process.signal(Signal::TERM)?;
-    process.wait(END_LIMIT)?;
-    Ok(process.log())
-}
-
-fn image_in(folder: &std::path::Path) -> Result<std::path::PathBuf> {
-    let mut waiting = vec![folder.to_owned()];
-    let mut largest = None;
-    while let Some(folder) = waiting.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.is_file() {
-                let len = path.metadata()?.len();
-                largest = largest.max(Some((len, path)));
-            }
-        }
-    }
-    let (_, path) = largest.with_context(|| format!("no image in {}", folder.display()))?;
-    Ok(path)
-}
-
-#[test]
 fn mistakes_of_the_operator_are_told_with_file_and_line() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("node.toml");

@@ -1,9 +1,13 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
+mod agent_link;
 mod counts;
+mod handover;
+mod images;
 mod lifecycle;
 mod malformed;
 mod management;
 mod node;
+mod privileges;
 mod reload;
 mod tcp;

@@ -50,7 +50,11 @@ impl Site {
 
     /// Starts a node; returns when it says that it is ready.
     pub(crate) fn start(&self) -> Result<Node> {
-        let mut command = Command::new(tools::starling()?);
+        self.start_as(Command::new(tools::starling()?))
+    }
+
+    /// Starts a node by a command that runs the binary with the arguments that are added to it.
+    pub(crate) fn start_as(&self, mut command: Command) -> Result<Node> {
         command.arg("serve").arg("--config").arg(self.path("node.toml"));
         let mut process = Process::spawn("starling", &command, &self.path("log"))?;
         let Addresses { listening, management } = starling_addresses(&mut process)?;

@@ -5,8 +5,8 @@ use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Node, NodeFlags, Rrset, Table};
-use wire::message::{HEADER_LEN, POINTER, RECORD_FIXED_LEN, skip_labels};
+use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table};
+use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
 /// How many CNAMEs of one zone are followed in an answer. Resolvers give up at 8 to 17; a longer chain is cut here
@@ -176,7 +176,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             let placed = self.writer.rrset(Section::Answer, node, rrset, owner, self.signatures, first)?;
             if self.qtype == RecordType::NS {
                 self.pay_proofs()?;
-                self.addresses(rrset, placed, Signatures::With);
+                self.addresses(rrset, rrset.links(), placed, Signatures::With);
             }
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
         }
@@ -269,8 +269,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         self.pay_proofs()?;
         let outcome = Outcome::referral();
         // The parent's NS records are not signed (RFC 4035 §2.2).
-        let owner = Owner::At(cut_at);
-        let Ok(placed) = self.writer.rrset(Section::Authority, cut, ns, owner, Signatures::Without, 0) else {
+        let links = ns.links();
+        let Ok(placed) = self.writer.delegation(cut, ns, links, cut_at) else {
             return Ok(self.truncated(outcome));
         };
         let is_signed = self.table.flags().has(ImageFlags::NSEC) || self.table.flags().has(ImageFlags::NSEC3);
@@ -278,10 +278,14 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         {
             return Ok(self.truncated(outcome));
         }
-        if !self.addresses(ns, placed, Signatures::Without) {
+        if links.glue_count != 0 {
+            self.trace.note(Rule::InDomainGlue);
             // RFC 9471 §3.1: without all the in-domain glue the referral is not complete.
-            return Ok(self.truncated(outcome));
+            if self.writer.glue(links.glue_count, links.glue, placed.at).is_err() {
+                return Ok(self.truncated(outcome));
+            }
         }
+        self.addresses(ns, links, placed, Signatures::Without);
         Ok(outcome)
     }
 
@@ -295,41 +299,28 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         self.prove_no_type(cut, cut_at)
     }
 
-    /// Appends the addresses of name servers: those below the delegation first, which must all be there, then others
-    /// while they fit. False where one that must be there is missing.
-    fn addresses(&mut self, ns: Rrset<'a>, placed: Placed, signatures: Signatures) -> bool {
+    /// Appends the addresses of other name servers while they fit.
+    fn addresses(&mut self, ns: Rrset<'a>, links: Links<'a>, placed: Placed, signatures: Signatures) {
         let signatures = if self.signatures == Signatures::With { signatures } else { Signatures::Without };
         let len = ns.records().len();
-        let all = ns.additional();
-        for in_domain in [true, false] {
-            for additional in all.clone().filter(|additional| additional.in_domain == in_domain) {
-                let Some(node) = self.table.node(additional.node) else { continue };
-                // The records may stand rotated.
-                let by = placed.rotated_by;
-                let name_at = if additional.name_at >= by {
-                    additional.name_at - by
-                } else {
-                    additional.name_at + len - by
-                };
-                let owner = placed.at + name_at;
-                let addresses =
-                    node.rrsets().filter(|set| matches!(set.rtype(), RecordType::A | RecordType::AAAA));
-                for rrset in addresses {
-                    if in_domain {
-                        self.trace.note(Rule::InDomainGlue);
-                    }
-                    let fits = owner <= wire::message::POINTER_MAX
-                        && self
-                            .writer
-                            .rrset(Section::Additional, node, rrset, Owner::At(owner), signatures, 0)
-                            .is_ok();
-                    if !fits && in_domain {
-                        return false;
-                    }
-                }
+        for additional in links.additional() {
+            let Some(node) = self.table.node(additional.node) else { continue };
+            // The records may stand rotated.
+            let by = placed.rotated_by;
+            let name_at = if additional.name_at >= by {
+                additional.name_at - by
+            } else {
+                additional.name_at + len - by
+            };
+            let owner = placed.at + name_at;
+            if owner > POINTER_MAX {
+                continue;
+            }
+            for rrset in [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
+                // What doesn't fit may be left out, and a smaller set may yet fit.
+                let _ = self.writer.unlinked(Section::Additional, rrset, owner, signatures);
             }
         }
-        true
     }
 
     /// The name is below the owner of a DNAME (RFC 6672 §3.2).

@@ -4,7 +4,7 @@ use crate::answer::{Answering, CHAIN_MAX, Outcome};
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Section, Signatures};
 use table::denial::Nsec3Place;
-use table::{Encloser, Found, ImageFlags, Node, NodeRef};
+use table::{Encloser, Extent, Found, ImageFlags, Node, NodeRef};
 use wire::{Rcode, RecordType};
 
 /// The most records of denial in one answer: three for the last name, and two for each wildcard before it would be
@@ -39,6 +39,12 @@ impl Proofs {
     pub(crate) fn clear(&mut self) {
         self.given_len = 0;
         self.owed_len = 0;
+    }
+
+    /// Whether the answer has none and owes none.
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.given_len == 0 && self.owed_len == 0
     }
 
     #[inline]
@@ -85,6 +91,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     pub(crate) fn name_error(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Outcome, Full> {
         self.trace.note(Rule::NameError);
         let outcome = Outcome::authoritative(Rcode::NXDOMAIN);
+        if self.signatures == Signatures::With
+            && encloser.node.relative_len() == 0
+            && self.deny_below_apex(encloser).is_ok()
+        {
+            return Ok(outcome);
+        }
         if self.soa().is_err() {
             return Ok(self.truncated(outcome));
         }
@@ -116,9 +128,41 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 
     fn soa(&mut self) -> Result<(), Full> {
         self.pay_proofs()?;
-        let (apex, soa) = (self.table.apex(), self.table.negative_soa());
-        let owner = Owner::At(self.writer.apex_at);
-        self.writer.rrset(Section::Authority, apex, soa, owner, self.signatures, 0)?;
+        let extent = if self.signatures == Signatures::With { Extent::SignedSoa } else { Extent::Soa };
+        self.writer.part(self.table.negative_part(extent))
+    }
+
+    /// Denies a name right below the apex, or below that, with the part that was made for it; nothing is appended where
+    /// the table has none, or what it has doesn't fit.
+    fn deny_below_apex(&mut self, encloser: Encloser<'a>) -> Result<(), Full> {
+        let [first, second] = self.table.negative_proofs();
+        if first.is_none() || !self.proofs.are_none() {
+            return Err(Full);
+        }
+        let (cover, rule) = if self.has(ImageFlags::NSEC) {
+            (self.table.nsec_cover(self.name), Rule::NsecProof)
+        } else {
+            let place = self.table.nsec3_place(self.name, encloser.next_closer);
+            (place.map(|(Nsec3Place::Cover(node) | Nsec3Place::Match(node))| node), Rule::Nsec3Proof)
+        };
+        let start = self.writer.mark();
+        self.writer.part(self.table.negative_part(Extent::Proofs))?;
+        if let Some(node) = cover.filter(|node| ![first, second].contains(&node.reference())) {
+            // The name shares no label with another but those of the apex.
+            let owner = match node.relative_len() {
+                0 => Owner::At(self.writer.apex_at),
+                labels_len => Owner::Literal { labels_len, rest_at: self.writer.apex_at },
+            };
+            let rtype = if rule == Rule::NsecProof { RecordType::NSEC } else { RecordType::NSEC3 };
+            if let Some(rrset) = node.rrset(rtype)
+                && let Err(full) =
+                    self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)
+            {
+                self.writer.reset(start);
+                return Err(full);
+            }
+        }
+        self.trace.note(rule);
         Ok(())
     }
 

@@ -365,7 +365,7 @@ impl Desk {
     }
 
     /// Finds the table and the node for a question for zone data.
-    #[inline]
+    #[inline(always)]
     fn zone_lead<'t>(&self, reader: &'t Reader, query: &Query, trace: &mut impl Trace) -> Lead<'t> {
         let Some(mut slot) = reader.directory().find(&self.name) else {
             trace.note(Rule::Outside);

@@ -1,6 +1,6 @@
 //! Putting a response together from record sets that are already in wire form.
 
-use table::{Node, Rrset};
+use table::{Links, Node, Part, Rrset};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, label_count, skip_labels};
 
 /// Which count of the header a record goes to.
@@ -49,6 +49,13 @@ pub(crate) struct Placed {
 /// The set doesn't fit into what is left of the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full;
+
+/// A point on the way of a response.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    len: usize,
+    counts: [u16; 3],
+}
 
 /// A response in the making.
 pub(crate) struct Writer<'b> {
@@ -106,18 +113,13 @@ impl<'b> Writer<'b> {
         signatures: Signatures,
         first: usize,
     ) -> Result<Placed, Full> {
-        let records = rrset.records();
-        let (sigs, sig_count) = match signatures {
-            Signatures::With => (rrset.signatures(), rrset.signature_count()),
-            Signatures::Without => (&[][..], 0),
-        };
-        if let Owner::At(at) = owner
-            && section != Section::Answer
-            && self.octets[at] == 0
+        if let Owner::At(owner_at) = owner
+            && first == 0
             && !rrset.has_fixups()
         {
-            return self.root_rrset(section, records, sigs, rrset.count() + sig_count);
+            return self.unlinked(section, rrset, owner_at, signatures);
         }
+        let (records, sigs, count) = parts(rrset, signatures);
         let (start, owner_at) = match owner {
             Owner::At(at) => (self.len, at),
             Owner::Literal { labels_len, rest_at } => {
@@ -139,19 +141,148 @@ impl<'b> Writer<'b> {
             target[..tail.len()].copy_from_slice(tail);
             target[tail.len()..records.len()].copy_from_slice(head);
         }
-        if !sigs.is_empty() {
-            target[records.len()..].copy_from_slice(sigs);
+        copy(&mut target[records.len()..], sigs);
+        if owner_at != HEADER_LEN {
+            set_owners(target, owner_at, owner);
         }
         self.len = end;
-        self.counts[section as usize] += rrset.count() + sig_count;
-        let foreseen = owner_at == HEADER_LEN
-            && start == self.question_end
-            && self.apex_at == HEADER_LEN + node.relative_len();
+        self.counts[section as usize] += count;
         let placed = Placed { at: start, rotated_by };
-        if !foreseen {
-            self.adapt(node, rrset, owner, owner_at, placed);
+        if rrset.has_fixups() {
+            self.adapt(node, rrset.links(), records.len(), owner_at, placed);
         }
         Ok(placed)
+    }
+
+    /// Appends the name servers of a delegation to the authority section; the cut's name stands at `cut_at`.
+    #[inline]
+    pub(crate) fn delegation(
+        &mut self,
+        cut: Node<'_>,
+        ns: Rrset<'_>,
+        links: Links<'_>,
+        cut_at: usize,
+    ) -> Result<Placed, Full> {
+        let records = ns.records();
+        let start = self.len;
+        let end = start + records.len();
+        if end > self.limit {
+            return Err(Full);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, records);
+        set_owners(target, cut_at, Owner::At(cut_at));
+        self.len = end;
+        self.counts[Section::Authority as usize] += ns.count();
+        let placed = Placed { at: start, rotated_by: 0 };
+        self.adapt(cut, links, records.len(), cut_at, placed);
+        Ok(placed)
+    }
+
+    /// Appends a set whose data has no names that are compressed, so that its owners are all that depends on where it
+    /// stands: addresses, most of the time.
+    #[inline]
+    pub(crate) fn unlinked(
+        &mut self,
+        section: Section,
+        rrset: Rrset<'_>,
+        owner_at: usize,
+        signatures: Signatures,
+    ) -> Result<Placed, Full> {
+        let (records, sigs, count) = parts(rrset, signatures);
+        if section != Section::Answer && self.octets[owner_at] == 0 {
+            return self.root_rrset(section, records, sigs, count);
+        }
+        let start = self.len;
+        let end = start + records.len() + sigs.len();
+        if end > self.limit {
+            return Err(Full);
+        }
+        let target = &mut self.octets[start..end];
+        let (data, signed) = target.split_at_mut(records.len());
+        copy(data, records);
+        copy(signed, sigs);
+        if owner_at != HEADER_LEN {
+            set_owners(target, owner_at, Owner::At(owner_at));
+        }
+        self.len = end;
+        self.counts[section as usize] += count;
+        Ok(Placed { at: start, rotated_by: 0 })
+    }
+
+    /// Appends a part of the authority section that was made with the table.
+    #[inline]
+    pub(crate) fn part(&mut self, part: Part<'_>) -> Result<(), Full> {
+        let start = self.len;
+        let end = start + part.octets.len();
+        // Beyond a pointer's reach come only records without pointers among themselves: see `is_in_reach`.
+        if end > self.limit {
+            return Err(Full);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, part.octets);
+        let apex = (POINTER | self.apex_at as u16).to_be_bytes();
+        for at in part.apex_pointers() {
+            target[at..at + 2].copy_from_slice(&apex);
+        }
+        for at in part.inner_pointers() {
+            let moved = u16::from_be_bytes([target[at], target[at + 1]]) + start as u16;
+            target[at..at + 2].copy_from_slice(&moved.to_be_bytes());
+        }
+        self.len = end;
+        self.counts[Section::Authority as usize] += part.records;
+        Ok(())
+    }
+
+    /// Appends addresses whose owners are names in the records that start at `records_at`; where they don't all fit,
+    /// those that do.
+    pub(crate) fn glue(&mut self, count: u16, glue: &[u8], records_at: usize) -> Result<(), Full> {
+        let start = self.len;
+        let end = start + glue.len();
+        // No owner stands beyond what precedes the glue.
+        if end > self.limit || start > POINTER_MAX {
+            return self.some_glue(glue, records_at);
+        }
+        let target = &mut self.octets[start..end];
+        copy(target, glue);
+        let mut rest = target;
+        while let Some(head) = rest.first_chunk_mut::<12>() {
+            let owner = u16::from_be_bytes([head[0], head[1]]).wrapping_add(records_at as u16);
+            head[..2].copy_from_slice(&owner.to_be_bytes());
+            let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+            rest = rest.get_mut(len..).unwrap_or_default();
+        }
+        self.len = end;
+        self.counts[Section::Additional as usize] += count;
+        Ok(())
+    }
+
+    /// Appends the addresses that there is room for.
+    #[cold]
+    fn some_glue(&mut self, glue: &[u8], records_at: usize) -> Result<(), Full> {
+        let mut rest = glue;
+        while let Some(head) = rest.first_chunk::<12>() {
+            let (record, after) = rest.split_at(12 + usize::from(u16::from_be_bytes([head[10], head[11]])));
+            let owner = records_at + usize::from(u16::from_be_bytes([head[0], head[1]]) & !POINTER);
+            if owner > POINTER_MAX {
+                return Err(Full);
+            }
+            self.record(Section::Additional, &[&(POINTER | owner as u16).to_be_bytes(), &record[2..]])?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// What to come back to with [`Writer::reset`].
+    #[inline]
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { len: self.len, counts: self.counts }
+    }
+
+    /// Takes back what was appended since.
+    pub(crate) fn reset(&mut self, mark: Mark) {
+        self.len = mark.len;
+        self.counts = mark.counts;
     }
 
     /// Appends records that the root owns: their owner takes one octet, where a pointer takes two.
@@ -230,48 +361,53 @@ impl<'b> Writer<'b> {
         if labels_len == 0 { Owner::At(rest_at) } else { Owner::Literal { labels_len, rest_at } }
     }
 
-    /// Rewrites the pointers of a set that stands elsewhere than its node foresaw.
-    fn adapt(&mut self, node: Node<'_>, rrset: Rrset<'_>, owner: Owner, owner_at: usize, placed: Placed) {
-        let end = self.len;
-        let pointer = (POINTER | owner_at as u16).to_be_bytes();
-        if rrset.count() == 1 && end - placed.at == rrset.records().len() && !rrset.has_fixups() {
-            // One record without names: an address, most of the time.
-            if !matches!(owner, Owner::Literal { .. }) {
-                self.octets[placed.at..placed.at + 2].copy_from_slice(&pointer);
+    /// Rewrites the pointers in the data of a set that stands elsewhere than its node foresaw.
+    #[inline]
+    fn adapt(&mut self, node: Node<'_>, links: Links<'_>, len: usize, owner_at: usize, placed: Placed) {
+        let foreseen_at = HEADER_LEN + node.relative_len() + self.apex_len + 4;
+        if owner_at + node.relative_len() == self.apex_at && placed.rotated_by == 0 {
+            // The node's own name stands in the question: everything in it is as far from where it was foreseen.
+            let target = &mut self.octets[placed.at..self.len];
+            let (by, inner_by) = (owner_at - HEADER_LEN, placed.at - foreseen_at.min(placed.at));
+            if by != 0 {
+                links.owner.iter().for_each(|at| shift(target, at, by));
+                links.apex.iter().for_each(|at| shift(target, at, by));
+            }
+            if inner_by != 0 {
+                links.inner.iter().for_each(|at| shift(target, at, inner_by));
             }
             return;
         }
-        let mut at = placed.at;
-        let mut is_first = matches!(owner, Owner::Literal { .. });
-        while at < end {
-            if !is_first {
-                self.octets[at..at + 2].copy_from_slice(&pointer);
-            }
-            is_first = false;
-            at += 12 + usize::from(u16::from_be_bytes([self.octets[at + 10], self.octets[at + 11]]));
-        }
-        if !rrset.has_fixups() {
-            return;
-        }
-        let len = rrset.records().len();
-        let place = |at: usize| {
+        self.adapt_elsewhere(node, links, len, owner_at, placed);
+    }
+
+    /// As [`Writer::adapt`], for a name that is not the node's own, or not in the question.
+    fn adapt_elsewhere(
+        &mut self,
+        node: Node<'_>,
+        links: Links<'_>,
+        len: usize,
+        owner_at: usize,
+        placed: Placed,
+    ) {
+        let place = |at: &[u8; 2]| {
+            let at = usize::from(u16::from_le_bytes(*at));
             placed.at
                 + if at >= placed.rotated_by { at - placed.rotated_by } else { at + len - placed.rotated_by }
         };
-        let [owners, apexes, inners] = rrset.fixups();
-        for at in owners.map(place) {
+        for at in links.owner.iter().map(place) {
             let foreseen = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
             let target = self.part_of_owner(node, owner_at, foreseen.saturating_sub(HEADER_LEN));
             self.octets[at..at + 2].copy_from_slice(&(POINTER | target as u16).to_be_bytes());
         }
         let apex = (POINTER | self.apex_at as u16).to_be_bytes();
-        for at in apexes.map(place) {
+        for at in links.apex.iter().map(place) {
             self.octets[at..at + 2].copy_from_slice(&apex);
         }
-        let foreseen_at = HEADER_LEN + node.relative_len() + self.apex_len + 4;
-        for at in inners.map(place) {
+        for at in links.inner.iter().map(place) {
             let target = usize::from(u16::from_be_bytes([self.octets[at], self.octets[at + 1]]) & !POINTER);
             // Within a pointer's reach: see `fits_pointers`.
+            let foreseen_at = HEADER_LEN + node.relative_len() + self.apex_len + 4;
             let moved = POINTER | (target + placed.at).saturating_sub(foreseen_at) as u16;
             self.octets[at..at + 2].copy_from_slice(&moved.to_be_bytes());
         }
@@ -342,6 +478,41 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
         to[back..].copy_from_slice(&last);
     } else {
         to.copy_from_slice(from);
+    }
+}
+
+/// The records of a set, the signatures that go along, and how many records that makes.
+#[inline]
+fn parts<'t>(rrset: Rrset<'t>, signatures: Signatures) -> (&'t [u8], &'t [u8], u16) {
+    match signatures {
+        Signatures::With => (rrset.records(), rrset.signatures(), rrset.count() + rrset.signature_count()),
+        Signatures::Without => (rrset.records(), &[], rrset.count()),
+    }
+}
+
+/// Points the owners of records to `owner_at`, but for the first where it is written out.
+#[inline]
+fn set_owners(records: &mut [u8], owner_at: usize, owner: Owner) {
+    let pointer = (POINTER | owner_at as u16).to_be_bytes();
+    let mut is_written = matches!(owner, Owner::Literal { .. });
+    let mut rest = records;
+    while let Some(head) = rest.first_chunk_mut::<12>() {
+        if !is_written {
+            head[..2].copy_from_slice(&pointer);
+        }
+        is_written = false;
+        let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        rest = rest.get_mut(len..).unwrap_or_default();
+    }
+}
+
+/// Makes the pointer at this fix-up lead so much further.
+#[inline]
+fn shift(records: &mut [u8], at: &[u8; 2], by: usize) {
+    let at = usize::from(u16::from_le_bytes(*at));
+    if let Some(octets) = records.get_mut(at..at + 2) {
+        let moved = u16::from_be_bytes([octets[0], octets[1]]).wrapping_add(by as u16);
+        octets.copy_from_slice(&moved.to_be_bytes());
     }
 }
 

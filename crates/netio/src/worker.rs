@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -106,8 +106,9 @@ impl Worker {
     ///
     /// On stop the replies in hand go out, then what the sockets' queues hold is answered too: at most as
     /// many batches as a receive buffer can hold, so a continuing flood cannot keep the worker alive.
-    /// Datagrams that arrive after that are lost, so withdraw the route first. Buffers are allocated here, on
-    /// the worker's own CPU.
+    /// Datagrams that arrive after that are lost, so withdraw the route first, unless another process has the
+    /// sockets too ([`WorkerHandle::duplicate_sockets`]): it finds in the queues whatever was not taken here, and
+    /// nothing is taken here that is not answered. Buffers are allocated here, on the worker's own CPU.
     ///
     /// # Errors
     ///
@@ -249,6 +250,18 @@ impl WorkerHandle {
     pub fn wake(&self) {
         // Fails only when the counter is at its limit, and then the worker is already due to wake.
         let _ = (&self.shared.event).write(&1u64.to_ne_bytes());
+    }
+
+    /// Further descriptors of the worker's sockets, in the order of its listeners, for another process to
+    /// adopt with [`UdpListener::adopt`]; none once the worker has returned.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn duplicate_sockets(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let listeners = self.listeners.upgrade();
+        let listeners = listeners.iter().flat_map(|listeners| listeners.iter());
+        listeners.map(|listener| Ok((listener.address(), listener.as_fd().try_clone_to_owned()?))).collect()
     }
 
     /// The worker's counters now.

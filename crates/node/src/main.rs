@@ -7,7 +7,7 @@
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
 //! - [`agent`]: the process that holds the route, with the server as its child
-//! - [`serve`]: the order of start and end, with [`listeners`], [`workers`] and [`tcp`]
+//! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
 //! - [`management`]: metrics, health and state over HTTP, and what the peers say
@@ -28,6 +28,7 @@ mod node_status;
 mod privileges;
 mod progress;
 mod serve;
+mod signals;
 mod status;
 mod tcp;
 mod workers;

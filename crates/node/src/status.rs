@@ -152,6 +152,9 @@ pub(crate) struct ZoneStatus {
     pub(crate) file: String,
     /// What is served of it.
     pub(crate) state: ZoneState,
+    /// Whether the node is no good without it.
+    #[serde(default)]
+    pub(crate) critical: bool,
     /// The version that is served.
     pub(crate) served: Option<ServedStatus>,
     /// What holds a newer version back.

@@ -3,6 +3,8 @@
 use nameserver::{Counters, Family, Responder, Transport};
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use tokio::sync::mpsc;
@@ -109,6 +111,19 @@ impl Workers {
     /// The workers' handles.
     pub(crate) fn handles(&self) -> &[WorkerHandle] {
         &self.handles
+    }
+
+    /// Further descriptors of their sockets, each with the worker and the address, for another server.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(crate) fn duplicate_sockets(&self) -> io::Result<Vec<(usize, SocketAddr, OwnedFd)>> {
+        let mut all = Vec::new();
+        for (worker, handle) in self.handles.iter().enumerate() {
+            let sockets = handle.duplicate_sockets()?;
+            all.extend(sockets.into_iter().map(|(address, socket)| (worker, address, socket)));
+        }
+        Ok(all)
     }
 
     /// Asks all of them to end.

@@ -1,6 +1,7 @@
 //! Writing an image: nodes one after the other in canonical order, then the index over them.
 
 use crate::denial::Nsec3Hash;
+use crate::digest;
 use crate::format::{
     BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC,
     NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header,
@@ -8,8 +9,11 @@ use crate::format::{
 };
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
+use crate::node::Node;
+use crate::parallel;
+use crate::part::{self, NegativeSoa};
 use crate::table::Table;
-use crate::verify::{self, ImageError};
+use crate::verify::ImageError;
 use std::io;
 use wire::{FoldedName, Name, NameBuf, RecordType};
 
@@ -78,8 +82,8 @@ pub struct Fixups {
     pub apex: Vec<u16>,
     /// Pointers to a name in these same records.
     pub inner: Vec<u16>,
-    /// Names whose addresses go with the set: where, whether in the delegated domain, and whose.
-    pub additional: Vec<(u16, bool, NodeIndex)>,
+    /// Names whose addresses go with the set where there is room: where, and whose.
+    pub additional: Vec<(u16, NodeIndex)>,
 }
 
 impl Fixups {
@@ -109,6 +113,10 @@ pub struct RrsetSpec<'a> {
     pub signature_count: usize,
     /// The RRSIG records, each with the owner C00C.
     pub signatures: &'a [u8],
+    /// How many addresses go with the set as glue.
+    pub glue_count: usize,
+    /// Address records in wire form; each owner is a pointer that leads so far behind the start of `records`.
+    pub glue: &'a [u8],
     /// The pointers in the records.
     pub fixups: &'a Fixups,
 }
@@ -118,6 +126,8 @@ pub struct Builder {
     apex: NameBuf,
     image: Vec<u8>,
     names: Vec<NodeRef>,
+    /// How many of the names are cuts or below one.
+    delegated: usize,
     nsec3_owners: Vec<NodeRef>,
     nsec3_at: usize,
     open: Option<usize>,
@@ -126,7 +136,9 @@ pub struct Builder {
     nsec3_chain: Vec<(Nsec3Hash, u32)>,
     nsec3_iterations: u16,
     nsec3_salt: Vec<u8>,
-    negative_soa: usize,
+    negative_soa: NegativeSoa,
+    /// Where the nodes end: the SOA of negative answers comes after them.
+    nodes_end: usize,
     flags: ImageFlags,
     serial: u32,
     records: u32,
@@ -137,6 +149,7 @@ pub struct Builder {
 struct Sections {
     nodes_end: usize,
     nsec3_end: usize,
+    part_at: usize,
     buckets_at: usize,
     nsec_keys_at: usize,
     nsec_refs_at: usize,
@@ -155,6 +168,7 @@ impl Builder {
             apex: lower,
             image,
             names: Vec::with_capacity(names),
+            delegated: 0,
             nsec3_owners: Vec::new(),
             nsec3_at: 0,
             open: None,
@@ -163,7 +177,8 @@ impl Builder {
             nsec3_chain: Vec::new(),
             nsec3_iterations: 0,
             nsec3_salt: Vec::new(),
-            negative_soa: 0,
+            negative_soa: NegativeSoa::default(),
+            nodes_end: 0,
             flags,
             serial,
             records: 0,
@@ -186,6 +201,8 @@ impl Builder {
         self.depth_max = self.depth_max.max(depth);
         let node = self.begin(spec)?;
         self.names.push(node);
+        let is_delegated = spec.flags.has(NodeFlags::CUT) || spec.flags.has(NodeFlags::OCCLUDED);
+        self.delegated += usize::from(is_delegated);
         Ok(())
     }
 
@@ -267,9 +284,17 @@ impl Builder {
     /// # Errors
     /// When it is larger than a message.
     pub fn negative_soa(&mut self, spec: &RrsetSpec<'_>) -> Result<(), BuildError> {
-        self.negative_soa = self.image.len();
-        self.append(spec, RrsetFlags::NONE)
-            .ok_or(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype))
+        let Ok(signature_count) = u16::try_from(spec.signature_count) else {
+            return Err(BuildError::SetTooLarge(Box::new(self.apex.clone()), spec.rtype));
+        };
+        self.nodes_end = self.image.len();
+        self.negative_soa = NegativeSoa {
+            records: spec.records.to_vec(),
+            signatures: spec.signatures.to_vec(),
+            signature_count,
+            apex_pointers: spec.fixups.apex.clone(),
+        };
+        Ok(())
     }
 
     fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {
@@ -283,6 +308,9 @@ impl Builder {
         }
         if !fixups.is_empty() {
             flags = flags.with(RrsetFlags::FIXUPS);
+        }
+        if spec.glue_count > 0 {
+            flags = flags.with(RrsetFlags::GLUE);
         }
         let stride = stride(spec.records, spec.count);
         let image = &mut self.image;
@@ -300,15 +328,20 @@ impl Builder {
                 image.extend(u16::try_from(count).ok()?.to_le_bytes());
             }
         }
+        if spec.glue_count > 0 {
+            image.extend(u16::try_from(spec.glue_count).ok()?.to_le_bytes());
+            image.extend(u16::try_from(spec.glue.len()).ok()?.to_le_bytes());
+        }
         image.extend_from_slice(spec.records);
         image.extend_from_slice(spec.signatures);
+        image.extend_from_slice(spec.glue);
         for at in fixups.owner.iter().chain(&fixups.apex).chain(&fixups.inner) {
             image.extend(at.to_le_bytes());
         }
         image.resize(start + padded(image.len() - start), 0);
-        for (name_at, in_domain, node) in &fixups.additional {
+        for (name_at, node) in &fixups.additional {
             image.extend(name_at.to_le_bytes());
-            image.extend(u16::from(*in_domain).to_le_bytes());
+            image.extend([0; 2]);
             self.patches.push((image.len(), *node));
             image.extend([0; 4]);
         }
@@ -329,9 +362,14 @@ impl Builder {
     /// # Errors
     /// When there is no memory, or the names can't be spread over buckets.
     pub fn finish(mut self, source: SourceStamp) -> Result<Table, BuildError> {
-        let nodes_end = if self.nsec3_owners.is_empty() { self.end_of_names() } else { self.nsec3_at };
-        let nsec3_end = self.end_of_names();
+        if self.delegated > self.names.len() / 2 {
+            self.flags = self.flags.with(ImageFlags::DELEGATES);
+        }
+        let nodes_end = if self.nsec3_owners.is_empty() { self.nodes_end } else { self.nsec3_at };
+        let nsec3_end = self.nodes_end;
         self.patch()?;
+        let part_at = self.image.len();
+        self.append_negative_part()?;
         self.image.resize(self.image.len().next_multiple_of(BUCKET_LEN), 0);
         let buckets_at = self.image.len();
         let (key, buckets) = self.index(nodes_end)?;
@@ -349,8 +387,16 @@ impl Builder {
         self.image.extend_from_slice(&self.nsec3_salt);
         u32::try_from(self.image.len() / 4).map_err(|_| BuildError::TooLarge)?;
 
-        let sections =
-            Sections { nodes_end, nsec3_end, buckets_at, nsec_keys_at, nsec_refs_at, nsec3_at, salt_at };
+        let sections = Sections {
+            nodes_end,
+            nsec3_end,
+            part_at,
+            buckets_at,
+            nsec_keys_at,
+            nsec_refs_at,
+            nsec3_at,
+            salt_at,
+        };
         self.write_header(key, buckets, &sections, source);
         let image = self.image;
         let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;
@@ -372,7 +418,7 @@ impl Builder {
             (header::BUCKETS, buckets),
             (header::DEPTH_MAX, self.depth_max as u32),
             (header::APEX_NODE, self.names.first().map_or(0, |node| node.0)),
-            (header::NEGATIVE_SOA, (self.negative_soa / 4) as u32),
+            (header::NEGATIVE_PART, (sections.part_at / 4) as u32),
             (header::NSEC_COUNT, self.nsec.len() as u32),
             (header::NSEC3_COUNT, self.nsec3_chain.len() as u32),
             (header::NSEC3_NODES, self.nsec3_owners.len() as u32),
@@ -400,13 +446,35 @@ impl Builder {
         let apex = self.apex.as_name();
         put(header::APEX_LEN, &[apex.len() as u8]);
         put(header::APEX, apex.as_wire());
-        let digest = verify::digest_of(&self.image);
+        let digest = digest::of(&self.image, parallel::threads_for(self.image.len()));
         self.image[header::DIGEST..header::DIGEST + 32].copy_from_slice(&digest);
     }
 
-    /// Where the region of nodes ends: before the SOA of negative answers, which is appended last.
-    fn end_of_names(&self) -> usize {
-        self.negative_soa
+    /// What negative answers right below the apex have in common.
+    fn append_negative_part(&mut self) -> Result<(), BuildError> {
+        let apex = self.names.first().map(|apex| Node::new(&self.image, *apex));
+        let (rtype, proofs) = match apex.map(|apex| (apex.reference(), apex.denial())) {
+            // A name with nothing below it covers the wildcard itself.
+            Some((apex, denial)) if self.flags.has(ImageFlags::NSEC) && denial.wildcard.is_none() => {
+                let no_wildcard = if denial.no_wildcard.is_none() { apex } else { denial.no_wildcard };
+                (RecordType::NSEC, [no_wildcard, NodeRef::NONE])
+            }
+            Some((_, denial))
+                if self.flags.has(ImageFlags::NSEC3)
+                    && !denial.no_wildcard.is_none()
+                    && !denial.nsec3_match.is_none() =>
+            {
+                let second = denial.no_wildcard;
+                let second = if second == denial.nsec3_match { NodeRef::NONE } else { second };
+                (RecordType::NSEC3, [denial.nsec3_match, second])
+            }
+            _ => (RecordType::NSEC, [NodeRef::NONE; 2]),
+        };
+        let root = self.apex.as_name().is_root();
+        let part = part::draft(&self.image, root, &self.negative_soa, rtype, proofs)
+            .ok_or_else(|| BuildError::SetTooLarge(Box::new(self.apex.clone()), RecordType::SOA))?;
+        self.image.extend_from_slice(&part);
+        Ok(())
     }
 
     fn patch(&mut self) -> Result<(), BuildError> {

@@ -38,29 +38,20 @@ impl Table {
         let refs_at = u64_at(image, header::NSEC_REFS_AT) as usize;
         let keys = image.get(keys_at..keys_at + 8 * count)?;
         let refs = image.get(refs_at..refs_at + 4 * count)?;
-        let relative_end = name.label_start(name.label_count() - self.apex_labels());
-        let relative = name.slice(0, relative_end);
-        let key = (sort_prefix(relative) >> 64) as u64;
-        let (mut low, mut len) = (0, count);
-        // The last entry whose key is below; equal keys are decided by the whole names.
-        while len > 0 {
-            let half = len / 2;
-            let below = match u64_at(keys, 8 * (low + half)).cmp(&key) {
-                Ordering::Less => true,
-                Ordering::Greater => false,
-                Ordering::Equal => {
-                    let node = Node::new(image, NodeRef(u32_at(refs, 4 * (low + half))));
-                    relative_cmp(node.relative_name(), relative) != Ordering::Greater
-                }
-            };
-            if below {
-                low += half + 1;
-                len -= half + 1;
-            } else {
-                len = half;
-            }
+        let key = sort_key(name, self.apex_labels());
+        let keys = keys.as_chunks::<8>().0;
+        let mut end = partition(keys, |entry| entry < key);
+        if keys.get(end).is_some_and(|entry| u64::from_le_bytes(*entry) == key) {
+            // Equal keys are decided by the whole names.
+            let relative = name.slice(0, name.label_start(name.label_count() - self.apex_labels()));
+            let equal = partition(&keys[end..], |entry| entry == key);
+            let equal = refs.as_chunks::<4>().0.get(end..end + equal)?;
+            end += equal.partition_point(|node| {
+                let node = Node::new(image, NodeRef(u32::from_le_bytes(*node)));
+                relative_cmp(node.relative_name(), relative) != Ordering::Greater
+            });
         }
-        let index = low.checked_sub(1)?;
+        let index = end.checked_sub(1)?;
         Some(Node::new(image, NodeRef(u32_at(refs, 4 * index))))
     }
 
@@ -73,6 +64,41 @@ impl Table {
         let hash = nsec3_hash(&wire[name.label_start(from)..], salt, u16_at(image, header::NSEC3_ITERATIONS));
         nsec3_search(image, &hash)
     }
+}
+
+/// How many of the keys, which are sorted, come before the first that is not `below`.
+#[inline]
+fn partition(keys: &[[u8; 8]], below: impl Fn(u64) -> bool) -> usize {
+    let (mut start, mut len) = (0, keys.len());
+    // No branch depends on the keys, so none is predicted wrongly.
+    while len > 0 {
+        let half = len / 2;
+        let is_below = keys.get(start + half).is_some_and(|entry| below(u64::from_le_bytes(*entry)));
+        start = if is_below { start + half + 1 } else { start };
+        len = if is_below { len - half - 1 } else { half };
+    }
+    start
+}
+
+/// The first eight octets of the [`sort_prefix`] of a name, which is below an apex of so many labels.
+#[inline]
+fn sort_key(name: &FoldedName, apex_labels: usize) -> u64 {
+    let labels = name.label_count() - apex_labels;
+    let end = name.label_start(labels);
+    let start = name.label_start(labels.saturating_sub(1));
+    // Nearly every label is of octets that stand for themselves; if the last one fills the key, or is the only one, it
+    // is the key, with zeros behind it.
+    let len = (end - start).saturating_sub(1);
+    if labels == 1 || len >= 8 {
+        let spare_bits = 8 * 8usize.saturating_sub(len) as u32;
+        let word = name.word(start + 1) & u64::MAX.checked_shr(spare_bits).unwrap_or(0);
+        // As octets: with the bits behind the label set, is any below 2?
+        let filled = word | !u64::MAX.checked_shr(spare_bits).unwrap_or(0);
+        if filled.wrapping_sub(0x0202_0202_0202_0202) & !filled & 0x8080_8080_8080_8080 == 0 {
+            return word.swap_bytes();
+        }
+    }
+    (sort_prefix(name.slice(0, end)) >> 64) as u64
 }
 
 /// Looks a hash up in the sorted chain. Hashes are evenly spread, so the place to start is computed from the
@@ -125,5 +151,51 @@ pub(crate) fn relative_cmp(a: &[u8], b: &[u8]) -> Ordering {
     match (Name::from_wire(&left[..left_len]), Name::from_wire(&right[..right_len])) {
         (Ok(left), Ok(right)) => left.canonical_cmp(right),
         _ => a.cmp(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::NameBuf;
+
+    #[test]
+    fn the_short_way_to_a_sort_key_gives_the_same_key() {
+        let mut folded = FoldedName::default();
+        for text in [
+            "a.",
+            "abcdefg.",
+            "abcdefgh.",
+            "abcdefghi.",
+            "b.a.",
+            "b.abcdefgh.",
+            "b.abcdefghi.",
+            "\\000.",
+            "a\\001.",
+            "abcdefg\\001.",
+            "abcdefgh\\001.",
+            "\\255\\002\\128.",
+            "x.\\000bcdefgh.",
+            "*.",
+            ".",
+        ] {
+            let name = NameBuf::from_text(text.as_bytes(), None).unwrap();
+            // What an earlier name left behind the end of this one must not show.
+            folded.set(NameBuf::from_text(&b"\\000\\001".repeat(20), Some(Name::ROOT)).unwrap().as_name());
+            folded.set(name.as_name());
+            let relative = &name.as_name().as_wire()[..name.as_name().len() - 1];
+            assert_eq!(sort_key(&folded, 0), (sort_prefix(relative) >> 64) as u64, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_found_wherever_it_is() {
+        let keys: Vec<[u8; 8]> = (0..20u64).map(|key| (2 * key).to_le_bytes()).collect();
+        for len in 0..keys.len() {
+            for key in 0..42 {
+                let expected = (0..len as u64).filter(|entry| 2 * entry < key).count();
+                assert_eq!(partition(&keys[..len], |entry| entry < key), expected);
+            }
+        }
     }
 }

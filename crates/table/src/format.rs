@@ -4,7 +4,7 @@
 //! header      512 octets, below
 //! nodes       in canonical order (RFC 4034 §6.1), the apex first; see `node`
 //! nsec3 nodes the owners of NSEC3 records, which are not names of the zone (RFC 5155 §7.2.8)
-//! soa         the SOA record as negative answers carry it
+//! part        the authority section of negative answers right below the apex; see `part`
 //! buckets     64 octets each: 12 tags, one flag octet, 3 zero octets, 12 node references
 //! nsec keys   the first eight octets of each NSEC owner's sort key, in order; then their node references
 //! nsec3       24 octets each: hash, node reference; sorted by hash
@@ -14,7 +14,7 @@
 //! start of the image in units of four octets, so an image can have 16 GiB.
 
 /// The format version; an image of another version is never read, but built anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 pub(crate) const MAGIC: [u8; 8] = *b"STARLING";
 pub(crate) const HEADER_LEN: usize = 512;
@@ -56,7 +56,7 @@ pub(crate) mod header {
     pub(crate) const BUCKETS: usize = 128;
     pub(crate) const DEPTH_MAX: usize = 132;
     pub(crate) const APEX_NODE: usize = 136;
-    pub(crate) const NEGATIVE_SOA: usize = 140;
+    pub(crate) const NEGATIVE_PART: usize = 140;
     pub(crate) const BUCKETS_AT: usize = 144;
     pub(crate) const NODES_AT: usize = 152;
     pub(crate) const NODES_END: usize = 160;
@@ -149,6 +149,8 @@ flags! {
         NSEC3 = 1;
         /// The records of a set rotate from answer to answer.
         ROTATE = 2;
+        /// Most names are delegations or below one, so that a name of several labels is looked for from the apex down.
+        DELEGATES = 3;
     }
 }
 
@@ -159,6 +161,8 @@ flags! {
         SIGNED = 0;
         /// Four numbers for fix-ups and additional names follow.
         FIXUPS = 1;
+        /// The addresses of name servers below the cut follow the signatures.
+        GLUE = 3;
         /// The set before it once more, beginning with another record.
         TURNED = 2;
     }

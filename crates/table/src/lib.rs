@@ -10,16 +10,20 @@
 
 mod build;
 pub mod denial;
+mod digest;
 mod format;
 mod hash;
 pub mod map;
 mod node;
+mod parallel;
+mod part;
 pub mod publish;
 mod table;
 mod verify;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
-pub use node::{Additional, Denial, Node, Rrset};
+pub use node::{Additional, Denial, Links, Node, Rrset};
+pub use part::{Extent, Part};
 pub use table::{Encloser, Found, Table};
 pub use verify::ImageError;

@@ -8,23 +8,25 @@
 //! set     u16 type · u16 records · u16 octets · u8 octets of each record if all are alike, else 0 · u8 flags
 //!         with SIGNED: u16 signatures · u16 octets of the signatures
 //!         with FIXUPS: u16 owner fix-ups · u16 apex fix-ups · u16 inner fix-ups · u16 additional names
-//!         the records, then the signatures, in wire form
+//!         with GLUE: u16 address records · u16 octets of them
+//!         the records, then the signatures, then the addresses, in wire form
 //!         the fix-ups, u16 each: where in the records a compression pointer stands
-//!         the additional names: u16 where in the records the name starts · u16 kind · u32 node
+//!         the additional names: u16 where in the records the name starts · u16 zero · u32 node
 //!         padding to four octets
 //! ```
 //! A set whose records have pointers to one another can't be turned when it is copied, because a pointer leads only
 //! backwards; it is followed by a turned copy for each of its other records.
 //! A record's owner is the pointer C00C: the query's name. Pointers in the data are right for a message whose
 //! question is the node's own name and in which the set is the first thing after the question; for any other
-//! place the fix-ups say what to rewrite.
+//! place the fix-ups say what to rewrite. The owners of addresses are pointers too: so far behind the start of the
+//! records.
 
 use crate::format::{
     ADDITIONAL_LEN, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, padded, u16_at,
     u32_at, u64_at,
 };
 use std::ops::Range;
-use wire::message::HEADER_LEN;
+use wire::message::{HEADER_LEN, POINTER};
 use wire::{FoldedName, RecordType};
 
 /// Octets of a question behind its name: type and class.
@@ -194,6 +196,8 @@ struct Layout {
     owner_fixups: usize,
     apex_fixups: usize,
     inner_fixups: usize,
+    glue: usize,
+    glue_len: usize,
     additional: usize,
     additional_at: usize,
     end: usize,
@@ -219,7 +223,13 @@ fn layout(image: &[u8], at: usize) -> Layout {
         additional = (counts >> 48) as usize;
         next += 8;
     }
-    let fixups_end = next + data_len + sigs_len + 2 * (owner_fixups + apex_fixups + inner_fixups);
+    let (mut glue, mut glue_len) = (0, 0);
+    if flags.has(RrsetFlags::GLUE) {
+        glue = usize::from(u16_at(image, next));
+        glue_len = usize::from(u16_at(image, next + 2));
+        next += 4;
+    }
+    let fixups_end = next + data_len + sigs_len + glue_len + 2 * (owner_fixups + apex_fixups + inner_fixups);
     // Only additional names need the list to be aligned; padding at the end comes to the same place.
     let additional_at = at + padded(fixups_end - at);
     let end = additional_at + ADDITIONAL_LEN * additional;
@@ -231,6 +241,8 @@ fn layout(image: &[u8], at: usize) -> Layout {
         owner_fixups,
         apex_fixups,
         inner_fixups,
+        glue,
+        glue_len,
         additional,
         additional_at,
         end,
@@ -245,16 +257,42 @@ fn rrset_end(image: &[u8], at: usize) -> usize {
     layout(image, at).end
 }
 
-/// A name in a set's data whose addresses go with it: the target of an NS record.
+/// A name in a set's data whose addresses go with it where there is room: the target of an NS record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Additional {
     /// Where the name starts in the records.
     pub name_at: usize,
-    /// Whether the target is in or below the delegated domain, so that its addresses must be in a referral
-    /// (RFC 9471 §3.1).
-    pub in_domain: bool,
     /// The node that owns the addresses.
     pub node: NodeRef,
+}
+
+/// What a set has beside its records: where compression pointers stand in them, as little-endian offsets from their
+/// start, and addresses that go with them.
+#[derive(Clone, Copy)]
+pub struct Links<'t> {
+    /// Pointers to the owner or to a tail of it.
+    pub owner: &'t [[u8; 2]],
+    /// Pointers to the apex.
+    pub apex: &'t [[u8; 2]],
+    /// Pointers to names in the records themselves.
+    pub inner: &'t [[u8; 2]],
+    /// How many records [`Links::glue`] has.
+    pub glue_count: u16,
+    /// The addresses that must be in a referral (RFC 9471 §3.1), those of name servers in or below the delegated
+    /// domain, in wire form. Their owners are pointers that lead so far behind the start of the records.
+    pub glue: &'t [u8],
+    additional: &'t [[u8; ADDITIONAL_LEN]],
+}
+
+impl<'t> Links<'t> {
+    /// The names in the data whose addresses go with them.
+    #[inline]
+    pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
+        self.additional.iter().map(|entry| Additional {
+            name_at: usize::from(u16_at(entry, 0)),
+            node: NodeRef(u32_at(entry, 4)),
+        })
+    }
 }
 
 /// A record set in wire form, with its signatures.
@@ -305,7 +343,8 @@ impl<'t> Rrset<'t> {
         let flags = self.flags();
         let signed = if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 };
         let fixups = if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
-        self.at + RRSET_FIXED + signed + fixups
+        let glue = if flags.has(RrsetFlags::GLUE) { 4 } else { 0 };
+        self.at + RRSET_FIXED + signed + fixups + glue
     }
 
     /// The records in wire form.
@@ -343,20 +382,25 @@ impl<'t> Rrset<'t> {
         self.flags().has(RrsetFlags::FIXUPS)
     }
 
-    /// Where in the records pointers to the owner, to the apex, and to names in the records themselves stand.
+    /// What the set has beside its records.
     #[inline]
-    pub fn fixups(self) -> [impl Iterator<Item = usize> + 't; 3] {
+    pub fn links(self) -> Links<'t> {
         let layout = layout(self.image, self.at);
-        let owners = layout.data_at + layout.data_len + layout.sigs_len;
+        let glue = layout.data_at + layout.data_len + layout.sigs_len;
+        let owners = glue + layout.glue_len;
         let apexes = owners + 2 * layout.owner_fixups;
         let inners = apexes + 2 * layout.apex_fixups;
         let end = inners + 2 * layout.inner_fixups;
-        let list = |from: usize, to: usize| {
-            self.image[from..to]
-                .chunks_exact(2)
-                .map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
-        };
-        [list(owners, apexes), list(apexes, inners), list(inners, end)]
+        let additional_end = layout.additional_at + ADDITIONAL_LEN * layout.additional;
+        let list = |from: usize, to: usize| self.image[from..to].as_chunks().0;
+        Links {
+            owner: list(owners, apexes),
+            apex: list(apexes, inners),
+            inner: list(inners, end),
+            glue_count: layout.glue as u16,
+            glue: &self.image[glue..owners],
+            additional: self.image[layout.additional_at..additional_end].as_chunks().0,
+        }
     }
 
     /// Whether any pointer leads into the records themselves.
@@ -365,32 +409,30 @@ impl<'t> Rrset<'t> {
         self.has_fixups() && layout(self.image, self.at).inner_fixups != 0
     }
 
-    /// The names in the data whose addresses go with them.
-    pub fn additional(self) -> impl Iterator<Item = Additional> + Clone + 't {
-        let layout = layout(self.image, self.at);
-        let list =
-            &self.image[layout.additional_at..layout.additional_at + ADDITIONAL_LEN * layout.additional];
-        list.chunks_exact(ADDITIONAL_LEN).map(|entry| Additional {
-            name_at: usize::from(u16_at(entry, 0)),
-            in_domain: u16_at(entry, 2) != 0,
-            node: NodeRef(u32_at(entry, 4)),
-        })
-    }
-
     fn end(self) -> usize {
         rrset_end(self.image, self.at)
     }
 
-    /// Checks every bound of the set at `at`; the end of it, or `None` where something reaches past `limit`.
+    /// Checks every bound of the set at `at`; the end of it and whether it refers to nodes, or `None` where something
+    /// reaches past `limit`.
     /// `foreseen_at` is where in a message pointers among the records take them to stand.
-    pub(crate) fn verify(image: &[u8], at: usize, limit: usize, foreseen_at: usize) -> Option<usize> {
+    pub(crate) fn verify(image: &[u8], at: usize, limit: usize, foreseen_at: usize) -> Option<(usize, bool)> {
         if at + RRSET_FIXED > limit {
             return None;
         }
         let flags = RrsetFlags(image[at + 7]);
+        if flags == RrsetFlags::NONE {
+            // Most sets by far: nothing but records.
+            let set = Rrset::new(image, at);
+            let end = at + padded(RRSET_FIXED + set.data_len());
+            let counted =
+                end <= limit && verify_records(set.records(), set.stride()) == Some(usize::from(set.count()));
+            return (counted && set.count() > 0).then_some((end, false));
+        }
         let numbers = RRSET_FIXED
             + if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 }
-            + if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
+            + if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 }
+            + if flags.has(RrsetFlags::GLUE) { 4 } else { 0 };
         if at + numbers > limit {
             return None;
         }
@@ -399,16 +441,22 @@ impl<'t> Rrset<'t> {
             return None;
         }
         let set = Rrset::new(image, at);
+        let links = set.links();
         let counted = verify_records(set.records(), set.stride()) == Some(usize::from(set.count()))
             && verify_records(set.signatures(), 0) == Some(layout.sigs)
+            && verify_glue(links.glue, layout.data_len) == Some(layout.glue)
             && set.count() > 0;
-        let [owner, apex, inner] = set.fixups();
         let own_name = HEADER_LEN..foreseen_at - QUESTION_FIXED;
-        let fixed = owner.into_iter().all(|p| verify_pointer(set.records(), p, own_name.clone()))
-            && apex.into_iter().all(|p| p + 2 <= layout.data_len)
-            && inner.into_iter().all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
-            && set.additional().all(|a| a.name_at < layout.data_len);
-        (counted && fixed).then_some(layout.end)
+        let place = |at: &[u8; 2]| usize::from(u16::from_le_bytes(*at));
+        let fixed = links.owner.iter().map(place).all(|p| verify_pointer(set.records(), p, own_name.clone()))
+            && links.apex.iter().map(place).all(|p| p + 2 <= layout.data_len)
+            && links
+                .inner
+                .iter()
+                .map(place)
+                .all(|p| verify_pointer(set.records(), p, foreseen_at..foreseen_at + p))
+            && links.additional().all(|a| a.name_at < layout.data_len);
+        (counted && fixed).then_some((layout.end, layout.additional != 0))
     }
 }
 
@@ -416,6 +464,22 @@ impl<'t> Rrset<'t> {
 fn verify_pointer(records: &[u8], at: usize, range: Range<usize>) -> bool {
     let Some(&[high, low]) = records.get(at..at + 2) else { return false };
     range.contains(&usize::from(u16::from_be_bytes([high & 0x3f, low])))
+}
+
+/// How many records with an owner that points into the first `data_len` octets of a set fill these octets exactly.
+fn verify_glue(octets: &[u8], data_len: usize) -> Option<usize> {
+    let mut at = 0;
+    let mut count = 0;
+    while at < octets.len() {
+        let head = octets.get(at..at + 12)?;
+        let owner = u16::from_be_bytes([head[0], head[1]]);
+        if owner < POINTER || usize::from(owner & !POINTER) >= data_len {
+            return None;
+        }
+        at += 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        count += 1;
+    }
+    (at == octets.len()).then_some(count)
 }
 
 /// How many records of the form C00C type class ttl length data fill these octets exactly, each of `stride` octets

@@ -6,7 +6,8 @@ use crate::format::{
 };
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
-use crate::node::{Node, Rrset};
+use crate::node::Node;
+use crate::part::{Extent, Part};
 use crate::verify::{self, ImageError};
 use wire::{FoldedName, Name};
 
@@ -20,6 +21,7 @@ pub struct Table {
     apex_labels: usize,
     apex_len: usize,
     apex: NodeRef,
+    negative_part: usize,
     flags: ImageFlags,
     serial: u32,
 }
@@ -63,6 +65,7 @@ impl Table {
             apex_labels: apex.label_count(),
             apex_len,
             apex: NodeRef(u32_at(image, header::APEX_NODE)),
+            negative_part: NodeRef(u32_at(image, header::NEGATIVE_PART)).at(),
             flags: ImageFlags(u32_at(image, header::FLAGS)),
             serial: u32_at(image, header::SERIAL),
             backing,
@@ -135,10 +138,17 @@ impl Table {
         u32_at(self.image(), header::RECORDS)
     }
 
-    /// The SOA record as negative answers carry it, with its TTL (RFC 2308 §3).
+    /// What negative answers right below the apex have in common; its SOA record, with the TTL of negative answers
+    /// (RFC 2308 §3), goes with all of them.
     #[inline]
-    pub fn negative_soa(&self) -> Rrset<'_> {
-        Rrset::new(self.image(), NodeRef(u32_at(self.image(), header::NEGATIVE_SOA)).at())
+    pub fn negative_part(&self, extent: Extent) -> Part<'_> {
+        Part::read(self.image(), self.negative_part, extent)
+    }
+
+    /// The nodes whose NSEC or NSEC3 records the part has as its proofs; the first is none where it has no proofs.
+    #[inline]
+    pub fn negative_proofs(&self) -> [NodeRef; 2] {
+        Part::proofs(self.image(), self.negative_part)
     }
 
     /// The node that a reference of this same image names.
@@ -179,15 +189,17 @@ impl Table {
         }
     }
 
-    /// The node of a name that exists and is not below a cut. The name is at or below the apex.
-    #[inline]
+    /// The node of a name that exists and is not below a cut. The name is at or below the apex. In a zone that mostly
+    /// delegates, a name of several labels below the apex is left to [`Table::find_encloser`]: nearly always there is a
+    /// cut above it, and to look for the whole name first would be in vain.
+    #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName) -> Option<Node<'_>> {
         let image = self.image();
         let labels = name.label_count() - self.apex_labels;
         if labels == 0 {
             return Some(Node::new(image, self.apex));
         }
-        if labels > self.depth_max {
+        if labels > self.depth_max || (labels > 1 && self.flags.has(ImageFlags::DELEGATES)) {
             return None;
         }
         let end = name.label_start(labels);
@@ -209,6 +221,7 @@ impl Table {
         let mut state = self.start;
         let mut node = Node::new(image, self.apex);
         let mut below = labels;
+        let walks_to_end = labels > 1 && self.flags.has(ImageFlags::DELEGATES);
         loop {
             let encloser = Encloser { node, next_closer: below - 1 };
             if node.flags().has(NodeFlags::CUT) {
@@ -218,12 +231,14 @@ impl Table {
                 return Found::BelowDname(encloser);
             }
             below -= 1;
-            // The whole name was looked for first: were it there and not occluded, it would have been found.
-            if below == 0 || labels - below > self.depth_max {
+            // Where the whole name was looked for first, it would have been found, were it there and not occluded.
+            let is_known_missing = below == 0 && !walks_to_end;
+            if is_known_missing || labels - below > self.depth_max {
                 return Found::Missing(encloser);
             }
             state.absorb_labels(name, below, below + 1);
             match self.probe(image, state.finish(), name, name.label_start(below), end) {
+                Some(exact) if below == 0 => return Found::Exact(exact),
                 Some(next) => node = next,
                 None => return Found::Missing(encloser),
             }

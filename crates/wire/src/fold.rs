@@ -29,23 +29,22 @@ impl FoldedName {
     #[inline]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
         let text = message.get(at..).ok_or(NameError::Short)?;
-        let mut end = 0;
-        let mut count = 0;
-        loop {
-            let len = usize::from(*text.get(end).ok_or(NameError::Short)?);
-            if len == 0 {
-                break;
+        // A name ends within this, or it is too long.
+        let within = &text[..text.len().min(NAME_MAX)];
+        let (mut end, mut count) = (0, 0);
+        let stop = loop {
+            let Some(len) = within.get(end).copied().map(usize::from) else {
+                return Err(if end < text.len() { NameError::Long } else { NameError::Short });
+            };
+            if len.wrapping_sub(1) >= LABEL_MAX {
+                break len;
             }
-            if len > LABEL_MAX {
-                return Err(NameError::Label);
-            }
-            if end + len >= NAME_MAX - 1 {
-                return Err(NameError::Long);
-            }
-            // A label takes two octets or more and `end` is below 254: at most 127 labels.
             self.offsets[count & 127] = end as u8;
             count += 1;
             end += 1 + len;
+        };
+        if stop != 0 {
+            return Err(NameError::Label);
         }
         // The root's octet is the end of the last label. At most 127 labels: the index stays in the array.
         self.offsets[count & 127] = end as u8;
@@ -172,6 +171,8 @@ impl FoldedName {
     /// Eight octets from `at`, as a little-endian word; past the name they are whatever stood there before.
     #[inline]
     pub fn word(&self, at: usize) -> u64 {
+        // Every place in a name is below 256; with the mask the compiler sees that the octets are there.
+        let at = at & 255;
         let mut word = [0; 8];
         word.copy_from_slice(&self.bytes[at..at + 8]);
         u64::from_le_bytes(word)

@@ -50,8 +50,9 @@ fn walked(table: &Table) -> Vec<NameBuf> {
         count += 1;
         let mut octets = 0;
         for rrset in node.rrsets() {
-            octets += rrset.records().len() + rrset.signatures().len();
-            octets += rrset.fixups().into_iter().flatten().count() + rrset.additional().count();
+            let links = rrset.links();
+            octets += rrset.records().len() + rrset.signatures().len() + links.glue.len();
+            octets += links.owner.len() + links.apex.len() + links.inner.len() + links.additional().count();
             octets += rrset.stride() * usize::from(rrset.count());
         }
         assert!(octets <= 8 * table.image().len());

@@ -42,6 +42,17 @@ pub(crate) fn set_int_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, valu
     check(returned).map(drop)
 }
 
+/// Reads a socket option whose value is an int.
+pub(crate) fn int_option(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes and `len` is a live socklen_t; the kernel writes at most `len`
+    // bytes, and every bit pattern is a valid c_int.
+    let returned =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    check(returned).map(|_| value)
+}
+
 /// Attaches a classic BPF program that chooses the socket of a reuseport group for each datagram.
 pub(crate) fn attach_reuseport_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;

@@ -11,9 +11,11 @@ use crate::packet_info::PacketInfo;
 use crate::pin;
 use crate::sys;
 
+mod adopt;
 mod error;
 mod steering;
 
+pub use adopt::AdoptError;
 pub use error::{BindError, BindStep};
 pub use steering::{Steered, Steering};
 
@@ -265,6 +267,10 @@ fn set_buffers(socket: &Socket, options: &SocketOptions) -> io::Result<GrantedBu
     if force(libc::SO_SNDBUFFORCE, options.send_buffer_bytes).is_err() {
         socket.set_send_buffer_size(options.send_buffer_bytes)?;
     }
+    granted_buffers(socket)
+}
+
+fn granted_buffers(socket: &Socket) -> io::Result<GrantedBuffers> {
     // Linux doubles what it is asked for, to cover its bookkeeping, and reports the double (socket(7)).
     Ok(GrantedBuffers {
         receive_bytes: socket.recv_buffer_size()? / 2,

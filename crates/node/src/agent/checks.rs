@@ -117,7 +117,7 @@ impl Checks {
         let given = |name: &str| config.checks.iter().find(|check| check.name == name);
         for address in probing::targets(config, anycast) {
             for (transport, word) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
-                let name = format!("probe {word} {address}");
+                let name = format!("probe-{word}-{address}");
                 checks.add(name, "probe", given("probe"), Subject::Address(address, transport), anycast)?;
             }
         }

@@ -175,8 +175,8 @@ impl Server {
     }
 
     /// Asks the server to end, and waits for it; one that takes too long is killed.
-    pub(super) async fn leave(self, within: Duration) {
-        let asked = self.link.send(&FromAgent::Stop, &[]);
+    pub(super) async fn leave(self, how: &FromAgent, within: Duration) {
+        let asked = self.link.send(how, &[]);
         if asked.is_err() {
             let _dead = rustix::process::pidfd_send_signal(self.process.get_ref(), Signal::TERM);
         }

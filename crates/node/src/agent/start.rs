@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::management::{self, Endpoint, Extent, Peers, Snapshot, Timing};
 use crate::privileges;
-use crate::serve::Signals;
+use crate::signals::Signals;
 use anycast::Lease;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anyhow::{Context, bail};

@@ -170,7 +170,7 @@ impl Supervisor {
                 }
                 order = self.orders.recv() => match order {
                     None | Some(Order::Stop) => {
-                        server.leave(END_WITHIN).await;
+                        server.leave(&FromAgent::Stop, END_WITHIN).await;
                         return End::Wanted;
                     }
                     Some(Order::GiveUp(reply)) => {
@@ -243,7 +243,7 @@ impl Supervisor {
                 if let Some(ready) = &new.ready {
                     self.tell(Event::Ready(ready.clone()));
                 }
-                tokio::task::spawn_local(async move { old.leave(LEAVE_WITHIN).await });
+                tokio::task::spawn_local(async move { old.leave(&FromAgent::Leave, LEAVE_WITHIN).await });
                 return (Ok(new), Ok(()));
             }
             Ok(Err(Failure::OfOld(end))) => {

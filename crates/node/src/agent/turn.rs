@@ -12,7 +12,7 @@ use super::view::{Answers, View};
 use crate::cli::RunArguments;
 use crate::control::{self, Request, Response};
 use crate::management::Peers;
-use crate::serve::{Asked, Signals};
+use crate::signals::{Asked, Signals};
 use crate::status::{self, ServerStatus, TransitionRecord};
 use anycast::Rung;
 use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};

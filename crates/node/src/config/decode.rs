@@ -234,9 +234,10 @@ fn zone(
         },
         None => Rotation::default(),
     };
+    let critical = section.flag("critical", problems).unwrap_or_default();
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, file: folder.join(file?), rotation }, place))
+    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical }, place))
 }
 
 /// The name of a zone, in lower case; a missing final dot is supplied.

@@ -8,7 +8,7 @@ mod anycast;
 mod decode;
 mod problem;
 
-pub(crate) use anycast::{AnycastConfig, BUILT_IN, BirdConfig, CheckConfig, Driver, default_action};
+pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 
@@ -165,6 +165,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) file: PathBuf,
     /// Whether the records of a set rotate from answer to answer.
     pub(crate) rotation: Rotation,
+    /// Whether the node is no good without it.
+    pub(crate) critical: bool,
 }
 
 /// Whether the records of a set rotate from answer to answer.
@@ -228,7 +230,12 @@ pub(crate) fn load(
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
             let rotation = Rotation::default();
-            config.zones.push(ZoneConfig { name: zone.name.clone(), file: zone.file.clone(), rotation });
+            config.zones.push(ZoneConfig {
+                name: zone.name.clone(),
+                file: zone.file.clone(),
+                rotation,
+                critical: false,
+            });
         }
     }
     if purpose != Purpose::Check && file_is_good {

@@ -37,6 +37,7 @@ file = "zones/example.com.zone"
 name = "."
 file = "/srv/root.zone"
 rotate = false
+critical = true
 
 [management]
 listen = ["192.0.2.10:8053", "[::1]:0"]
@@ -70,6 +71,7 @@ address = "192.0.2.20:8053"
         name: apex(name).unwrap(),
         file: PathBuf::from(file),
         rotation,
+        critical: rotation == Rotation::Off,
     };
     let zones = [
         zone("example.com.", "/etc/starling/zones/example.com.zone", Rotation::On),

@@ -312,7 +312,14 @@ impl Entry {
             messages: held.errors.clone(),
         });
         let file = self.zone.file.display().to_string();
-        ZoneStatus { name: self.zone.name.to_string(), file, state, served, error }
+        ZoneStatus {
+            name: self.zone.name.to_string(),
+            file,
+            state,
+            critical: self.zone.critical,
+            served,
+            error,
+        }
     }
 }
 

@@ -99,9 +99,10 @@ impl Keeper {
             }
         }
         self.look_at(chosen, &mut report);
+        // At once: whoever compares what is served with what is on the board shall not wait for a disk.
+        self.update_board();
         self.wait_until_served();
         self.store_images();
-        self.update_board();
         summarize(&report);
         report
     }

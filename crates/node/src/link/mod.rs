@@ -42,6 +42,8 @@ pub(crate) enum FromAgent {
     },
     /// To answer what was asked, accept nothing more, and end.
     Stop,
+    /// The same, when another server has the sockets and answers: TCP clients may go on until they are quiet.
+    Leave,
 }
 
 /// What the server tells the agent.
@@ -68,7 +70,7 @@ pub(crate) enum FromServer {
     },
 }
 
-/// What a socket that is handed over is.
+/// What a descriptor that is handed over is.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum SocketKind {
@@ -86,6 +88,8 @@ pub(crate) enum SocketKind {
         /// The thread's position.
         thread: u16,
     },
+    /// Not a socket but the lock of the state folder, which both servers of a node hold together.
+    StateLock,
 }
 
 /// How the server is.
@@ -118,6 +122,8 @@ pub(crate) struct Beat {
     pub(crate) generation: u64,
     /// See `generation`.
     pub(crate) generation_served: u64,
+    /// Whether zones are being read again: a probe may see a serial that isn't told yet.
+    pub(crate) reloading: bool,
 }
 
 /// A zone whose SOA record probes ask for.

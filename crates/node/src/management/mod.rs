@@ -10,7 +10,7 @@ mod pages;
 mod peers;
 mod server;
 
-pub(crate) use peers::{Peers, PeersView, Timing};
+pub(crate) use peers::{Peers, Timing};
 pub(crate) use server::Endpoint;
 
 use crate::status::{AgentStatus, NodeStatus, ZoneStatus};

@@ -131,23 +131,29 @@ impl Connection<'_> {
     /// Waits for more octets; `false` when the connection is to be closed.
     async fn read(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
         let mut stop = self.shared.stop.clone();
-        if *stop.borrow() {
-            return self.read_rest(stream);
+        let ending = *stop.borrow_and_update();
+        let mut deadline = self.deadline();
+        if let Some(ending) = ending {
+            if ending.is_due() {
+                return self.read_rest(stream);
+            }
+            deadline = deadline.min(ending.deadline(self.input.is_empty()));
         }
-        let deadline = self.deadline();
         if self.input.is_empty() && self.input.capacity() > 2 * READ_LEN {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_LEN);
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => self.read_rest(stream),
+            // An error means that the service itself is gone: what has arrived is the last.
+            changed = stop.changed() => if changed.is_ok() { Ok(true) } else { self.read_rest(stream) },
             () = self.ticket.evicted() => Ok(false),
             read = timeout_at(deadline, stream.read_buf(&mut self.input)) => match read {
                 Ok(read) => {
                     self.ticket.busy();
                     Ok(read? > 0)
                 }
+                Err(_) if ending.is_some() => self.read_rest(stream),
                 Err(_) if self.query_began.is_some() => {
                     self.shared.admission.count_slow();
                     Ok(false)

@@ -5,27 +5,28 @@
 
 mod admission;
 mod connection;
+mod ending;
 
 pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
 use admission::{Admission, Refusal, Ticket};
+use ending::Ending;
 use nameserver::{Family, Responder};
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
 use wire::message::MESSAGE_MAX;
-
-/// How long connections get, once the node is to end, to take the answers to what they have asked.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a listener that can't accept, most likely for lack of descriptors, waits before it tries again.
 /// Shorter would spin, longer would leave clients waiting that a closed connection has made room for.
@@ -40,9 +41,13 @@ const ACCEPTED_MAX: usize = 16;
 /// The TCP service.
 pub(crate) struct Service {
     admission: Arc<Admission>,
-    stop: watch::Sender<bool>,
+    limits: TcpConfig,
+    stop: watch::Sender<Option<Ending>>,
     published: watch::Sender<u64>,
     beats: Vec<Arc<AtomicU64>>,
+    /// Further descriptors of the listeners with the threads they belong to, for another server; given up with the
+    /// listeners, since an open one lets the kernel go on accepting.
+    duplicates: Mutex<Vec<(usize, OwnedFd)>>,
 }
 
 /// What a thread of the service starts with.
@@ -58,7 +63,7 @@ struct Shared {
     answering: RefCell<Answering>,
     limits: TcpConfig,
     admission: Arc<Admission>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<Ending>>,
 }
 
 /// The responder of a thread and room for one response.
@@ -71,17 +76,21 @@ impl Service {
     /// Starts a thread for each of `prepared`; each drops its clone of `running` when it has ended.
     ///
     /// # Errors
-    /// A thread or its event loop can't be made.
+    /// A thread or its event loop can't be made, or the process is out of descriptors.
     pub(crate) fn start(
         limits: &TcpConfig,
         prepared: Vec<Prepared>,
         running: &mpsc::Sender<()>,
     ) -> io::Result<Service> {
         let admission = Arc::new(Admission::new(limits));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let (published, changes) = watch::channel(0);
         let mut beats = Vec::new();
+        let mut duplicates = Vec::new();
         for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
+            for listener in &listeners {
+                duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let admission = Arc::clone(&admission);
             let beat = Arc::new(AtomicU64::new(0));
@@ -101,7 +110,8 @@ impl Service {
                 drop(running);
             })?;
         }
-        Ok(Service { admission, stop, published, beats })
+        let (limits, duplicates) = (limits.clone(), Mutex::new(duplicates));
+        Ok(Service { admission, limits, stop, published, beats, duplicates })
     }
 
     /// What wakes the threads so that they take in what was published.
@@ -110,9 +120,36 @@ impl Service {
         move || published.send_modify(|count| *count = count.wrapping_add(1))
     }
 
-    /// Asks the threads to end: they accept nothing more, and answer what they have received.
-    pub(crate) fn stop(&self) {
-        self.stop.send_replace(true);
+    /// Asks the threads to end: they accept nothing more, and answer what they have received. Gives the time by which they
+    /// have ended.
+    pub(crate) fn stop(&self) -> Instant {
+        self.end(Ending::now())
+    }
+
+    /// Asks the threads to end when their clients do: they accept nothing more, and answer for as long as they are asked,
+    /// within a bound. For when another server has the listeners too. Gives the time by which they have ended.
+    pub(crate) fn leave(&self) -> Instant {
+        self.end(Ending::when_quiet(self.limits.idle_timeout))
+    }
+
+    fn end(&self, ending: Ending) -> Instant {
+        self.duplicates.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.stop.send_replace(Some(ending));
+        ending.cut_off_at()
+    }
+
+    /// Further descriptors of the listeners, each with the thread it belongs to and its address, for another server.
+    /// There are none once the threads were asked to end.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, SocketAddr, OwnedFd)>> {
+        let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = duplicates.iter().map(|(thread, listener)| {
+            let listener = TcpListener::from(listener.try_clone()?);
+            Ok((*thread, listener.local_addr()?, listener.into()))
+        });
+        again.collect()
     }
 
     /// For each thread a number that grows every tenth of a second while it is well.
@@ -140,7 +177,7 @@ async fn serve(listeners: Vec<TcpListener>, shared: Rc<Shared>, mut changes: wat
     let (sender, mut accepted) = mpsc::channel(ACCEPTED_MAX);
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn_local(accept(listener, sender.clone()));
+        accepting.spawn_local(accept(listener, sender.clone(), shared.stop.clone()));
     }
     drop(sender);
     let mut connections = JoinSet::new();
@@ -149,28 +186,31 @@ async fn serve(listeners: Vec<TcpListener>, shared: Rc<Shared>, mut changes: wat
         tokio::select! {
             biased;
             // An error means that the service itself is gone, which comes to the same.
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Option::is_some) => break,
             Ok(()) = changes.changed() => shared.answering.borrow_mut().responder.refresh(),
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             Some((stream, peer)) = accepted.recv() => admit(stream, peer, &shared, &mut connections),
         }
     }
-    accepting.shutdown().await;
-    accepted.close();
-    // What was accepted and not yet looked at may have asked already.
+    // What was accepted and not yet looked at may have asked already; there is an end when no listener is left.
     while let Some((stream, peer)) = accepted.recv().await {
         admit(stream, peer, &shared, &mut connections);
     }
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
-        tracing::info!(
-            "TCP connections were cut off: their clients did not take their answers within {STOP_WITHIN:?}"
-        );
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = ending::cut_off(stop) => {
+            let count = connections.len();
+            tracing::info!("{count} TCP connections were cut off: their clients did not take their answers in time");
+        }
     }
 }
 
-/// Accepts connections for as long as somebody takes them.
-async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, SocketAddr)>) {
+/// Accepts connections until the service ends.
+async fn accept(
+    listener: TcpListener,
+    accepted: mpsc::Sender<(TcpStream, SocketAddr)>,
+    mut stop: watch::Receiver<Option<Ending>>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -180,7 +220,13 @@ async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, Socket
     };
     let mut was_failing = false;
     loop {
-        match listener.accept().await {
+        // Given up between two connections only: one that is accepted is passed on.
+        let connection = tokio::select! {
+            biased;
+            _ = stop.wait_for(Option::is_some) => return,
+            connection = listener.accept() => connection,
+        };
+        match connection {
             Ok(connection) => {
                 was_failing = false;
                 if accepted.send(connection).await.is_err() {
@@ -221,7 +267,6 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
 mod tests {
     use super::*;
     use nameserver::{Counters, Settings};
-    use std::time::Instant;
     use table::publish::Publisher;
     use wire::probe::Seat;
 

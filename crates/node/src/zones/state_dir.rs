@@ -14,7 +14,8 @@ use crate::config::ZoneConfig;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use table::{ImageError, Table};
 use wire::Name;
@@ -27,8 +28,8 @@ const FILE_STEM_MAX: usize = 200;
 #[derive(Debug)]
 pub(crate) struct StateDir {
     tables: PathBuf,
-    /// Locked while it is open.
-    _lock: File,
+    /// Locked while it is open, here or in another process that it was passed to.
+    lock: File,
 }
 
 /// Why a state directory can't be used.
@@ -94,10 +95,37 @@ impl StateDir {
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(StateDir { tables, _lock: lock }),
+            Ok(()) => Ok(StateDir { tables, lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
             Err(error) => Err(unusable(error.into())),
         }
+    }
+
+    /// Takes hold of a state directory that another server of this node holds and goes on using: `lock` is its lock. Where
+    /// that is the lock of another directory, this one is opened by itself.
+    ///
+    /// Both may write an image at a time. What comes of that is verified before it is used, like any image.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
+    pub(crate) fn adopt(path: &Path, lock: OwnedFd) -> Result<StateDir, StateDirError> {
+        let lock = File::from(lock);
+        let is_same = |file: std::fs::Metadata, held: std::fs::Metadata| {
+            (file.dev(), file.ino()) == (held.dev(), held.ino())
+        };
+        let held = std::fs::metadata(path.join("lock")).and_then(|file| Ok(is_same(file, lock.metadata()?)));
+        if held.unwrap_or(false) {
+            return Ok(StateDir { tables: path.join("tables"), lock });
+        }
+        StateDir::open(path)
+    }
+
+    /// A further descriptor of the lock, for another server of this node.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(crate) fn duplicate_lock(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
     }
 
     /// The stored image of a zone and the files it was made from, if it is still good.
@@ -214,6 +242,15 @@ mod tests {
         let first = StateDir::open(&path).unwrap();
         assert!(matches!(StateDir::open(&path), Err(StateDirError::InUse { .. })));
         drop(first);
+        StateDir::open(&path).unwrap();
+        let first = StateDir::open(&path).unwrap();
+        let second = StateDir::adopt(&path, first.duplicate_lock().unwrap()).unwrap();
+        drop(first);
+        assert!(matches!(StateDir::open(&path), Err(StateDirError::InUse { .. })), "the second holds it");
+        let other = folder.path().join("other");
+        let third = StateDir::adopt(&other, second.duplicate_lock().unwrap()).unwrap();
+        assert!(matches!(StateDir::open(&other), Err(StateDirError::InUse { .. })), "it has its own lock");
+        drop((second, third));
         StateDir::open(&path).unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let error = StateDir::open(&folder.path().join("file")).unwrap_err();

@@ -5,7 +5,7 @@ use super::plan::{Plan, PlannedNode};
 use crate::rdata::{self, NameForm};
 use crate::records::{OwnerView, RrsetView, Zone};
 use table::{Fixups, NodeFlags, NodeIndex, RrsetSpec};
-use wire::message::{HEADER_LEN, POINTER, u16_at, u32_at};
+use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, u16_at, u32_at};
 use wire::{Class, Name, RecordType};
 
 /// How far into a set names are that later ones may point to. The set itself may stand behind a chain of
@@ -22,6 +22,8 @@ pub(super) struct Encoder<'a> {
     plan: &'a Plan,
     records: Vec<u8>,
     signatures: Vec<u8>,
+    glue: Vec<u8>,
+    glue_count: usize,
     fixups: Fixups,
     /// Where names stand in `records`, for those that come later: the offset there, and that of the whole name in
     /// `names`.
@@ -46,6 +48,8 @@ impl<'a> Encoder<'a> {
             plan,
             records: Vec::new(),
             signatures: Vec::new(),
+            glue: Vec::new(),
+            glue_count: 0,
             fixups: Fixups::default(),
             written: Vec::new(),
             names: Vec::new(),
@@ -116,6 +120,8 @@ impl<'a> Encoder<'a> {
     fn clear(&mut self) {
         self.records.clear();
         self.signatures.clear();
+        self.glue.clear();
+        self.glue_count = 0;
         self.fixups.clear();
         self.written.clear();
         self.names.clear();
@@ -128,6 +134,8 @@ impl<'a> Encoder<'a> {
             records: &self.records,
             signature_count,
             signatures: &self.signatures,
+            glue_count: self.glue_count,
+            glue: &self.glue,
             fixups: &self.fixups,
         }
     }
@@ -269,12 +277,27 @@ impl<'a> Encoder<'a> {
             return;
         }
         let Some(index) = self.plan.find(self.zone, target) else { return };
-        let has_addresses = self.plan.nodes[index as usize]
-            .owner_in(self.zone)
-            .is_some_and(|owner| owner.has(RecordType::A) || owner.has(RecordType::AAAA));
-        if has_addresses && let Ok(name_at) = u16::try_from(name_at) {
-            let in_domain = self.site.is_cut && target.is_at_or_below(owner);
-            self.fixups.additional.push((name_at, in_domain, NodeIndex::Name(index)));
+        let Some(host) = self.plan.nodes[index as usize].owner_in(self.zone) else { return };
+        let addresses = [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| host.rrset(rtype));
+        let Ok(name_at) = u16::try_from(name_at) else { return };
+        if self.site.is_cut && target.is_at_or_below(owner) {
+            addresses.for_each(|rrset| self.add_glue(name_at, rrset));
+        } else if addresses.count() > 0 {
+            self.fixups.additional.push((name_at, NodeIndex::Name(index)));
+        }
+    }
+
+    /// Notes addresses that a referral must have.
+    fn add_glue(&mut self, name_at: u16, rrset: RrsetView<'_>) {
+        for rdata in rrset.rdatas() {
+            let start = self.glue.len();
+            put_fixed(&mut self.glue, rrset.rtype(), rrset.ttl());
+            // A name further on than a pointer reaches gets one that no message can have; the referral is cut there.
+            let owner = POINTER | name_at.min(POINTER_MAX as u16);
+            self.glue[start..start + 2].copy_from_slice(&owner.to_be_bytes());
+            self.glue.extend((rdata.len() as u16).to_be_bytes());
+            self.glue.extend_from_slice(rdata);
+            self.glue_count += 1;
         }
     }
 }

@@ -1,0 +1,286 @@
+//! A node that answers: how its threads start, what it does meanwhile, and how it ends.
+
+use super::controlled;
+use super::pulse::Pulse;
+use super::requests::{Asked, Requests};
+use super::sockets::Sockets;
+use super::watch::Watch;
+use crate::config::NodeConfig;
+use crate::control::{self, Ready, Subject};
+use crate::exit::Exit;
+use crate::keeper::{self, Board, Changed, Keeper};
+use crate::link::BEAT_EVERY;
+use crate::management::{self, Snapshot};
+use crate::node_status::Sources;
+use crate::privileges;
+use crate::tcp;
+use crate::workers::{WorkerEnded, Workers};
+use anyhow::{Context, bail};
+use nameserver::{Counters, Responder, Settings};
+use std::future::ready;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use wire::probe::{Seat, TOKEN_LEN};
+
+/// How long the threads get to end by themselves: UDP workers answer what is in their queues within a
+/// second, TCP gives its clients two.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// What a node has before its zones are loaded.
+pub(super) struct Preparations {
+    /// Where the state of the zones is told.
+    pub(super) board: Arc<Board>,
+    /// The sockets, if there are some already.
+    pub(super) sockets: Option<Sockets>,
+    /// The lock of the state folder.
+    pub(super) lock: Option<OwnedFd>,
+    /// The thread that watches the agent, if there is one.
+    pub(super) watch: Option<Watch>,
+    /// What makes a query a probe.
+    pub(super) probe_token: Option<[u8; TOKEN_LEN]>,
+    /// The management addresses.
+    pub(super) management: management::Endpoint,
+}
+
+/// A node that answers.
+pub(super) struct Running {
+    workers: Arc<Workers>,
+    tcp: Arc<tcp::Service>,
+    board: Arc<Board>,
+    reloads: SyncSender<keeper::Request>,
+    worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
+    tcp_ended: mpsc::Receiver<()>,
+    /// Ends when the images of the start are stored.
+    stored: oneshot::Receiver<()>,
+    /// Grows while the control loop turns.
+    turns: Arc<AtomicU64>,
+    status: Sources,
+    management: management::Endpoint,
+}
+
+impl Running {
+    /// Binds the sockets where there are none yet, starts all threads, and says so.
+    pub(super) fn start(
+        mut keeper: Keeper,
+        node: &NodeConfig,
+        preparations: Preparations,
+    ) -> anyhow::Result<Running> {
+        let Preparations { board, sockets, lock, watch, probe_token, management } = preparations;
+        let Sockets { addresses, udp, tcp } = match sockets {
+            Some(adopted) => adopted,
+            None => Sockets::bind(node)?,
+        };
+        // Nothing is left to do that needs any; the threads that are started from here on never have one.
+        privileges::give_up()?;
+
+        let settings = Arc::new(settings(node, probe_token));
+        let mut responder =
+            |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
+        let (workers, prepared_udp) = Workers::prepare(udp, &mut responder)?;
+        let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &mut responder);
+        let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
+        let (tcp_running, tcp_ended) = mpsc::channel(1);
+        Workers::start(prepared_udp, &ended)?;
+        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
+        for handle in workers.handles() {
+            let handle = handle.clone();
+            keeper.wakes(Box::new(move || handle.wake()));
+        }
+        keeper.wakes(Box::new(tcp.waker()));
+        let (reloads, requests) = sync_channel(keeper::QUEUE_MAX);
+        let (storing, stored) = oneshot::channel();
+        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
+
+        say_ready(&addresses, management.addresses())?;
+        let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
+        tracing::info!("ready: {} UDP workers and {tcp_threads} TCP threads answer", workers.count());
+        if let Some(watch) = watch {
+            let (workers, tcp, board) = (Arc::clone(&workers), Arc::clone(&tcp), Arc::clone(&board));
+            let pulse = Pulse { workers, tcp, board, control: Arc::clone(&turns), lock };
+            watch.ready(addresses.clone(), pulse);
+        }
+        let status = Sources {
+            name: node.name.clone(),
+            since: SystemTime::now(),
+            started: Instant::now(),
+            tcp_workers: tcp_threads,
+            listen: addresses,
+            tcp_counters,
+        };
+        Ok(Running {
+            workers,
+            tcp,
+            board,
+            reloads,
+            worker_ended,
+            tcp_ended,
+            stored,
+            turns,
+            status,
+            management,
+        })
+    }
+
+    /// Has changed zones read.
+    pub(super) fn reload_for_signal(&self) {
+        reload_for_signal(&self.reloads);
+    }
+
+    /// Answers the control socket and requests until the node is to end, and ends it.
+    pub(super) async fn until_the_end(
+        mut self,
+        control: Option<control::Socket>,
+        mut requests: Requests,
+    ) -> anyhow::Result<Exit> {
+        let (workers, tcp, board) =
+            (Arc::clone(&self.workers), Arc::clone(&self.tcp), Arc::clone(&self.board));
+        let status = self.status;
+        let status = Rc::new(move || status.status(&workers, &tcp, &board));
+        let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
+        let snapshot = move || Snapshot { server: Some(of_snapshot()), zones: zones.zones(), agent: None };
+        let managing = self.management.serve(Rc::new(move |_| Box::pin(ready(snapshot()))));
+        tokio::pin!(managing);
+        let subject = Subject::Ready(Ready {
+            status: Box::new(move || status()),
+            board: Arc::clone(&self.board),
+            reloads: self.reloads.clone(),
+        });
+        let controlling = controlled(control.as_ref(), subject);
+        tokio::pin!(controlling);
+        let mut turns = interval(BEAT_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut workers_left = self.workers.count();
+        let (failure, is_leaving) = loop {
+            tokio::select! {
+                asked = requests.next() => match asked {
+                    Asked::ToReload => reload_for_signal(&self.reloads),
+                    Asked::ToEnd => break (None, false),
+                    Asked::ToLeave => break (None, true),
+                },
+                ended = self.worker_ended.recv() => {
+                    workers_left -= 1;
+                    let failure = ended.and_then(|ended| ended.failure);
+                    break (failure.or(Some("a UDP worker ended unasked".to_owned())), false);
+                }
+                failure = &mut controlling => break (Some(failure), false),
+                never = &mut managing => match never {},
+                _ = turns.tick() => {
+                    self.turns.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        let threads = Threads { worker_ended: self.worker_ended, workers_left, tcp_ended: self.tcp_ended };
+        let all_ended = async {
+            threads.ended().await;
+            // An error says that the sender was dropped, which is what it is for.
+            let _stored = self.stored.await;
+        };
+        self.workers.stop();
+        end(&self.tcp, is_leaving, all_ended, &mut requests).await;
+        match failure {
+            None => Ok(Exit::Fine),
+            Some(failure) => bail!(failure),
+        }
+    }
+}
+
+/// The threads that answer, on their way to their end.
+struct Threads {
+    worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
+    workers_left: usize,
+    tcp_ended: mpsc::Receiver<()>,
+}
+
+impl Threads {
+    async fn ended(mut self) {
+        for _ in 0..self.workers_left {
+            self.worker_ended.recv().await;
+        }
+        self.tcp_ended.recv().await; // `None` when the last thread has ended
+    }
+}
+
+/// Ends the TCP service, and waits for everything to end, but not for ever. Who is leaving can still be asked to hurry.
+async fn end(
+    tcp: &tcp::Service,
+    is_leaving: bool,
+    all_ended: impl Future<Output = ()>,
+    requests: &mut Requests,
+) {
+    let cut_off_at = if is_leaving {
+        tracing::info!("another server has taken over; TCP clients are answered until they are quiet");
+        tcp.leave()
+    } else {
+        tracing::info!("ending");
+        tcp.stop()
+    };
+    let mut deadline = cut_off_at.max(tokio::time::Instant::now() + STOP_WITHIN);
+    tokio::pin!(all_ended);
+    loop {
+        tokio::select! {
+            () = &mut all_ended => return,
+            () = sleep_until(deadline) => {
+                tracing::warn!("some threads did not end in time; ending without them");
+                return;
+            }
+            asked = requests.next(), if is_leaving => if asked == Asked::ToEnd {
+                tcp.stop();
+                deadline = deadline.min(tokio::time::Instant::now() + STOP_WITHIN);
+            },
+        }
+    }
+}
+
+fn prepare_tcp(
+    sockets: Vec<Vec<TcpListener>>,
+    mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
+) -> (Vec<Arc<Counters>>, Vec<tcp::Prepared>) {
+    let prepared = sockets.into_iter().zip(0..).map(|(listeners, thread)| {
+        let counters = Arc::new(Counters::default());
+        let responder = responder(Arc::clone(&counters), Seat::TcpThread(thread));
+        (counters, tcp::Prepared { listeners, responder })
+    });
+    prepared.unzip()
+}
+
+fn reload_for_signal(reloads: &SyncSender<keeper::Request>) {
+    let request = keeper::Request { zone: None, changed: Changed::Only, reply: None };
+    if reloads.try_send(request).is_err() {
+        tracing::warn!("SIGHUP: as many reloads as may be are waiting already, and one of them will do");
+    }
+}
+
+fn settings(node: &NodeConfig, probe_token: Option<[u8; TOKEN_LEN]>) -> Settings {
+    let octets = |text: &String| text.as_bytes().into();
+    Settings {
+        server_id: node.name.as_ref().map(octets),
+        version: node.version.as_ref().map(octets),
+        udp_payload_max: node.udp_payload_max,
+        probe_token,
+    }
+}
+
+/// Says on stdout where the node listens, and that it does.
+fn say_ready(addresses: &[SocketAddr], management: &[SocketAddr]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut say = || {
+        for address in addresses {
+            writeln!(out, "listening {address} udp tcp")?;
+        }
+        for address in management {
+            writeln!(out, "management {address}")?;
+        }
+        writeln!(out, "ready")?;
+        out.flush()
+    };
+    say().context("cannot write to stdout, where `ready` is said")
+}

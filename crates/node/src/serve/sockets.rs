@@ -1,0 +1,193 @@
+//! The sockets of a server, sorted by the thread they are for: opened by itself, or taken over from another server.
+
+use crate::config::NodeConfig;
+use crate::link::SocketKind;
+use crate::listeners::{self, Listener};
+use anyhow::{Context, bail, ensure};
+use netio::{UdpListener, pin};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+
+/// The sockets of a server.
+pub(super) struct Sockets {
+    /// Where they listen; all threads have the same order.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Those of each UDP worker.
+    pub(super) udp: Vec<Vec<UdpListener>>,
+    /// Those of each TCP thread.
+    pub(super) tcp: Vec<Vec<TcpListener>>,
+}
+
+impl Sockets {
+    /// Opens the sockets that a configuration names.
+    ///
+    /// # Errors
+    /// An address can't be had.
+    pub(super) fn bind(node: &NodeConfig) -> anyhow::Result<Sockets> {
+        let cpus = pin::allowed_cpus().context("cannot read which CPUs may be used")?;
+        let workers = node.workers.or(NonZeroUsize::new(cpus.len())).unwrap_or(NonZeroUsize::MIN);
+        let bound: Vec<Listener> = node
+            .listen
+            .iter()
+            .map(|address| listeners::bind(*address, workers, node.steering, node.tcp.workers))
+            .collect::<anyhow::Result<_>>()?;
+        for listener in &bound {
+            tracing::debug!("{}: UDP workers are chosen {:?}", listener.address, listener.steered);
+        }
+        let addresses = bound.iter().map(|listener| listener.address).collect();
+        let mut udp: Vec<Vec<_>> = (0..workers.get()).map(|_| Vec::new()).collect();
+        let mut tcp: Vec<Vec<_>> = (0..node.tcp.workers.get()).map(|_| Vec::new()).collect();
+        for listener in bound {
+            udp.iter_mut().zip(listener.udp).for_each(|(sockets, socket)| sockets.push(socket));
+            tcp.iter_mut().zip(listener.tcp).for_each(|(sockets, socket)| sockets.push(socket));
+        }
+        Ok(Sockets { addresses, udp, tcp })
+    }
+
+    /// Takes over the sockets of another server.
+    ///
+    /// # Errors
+    /// They are not all there, or not what they are said to be.
+    pub(super) fn adopt(handed: Vec<(SocketKind, OwnedFd)>) -> anyhow::Result<Sockets> {
+        let (mut udp, mut tcp) = (BTreeMap::<u16, Vec<_>>::new(), BTreeMap::<u16, Vec<_>>::new());
+        for (kind, descriptor) in handed {
+            match kind {
+                SocketKind::Udp { address, worker } => {
+                    let socket = UdpListener::adopt(descriptor)
+                        .with_context(|| format!("the socket of UDP {address} can't be taken over"))?;
+                    let bound = socket.address();
+                    ensure!(
+                        bound == address,
+                        "what is said to be the socket of UDP {address} is that of {bound}"
+                    );
+                    udp.entry(worker).or_default().push(socket);
+                }
+                SocketKind::Tcp { address, thread } => {
+                    let socket = adopt_tcp(descriptor, address)
+                        .with_context(|| format!("the listener of TCP {address} can't be taken over"))?;
+                    tcp.entry(thread).or_default().push(socket);
+                }
+                SocketKind::StateLock => bail!("the lock of the state folder is no socket"),
+            }
+        }
+        let of_udp = |socket: &UdpListener| Some(socket.address());
+        let of_tcp = |socket: &TcpListener| socket.local_addr().ok();
+        let (udp, addresses) = by_thread(udp, of_udp).context("UDP sockets are missing")?;
+        let (tcp, tcp_addresses) = by_thread(tcp, of_tcp).context("TCP listeners are missing")?;
+        ensure!(addresses == tcp_addresses, "UDP and TCP do not listen on the same addresses");
+        Ok(Sockets { addresses, udp, tcp })
+    }
+
+    /// Says what the configuration wants and these sockets don't have.
+    pub(super) fn compare(&self, node: &NodeConfig) {
+        let keep = |what: &str, wanted: String, has: String| {
+            tracing::warn!(
+                "{what}: {wanted} in the configuration, and {has} goes on: the sockets are those of the server before; to change it, restart the node"
+            );
+        };
+        let workers = node.workers.map_or(self.udp.len(), NonZeroUsize::get);
+        if workers != self.udp.len() {
+            keep("workers", workers.to_string(), self.udp.len().to_string());
+        }
+        if node.tcp.workers.get() != self.tcp.len() {
+            keep("tcp.workers", node.tcp.workers.to_string(), self.tcp.len().to_string());
+        }
+        // Port 0 has become some port.
+        let is = |wanted: &SocketAddr, bound: &SocketAddr| {
+            wanted == bound || (wanted.port() == 0 && wanted.ip() == bound.ip())
+        };
+        let same = node.listen.len() == self.addresses.len()
+            && node.listen.iter().zip(&self.addresses).all(|(wanted, bound)| is(wanted, bound));
+        if !same {
+            keep("listen", format!("{:?}", node.listen), format!("{:?}", self.addresses));
+        }
+    }
+}
+
+fn adopt_tcp(descriptor: OwnedFd, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listens = rustix::net::sockopt::socket_acceptconn(&descriptor)?;
+    ensure!(listens, "it does not listen");
+    let listener = TcpListener::from(descriptor);
+    let bound = listener.local_addr()?;
+    ensure!(bound == address, "it is that of {bound}");
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Threads without gaps, all of which have the same addresses in one order; and these.
+type ByThread<S> = (Vec<Vec<S>>, Vec<SocketAddr>);
+
+fn by_thread<S>(
+    threads: BTreeMap<u16, Vec<S>>,
+    address: impl Fn(&S) -> Option<SocketAddr>,
+) -> anyhow::Result<ByThread<S>> {
+    let addresses = |sockets: &Vec<S>| sockets.iter().map(&address).collect::<Option<Vec<_>>>();
+    let first = threads.get(&0).and_then(addresses).context("there are none for the first thread")?;
+    for (expected, (thread, sockets)) in threads.iter().enumerate() {
+        ensure!(usize::from(*thread) == expected, "there are none for thread {expected}");
+        ensure!(addresses(sockets).as_ref() == Some(&first), "thread {thread} has others than the first");
+    }
+    Ok((threads.into_values().collect(), first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    fn bound() -> Sockets {
+        let node = NodeConfig {
+            listen: vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()],
+            workers: NonZeroUsize::new(2),
+            ..NodeConfig::default()
+        };
+        Sockets::bind(&node).unwrap()
+    }
+
+    fn handed(sockets: &Sockets) -> Vec<(SocketKind, OwnedFd)> {
+        let mut handed = Vec::new();
+        for (worker, listeners) in (0..).zip(&sockets.udp) {
+            for socket in listeners {
+                let descriptor = socket.as_fd().try_clone_to_owned().unwrap();
+                handed.push((SocketKind::Udp { address: socket.address(), worker }, descriptor));
+            }
+        }
+        for (thread, listeners) in (0..).zip(&sockets.tcp) {
+            for socket in listeners {
+                let descriptor = socket.as_fd().try_clone_to_owned().unwrap();
+                let address = socket.local_addr().unwrap();
+                handed.push((SocketKind::Tcp { address, thread }, descriptor));
+            }
+        }
+        handed
+    }
+
+    #[test]
+    fn sockets_are_taken_over_as_they_were() {
+        let sockets = bound();
+        let adopted = Sockets::adopt(handed(&sockets)).unwrap();
+        assert_eq!(adopted.addresses, sockets.addresses);
+        assert_eq!((adopted.udp.len(), adopted.tcp.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_missing_or_mistaken_is_refused() {
+        let sockets = bound();
+        for missing in 0..handed(&sockets).len() {
+            let mut some = handed(&sockets);
+            some.remove(missing);
+            assert!(Sockets::adopt(some).is_err(), "without number {missing}");
+        }
+        assert!(Sockets::adopt(Vec::new()).is_err());
+        let mut mistaken = handed(&sockets);
+        mistaken[0].1 = std::fs::File::open("/dev/null").unwrap().into();
+        assert!(Sockets::adopt(mistaken).is_err());
+        let mut unlistening = handed(&sockets);
+        let last = unlistening.len() - 1;
+        unlistening[last].1 =
+            socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap().into();
+        assert!(Sockets::adopt(unlistening).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The thread that agent and server watch each other by.
+//!
+//! It tells the agent ten times a second that the server lives and how its threads and zones are, and looks whether
+//! the agent says the same of itself. An agent that stands still holds a route that nobody guards any more: it is
+//! killed, and the route goes with it.
+
+use super::handover;
+use super::pulse::Pulse;
+use super::requests::Asked;
+use crate::link::{BEAT_EVERY, FromAgent, FromServer, LinkEnd};
+use crate::privileges;
+use health::Moment;
+use rustix::process::{Signal, pidfd_send_signal};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The most frames that are heard before the agent is judged again: some times what it sends in a second.
+const FRAMES_MAX: usize = 256;
+
+type Link = LinkEnd<FromServer, FromAgent>;
+
+/// The thread, for the one that runs the server.
+pub(super) struct Watch {
+    link: Arc<Link>,
+    pulse: Arc<OnceLock<Pulse>>,
+}
+
+impl Watch {
+    /// Tells the agent that the server answers, and from now on how it is.
+    pub(super) fn ready(&self, listen: Vec<SocketAddr>, pulse: Pulse) {
+        let (workers, tcp_threads) = pulse.threads();
+        if let Err(error) = self.link.send(&FromServer::Ready { listen, workers, tcp_threads }, &[]) {
+            // An agent that is gone is noticed by the thread.
+            tracing::warn!("the agent can't be told that the server is ready: {error}");
+        }
+        // Set once: a server becomes ready once.
+        let _only_once = self.pulse.set(pulse);
+    }
+}
+
+/// What the thread works with.
+pub(super) struct Watcher {
+    link: Arc<Link>,
+    agent: OwnedFd,
+    pulse: Arc<OnceLock<Pulse>>,
+    asks: mpsc::Sender<Asked>,
+    clock: Instant,
+    /// What judges the agent; nothing once the agent has asked for the end, since it may come first itself.
+    beats: Option<Beats>,
+    /// Whether the agent doesn't read what it is told; said once.
+    is_unread: bool,
+}
+
+/// That the thread has nothing left to do.
+struct Over;
+
+impl Watcher {
+    /// A watcher over an agent whose beats may be missing for as long as `freeze`.
+    pub(super) fn new(
+        link: Arc<Link>,
+        agent: OwnedFd,
+        freeze: Duration,
+        asks: mpsc::Sender<Asked>,
+    ) -> Watcher {
+        let beats = Some(Beats::new(freeze, Moment::default()));
+        let clock = Instant::now();
+        Watcher { link, agent, pulse: Arc::default(), asks, clock, beats, is_unread: false }
+    }
+
+    /// Starts the thread. It ends with the process, or when the link does.
+    pub(super) fn start(self) -> io::Result<Watch> {
+        let watch = Watch { link: Arc::clone(&self.link), pulse: Arc::clone(&self.pulse) };
+        thread::Builder::new().name("watch".to_owned()).spawn(move || self.run())?;
+        Ok(watch)
+    }
+
+    fn run(mut self) {
+        if let Err(error) = privileges::give_up() {
+            tracing::error!("{error}");
+            return self.ask(Asked::ToEnd);
+        }
+        loop {
+            if let Err(Over) = self.hear_until(Instant::now() + BEAT_EVERY).and_then(|()| self.tick()) {
+                return;
+            }
+        }
+    }
+
+    fn ask(&self, asked: Asked) {
+        // Full: as much was asked before as there is to ask. Closed: the server ends anyway.
+        let _asked_before = self.asks.try_send(asked);
+    }
+
+    /// Takes in all that the agent says until then.
+    fn hear_until(&mut self, deadline: Instant) -> Result<(), Over> {
+        for _ in 0..FRAMES_MAX {
+            match self.link.receive_until(deadline) {
+                Ok(Some((frame, _))) => self.hear(frame),
+                Ok(None) => break,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::warn!("the agent said what this server does not understand: {error}");
+                }
+                Err(error) => {
+                    tracing::warn!("the agent is gone ({error}), and its route with it: the server ends too");
+                    self.ask(Asked::ToEnd);
+                    return Err(Over);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, frame: FromAgent) {
+        match frame {
+            FromAgent::Beat => {
+                let now = self.now();
+                self.beats.iter_mut().for_each(|beats| beats.beat(now));
+            }
+            FromAgent::HandOver => handover::send(&self.link, self.pulse.get()),
+            FromAgent::Stop => {
+                self.beats = None;
+                self.ask(Asked::ToEnd);
+            }
+            FromAgent::Leave => {
+                self.beats = None;
+                self.ask(Asked::ToLeave);
+            }
+            FromAgent::Start { .. } | FromAgent::Sockets { .. } => {
+                tracing::warn!("the agent repeats what belongs to the start of a server");
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.clock.elapsed())
+    }
+
+    /// Judges the agent, and tells it how the server is.
+    fn tick(&mut self) -> Result<(), Over> {
+        let now = self.now();
+        if let Some(silent) = self.beats.as_mut().and_then(|beats| beats.judge(now)) {
+            self.kill(silent);
+            self.ask(Asked::ToEnd);
+            return Err(Over);
+        }
+        let Some(pulse) = self.pulse.get() else { return Ok(()) };
+        match self.link.send(&FromServer::Beat(pulse.beat()), &[]) {
+            Ok(()) => self.is_unread = false,
+            // It isn't killed for that but for its own silence.
+            Err(error) if !std::mem::replace(&mut self.is_unread, true) => {
+                tracing::warn!("the agent does not hear that the server lives: {error}");
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn kill(&self, silent: Duration) {
+        tracing::error!(
+            "the agent has not said for {} ms that it lives: it is killed, so that its route goes away, and the \
+             server ends",
+            silent.as_millis()
+        );
+        if let Err(error) = pidfd_send_signal(&self.agent, Signal::KILL) {
+            tracing::error!("the agent can't be killed: {error}");
+        }
+    }
+}
+
+/// What is known of the agent's beats.
+struct Beats {
+    /// How long they may be missing.
+    freeze: Duration,
+    /// When the last one came.
+    beat_at: Moment,
+    /// When the judge last looked: if that is long ago, it was this process that stood still.
+    looked_at: Moment,
+}
+
+impl Beats {
+    /// As if a beat had just come.
+    fn new(freeze: Duration, now: Moment) -> Beats {
+        Beats { freeze, beat_at: now, looked_at: now }
+    }
+
+    fn beat(&mut self, now: Moment) {
+        self.beat_at = now;
+    }
+
+    /// For how long the agent has been silent, if that is too long. To be asked every [`BEAT_EVERY`].
+    fn judge(&mut self, now: Moment) -> Option<Duration> {
+        let asleep = now.since(self.looked_at);
+        self.looked_at = now;
+        if asleep > self.freeze / 2 {
+            // The machine was paused, or this process was; two that wake up together shall not kill each other.
+            self.beat_at = now;
+            return None;
+        }
+        Some(now.since(self.beat_at)).filter(|silent| *silent > self.freeze)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FREEZE: Duration = Duration::from_millis(700);
+
+    fn at(ms: u64) -> Moment {
+        Moment(Duration::from_millis(ms))
+    }
+
+    /// Judges every 100 ms; gives when the agent is first found silent.
+    fn run(beats: &mut Beats, from: u64, to: u64, beating: impl Fn(u64) -> bool) -> Option<u64> {
+        (from..=to).step_by(100).find(|ms| {
+            if beating(*ms) {
+                beats.beat(at(*ms));
+            }
+            beats.judge(at(*ms)).is_some()
+        })
+    }
+
+    #[test]
+    fn an_agent_that_beats_is_left_alone() {
+        let mut beats = Beats::new(FREEZE, at(0));
+        assert_eq!(run(&mut beats, 100, 60_000, |ms| ms % 500 == 0), None);
+    }
+
+    #[test]
+    fn silence_is_found_within_the_bound() {
+        let mut beats = Beats::new(FREEZE, at(0));
+        assert_eq!(run(&mut beats, 100, 9_000, |ms| ms <= 1_000), Some(1_800));
+    }
+
+    #[test]
+    fn who_was_asleep_itself_gives_the_other_a_new_start() {
+        let mut beats = Beats::new(FREEZE, at(0));
+        assert_eq!(beats.judge(at(10_000)), None);
+        assert_eq!(run(&mut beats, 10_100, 20_000, |_| false), Some(10_800));
+    }
+}
