@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 
 use crate::netns::Namespace;
 use crate::process::Process;
@@ -38,6 +38,8 @@ use topology::{POPS, ROUTERS, Topology};
 /// How long the nodes may take to be announced everywhere. Sessions take some seconds, hold-downs after a breakage a few
 /// more.
 const WHOLE_LIMIT: Duration = Duration::from_secs(40);
+/// How long no route must have changed before something is broken: twice what is looked at for who answered before.
+const CALM_FOR: Duration = Duration::from_secs(1);
 
 /// How a lab is set up.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +89,7 @@ impl Lab {
             pops.push(Pop::start(namespace, index, plan.software, &at)?);
         }
         let client = Client::start(&topology.client, plan.rate)?;
-        let lab = Self {
+        let mut lab = Self {
             plan,
             client,
             timeline,
@@ -98,7 +100,7 @@ impl Lab {
             topology,
             _folder: folder,
         };
-        lab.wait_until_whole().with_context(|| lab.pops[0].log_tail())?;
+        lab.wait_until_whole()?;
         Ok(lab)
     }
 
@@ -127,11 +129,18 @@ impl Lab {
 
     /// Waits until every node is announced as a healthy one is, at all routers and in both families, and the routes
     /// follow.
-    pub fn wait_until_whole(&self) -> Result<()> {
+    pub fn wait_until_whole(&mut self) -> Result<()> {
         let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
-            Ok((self.whole()? && self.answered()).then_some(()))
+            self.pops.iter_mut().try_for_each(Pop::ensure_alive)?;
+            Ok((self.whole()? && self.calm() && self.answered()).then_some(()))
         });
-        waited.with_context(|| self.status().unwrap_or_else(|error| format!("{error:#}")))
+        waited.map_err(|error| {
+            let status = self.status().unwrap_or_else(|error| format!("{error:#}"));
+            let pops = self.pops.iter().zip(&self.topology.pops);
+            let logs: String =
+                pops.map(|(pop, namespace)| pop.log_tail() + &pop.explain(namespace)).collect();
+            anyhow!("{error:#}\n{status}{logs}")
+        })
     }
 
     fn whole(&self) -> Result<bool> {
@@ -144,6 +153,11 @@ impl Lab {
             }
         }
         Ok(true)
+    }
+
+    /// Whether no route has changed for a while.
+    fn calm(&self) -> bool {
+        self.timeline.last().is_none_or(|last| last.elapsed() > CALM_FOR)
     }
 
     /// Whether what was asked from 2.2 to 2.1 seconds ago was answered, every query of it.
