@@ -266,7 +266,7 @@ impl Agent {
 
     fn signal(&mut self, asked: Asked) -> Pace {
         match asked {
-            Asked::ToReload => {
+            Asked::Reload => {
                 let reload = Request::Reload { zone: None, force: false };
                 let control = self.told.server_control.clone();
                 tokio::task::spawn_local(async move {
@@ -275,7 +275,7 @@ impl Agent {
                     }
                 });
             }
-            Asked::ToEnd => {
+            Asked::End => {
                 if self.governor.command(self.now(), Command::Shutdown).is_err() {
                     tracing::warn!("asked to end again: the rest of draining and grace is left out");
                     return Pace::Hurried;
