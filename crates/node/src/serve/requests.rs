@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     /// To read changed zones.
-    ToReload,
+    Reload,
     /// To end.
-    ToEnd,
+    End,
     /// To end, and not to hurry TCP clients: another server has the sockets.
-    ToLeave,
+    Leave,
 }
 
 /// Where requests come from.
@@ -40,10 +40,10 @@ impl Requests {
     pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Asked::ToEnd,
-            _ = self.interrupt.recv() => Asked::ToEnd,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
             Some(asked) = self.agent.recv() => asked,
-            _ = self.hang_up.recv() => Asked::ToReload,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }
