@@ -78,7 +78,7 @@ fn hosts(criterion: &mut Criterion) {
 }
 
 fn delegations(criterion: &mut Criterion) {
-    for size in [1_000, 100_000] {
+    for size in [1_000, 1_000_000] {
         let referrals = |edns| -> Vec<_> {
             (0..QUERIES)
                 .map(|i| {

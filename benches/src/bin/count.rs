@@ -1,68 +1,98 @@
 //! Runs one kind of query many times, so that callgrind can count the instructions of one.
 //!
-//! `count KIND TIMES [ZONE-FILE APEX NAME TYPE]`: the difference of two runs divided by the difference of their times
-//! is one query, parse to response. `scripts/bench count` does that.
+//! `count image KIND NAMES FILE` stores the table that the kind is asked of, and `count query KIND NAMES TIMES FILE` asks:
+//! the difference of two runs divided by the difference of their times is one query, parse to response. `scripts/bench
+//! count` does that. `count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]` asks any question of any zone.
 
 use starling_benches::{
     Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone,
 };
+use std::fs::File;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
+use table::Table;
+use table::map::Backing;
 use wire::RecordType;
+
+const USAGE: &str = "usage: count image KIND NAMES FILE
+       count query KIND NAMES TIMES FILE
+       count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]
+KIND is one of hit, hit-edns, hit-of-four, miss, nxdomain-signed, referral, referral-signed";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [kind, times, ..] = &arguments[..] else {
-        eprintln!(
-            "usage: count hit|hit-edns|hit-of-four|miss|nxdomain-signed|referral|referral-signed|file|file-dnssec TIMES [ZONE-FILE APEX NAME TYPE]"
-        );
-        std::process::exit(2);
-    };
-    let times: u64 = times.parse().expect("TIMES is a number");
-    let (apex, text, qname, qtype, edns) = match kind.as_str() {
-        "hit" => {
-            ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::None)
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["image", kind, names, file] => store(&zone_of(kind, number(names)), Path::new(file)),
+        ["query", kind, names, times, file] => {
+            let (qname, edns) = question_of(kind, number(names));
+            ask(stored(Path::new(file)), &query(&qname, RecordType::A, edns), number(times));
         }
-        "hit-edns" => {
-            ("example.com", hosts_zone(1000), "host500.example.com".to_owned(), RecordType::A, Edns::Plain)
-        }
-        "hit-of-four" => {
-            let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
-            let text = hosts_zone(1000) + &addresses;
-            ("example.com", text, "pool.example.com".to_owned(), RecordType::A, Edns::Plain)
-        }
-        "miss" => {
-            ("example.com", hosts_zone(1000), "nothing.example.com".to_owned(), RecordType::A, Edns::Plain)
-        }
-        "nxdomain-signed" => {
-            let text = signed_delegations_zone("example", 1000);
-            ("example", text, "nothing.example".to_owned(), RecordType::A, Edns::Dnssec)
-        }
-        "referral-signed" => {
-            let text = signed_delegations_zone("example", 1000);
-            ("example", text, "www.host.tld500.example".to_owned(), RecordType::A, Edns::Dnssec)
-        }
-        "referral" => {
-            (".", delegations_zone(1000), "www.example.tld500".to_owned(), RecordType::A, Edns::Plain)
-        }
-        "file" | "file-dnssec" => {
-            let [_, _, file, apex, qname, qtype] = &arguments[..] else {
-                eprintln!("count {kind} needs ZONE-FILE APEX NAME TYPE");
-                std::process::exit(2);
-            };
+        ["zone", times, file, apex, qname, qtype, ref more @ ..] => {
             let text = std::fs::read_to_string(file).expect("the zone file can be read");
             let rtype = RecordType::from_text(qtype.as_bytes()).expect("TYPE is a record type");
-            let edns = if kind == "file" { Edns::Plain } else { Edns::Dnssec };
-            (apex.as_str(), text, qname.clone(), rtype, edns)
+            let edns = if more == ["dnssec"] { Edns::Dnssec } else { Edns::Plain };
+            ask(compiled(apex, &text), &query(qname, rtype, edns), number(times));
         }
+        _ => {
+            eprintln!("{USAGE}");
+            std::process::exit(2);
+        }
+    }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| {
+        eprintln!("{text} is no number\n{USAGE}");
+        std::process::exit(2)
+    })
+}
+
+fn zone_of(kind: &str, names: usize) -> Table {
+    match kind {
+        "hit" | "hit-edns" | "miss" => compiled("example.com", &hosts_zone(names)),
+        "hit-of-four" => {
+            let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
+            compiled("example.com", &(hosts_zone(names) + &addresses))
+        }
+        "nxdomain-signed" | "referral-signed" => {
+            compiled("example", &signed_delegations_zone("example", names))
+        }
+        "referral" => compiled(".", &delegations_zone(names)),
         _ => panic!("no such kind: {kind}"),
-    };
-    let mut responder = responder(Arc::new(compiled(apex, &text)));
-    let query = query(&qname, qtype, edns);
+    }
+}
+
+fn question_of(kind: &str, names: usize) -> (String, Edns) {
+    let middle = names / 2;
+    match kind {
+        "hit" => (format!("host{middle}.example.com"), Edns::None),
+        "hit-edns" => (format!("host{middle}.example.com"), Edns::Plain),
+        "hit-of-four" => ("pool.example.com".to_owned(), Edns::Plain),
+        "miss" => ("nothing.example.com".to_owned(), Edns::Plain),
+        "nxdomain-signed" => ("nothing.example".to_owned(), Edns::Dnssec),
+        "referral-signed" => (format!("www.host.tld{middle}.example"), Edns::Dnssec),
+        "referral" => (format!("www.example.tld{middle}"), Edns::Plain),
+        _ => panic!("no such kind: {kind}"),
+    }
+}
+
+fn store(table: &Table, file: &Path) {
+    std::fs::write(file, table.image()).expect("the file can be written");
+}
+
+fn stored(file: &Path) -> Table {
+    let file = File::open(file).expect("the file can be read");
+    Table::from_backing(Backing::mapped(&file).expect("it can be mapped")).expect("an image of this version")
+}
+
+fn ask(table: Table, query: &[u8], times: usize) {
+    let mut responder = responder(Arc::new(table));
     let mut response = vec![0; nameserver::UDP_RESPONSE_MAX];
     let mut len = 0;
     for _ in 0..times {
-        len = responder.respond(black_box(&query), nameserver::Transport::Udp, black_box(&mut response));
+        len = responder.respond(black_box(query), nameserver::Transport::Udp, black_box(&mut response));
     }
     println!("{len} octets, rcode {}", response[3] & 15);
 }
