@@ -99,7 +99,8 @@ pub fn responder(table: Arc<Table>) -> nameserver::Responder {
     let directory = Directory::new([(table.apex_name(), SlotIndex(0))]);
     publisher.publish(SlotIndex(0), Some(table));
     publisher.publish_directory(directory);
-    nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default())
+    let seat = wire::probe::Seat::UdpWorker(0);
+    nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat)
 }
 
 /// A query; with `dnssec` it has an OPT record of 1,232 octets and the DO bit, without it one without.

@@ -16,9 +16,11 @@ use wire::RecordType;
 
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
-/// An OPT record of 1,232 octets without options; the second with DO; the third with DO and NSID.
+/// An OPT record of 1,232 octets without options; the second with DO, the third with the fixture's probe token, the fourth
+/// with DO and NSID.
 const EDNS: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
 const DO: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+const PROBE: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x14\xfe\x81\0\x10probe-probe-prob";
 const DO_NSID: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\x04\0\x03\0\0";
 
 /// A kind of answer: what is asked, and how to see that it is what it is called.
@@ -54,6 +56,7 @@ fn answers() -> Vec<Kind> {
         kind("NSID", ("a.s.", a, DO_NSID), Udp, |m| {
             m.opt.as_ref().is_some_and(|opt| !opt.options.is_empty())
         }),
+        kind("probe", ("a.s.", a, PROBE), Udp, |m| m.opt.as_ref().is_some_and(|opt| !opt.options.is_empty())),
         kind("NODATA", ("a.p.", T::LOC, EDNS), Udp, |m| m.rcode() == 0 && m.answer.is_empty()),
         kind("NODATA, NSEC", ("a.s.", T::LOC, DO), Udp, |m| m.rcode() == 0 && denies_with(m, NSEC)),
         kind("NODATA, NSEC3", ("a.o.", T::LOC, DO), Udp, |m| m.rcode() == 0 && denies_with(m, NSEC3)),

@@ -5,14 +5,14 @@
 //! - `zone APEX` begins a zone; the lines up to `end` are its master file. With `signed` the sets that a signer
 //!   would sign get stand-ins for their signatures (see [`signatures`]); with `fixed` its sets don't rotate;
 //!   `unloaded` names a zone that has no table.
-//! - `set server-id=X version=X payload=N` changes the server's settings, `-` for none. `reset` forgets all zones
+//! - `set server-id=X version=X payload=N probe-token=HEX` changes the server's settings, `-` for none. `reset` forgets all zones
 //!   and settings.
 //! - `query NAME TYPE` with any of `dnssec`, `tcp`, `class=CH`, `size=N` (0: no EDNS), `edns=VERSION`, `eflags=HEX`,
 //!   `option=CODE:HEX`, `opcode=N` and `flags=HEX` is a query in words; `raw OCTETS` (or `raw tcp OCTETS`) is one in
 //!   octets (see [`question`]). With `turns=N` it is asked once for each record of the answer, N of which come first
 //!   in turn.
 //! - The lines below it up to a blank one are what is expected: first the response code and what else is in the
-//!   header (`NOERROR aa`), `nsid=TEXT`, `ede=CODE`, and for raw queries `edns` where the response has an OPT record
+//!   header (`NOERROR aa`), `nsid=TEXT`, `ede=CODE`, `seat=HEX` from a probe, and for raw queries `edns` where the response has an OPT record
 //!   for queries in words `noedns` where it has none though the query had; `noquestion` where it doesn't repeat the
 //!   question; or `silence`. Then the records of the sections as in a
 //!   master file, each led by `answer`, `authority` or `additional`. With `answer+` the stand-in signature of the
@@ -32,6 +32,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use table::publish::{Directory, Publisher, SlotIndex};
+use wire::probe::Seat;
 use wire::{Name, NameBuf, RecordType};
 use zone::master::{NoIncludes, Options, Place, Sink};
 
@@ -138,7 +139,8 @@ fn serve(zones: &[Zone], words: &[String]) -> Responder {
     }
     let slots = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_name(), SlotIndex(index as u32)));
     publisher.publish_directory(Directory::new(slots));
-    Responder::new(publisher.reader(), Arc::new(settings(words)), Arc::new(Counters::default()))
+    let (settings, counters) = (Arc::new(settings(words)), Arc::new(Counters::default()));
+    Responder::new(publisher.reader(), settings, counters, Seat::UdpWorker(258))
 }
 
 fn settings(words: &[String]) -> Settings {
@@ -149,6 +151,9 @@ fn settings(words: &[String]) -> Settings {
         match key {
             "server-id" => settings.server_id = text,
             "version" => settings.version = text,
+            "probe-token" => {
+                settings.probe_token = Some(u128::from_str_radix(value, 16).unwrap().to_be_bytes())
+            }
             "payload" => settings.udp_payload_max = value.parse().unwrap(),
             _ => panic!("no setting: {word}"),
         }
@@ -320,6 +325,9 @@ fn head(question: &Question, got: &Message) -> BTreeSet<String> {
         head.insert(match (code, &octets[..]) {
             (3, id) => format!("nsid={}", String::from_utf8_lossy(id)),
             (15, [high, low, ..]) => format!("ede={}", u16::from_be_bytes([*high, *low])),
+            (65_153, seat) => {
+                format!("seat={}", seat.iter().map(|octet| format!("{octet:02x}")).collect::<String>())
+            }
             _ => format!("option={code}"),
         });
     }

@@ -6,6 +6,7 @@ use nameserver::{Counters, Responder, Settings, Transport};
 use starling_tests::message::Message;
 use std::sync::Arc;
 use table::publish::{Directory, Publisher, SlotIndex};
+use wire::probe::Seat;
 
 /// Whether the client wants DNSSEC records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +21,8 @@ pub(crate) fn serve(zone: &RandomZone) -> Responder {
     let mut publisher = Publisher::new();
     publisher.publish(SlotIndex(0), Some(Arc::new(table)));
     publisher.publish_directory(Directory::new([(zone.apex.as_name(), SlotIndex(0))]));
-    Responder::new(publisher.reader(), Arc::new(Settings::default()), Arc::new(Counters::default()))
+    let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
+    Responder::new(publisher.reader(), settings, counters, Seat::UdpWorker(0))
 }
 
 /// The answer to a question, read strictly.

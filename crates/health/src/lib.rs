@@ -4,6 +4,10 @@
 //! nothing about routes: it hands a [`Verdict`] to whoever does. It must never read configuration, and a probe must
 //! never go around the path that clients take.
 
+pub mod exec;
+mod probe;
+pub mod resources;
 mod verdict;
 
+pub use probe::{Answered, ProbePlan, Prober, Steering, Transports};
 pub use verdict::{Action, Failing, Gravity, Moment, Outcome, Verdict};

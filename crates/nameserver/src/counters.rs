@@ -7,9 +7,19 @@ use wire::Rcode;
 /// Response codes that are counted one by one; higher ones are counted together in the last place.
 pub const RCODES: usize = 24;
 
+/// The address family that a message came over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Counts of one responder. Plain numbers, owned by the thread that counts.
+        /// Counts of one responder, of one family or both. Plain numbers, owned by the thread that counts.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct CounterSnapshot {
             $($(#[$doc])* pub $name: u64,)*
@@ -20,7 +30,8 @@ macro_rules! counters {
         /// The last published counts of one responder: written by its thread once a batch, read by any.
         #[derive(Default)]
         pub struct Counters {
-            cells: CachePadded<Cells>,
+            v4: CachePadded<Cells>,
+            v6: CachePadded<Cells>,
         }
 
         #[derive(Default)]
@@ -30,19 +41,35 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Publishes; called by the owning thread alone.
-            pub(crate) fn publish(&self, counts: &CounterSnapshot) {
-                $(self.cells.$name.store(counts.$name, Ordering::Relaxed);)*
-                for (cell, count) in self.cells.rcodes.iter().zip(&counts.rcodes) {
+            /// Publishes the counts of a family; called by the owning thread alone.
+            pub(crate) fn publish(&self, family: Family, counts: &CounterSnapshot) {
+                let cells = self.cells(family);
+                $(cells.$name.store(counts.$name, Ordering::Relaxed);)*
+                for (cell, count) in cells.rcodes.iter().zip(&counts.rcodes) {
                     cell.store(*count, Ordering::Relaxed);
                 }
             }
 
-            /// The counts as last published; numbers of one batch may be torn from those of the next.
-            pub fn snapshot(&self) -> CounterSnapshot {
+            /// The counts of a family as last published; numbers of one batch may be torn from those of the next.
+            pub fn snapshot_of(&self, family: Family) -> CounterSnapshot {
+                let cells = self.cells(family);
                 CounterSnapshot {
-                    $($name: self.cells.$name.load(Ordering::Relaxed),)*
-                    rcodes: std::array::from_fn(|i| self.cells.rcodes[i].load(Ordering::Relaxed)),
+                    $($name: cells.$name.load(Ordering::Relaxed),)*
+                    rcodes: std::array::from_fn(|i| cells.rcodes[i].load(Ordering::Relaxed)),
+                }
+            }
+
+            /// The counts of both families.
+            pub fn snapshot(&self) -> CounterSnapshot {
+                let mut sum = self.snapshot_of(Family::V4);
+                sum += &self.snapshot_of(Family::V6);
+                sum
+            }
+
+            fn cells(&self, family: Family) -> &Cells {
+                match family {
+                    Family::V4 => &self.v4,
+                    Family::V6 => &self.v6,
                 }
             }
         }

@@ -12,6 +12,6 @@ mod responder;
 mod trace;
 mod writer;
 
-pub use counters::{CounterSnapshot, Counters, RCODES};
+pub use counters::{CounterSnapshot, Counters, Family, RCODES};
 pub use responder::{Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

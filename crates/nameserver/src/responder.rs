@@ -2,7 +2,7 @@
 
 use crate::answer::{Answering, Outcome};
 use crate::chaos;
-use crate::counters::{CounterSnapshot, Counters};
+use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
 use crate::trace::{Explanation, Rule, Silent, Trace};
 use crate::writer::{Signatures, Writer, copy};
@@ -12,6 +12,7 @@ use table::{ImageFlags, Node, NodeFlags, Table};
 use wire::message::{
     AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option,
 };
+use wire::probe::{self, Seat, TOKEN_LEN};
 use wire::{Class, Edns, FoldedName, NAME_MAX, Query, Rcode, RecordType, Rejected};
 
 /// The largest response over UDP that any setting allows, in octets: a response buffer for UDP needs no more.
@@ -20,11 +21,14 @@ pub const UDP_RESPONSE_MAX: usize = 4096;
 /// more than 512 octets.
 pub const SERVER_ID_MAX: usize = 128;
 const _: () = assert!(
-    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + OPTION_FIXED + 2 <= UDP_PLAIN_MAX,
+    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + OPTION_FIXED + 2
+        <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );
 /// Octets of an EDNS option's code and length.
 const OPTION_FIXED: usize = 4;
+/// Octets of the option that tells a probe which thread answered.
+const PROBE_LEN: usize = OPTION_FIXED + probe::SEAT_LEN;
 
 /// How a message came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,11 +49,13 @@ pub struct Settings {
     pub version: Option<Box<[u8]>>,
     /// The largest response over UDP, 512 to 4,096 octets; 1,232 avoids fragments everywhere (RFC 9715).
     pub udp_payload_max: u16,
+    /// What makes a query a probe, which is told the thread that answers it ([`wire::probe`]). `None` tells nobody.
+    pub probe_token: Option<[u8; TOKEN_LEN]>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { server_id: None, version: None, udp_payload_max: 1232 }
+        Settings { server_id: None, version: None, udp_payload_max: 1232, probe_token: None }
     }
 }
 
@@ -62,8 +68,13 @@ pub struct Responder {
 /// What a responder has beside the tables, so that a table can be borrowed while this changes.
 struct Desk {
     settings: Arc<Settings>,
+    seat: Seat,
     counters: Arc<Counters>,
+    /// Where the messages come from, by what [`Responder::expect_family`] last said.
+    family: Family,
+    /// The counts of that family, so that counting a message takes no index; and those of the other one.
     counts: CounterSnapshot,
+    other_counts: CounterSnapshot,
     name: FoldedName,
     spare: FoldedName,
     proofs: Proofs,
@@ -94,16 +105,32 @@ enum Lead<'t> {
 struct OptPlan {
     dnssec_ok: bool,
     nsid: bool,
+    /// The thread that answers is told.
+    seat: bool,
     /// Octets of the record with its options.
-    len: usize,
+    len: u16,
+}
+
+impl OptPlan {
+    /// Octets of the record with its options.
+    #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether there are options, errors aside.
+    #[inline]
+    fn has_options(&self) -> bool {
+        self.len() > OPT_LEN
+    }
 }
 
 impl Responder {
-    /// A responder that answers from what `reader` sees and publishes its counts to `counters`.
+    /// A responder of the thread at `seat` that answers from what `reader` sees and publishes its counts to `counters`.
     ///
     /// # Panics
     /// When the settings are out of their bounds.
-    pub fn new(reader: Reader, settings: Arc<Settings>, counters: Arc<Counters>) -> Responder {
+    pub fn new(reader: Reader, settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Responder {
         assert!(
             settings.server_id.as_ref().is_none_or(|id| id.len() <= SERVER_ID_MAX),
             "the server's name is too long"
@@ -112,8 +139,11 @@ impl Responder {
         assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
         let desk = Desk {
             settings,
+            seat,
             counters,
+            family: Family::default(),
             counts: CounterSnapshot::default(),
+            other_counts: CounterSnapshot::default(),
             name: FoldedName::default(),
             spare: FoldedName::default(),
             proofs: Proofs::default(),
@@ -128,10 +158,20 @@ impl Responder {
         self.reader.refresh();
     }
 
-    /// Makes the counts known to others. Once a batch, after its last answer.
+    /// Says over which family the messages come that are answered next. Once a batch, before any of it is answered; a
+    /// batch has one family.
+    #[inline]
+    pub fn expect_family(&mut self, family: Family) {
+        if self.desk.family != family {
+            self.desk.family = family;
+            std::mem::swap(&mut self.desk.counts, &mut self.desk.other_counts);
+        }
+    }
+
+    /// Makes the counts of the batch's family known to others. Once a batch, after its last answer.
     #[inline]
     pub fn publish_counts(&self) {
-        self.desk.counters.publish(&self.desk.counts);
+        self.desk.counters.publish(self.desk.family, &self.desk.counts);
     }
 
     /// Writes the response to `query` and returns its length in octets; 0 means that nothing must be sent.
@@ -187,11 +227,11 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let opt = self.plan_opt(asked.query.edns);
+        let opt = self.plan_opt(asked.query.edns, asked.bytes);
         self.rotation = self.rotation.wrapping_add(1);
         let lead = self.lead(reader, asked, trace);
         if let Lead::Zone(table, Some(node)) = lead
-            && let Some(len) = self.plain_hit(asked, table, node, &opt, response)
+            && let Some(len) = self.plain_hit(asked, table, node, opt, response)
         {
             trace.note(Rule::Exact);
             return len;
@@ -207,7 +247,7 @@ impl Desk {
         asked: &Asked<'_>,
         table: &Table,
         node: Node<'_>,
-        opt: &OptPlan,
+        opt: OptPlan,
         response: &mut [u8],
     ) -> Option<usize> {
         let Asked { bytes, query, .. } = asked;
@@ -217,7 +257,8 @@ impl Desk {
         let first = if turns { self.rotation % count } else { 0 };
         // Records of different lengths are turned by walking over them.
         let is_plain = first == 0 || (rrset.stride() != 0 && !rrset.has_fixups());
-        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS || opt.nsid || !is_plain {
+        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS || opt.has_options() || !is_plain
+        {
             return None;
         }
         let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
@@ -226,7 +267,7 @@ impl Desk {
         let records = rrset.records();
         let records_end = query.question_end + records.len();
         let end = records_end + signatures.len();
-        if end + opt.len > UDP_PLAIN_MAX {
+        if end + opt.len() > UDP_PLAIN_MAX {
             return None;
         }
         copy(&mut response[..query.question_end], &bytes[..query.question_end]);
@@ -249,7 +290,7 @@ impl Desk {
             response[end..end + OPT_LEN].copy_from_slice(&self.fixed_opt(Rcode::NOERROR, opt));
         }
         self.counts.count_rcode(Rcode::NOERROR);
-        Some(end + opt.len)
+        Some(end + opt.len())
     }
 
     /// Puts any answer together.
@@ -273,18 +314,18 @@ impl Desk {
         let end = query.question_end;
         response[..end].copy_from_slice(&bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
-        let limit = limit.min(response.len()) - opt.len;
+        let limit = limit.min(response.len()) - opt.len();
         let mut writer = Writer::new(response, end, limit);
         let outcome = match lead {
             Lead::End(outcome) => outcome,
             Lead::Chaos => chaos::answer(&self.settings, &self.name, query.qtype, &mut writer),
-            Lead::Zone(table, exact) => self.look_up(asked, table, exact, &opt, &mut writer, trace),
+            Lead::Zone(table, exact) => self.look_up(asked, table, exact, opt, &mut writer, trace),
             Lead::AnyClass(table, exact) => {
-                let outcome = self.look_up(asked, table, exact, &opt, &mut writer, trace);
+                let outcome = self.look_up(asked, table, exact, opt, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
             }
         };
-        self.finish(query.flags, outcome, &opt, writer)
+        self.finish(query.flags, outcome, opt, writer)
     }
 
     /// Goes through the whole algorithm.
@@ -293,7 +334,7 @@ impl Desk {
         asked: &Asked<'_>,
         table: &Table,
         exact: Option<Node<'_>>,
-        opt: &OptPlan,
+        opt: OptPlan,
         writer: &mut Writer<'_>,
         trace: &mut impl Trace,
     ) -> Outcome {
@@ -411,22 +452,43 @@ impl Desk {
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         response[..question_end].copy_from_slice(&bytes[..question_end]);
-        let opt = self.plan_opt(edns);
-        let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len);
-        self.finish(flags, Outcome::error(rcode), &opt, writer)
+        let opt = self.plan_opt(edns, bytes);
+        let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
+        self.finish(flags, Outcome::error(rcode), opt, writer)
     }
 
     #[inline]
-    fn plan_opt(&self, edns: Option<Edns>) -> OptPlan {
+    fn plan_opt(&self, edns: Option<Edns>, query: &[u8]) -> OptPlan {
         let Some(edns) = edns else { return OptPlan::default() };
-        let server_id = self.settings.server_id.as_ref().filter(|_| edns.nsid);
-        let nsid_len = server_id.map_or(0, |id| OPTION_FIXED + id.len());
-        OptPlan { dnssec_ok: edns.dnssec_ok, nsid: server_id.is_some(), len: OPT_LEN + nsid_len }
+        let plan = OptPlan { dnssec_ok: edns.dnssec_ok, len: OPT_LEN as u16, ..OptPlan::default() };
+        if edns.nsid || edns.probe_at.is_some() { self.plan_options(edns, plan, query) } else { plan }
+    }
+
+    /// Adds the options that a query asks for.
+    #[cold]
+    fn plan_options(&self, edns: Edns, mut plan: OptPlan, query: &[u8]) -> OptPlan {
+        if edns.nsid
+            && let Some(id) = &self.settings.server_id
+        {
+            plan.nsid = true;
+            plan.len += (OPTION_FIXED + id.len()) as u16; // `SERVER_ID_MAX`
+        }
+        if self.is_probe(edns, query) {
+            plan.seat = true;
+            plan.len += PROBE_LEN as u16;
+        }
+        plan
+    }
+
+    /// Whether a query has a probe option, with the token of this server.
+    fn is_probe(&self, edns: Edns, query: &[u8]) -> bool {
+        let tokens = self.settings.probe_token.as_ref().zip(edns.probe_token(query));
+        tokens.is_some_and(|(ours, theirs)| probe::is_same_token(ours, theirs))
     }
 
     /// Writes the header and the OPT record.
     #[inline]
-    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: &OptPlan, writer: Writer<'_>) -> usize {
+    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: Writer<'_>) -> usize {
         let [answers, authority, mut additional] = writer.counts();
         let question_len = u16::from(writer.question_end() > HEADER_LEN);
         let mut len = writer.len;
@@ -454,10 +516,10 @@ impl Desk {
 
     /// The OPT record (RFC 6891 §6.1.2), for which room was kept.
     #[inline]
-    fn write_opt(&self, octets: &mut [u8], at: usize, outcome: &Outcome, opt: &OptPlan) -> usize {
+    fn write_opt(&self, octets: &mut [u8], at: usize, outcome: &Outcome, opt: OptPlan) -> usize {
         octets[at..at + OPT_LEN].copy_from_slice(&self.fixed_opt(outcome.rcode, opt));
         let mut end = at + OPT_LEN;
-        if opt.nsid || outcome.ede.is_some() {
+        if opt.has_options() || outcome.ede.is_some() {
             end = self.write_options(octets, end, outcome, opt);
             let options_len = (end - at - OPT_LEN) as u16;
             octets[at + OPT_LEN - 2..at + OPT_LEN].copy_from_slice(&options_len.to_be_bytes());
@@ -467,14 +529,14 @@ impl Desk {
 
     /// An OPT record without options.
     #[inline]
-    fn fixed_opt(&self, rcode: Rcode, opt: &OptPlan) -> [u8; OPT_LEN] {
+    fn fixed_opt(&self, rcode: Rcode, opt: OptPlan) -> [u8; OPT_LEN] {
         let [size_high, size_low] = self.settings.udp_payload_max.to_be_bytes();
         let flags = if opt.dnssec_ok { (DO >> 8) as u8 } else { 0 };
         [0, 0, RecordType::OPT.0 as u8, size_high, size_low, (rcode.0 >> 4) as u8, 0, flags, 0, 0, 0]
     }
 
     #[cold]
-    fn write_options(&self, octets: &mut [u8], mut at: usize, outcome: &Outcome, opt: &OptPlan) -> usize {
+    fn write_options(&self, octets: &mut [u8], mut at: usize, outcome: &Outcome, opt: OptPlan) -> usize {
         let mut put = |parts: &[&[u8]]| {
             for part in parts {
                 octets[at..at + part.len()].copy_from_slice(part);
@@ -483,6 +545,10 @@ impl Desk {
         };
         if let Some(id) = self.settings.server_id.as_ref().filter(|_| opt.nsid) {
             put(&[&option::NSID.to_be_bytes(), &(id.len() as u16).to_be_bytes(), id]);
+        }
+        if opt.seat {
+            let seat = self.seat.to_octets();
+            put(&[&option::PROBE.to_be_bytes(), &(seat.len() as u16).to_be_bytes(), &seat]);
         }
         if let Some(code) = outcome.ede {
             // Errors carry nothing but the question, at most 271 octets: there is room in 512.

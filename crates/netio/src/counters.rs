@@ -40,6 +40,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Rounds of the worker's loop: while it is well, at least one every [`crate::worker::IDLE_INTERVAL_MS`].
+    rounds,
     /// Datagrams received, the truncated ones included.
     received,
     /// Payload bytes received; of a truncated datagram the part that fitted.

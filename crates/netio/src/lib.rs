@@ -16,6 +16,7 @@ compile_error!("netio is written for Linux: recvmmsg, sendmmsg, SO_REUSEPORT gro
 
 pub mod batch;
 pub mod counters;
+pub mod inherited;
 mod packet_info;
 pub mod peer;
 pub mod pin;

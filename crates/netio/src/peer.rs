@@ -49,6 +49,11 @@ impl Peer {
         }
     }
 
+    /// Whether the datagram came over IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        self.family == FAMILY_V4
+    }
+
     /// The peer's UDP port.
     pub fn port(&self) -> u16 {
         u16::from_be_bytes(self.port)

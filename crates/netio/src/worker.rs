@@ -153,6 +153,7 @@ impl<'a> Serving<'a> {
 
     /// Gives each ready listener one batch; tells whether one of them is worth asking again at once.
     fn round<R: BatchResponder>(&mut self, responder: &mut R) -> Result<bool, ServeError> {
+        self.worker.shared.counters.rounds.add(1);
         let mut busy = false;
         for position in 0..self.ready.len() {
             if self.ready[position] {
@@ -206,6 +207,7 @@ impl<'a> Serving<'a> {
             let queue_bytes = 2 * self.worker.listeners[position].buffers().receive_bytes;
             let batches_max = queue_bytes / DATAGRAM_CHARGE_MIN_BYTES / BATCH_LEN + 1;
             for _ in 0..batches_max {
+                self.worker.shared.counters.rounds.add(1);
                 if self.turn(position, responder)? == 0 {
                     break;
                 }

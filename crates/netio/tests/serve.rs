@@ -405,3 +405,37 @@ fn a_quiet_worker_idles_and_can_be_woken() {
     handle.stop();
     thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn rounds_grow_while_a_worker_is_quiet_and_stand_while_it_is_stuck() {
+    struct Stuck(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+    impl BatchResponder for Stuck {
+        fn respond(&mut self, _: &mut [Datagram<'_>]) {
+            self.0.send(()).unwrap();
+            self.1.recv_timeout(DEADLINE).unwrap();
+        }
+        fn idle(&mut self) {}
+    }
+    let worker = Worker::new(listeners("127.0.0.1:0")).unwrap();
+    let handle = worker.handle();
+    let address = handle.receive_queues().unwrap()[0].0;
+    let ((entered, stuck), (release, released)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let thread = thread::spawn(move || worker.serve(&mut Stuck(entered, released)));
+    let rounds = || handle.counters().rounds;
+    let start = rounds();
+    wait_for("five quiet rounds", || rounds() >= start + 5);
+
+    client("127.0.0.1:0", address).send(b"x").unwrap();
+    stuck.recv_timeout(DEADLINE).unwrap();
+    let stood_at = rounds();
+    // Nothing to wait for but time: three times the longest round.
+    let until = Instant::now() + 3 * Duration::from_millis(u64::from(netio::worker::IDLE_INTERVAL_MS));
+    while Instant::now() < until {
+        assert_eq!(rounds(), stood_at);
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    wait_for("a round after it", || rounds() > stood_at);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}

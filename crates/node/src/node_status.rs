@@ -1,10 +1,10 @@
 //! What `ctl status` is put together from.
 
 use crate::keeper::Board;
-use crate::status::{self, NodeStatus, TcpCounts, UdpCounts};
+use crate::status::{self, AnswerCount, DROP_CAUSES, NodeStatus, QueryCount, TcpCounts, UdpCounts};
 use crate::tcp;
 use crate::workers::Workers;
-use nameserver::{CounterSnapshot, Counters};
+use nameserver::{CounterSnapshot, Counters, Family, RCODES};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ pub(crate) struct Sources {
 impl Sources {
     /// The status as it is now.
     pub(crate) fn status(&self, workers: &Workers, service: &tcp::Service, board: &Board) -> NodeStatus {
-        let udp_answers = workers.answer_counts();
-        let mut tcp_answers = CounterSnapshot::default();
-        for counters in &self.tcp_counters {
-            tcp_answers += &counters.snapshot();
-        }
+        let udp = ByFamily::of(workers.answer_counters());
+        let tcp = ByFamily::of(&self.tcp_counters);
+        let (udp_answers, tcp_answers) = (udp.sum(), tcp.sum());
         let (generation, generation_served) = board.generations();
+        let sockets = workers.socket_counts();
+        let queue_drops = workers.queue_drops();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -43,15 +43,58 @@ impl Sources {
             generation_served,
             reloading: board.is_reloading(),
             zones: board.counts(),
-            udp: udp_counts(workers, &udp_answers),
+            udp: udp_counts(&sockets, queue_drops, &udp_answers),
             tcp: tcp_counts(service, &tcp_answers),
             answers: by_rcode(&udp_answers, &tcp_answers),
+            queries_by: [udp.queries("udp"), tcp.queries("tcp")].concat(),
+            answers_by: [udp.answers("udp"), tcp.answers("tcp")].concat(),
+            drops: drops(&sockets, queue_drops, udp_answers.silent + tcp_answers.silent),
         }
     }
 }
 
-fn udp_counts(workers: &Workers, answers: &CounterSnapshot) -> UdpCounts {
-    let sockets = workers.socket_counts();
+/// What the responders of a transport have counted, for each family.
+struct ByFamily([(&'static str, CounterSnapshot); 2]);
+
+impl ByFamily {
+    fn of(counters: &[Arc<Counters>]) -> ByFamily {
+        ByFamily([("ipv4", Family::V4), ("ipv6", Family::V6)].map(|(name, family)| {
+            let mut sum = CounterSnapshot::default();
+            counters.iter().for_each(|counters| sum += &counters.snapshot_of(family));
+            (name, sum)
+        }))
+    }
+
+    fn sum(&self) -> CounterSnapshot {
+        let [(_, v4), (_, v6)] = &self.0;
+        let mut sum = v4.clone();
+        sum += v6;
+        sum
+    }
+
+    fn queries(&self, transport: &str) -> Vec<QueryCount> {
+        let count = |(family, counts): &(&str, CounterSnapshot)| QueryCount {
+            transport: transport.to_owned(),
+            family: (*family).to_owned(),
+            count: counts.udp_queries + counts.tcp_queries, // one of them is 0
+            malformed: counts.malformed,
+        };
+        self.0.iter().map(count).collect()
+    }
+
+    fn answers(&self, transport: &str) -> Vec<AnswerCount> {
+        let mut answers = Vec::new();
+        for (family, counts) in &self.0 {
+            for (rcode, count) in named_rcodes(&counts.rcodes) {
+                let (transport, family) = (transport.to_owned(), (*family).to_owned());
+                answers.push(AnswerCount { transport, family, rcode, count });
+            }
+        }
+        answers
+    }
+}
+
+fn udp_counts(sockets: &netio::CounterSnapshot, queue_drops: u64, answers: &CounterSnapshot) -> UdpCounts {
     let dropped = [
         sockets.dropped_no_room,
         sockets.dropped_too_big,
@@ -65,7 +108,7 @@ fn udp_counts(workers: &Workers, answers: &CounterSnapshot) -> UdpCounts {
         batches: sockets.batches,
         truncated: answers.truncated,
         dropped: dropped.iter().sum(),
-        queue_drops: workers.queue_drops(),
+        queue_drops,
     }
 }
 
@@ -84,7 +127,27 @@ fn tcp_counts(service: &tcp::Service, answers: &CounterSnapshot) -> TcpCounts {
 }
 
 fn by_rcode(udp: &CounterSnapshot, tcp: &CounterSnapshot) -> BTreeMap<String, u64> {
-    let counts = udp.rcodes.iter().zip(&tcp.rcodes).enumerate();
-    let counts = counts.map(|(code, (udp, tcp))| (Rcode(code as u16).to_string(), udp + tcp)); // 24 codes
-    counts.filter(|(_, count)| *count > 0).collect()
+    let mut sum = udp.clone();
+    sum += tcp;
+    named_rcodes(&sum.rcodes).collect()
+}
+
+/// The response codes that occurred, by name.
+fn named_rcodes(counts: &[u64; RCODES]) -> impl Iterator<Item = (String, u64)> {
+    let counts = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    counts.map(|(code, count)| (Rcode(code as u16).to_string(), *count)) // 24 codes
+}
+
+fn drops(sockets: &netio::CounterSnapshot, queue: u64, silent: u64) -> BTreeMap<String, u64> {
+    let counts = [
+        queue,
+        sockets.truncated,
+        sockets.dropped_no_room,
+        sockets.dropped_too_big,
+        sockets.dropped_forbidden,
+        sockets.dropped_unreachable,
+        sockets.dropped_other,
+        silent,
+    ];
+    DROP_CAUSES.map(str::to_owned).into_iter().zip(counts).collect()
 }

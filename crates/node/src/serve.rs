@@ -29,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
+use wire::probe::Seat;
 
 /// How long the threads get to end by themselves: UDP workers answer what is in their queues within a
 /// second, TCP gives its clients two.
@@ -183,14 +184,15 @@ impl Running {
         let (udp_sockets, tcp_sockets) = by_thread(bound, worker_count, node.tcp.workers);
 
         let settings = Arc::new(settings(node));
-        let mut responder = |counters| Responder::new(keeper.reader(), Arc::clone(&settings), counters);
+        let mut responder =
+            |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
         let (workers, prepared_udp) = Workers::prepare(udp_sockets, &mut responder)?;
         let tcp_counters: Vec<Arc<Counters>> = tcp_sockets.iter().map(|_| Arc::default()).collect();
-        let prepared_tcp = tcp_sockets.into_iter().zip(&tcp_counters);
+        let prepared_tcp = tcp_sockets.into_iter().zip(&tcp_counters).zip(0..);
         let prepared_tcp = prepared_tcp
-            .map(|(listeners, counters)| tcp::Prepared {
+            .map(|((listeners, counters), thread)| tcp::Prepared {
                 listeners,
-                responder: responder(Arc::clone(counters)),
+                responder: responder(Arc::clone(counters), Seat::TcpThread(thread)),
             })
             .collect();
 
@@ -308,6 +310,7 @@ fn settings(node: &NodeConfig) -> Settings {
         server_id: node.name.as_ref().map(octets),
         version: node.version.as_ref().map(octets),
         udp_payload_max: node.udp_payload_max,
+        probe_token: None,
     }
 }
 

@@ -40,6 +40,51 @@ pub(crate) struct NodeStatus {
     pub(crate) tcp: TcpCounts,
     /// Answers by response code, over both.
     pub(crate) answers: BTreeMap<String, u64>,
+    /// Messages received, for each transport and family.
+    #[serde(default)]
+    pub(crate) queries_by: Vec<QueryCount>,
+    /// Answers, for each transport, family and response code that occurred.
+    #[serde(default)]
+    pub(crate) answers_by: Vec<AnswerCount>,
+    /// Messages that were lost, or got no answer, by cause: see [`DROP_CAUSES`].
+    #[serde(default)]
+    pub(crate) drops: BTreeMap<String, u64>,
+}
+
+/// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
+/// kernel was full (`queue`), a query was longer than any (`too-long`), an answer found no room in a send buffer
+/// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
+/// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
+/// than a header or to a response (`silent`).
+pub(crate) const DROP_CAUSES: [&str; 8] =
+    ["queue", "too-long", "no-room", "too-big", "forbidden", "unreachable", "other", "silent"];
+
+/// Messages received over a transport and a family.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct QueryCount {
+    /// `udp` or `tcp`.
+    pub(crate) transport: String,
+    /// `ipv4` or `ipv6`.
+    pub(crate) family: String,
+    /// All of them.
+    pub(crate) count: u64,
+    /// Those that were malformed and got FORMERR.
+    pub(crate) malformed: u64,
+}
+
+/// Answers over a transport and a family.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AnswerCount {
+    /// `udp` or `tcp`.
+    pub(crate) transport: String,
+    /// `ipv4` or `ipv6`.
+    pub(crate) family: String,
+    /// The response code's mnemonic.
+    pub(crate) rcode: String,
+    /// How many.
+    pub(crate) count: u64,
 }
 
 /// Zones by state.

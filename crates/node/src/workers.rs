@@ -1,11 +1,12 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
-use nameserver::{Counters, Responder, Transport};
+use nameserver::{Counters, Family, Responder, Transport};
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use tokio::sync::mpsc;
+use wire::probe::Seat;
 
 /// What the workers' handles and counters are kept in.
 pub(crate) struct Workers {
@@ -25,6 +26,9 @@ struct BatchAnswers(Responder);
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
         self.0.refresh();
+        // A batch comes from one socket, and a socket has one family: IPv6 ones are opened for IPv6 alone.
+        let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
+        self.0.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
         for datagram in batch {
             let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
             datagram.reply.set_len(len);
@@ -52,16 +56,17 @@ impl Workers {
     /// Out of descriptors.
     pub(crate) fn prepare(
         sockets: Vec<Vec<UdpListener>>,
-        mut responder: impl FnMut(Arc<Counters>) -> Responder,
+        mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
     ) -> io::Result<(Workers, Vec<Prepared>)> {
         let mut workers = Workers { handles: Vec::new(), counters: Vec::new() };
         let mut prepared = Vec::new();
-        for listeners in sockets {
+        for (index, listeners) in sockets.into_iter().enumerate() {
             let worker = Worker::new(listeners)?;
             let counters = Arc::new(Counters::default());
             workers.handles.push(worker.handle());
             workers.counters.push(Arc::clone(&counters));
-            prepared.push(Prepared { worker, responder: responder(counters) });
+            let seat = Seat::UdpWorker(index as u16); // as many as there are CPUs, or were configured: never so many
+            prepared.push(Prepared { worker, responder: responder(counters, seat) });
         }
         Ok((workers, prepared))
     }
@@ -126,12 +131,16 @@ impl Workers {
         queues.flatten().map(|(_, queue)| u64::from(queue.drops)).sum()
     }
 
-    /// What the answer function has counted, together.
-    pub(crate) fn answer_counts(&self) -> nameserver::CounterSnapshot {
-        let mut total = nameserver::CounterSnapshot::default();
-        for counters in &self.counters {
-            total += &counters.snapshot();
-        }
-        total
+    /// What the answer function counts, for each worker.
+    pub(crate) fn answer_counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// For each worker a number that grows at least every tenth of a second while it is well.
+    pub(crate) fn rounds(&self) -> Vec<u64> {
+        self.handles.iter().map(|handle| handle.counters().rounds).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

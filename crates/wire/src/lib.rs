@@ -7,6 +7,7 @@
 mod fold;
 pub mod message;
 mod name;
+pub mod probe;
 pub mod query;
 mod rtype;
 

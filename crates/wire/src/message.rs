@@ -35,12 +35,15 @@ pub const OPT_LEN: usize = 1 + RECORD_FIXED_LEN;
 /// The DO bit in the TTL field of an OPT record (RFC 3225 §3).
 pub const DO: u32 = 0x8000;
 
-/// EDNS option codes of the IANA registry.
+/// EDNS option codes: those of the IANA registry, and one of our own.
 pub mod option {
     /// Name server identifier (RFC 5001).
     pub const NSID: u16 = 3;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
+    /// A probe, see [`crate::probe`]; any code for local use would do (RFC 6891 §9: 65001 to 65534).
+    pub const PROBE: u16 = 65_153;
+    const _: () = assert!(65_001 <= PROBE && PROBE <= 65_534);
 }
 
 /// Extended DNS error codes (RFC 8914 §4).

@@ -1,7 +1,8 @@
 //! Reading a query: which bytes may be answered, and what they ask.
 
 use crate::message::{self, HEADER_LEN, OPCODE_MASK, QR, RecordView, u16_at, u32_at};
-use crate::{Class, FoldedName, Opcode, Rcode, RecordType};
+use crate::{Class, FoldedName, Opcode, Rcode, RecordType, probe};
+use std::num::NonZeroU16;
 
 /// The most records of a query that are looked at in search of the OPT record. Resolvers send one or two;
 /// every record costs a walk over its name.
@@ -18,6 +19,15 @@ pub struct Edns {
     pub dnssec_ok: bool,
     /// The client asks for the name server identifier (RFC 5001 §2.1).
     pub nsid: bool,
+    /// Where the token of a probe option starts in the message; nothing without one of the right length.
+    pub probe_at: Option<NonZeroU16>,
+}
+
+impl Edns {
+    /// The token of a probe option, in the message that this was read from.
+    pub fn probe_token(self, message: &[u8]) -> Option<&[u8; probe::TOKEN_LEN]> {
+        message.get(usize::from(self.probe_at?.get())..)?.first_chunk()
+    }
 }
 
 /// A query that can be answered. Its name is in the [`FoldedName`] that was filled while reading.
@@ -188,20 +198,29 @@ fn read_opt(bytes: &[u8], at: usize) -> Option<(Edns, usize)> {
     if end > bytes.len() {
         return None;
     }
-    let nsid = len != 0 && has_nsid(&bytes[at + message::OPT_LEN..end])?;
-    Some((Edns { udp_size, version, dnssec_ok, nsid }, end))
+    let mut edns = Edns { udp_size, version, dnssec_ok, nsid: false, probe_at: None };
+    if len != 0 {
+        read_options(&bytes[..end], at + message::OPT_LEN, &mut edns)?;
+    }
+    Some((edns, end))
 }
 
-/// Whether NSID is among the options; `None` where they don't fill the record exactly.
-fn has_nsid(options: &[u8]) -> Option<bool> {
-    let mut at = 0;
-    let mut nsid = false;
-    while at < options.len() {
-        let head = u32_at(options, at)?;
-        nsid |= (head >> 16) as u16 == message::option::NSID;
-        at += 4 + (head & 0xffff) as usize;
+/// Notes which options stand from `at` to the end; `None` where they don't fill the record exactly.
+fn read_options(bytes: &[u8], mut at: usize, edns: &mut Edns) -> Option<()> {
+    while at < bytes.len() {
+        let head = u32_at(bytes, at)?;
+        let len = (head & 0xffff) as usize;
+        match (head >> 16) as u16 {
+            message::option::NSID => edns.nsid = true,
+            message::option::PROBE if len == probe::TOKEN_LEN => {
+                // Messages have at most 65,535 octets; in a longer one it is no probe.
+                edns.probe_at = u16::try_from(at + 4).ok().and_then(NonZeroU16::new);
+            }
+            _ => {}
+        }
+        at += 4 + len;
     }
-    (at == options.len()).then_some(nsid)
+    (at == bytes.len()).then_some(())
 }
 
 /// The question's name as the client wrote it, where it stands in a message that [`Query::read`] accepted.
@@ -245,10 +264,32 @@ mod tests {
         let query = read(QUESTION).unwrap();
         assert_eq!((query.qtype, query.qclass, query.edns), (RecordType::A, Class::IN, None));
         let query = read(&with(&[OPT])).unwrap();
-        let edns = Edns { udp_size: 1232, version: 0, dnssec_ok: true, nsid: false };
+        let edns = Edns { udp_size: 1232, version: 0, dnssec_ok: true, nsid: false, probe_at: None };
         assert_eq!(query.edns, Some(edns));
         let nsid = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x09\xff\x00\x00\x01x\x00\x03\x00\x00";
         assert!(read(&with(&[nsid])).unwrap().edns.unwrap().nsid);
+    }
+
+    #[test]
+    fn a_probe_is_an_option_with_a_whole_token() {
+        let option = |len: u16| {
+            let mut opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00".to_vec();
+            opt.extend((8 + len).to_be_bytes());
+            opt.extend(b"\x00\x03\x00\x00");
+            opt.extend(message::option::PROBE.to_be_bytes());
+            opt.extend(len.to_be_bytes());
+            opt.extend((0..len).map(|i| i as u8));
+            with(&[&opt])
+        };
+        let whole = option(16);
+        let edns = read(&whole).unwrap().edns.unwrap();
+        assert_eq!(edns.probe_token(&whole), Some(&std::array::from_fn(|i| i as u8)));
+        assert!(edns.nsid);
+        for len in [0, 15, 17] {
+            let query = option(len);
+            assert_eq!(read(&query).unwrap().edns.unwrap().probe_at, None, "{len} octets");
+            assert_eq!(rcode(&query[..query.len() - 1]), Some(Rcode::FORMERR));
+        }
     }
 
     #[test]

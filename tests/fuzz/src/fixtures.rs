@@ -5,6 +5,7 @@ use nameserver::{Counters, Responder, Settings};
 use std::sync::Arc;
 use table::Table;
 use table::publish::{Directory, Publisher, SlotIndex};
+use wire::probe::Seat;
 use wire::{Name, NameBuf, RecordType};
 use zone::master::{NoIncludes, Options, Place, Sink};
 
@@ -44,6 +45,9 @@ pub(crate) fn nsec3(salt: &[u8], iterations: u16, opt_out: OptOut) -> Denial {
     Denial::Nsec3 { iterations, salt: salt.to_vec(), opt_out }
 }
 
+/// What makes a query a probe.
+pub(crate) const PROBE_TOKEN: [u8; 16] = *b"probe-probe-prob";
+
 /// A responder for these zones. The last slot of the directory has no table.
 pub(crate) fn responder(tables: Vec<Table>) -> Responder {
     let mut publisher = Publisher::new();
@@ -54,9 +58,13 @@ pub(crate) fn responder(tables: Vec<Table>) -> Responder {
     for (index, table) in tables.into_iter().enumerate() {
         publisher.publish(SlotIndex(index as u32), Some(Arc::new(table)));
     }
-    let settings =
-        Settings { server_id: Some((*b"ams1").into()), version: Some((*b"1").into()), ..Settings::default() };
-    Responder::new(publisher.reader(), Arc::new(settings), Arc::new(Counters::default()))
+    let settings = Settings {
+        server_id: Some((*b"ams1").into()),
+        version: Some((*b"1").into()),
+        probe_token: Some(PROBE_TOKEN),
+        ..Settings::default()
+    };
+    Responder::new(publisher.reader(), Arc::new(settings), Arc::new(Counters::default()), Seat::UdpWorker(0))
 }
 
 /// Four zones: plain, with NSEC, with NSEC3 and opt-out, and one below the plain one.

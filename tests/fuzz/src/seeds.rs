@@ -33,10 +33,12 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     for (index, relative) in NAMES.iter().enumerate() {
         for (apex, name) in ["p.", "s.", "o.", "d.p.", "b.b.", "."].iter().zip(0..) {
             let rtype = types[(index + name) % types.len()];
-            let edns: &[u8] = match (index + name) % 4 {
+            let edns: &[u8] = match (index + name) % 5 {
                 0 => b"",
                 1 => b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
                 2 => b"\0\0\x29\x10\0\0\0\x80\0\0\x04\0\x03\0\0",
+                // A probe: the token of the fixture.
+                3 => b"\0\0\x29\x04\xd0\0\0\x80\0\0\x18\xfe\x81\0\x10probe-probe-prob\0\x03\0\0",
                 _ => b"\0\0\x29\x02\0\0\0\x80\0\0\0",
             };
             let text = if *apex == "." && !relative.is_empty() {

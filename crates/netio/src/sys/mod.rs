@@ -93,6 +93,20 @@ pub(crate) fn event_counter() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Marks all open descriptors from `first` on to be closed when a program is executed.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: close_range takes no pointers, and with this flag it closes nothing: what others hold stays open.
+    let returned = unsafe { libc::close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) };
+    check(returned).map(drop)
+}
+
+/// A copy of a descriptor that children have too, for tests; it is never closed.
+#[cfg(test)]
+pub(crate) fn inheritable_copy(fd: BorrowedFd<'_>) -> c_int {
+    // SAFETY: dup takes no pointers, and the copy is nobody else's.
+    unsafe { libc::dup(fd.as_raw_fd()) }
+}
+
 /// The CPUs the calling thread may run on.
 pub(crate) fn affinity() -> io::Result<CpuMask> {
     let mut mask: CpuMask = [0; CPU_MASK_WORDS];

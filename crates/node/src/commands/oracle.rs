@@ -5,6 +5,7 @@ use std::sync::Arc;
 use table::Table;
 use table::publish::{Directory, Publisher, SlotIndex};
 use wire::message::{HEADER_LEN, MESSAGE_MAX};
+use wire::probe::Seat;
 use wire::{Class, Name, RecordType};
 
 /// The identifier of queries that are never sent.
@@ -32,8 +33,8 @@ impl Oracle {
         let mut publisher = Publisher::new();
         publisher.publish(SlotIndex(0), Some(Arc::clone(&table)));
         publisher.publish_directory(Directory::new([(table.apex_name(), SlotIndex(0))]));
-        let responder =
-            Responder::new(publisher.reader(), Arc::new(Settings::default()), Arc::new(Counters::default()));
+        let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
+        let responder = Responder::new(publisher.reader(), settings, counters, Seat::UdpWorker(0));
         Oracle { responder, response: vec![0; MESSAGE_MAX].into_boxed_slice() }
     }
 

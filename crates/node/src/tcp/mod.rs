@@ -10,12 +10,13 @@ pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
 use admission::{Admission, Refusal, Ticket};
-use nameserver::Responder;
+use nameserver::{Family, Responder};
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -30,6 +31,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Shorter would spin, longer would leave clients waiting that a closed connection has made room for.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often a thread says that it lives: as often as an idle UDP worker does.
+const BEAT_EVERY: Duration = Duration::from_millis(netio::worker::IDLE_INTERVAL_MS as u64);
+
 /// How many accepted connections wait for their thread: the rest waits in the kernel's backlog.
 const ACCEPTED_MAX: usize = 16;
 
@@ -38,6 +42,7 @@ pub(crate) struct Service {
     admission: Arc<Admission>,
     stop: watch::Sender<bool>,
     published: watch::Sender<u64>,
+    beats: Vec<Arc<AtomicU64>>,
 }
 
 /// What a thread of the service starts with.
@@ -75,20 +80,28 @@ impl Service {
         let admission = Arc::new(Admission::new(limits));
         let (stop, stopped) = watch::channel(false);
         let (published, changes) = watch::channel(0);
+        let mut beats = Vec::new();
         for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let admission = Arc::clone(&admission);
+            let beat = Arc::new(AtomicU64::new(0));
+            beats.push(Arc::clone(&beat));
             let (limits, stop, changes, running) =
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
                 let answering = RefCell::new(Answering { responder, response });
                 let shared = Rc::new(Shared { answering, limits, admission, stop });
-                LocalSet::new().block_on(&runtime, serve(listeners, shared, changes));
+                LocalSet::new().block_on(&runtime, async {
+                    tokio::select! {
+                        () = serve(listeners, shared, changes) => {}
+                        () = count_beats(&beat) => {}
+                    }
+                });
                 drop(running);
             })?;
         }
-        Ok(Service { admission, stop, published })
+        Ok(Service { admission, stop, published, beats })
     }
 
     /// What wakes the threads so that they take in what was published.
@@ -102,9 +115,23 @@ impl Service {
         self.stop.send_replace(true);
     }
 
+    /// For each thread a number that grows every tenth of a second while it is well.
+    pub(crate) fn beats(&self) -> Vec<u64> {
+        self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).collect()
+    }
+
     /// What has become of the connections.
     pub(crate) fn counts(&self) -> ConnectionCounts {
         self.admission.counts()
+    }
+}
+
+/// Counts for as long as the thread's tasks get their turns. Never ends.
+async fn count_beats(beat: &AtomicU64) {
+    let mut interval = tokio::time::interval(BEAT_EVERY);
+    loop {
+        interval.tick().await;
+        beat.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -186,5 +213,39 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
         Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
     };
     let shared = Rc::clone(shared);
-    connections.spawn_local(async move { connection::serve(stream, &shared, &ticket).await });
+    let family = if peer.is_ipv4() { Family::V4 } else { Family::V6 };
+    connections.spawn_local(async move { connection::serve(stream, family, &shared, &ticket).await });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nameserver::{Counters, Settings};
+    use std::time::Instant;
+    use table::publish::Publisher;
+    use wire::probe::Seat;
+
+    #[test]
+    fn every_thread_counts_that_it_lives() {
+        let mut publisher = Publisher::new();
+        let prepared = [0, 1].map(|thread| Prepared {
+            listeners: Vec::new(),
+            responder: Responder::new(
+                publisher.reader(),
+                Arc::new(Settings::default()),
+                Arc::new(Counters::default()),
+                Seat::TcpThread(thread),
+            ),
+        });
+        let (running, mut ended) = mpsc::channel(1);
+        let service = Service::start(&TcpConfig::default(), prepared.into(), &running).unwrap();
+        drop(running);
+        let start = Instant::now();
+        while service.beats().iter().any(|beat| *beat < 3) {
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?}", service.beats());
+            thread::yield_now();
+        }
+        service.stop();
+        assert!(ended.blocking_recv().is_none(), "the threads end though they count");
+    }
 }
