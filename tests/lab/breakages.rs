@@ -69,8 +69,8 @@ fn what_all_nodes_share_changes_no_route() {
         (BadZone, Expected::Nothing),
         (PrimaryUnreachable, Expected::Nothing),
         (DiskFull, Expected::Nothing),
-        // Ten flips would be ten changes; hold-down lets through what fits into the time.
-        (FlappingCheck, Expected::AtMost(6)),
+        // Eight flips would be eight changes; hold-down lets through what fits into the time.
+        (FlappingCheck, Expected::AtMost(4)),
         (DegradeTwo, Expected::MovesWithoutLoss),
         (DegradeAll, Expected::SomebodyStays),
     ]);

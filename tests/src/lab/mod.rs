@@ -30,7 +30,7 @@ use crate::process::Process;
 use crate::tools;
 use bird::{Bird, Learned, Paths};
 use client::Client;
-use folder::Folder;
+use folder::{Folder, Turn};
 use pop::{Disk, Pop, SiteCheck, Software};
 use routes::{Change, Family, Timeline, Watcher};
 use topology::{POPS, ROUTERS, Topology};
@@ -65,12 +65,14 @@ pub struct Lab {
     _origin: Process,
     topology: Topology,
     _folder: Folder,
+    _turn: Turn,
 }
 
 impl Lab {
     /// Builds everything and waits until all nodes are announced at all routers. Changes of routes go to `live` as they
     /// happen.
     pub fn up(plan: Plan, live: Option<&Sender<Change>>) -> Result<Self> {
+        let turn = Turn::take()?;
         let mut folder = Folder::new()?;
         let topology = Topology::new()?;
         let timeline = Timeline::default();
@@ -99,6 +101,7 @@ impl Lab {
             _origin: origin,
             topology,
             _folder: folder,
+            _turn: turn,
         };
         lab.wait_until_whole()?;
         Ok(lab)
