@@ -128,7 +128,8 @@ impl Reason {
         match self {
             Reason::NotReady => "the server has not been ready yet".to_owned(),
             Reason::ServerLost { since, what } => {
-                format!("the server has been lost for {}: {what}", span(now.since(*since)))
+                let lost = now.since(*since);
+                if lost.is_zero() { what.clone() } else { format!("{what}, {} ago", span(lost)) }
             }
             Reason::Check(failing) => {
                 let gravity = match failing.gravity {

@@ -32,8 +32,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Nothing has been seen yet.
-    pub(super) fn new(now: Moment, held: Rung) -> Told {
+    /// Nothing has been seen yet, but that a rung has been held for so long.
+    pub(super) fn new(now: Moment, held: Rung, held_for: Duration) -> Told {
+        let since = SystemTime::now().checked_sub(held_for).unwrap_or(SystemTime::UNIX_EPOCH);
         Told {
             decision: None,
             bird: BirdStatus::Unknown,
@@ -42,7 +43,7 @@ impl Told {
             servers: 0,
             ready_said: false,
             trouble: None,
-            held: (held, now, SystemTime::now()),
+            held: (held, Moment(now.0.saturating_sub(held_for)), since),
             seconds_on: [Duration::ZERO; Rung::ALL.len()],
             transitions: BTreeMap::new(),
         }

@@ -148,19 +148,7 @@ impl Server {
 
     /// Waits for the end of the process, and tells how it ended.
     pub(super) async fn died(&self) -> String {
-        if let Err(error) = self.process.readable().await {
-            return format!("it can't be watched: {error}");
-        }
-        let id = WaitId::PidFd(self.process.get_ref().as_fd());
-        match rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => format!("the server ended with exit code {code}"),
-                (_, Some(signal)) => format!("the server was killed by signal {signal}"),
-                _ => "the server ended".to_owned(),
-            },
-            // Somebody else has waited for it, or it isn't ours: gone all the same.
-            _ => "the server ended".to_owned(),
-        }
+        ended(&self.process).await
     }
 
     /// Kills the process; tells how it ended.
@@ -197,5 +185,37 @@ impl Server {
             tracing::warn!("the server did not end within {within:?} and is killed");
             self.kill().await;
         }
+    }
+}
+
+/// Waits for the end of a process, and tells how it ended.
+async fn ended(process: &AsyncFd<OwnedFd>) -> String {
+    if let Err(error) = process.readable().await {
+        return format!("it can't be watched: {error}");
+    }
+    let id = WaitId::PidFd(process.get_ref().as_fd());
+    match rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("the server ended with exit code {code}"),
+            (_, Some(signal)) => format!("the server was killed by signal {signal}"),
+            _ => "the server ended".to_owned(),
+        },
+        // Somebody else has waited for it, or it isn't ours: gone all the same.
+        _ => "the server ended".to_owned(),
+    }
+}
+
+/// Sees a server to its end that the program before has asked to leave.
+pub(super) async fn see_off(pid: Pid, within: Duration) {
+    // One that is gone already was waited for by the program before, or is waited for by nobody.
+    let Ok(process) =
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watched)
+    else {
+        return;
+    };
+    if timeout(within, ended(&process)).await.is_err() {
+        tracing::warn!("the server that was replaced did not end within {within:?} and is killed");
+        let _gone = rustix::process::pidfd_send_signal(process.get_ref(), Signal::KILL);
+        let _how = ended(&process).await;
     }
 }

@@ -9,7 +9,8 @@ use super::explain::Told;
 use super::history::History;
 use super::probing::{self, Target};
 use super::route::Route;
-use super::server::{Handed, Launch, now};
+use super::server::{Handed, Launch, now, see_off};
+use super::supervisor::LEAVE_WITHIN;
 use super::turn::{Agent, Inputs};
 use super::upgrade::{self, Received};
 use super::verify;
@@ -26,6 +27,7 @@ use anycast::Lease;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anyhow::{Context, bail};
 use health::exec::Runner;
+use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -102,7 +104,7 @@ async fn node(
     let (verified, verified_in) = mpsc::channel(WAITING_MAX);
     let (requests, requests_in) = mpsc::channel(WAITING_MAX);
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
-    let (held_out, held_in) = watch::channel(held);
+    let (meant_out, meant_in) = watch::channel(held);
 
     let mut checks = Checks::new(&config, &anycast, now(clock))?;
     // There is no server yet.
@@ -116,7 +118,7 @@ async fn node(
     let observations = checks.start(targets, &view, &executor);
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, held_in, verified));
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant_in, verified));
     }
     let peers = Rc::new(Peers::new(config.peers.clone(), Timing::default()));
     let watched = Rc::clone(&peers);
@@ -131,15 +133,16 @@ async fn node(
     let source = snapshots(requests);
     tokio::task::spawn_local(async move { endpoint.serve(source).await });
 
-    let wanted = governor.rung();
-    let route = Route::start(lease, wanted, clock, reports).context("cannot start the route's thread")?;
+    let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
+    let route = Route::start(lease, wanted, anycast.driver, clock, reports)
+        .context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
-        told: Told::new(now(clock), held),
+        told: Told::new(now(clock), held, on_rung),
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
-        held: held_out,
+        meant: meant_out,
         arguments,
         clock,
         governor,
@@ -152,6 +155,7 @@ async fn node(
         steps,
         peers,
         management,
+        driver: anycast.driver,
     };
     agent.supervise(handed);
     let inputs = Inputs {
@@ -182,6 +186,9 @@ fn beginning(
     };
     let lease =
         Lease::adopt(anycast.plan.clone(), lease).context("cannot take over the lease of the route")?;
+    if let Some(leaving) = baton.leaving_pid.and_then(Pid::from_raw) {
+        tokio::task::spawn_local(see_off(leaving, LEAVE_WITHIN));
+    }
     let token = token_of(&baton.probe_token).context("the program before passed no probe token")?;
     let carried = baton.governor.into();
     let governor = Governor::resume(policy(config, anycast), &carried, seed(), now(clock))?;

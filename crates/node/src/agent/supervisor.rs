@@ -20,7 +20,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A server that answered for so long has earned a quick restart.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 /// How long one that is replaced gets: its TCP clients may go on until they are idle.
-const LEAVE_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a new server may take until it answers, for an upgrade: mapping takes a second for ten million names, compiling
 /// them ten; a machine that is busy needs some times that.
 const REPLACE_WITHIN: Duration = Duration::from_secs(600);
@@ -54,8 +54,8 @@ pub(crate) enum Loss {
 pub(crate) enum Order {
     /// That the server ends.
     Stop,
-    /// That another program takes its place; the answer comes when it answers, or can't.
-    Replace(PathBuf, oneshot::Sender<Result<(), String>>),
+    /// That another program takes its place; the answer comes when it answers, or can't: the process that leaves.
+    Replace(PathBuf, oneshot::Sender<Result<Pid, String>>),
     /// The link and the process, for the program that the agent is about to become.
     GiveUp(oneshot::Sender<Option<Handed>>),
 }
@@ -226,7 +226,7 @@ impl Supervisor {
         &mut self,
         mut old: Server,
         binary: PathBuf,
-    ) -> (Result<Server, End>, Result<(), String>) {
+    ) -> (Result<Server, End>, Result<Pid, String>) {
         let before = std::mem::replace(&mut self.launch.binary, binary);
         let launched = self.launch(true);
         let mut new = match launched {
@@ -243,8 +243,9 @@ impl Supervisor {
                 if let Some(ready) = &new.ready {
                     self.tell(Event::Ready(ready.clone()));
                 }
+                let leaving = old.pid;
                 tokio::task::spawn_local(async move { old.leave(&FromAgent::Leave, LEAVE_WITHIN).await });
-                return (Ok(new), Ok(()));
+                return (Ok(new), Ok(leaving));
             }
             Ok(Err(Failure::OfOld(end))) => {
                 let how = new.kill().await;

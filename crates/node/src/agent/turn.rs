@@ -10,6 +10,7 @@ use super::upgrade::{self, Baton};
 use super::verify::Verified;
 use super::view::{Answers, View};
 use crate::cli::RunArguments;
+use crate::config::Driver;
 use crate::control::{self, Request, Response};
 use crate::management::Peers;
 use crate::signals::{Asked, Signals};
@@ -17,6 +18,7 @@ use crate::status::{self, ServerStatus, TransitionRecord};
 use anycast::Rung;
 use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
 use health::Moment;
+use rustix::process::Pid;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -44,8 +46,10 @@ pub(super) struct Agent {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) steps: mpsc::Sender<Become>,
-    /// The rung that is held, for those who verify it.
-    pub(super) held: watch::Sender<Rung>,
+    /// How BIRD is told of the rung.
+    pub(super) driver: Driver,
+    /// The rung that BIRD has to export, for those who see to it.
+    pub(super) meant: watch::Sender<Rung>,
     pub(super) peers: Rc<Peers>,
     /// Where metrics are, to be said when the node runs.
     pub(super) management: Vec<SocketAddr>,
@@ -115,10 +119,7 @@ impl Agent {
                     let Observation { check, took, outcome } = observation;
                     self.checks.panel.observe(check, self.now(), took, outcome);
                 }
-                Some(verified) = inputs.verified.recv() => {
-                    self.told.bird = verified.status;
-                    self.checks.bird(self.now(), &verified.outcome);
-                }
+                Some(verified) = inputs.verified.recv() => self.verified(verified),
                 _ = look.tick() => self.look(),
             }
             if self.turn() && ending == Ending::No {
@@ -149,6 +150,9 @@ impl Agent {
 
     fn follow(&mut self, transition: &Transition, decision: &Decision) {
         self.route.hold(decision.rung);
+        if self.driver == Driver::Protocols {
+            self.meant.send_replace(decision.rung);
+        }
         let Transition { from, to, .. } = transition;
         let record = TransitionRecord {
             at: status::timestamp(SystemTime::now()),
@@ -187,12 +191,27 @@ impl Agent {
         match report {
             route::Report::Held(rung) => {
                 self.told.held(self.now(), rung);
-                self.held.send_replace(rung);
+                self.meant.send_replace(rung);
             }
             route::Report::Trouble(trouble) => {
                 tracing::error!("the route is not what it should be, and is tried again: {trouble}");
                 self.told.trouble = Some(trouble);
             }
+        }
+    }
+
+    /// Takes in what BIRD says.
+    fn verified(&mut self, verified: Verified) {
+        let now = self.now();
+        self.told.bird = verified.status;
+        self.checks.bird(now, &verified.outcome);
+        if let Some(rung) = verified.asserted {
+            self.told.held(now, rung);
+        }
+        if verified.is_stuck && self.governor.rung() == Rung::Down {
+            // Its statics go through the lease interface, and go with it: the last way to withdraw.
+            self.route.let_go();
+            self.told.held(now, Rung::Down);
         }
     }
 
@@ -247,7 +266,7 @@ impl Agent {
 
     fn signal(&mut self, asked: Asked) -> Pace {
         match asked {
-            Asked::ToReload => {
+            Asked::Reload => {
                 let reload = Request::Reload { zone: None, force: false };
                 let control = self.told.server_control.clone();
                 tokio::task::spawn_local(async move {
@@ -256,7 +275,7 @@ impl Agent {
                     }
                 });
             }
-            Asked::ToEnd => {
+            Asked::End => {
                 if self.governor.command(self.now(), Command::Shutdown).is_err() {
                     tracing::warn!("asked to end again: the rest of draining and grace is left out");
                     return Pace::Hurried;
@@ -337,7 +356,7 @@ impl Agent {
                 result.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
             };
             match replaced.await {
-                Ok(()) => drop(steps.send(Become { binary, reply }).await),
+                Ok(leaving) => drop(steps.send(Become { binary, leaving, reply }).await),
                 Err(error) => {
                     tracing::warn!("the upgrade to {} failed: {error}", binary.display());
                     let _gone = reply.send(Response::Error(format!("{error}; the running program goes on")));
@@ -347,7 +366,7 @@ impl Agent {
     }
 
     /// Becomes another program, which its server already is. Comes back if that fails.
-    async fn become_program(&mut self, Become { binary, reply }: Become) {
+    async fn become_program(&mut self, Become { binary, leaving, reply }: Become) {
         let (handed, server) = oneshot::channel();
         let _ended = self.orders.send(Order::GiveUp(handed)).await;
         let Ok(Some(handed)) = server.await else {
@@ -370,16 +389,17 @@ impl Agent {
             tokio::task::yield_now().await;
         }
         tracing::info!("this program becomes {}", binary.display());
-        let baton = self.baton(&handed);
+        let baton = self.baton(&handed, leaving);
         let error = upgrade::become_program(&binary, &self.arguments, &baton, &lease, &handed.link);
         tracing::error!("the agent could not follow its server, and goes on as it was: {error:#}");
         self.supervise(Some(handed));
         self.route.hold(self.governor.rung());
     }
 
-    fn baton(&self, handed: &Handed) -> Baton {
+    fn baton(&self, handed: &Handed, leaving: Pid) -> Baton {
         Baton {
             server_pid: handed.pid.as_raw_nonzero().get(),
+            leaving_pid: Some(leaving.as_raw_nonzero().get()),
             server_control: handed.control.clone(),
             listen: handed.ready.listen.clone(),
             workers: handed.ready.workers,
@@ -401,6 +421,8 @@ impl Agent {
 /// The last step of an upgrade.
 pub(super) struct Become {
     binary: PathBuf,
+    /// The server that was replaced, on its way to its end.
+    leaving: Pid,
     reply: oneshot::Sender<Response>,
 }
 

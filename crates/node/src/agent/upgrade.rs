@@ -33,7 +33,10 @@ const RECEIVE_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Baton {
     /// The server's process.
     pub(crate) server_pid: i32,
-    /// Its control socket.
+    /// The process of the server that it has replaced, and that is on its way to its end.
+    #[serde(default)]
+    pub(crate) leaving_pid: Option<i32>,
+    /// The control socket of the server.
     pub(crate) server_control: PathBuf,
     /// Where it listens.
     pub(crate) listen: Vec<SocketAddr>,

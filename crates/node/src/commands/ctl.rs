@@ -4,9 +4,16 @@ use super::{print_json, route};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
-use crate::status::{NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
+use crate::status::{AgentStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
 use anyhow::bail;
 use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the agent may take to follow its server: it reads one file and takes over what is there.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait between two looks for it.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
@@ -21,7 +28,13 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
         }
         Response::Route(status) => show(arguments, &status, |status| route::print(status))?,
         Response::History(records) => show(arguments, &records, |records| route::print_history(records))?,
-        Response::Done(text) => show(arguments, &text, |text| writeln!(io::stdout(), "{text}"))?,
+        Response::Done(text) => {
+            show(arguments, &text, |text| writeln!(io::stdout(), "{text}"))?;
+            if matches!(request, Request::Upgrade { .. }) {
+                let status = upgraded(&path)?;
+                show(arguments, &status, |status| route::print_upgraded(status))?;
+            }
+        }
         Response::Error(error) => bail!("the node refuses: {error}"),
     }
     Ok(Exit::Fine)
@@ -45,6 +58,19 @@ fn request(command: &CtlCommand) -> Request {
             let absolute =
                 |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
             Request::Upgrade { binary: binary.as_ref().map(absolute) }
+        }
+    }
+}
+
+/// Waits for the agent that follows its server.
+fn upgraded(path: &Path) -> anyhow::Result<Box<AgentStatus>> {
+    let deadline = Instant::now() + FOLLOWS_WITHIN;
+    loop {
+        match control::ask(path, &Request::Explain) {
+            Ok(Response::Route(status)) => return Ok(status),
+            _ if Instant::now() < deadline => std::thread::sleep(ASK_AGAIN_AFTER),
+            Ok(_) => bail!("the agent answers, but not as one that was upgraded"),
+            Err(error) => return Err(error.context("the server was replaced, but the agent is not back")),
         }
     }
 }

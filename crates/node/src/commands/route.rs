@@ -10,6 +10,12 @@ pub(crate) fn print_summary(agent: &AgentStatus) -> io::Result<()> {
     writeln!(out, "{:12}{}", "BIRD", bird(&agent.bird))
 }
 
+/// The line after an upgrade.
+pub(crate) fn print_upgraded(agent: &AgentStatus) -> io::Result<()> {
+    let AgentStatus { version, pid, .. } = agent;
+    writeln!(io::stdout(), "the agent is back: version {version}, process {pid}, route {}", state(agent))
+}
+
 /// Everything: what `ctl explain` shows.
 pub(crate) fn print(agent: &AgentStatus) -> io::Result<()> {
     let mut out = io::stdout().lock();
