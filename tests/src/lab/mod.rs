@@ -30,7 +30,7 @@ use crate::process::Process;
 use crate::tools;
 use bird::{Bird, Learned, Paths};
 use client::Client;
-use folder::Folder;
+use folder::{Folder, Turn};
 use pop::{Disk, Pop, SiteCheck, Software};
 use routes::{Change, Family, Timeline, Watcher};
 use topology::{POPS, ROUTERS, Topology};
@@ -65,12 +65,14 @@ pub struct Lab {
     _origin: Process,
     topology: Topology,
     _folder: Folder,
+    _turn: Turn,
 }
 
 impl Lab {
     /// Builds everything and waits until all nodes are announced at all routers. Changes of routes go to `live` as they
     /// happen.
     pub fn up(plan: Plan, live: Option<&Sender<Change>>) -> Result<Self> {
+        let turn = Turn::take()?;
         let mut folder = Folder::new()?;
         let topology = Topology::new()?;
         let timeline = Timeline::default();
@@ -99,6 +101,7 @@ impl Lab {
             _origin: origin,
             topology,
             _folder: folder,
+            _turn: turn,
         };
         lab.wait_until_whole()?;
         Ok(lab)
@@ -130,9 +133,16 @@ impl Lab {
     /// Waits until every node is announced as a healthy one is, at all routers and in both families, and the routes
     /// follow.
     pub fn wait_until_whole(&mut self) -> Result<()> {
+        // BIRD tells of a route a moment before the kernel has it, so one look is not enough.
+        let mut since = None;
         let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
             self.pops.iter_mut().try_for_each(Pop::ensure_alive)?;
-            Ok((self.whole()? && self.calm() && self.answered()).then_some(()))
+            if !self.whole()? {
+                since = None;
+                return Ok(None);
+            }
+            let long = since.get_or_insert_with(Instant::now).elapsed() > CALM_FOR;
+            Ok((long && self.calm() && self.answered()).then_some(()))
         });
         waited.map_err(|error| {
             let status = self.status().unwrap_or_else(|error| format!("{error:#}"));
@@ -189,6 +199,12 @@ impl Lab {
             pop.mend_files(namespace)?;
         }
         self.wait_until_whole()
+    }
+
+    /// What a node says of its route; nothing where it can't tell.
+    #[must_use]
+    pub fn explain(&self, pop: usize) -> String {
+        self.pops[pop].explain(&self.topology.pops[pop])
     }
 
     /// What the routers have learned, as lines for people.
