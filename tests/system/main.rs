@@ -10,4 +10,5 @@ mod management;
 mod node;
 mod privileges;
 mod reload;
+mod run;
 mod tcp;

@@ -274,7 +274,7 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
     }
 }
 
-/// What a route needs: an address, and somebody who listens on it.
+/// What a route needs: an address, somebody who listens on it, and a management address beside it.
 fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
     let Some(anycast) = &config.anycast else {
         let help =
@@ -290,6 +290,14 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             let title = format!("nothing listens on the service address {address}");
             let example = SocketAddr::new(*address, 53);
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
+    }
+    for address in &config.node.management {
+        // Peers would ask whichever node is nearest to them, themselves above all.
+        if anycast.plan.addresses().contains(&address.ip()) {
+            let title = format!("the management address {address} is on a service address");
+            let help = "under [management], `listen` on an address of this machine alone: every node has the service addresses";
+            problems.push(Problem::general(title, help));
         }
     }
 }

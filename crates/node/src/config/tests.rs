@@ -339,3 +339,24 @@ fn what_a_check_can_not_be() {
     let shared = "[[check]]\nname = \"primary\"\nexec = [\"/a\"]\nshared = true\naction = \"report\"\n";
     assert!(decoded(shared).unwrap().checks[0].shared);
 }
+
+#[test]
+fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    let zone = "[[zone]]\nname = \"a.example\"\nfile = \"a.zone\"\n";
+    let problems = |text: &str| {
+        std::fs::write(&file, format!("{text}{zone}")).unwrap();
+        match load(Some(&file), &NodeArguments::default(), &[], Purpose::Run) {
+            Ok(_) => Vec::new(),
+            Err(error) => error.lines(),
+        }
+    };
+    let management = |address: &str| format!("{ROUTE}[management]\nlisten = [\"{address}\"]\n");
+    assert!(problems(&management("192.0.2.10:8053")).is_empty());
+    let errors = problems(&management("[2001:db8:53::53]:8053"));
+    assert!(errors.len() == 1 && errors[0].contains("is on a service address"), "{errors:?}");
+    let errors = problems(&ROUTE.replace("\"203.0.113.53:53\", ", ""));
+    assert!(errors.len() == 1 && errors[0].contains("nothing listens on"), "{errors:?}");
+    assert!(problems("[node]\nlisten = [\"127.0.0.1:53\"]\n")[0].contains("no route to hold"));
+}

@@ -1,0 +1,103 @@
+//! The way up: nothing is announced before it is proved good.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use starling_tests::{netns, tools};
+
+use super::agent::{DOWN, LIMIT, MANAGEMENT, Place, SERVICE, SHORT, UP, lines};
+use crate::node::said;
+
+/// How long everything has to be good, in milliseconds: long enough to tell it from the start itself.
+const STABLE_MS: u64 = 1500;
+/// How late a test may see what was said or done.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_route_comes_after_the_node_was_ready_and_stable() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let times = SHORT.replace("stable-ms = 300", &format!("stable-ms = {STABLE_MS}"));
+    let sections = format!(
+        "[management]\nlisten = [\"{MANAGEMENT}\"]\n[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n"
+    );
+    let place = Place::with("start", &times, &sections)?;
+    let mut agent = place.launch()?;
+    let mut said = Vec::new();
+    while said.last().is_none_or(|line| line != "running") {
+        ensure!(place.routes()?.is_empty(), "a route before `running`: {said:?}");
+        let now = Instant::now();
+        said.extend(agent.process.line(now)?);
+        ensure!(place.routes()?.is_empty() || said.last().is_some_and(|line| line == "running"));
+    }
+    let running = Instant::now();
+    let expected = [
+        format!("listening {} udp tcp", SERVICE[0]),
+        format!("listening {} udp tcp", SERVICE[1]),
+        "ready".to_owned(),
+        format!("management {MANAGEMENT}"),
+        "running".to_owned(),
+    ];
+    ensure!(said == expected, "{said:?}");
+    tools::poll("a route", LIMIT, || Ok((!place.routes()?.is_empty()).then_some(())))?;
+    let after = running.elapsed();
+    ensure!(after + SEEN_WITHIN > Duration::from_millis(STABLE_MS), "the route came after {after:?}");
+    agent.wait(UP)?;
+
+    let addresses = place.namespace.ip("-brief address show dev starling0")?;
+    for address in ["203.0.113.53/32", "2001:db8:53::53/128"] {
+        ensure!(addresses.contains(address), "{address}: {addresses}");
+    }
+    for service in SERVICE {
+        ensure!(place.ask(service)?.is_some(), "no answer from {service}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_cannot_start_is_tried_again_and_told() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let place = Place::new("taken", "")?;
+    let taken = place.namespace.inside(|| UdpSocket::bind("0.0.0.0:53"))??;
+    let agent = place.launch()?;
+    let explained =
+        agent.explains("several attempts", |told| told["server"]["restarts"].as_u64() >= Some(3))?;
+    ensure!(explained["held"] == "down" && explained["wanted"] == "down", "{explained:#}");
+    ensure!(lines(&explained["reasons"]).contains("ended with exit code 1"), "{explained:#}");
+    ensure!(place.get("/healthz")?.status == 503);
+    agent.wait(DOWN)?;
+    // Asked without a server, the agent tells what it knows.
+    ensure!(place.said(&["status"])?.contains("down"));
+    drop(taken);
+    agent.wait(UP)
+}
+
+#[test]
+fn an_interface_that_is_not_free_is_refused() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let place = Place::new("held", "")?;
+    let agent = place.start()?;
+    let text = std::fs::read_to_string(place.path("node.toml"))?;
+    let other = text.replace("\"control\"", "\"control-2\"").replace("\"state\"", "\"state-2\"");
+    place.write("node.toml", &other.replace(MANAGEMENT, "127.0.0.1:8054"))?;
+    let output = place.fail()?;
+    let told = said(&output);
+    ensure!(output.status.code() == Some(1), "{}\n{told}", output.status);
+    ensure!(told.contains("starling0") && told.contains("another"), "{told}");
+    agent.wait(UP)?;
+    drop(agent);
+
+    let place = Place::new("persistent", "")?;
+    place.namespace.ip("tuntap add dev starling0 mode tun")?;
+    let output = place.fail()?;
+    let told = said(&output);
+    ensure!(output.status.code() == Some(1), "{}\n{told}", output.status);
+    ensure!(told.contains("starling0") && told.contains("persistent"), "{told}");
+    Ok(())
+}
