@@ -21,6 +21,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 /// How long a server gets to end after it was asked to: its own limits for that are 4 seconds.
 pub(super) const END_WITHIN: Duration = Duration::from_secs(6);
 
+/// What tells the control sockets of two servers apart; of a third one the first is long gone.
+pub(super) const SUFFIXES: [&str; 2] = ["server-1", "server-2"];
+
 /// How servers are started.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -99,8 +102,7 @@ impl Server {
     pub(super) fn launch(launch: &Launch, number: u64, adopt: bool) -> io::Result<Server> {
         let (link, input) = LinkEnd::pair()?;
         let link = AsyncLink::new(link)?;
-        // Two suffixes do: of a third server the first is long gone.
-        let control = launch.control.with_extension(if number % 2 == 1 { "server-1" } else { "server-2" });
+        let control = launch.control.with_extension(SUFFIXES[usize::from(number.is_multiple_of(2))]);
         let mut command = Command::new(&launch.binary);
         command.arg("serve").args(&launch.arguments).arg("--agent-link").arg("--control").arg(&control);
         let child = command.stdin(Stdio::from(input)).spawn()?;

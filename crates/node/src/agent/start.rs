@@ -138,7 +138,8 @@ async fn node(
         .context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
-        told: Told::new(now(clock), held, on_rung),
+        told: Told::new(now(clock), held, on_rung, handed.is_some()),
+        is_ending: false,
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),

@@ -2,7 +2,7 @@
 //!
 //! A task of its own; the agent's loop is told what happens by [`Event`]s and says what it wants by [`Order`]s.
 
-use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, Server, beats, now};
+use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, SUFFIXES, Server, beats, now};
 use super::watch::Watch;
 use crate::link::{Beat, FromAgent, FromServer};
 use rustix::process::Pid;
@@ -74,8 +74,10 @@ pub(crate) struct Supervisor {
 enum End {
     /// It was lost.
     Lost(String, Loss),
-    /// It ended as it was asked to, or was given up.
+    /// It ended as it was asked to.
     Wanted,
+    /// It lives on without this supervisor.
+    GivenUp,
 }
 
 impl Supervisor {
@@ -92,6 +94,10 @@ impl Supervisor {
     /// Runs until a server has ended as it was asked to; begins with the server of the program before, if there is one.
     pub(crate) async fn run(mut self, handed: Option<Handed>) {
         let mut backoff = BACKOFF_MIN;
+        // The next server's control socket is not to be that of the one that is there.
+        self.launched = handed.as_ref().map_or(0, |handed| {
+            if handed.control.extension().is_some_and(|suffix| suffix == SUFFIXES[0]) { 1 } else { 2 }
+        });
         let mut server = handed.map(|handed| Server::resume(handed, &self.launch, now(self.clock)));
         loop {
             let launched = match server.take() {
@@ -102,19 +108,26 @@ impl Supervisor {
             let end = match launched {
                 Ok(server) => {
                     self.tell(Event::Started(server.pid, server.control.clone()));
+                    // One that was taken over answers already.
+                    if let Some(ready) = server.ready.clone() {
+                        self.tell(Event::Ready(ready));
+                    }
                     self.watch(server).await
                 }
                 Err(error) => End::Lost(format!("the server can't be started: {error}"), Loss::Died),
             };
             match end {
                 End::Wanted => return self.tell(Event::Ended),
+                End::GivenUp => return,
                 End::Lost(reason, loss) => self.tell(Event::Lost(reason, loss)),
             }
             if well_since.elapsed() > WELL_AFTER {
                 backoff = BACKOFF_MIN;
             }
-            if self.pause(backoff).await == Next::Stop {
-                return self.tell(Event::Ended);
+            match self.pause(backoff).await {
+                Next::Start => {}
+                Next::Stop => return self.tell(Event::Ended),
+                Next::GiveUp => return,
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
@@ -138,7 +151,7 @@ impl Supervisor {
                 }
                 Ok(Some(Order::GiveUp(reply))) => {
                     let _gone = reply.send(None);
-                    return Next::Stop;
+                    return Next::GiveUp;
                 }
             }
         }
@@ -175,7 +188,7 @@ impl Supervisor {
                     }
                     Some(Order::GiveUp(reply)) => {
                         let _gone = reply.send(server.hand_over());
-                        return End::Wanted;
+                        return End::GivenUp;
                     }
                     Some(Order::Replace(binary, reply)) => {
                         let (kept, result) = self.replace(server, binary).await;
@@ -326,4 +339,5 @@ enum Failure {
 enum Next {
     Start,
     Stop,
+    GiveUp,
 }

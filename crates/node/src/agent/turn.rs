@@ -24,9 +24,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 /// How often the loop looks around though nothing has happened: for checks that are overdue and for systemd's watchdog.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the disk may take to remember maintenance, before who asked is told that it doesn't.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// How many orders to the supervisor may wait: it takes them one by one, and nobody gives two of a kind.
 const ORDERS_MAX: usize = 8;
 /// How often the loop lets others run before it is replaced: one turn writes the answer, the others are for luck.
@@ -56,6 +59,8 @@ pub(super) struct Agent {
     pub(super) name: Option<String>,
     /// The program to become at the next upgrade: where this one was started from.
     pub(super) binary: PathBuf,
+    /// Whether a signal has asked for the end.
+    pub(super) is_ending: bool,
     /// Whether systemd wants to hear that the agent lives.
     pub(super) watchdog: bool,
 }
@@ -113,7 +118,7 @@ impl Agent {
                         let _ended = self.orders.send(Order::Stop).await;
                     }
                 }
-                Some((request, reply)) = inputs.requests.recv() => self.request(request, reply).await,
+                Some((request, reply)) = inputs.requests.recv() => self.request(request, reply),
                 Some(step) = inputs.steps.recv() => self.become_program(step).await,
                 Some(observation) = inputs.observations.recv() => {
                     let Observation { check, took, outcome } = observation;
@@ -280,6 +285,7 @@ impl Agent {
                     tracing::warn!("asked to end again: the rest of draining and grace is left out");
                     return Pace::Hurried;
                 }
+                self.is_ending = true;
                 tracing::info!("ending: the route is drained, then withdrawn");
                 let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
             }
@@ -287,7 +293,7 @@ impl Agent {
         Pace::Planned
     }
 
-    async fn request(&mut self, request: Request, reply: oneshot::Sender<Response>) {
+    fn request(&mut self, request: Request, reply: oneshot::Sender<Response>) {
         if !request.is_of_the_route() {
             let (control, told) = (self.told.server_control.clone(), self.told.status(self));
             tokio::task::spawn_local(async move {
@@ -307,14 +313,15 @@ impl Agent {
         let response = match request {
             Request::Explain => Response::Route(Box::new(self.told.status(self))),
             Request::History { count } => Response::History(self.history.last(count)),
-            Request::Upgrade { binary } => return self.upgrade(binary, reply).await,
-            request => self.command(&request).await,
+            Request::Upgrade { binary } => return self.upgrade(binary, reply),
+            Request::Maintenance { on } => return self.maintain(on, reply),
+            request => self.command(&request),
         };
         let _gone = reply.send(response);
     }
 
     /// Carries out a command about the route.
-    async fn command(&mut self, request: &Request) -> Response {
+    fn command(&mut self, request: &Request) -> Response {
         let command = match request {
             Request::Drain { for_ms, then_up } => Command::Drain {
                 lasting: for_ms.map(Duration::from_millis),
@@ -328,24 +335,36 @@ impl Agent {
             return Response::Error(refused.to_string());
         }
         self.turn();
-        let mut text = match &self.told.decision {
-            Some(decision) => format!("the route is to be {}", decision.rung),
-            None => "done".to_owned(),
+        Response::Done(format!("the route is to be {}", self.governor.rung()))
+    }
+
+    /// Begins or ends maintenance; the answer waits for the disk, and nothing else does.
+    fn maintain(&mut self, on: bool, reply: oneshot::Sender<Response>) {
+        let response = self.command(&Request::Maintenance { on });
+        let Response::Done(text) = response else {
+            let _gone = reply.send(response);
+            return;
         };
-        if let Request::Maintenance { on } = request {
-            let kept = match self.history.set_maintenance(*on) {
-                Some(kept) => kept.await.unwrap_or_else(|_| Err(std::io::Error::other("the disk hangs"))),
+        let kept = self.history.set_maintenance(on);
+        tokio::task::spawn_local(async move {
+            let hangs = || std::io::Error::other("the disk hangs");
+            let kept = match kept {
+                Some(kept) => match timeout(KEPT_WITHIN, kept).await {
+                    Ok(Ok(kept)) => kept,
+                    Ok(Err(_)) | Err(_) => Err(hangs()),
+                },
                 None => Err(std::io::Error::other("the node has no state-dir")),
             };
-            if let Err(error) = kept {
-                text.push_str(&format!("; a restart will not remember it: {error}"));
-            }
-        }
-        Response::Done(text)
+            let text = match kept {
+                Ok(()) => text,
+                Err(error) => format!("{text}; a restart will not remember it: {error}"),
+            };
+            let _gone = reply.send(Response::Done(text));
+        });
     }
 
     /// Replaces the server by one of another program; the agent follows when that answers.
-    async fn upgrade(&mut self, binary: Option<PathBuf>, reply: oneshot::Sender<Response>) {
+    fn upgrade(&mut self, binary: Option<PathBuf>, reply: oneshot::Sender<Response>) {
         let binary = binary.unwrap_or_else(|| self.binary.clone());
         let (orders, steps, arguments) = (self.orders.clone(), self.steps.clone(), self.arguments.clone());
         tokio::task::spawn_local(async move {
@@ -367,6 +386,12 @@ impl Agent {
 
     /// Becomes another program, which its server already is. Comes back if that fails.
     async fn become_program(&mut self, Become { binary, leaving, reply }: Become) {
+        if self.is_ending {
+            // Another program would not know of it.
+            let _gone =
+                reply.send(Response::Error("the node is ending; the agent does not follow".to_owned()));
+            return;
+        }
         let (handed, server) = oneshot::channel();
         let _ended = self.orders.send(Order::GiveUp(handed)).await;
         let Ok(Some(handed)) = server.await else {
