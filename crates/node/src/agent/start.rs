@@ -139,6 +139,7 @@ async fn node(
     let mut agent = Agent {
         name: config.node.name.clone(),
         told: Told::new(now(clock), held, on_rung, handed.is_some()),
+        looked_at: now(clock),
         is_ending: false,
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,

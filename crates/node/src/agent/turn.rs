@@ -28,6 +28,8 @@ use tokio::time::timeout;
 
 /// How often the loop looks around though nothing has happened: for checks that are overdue and for systemd's watchdog.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// From when on a look that comes late says that this process stood still, or the machine: silence is nobody else's then.
+const PAUSED_FROM: Duration = Duration::from_millis(400);
 /// How long the disk may take to remember maintenance, before who asked is told that it doesn't.
 const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// How many orders to the supervisor may wait: it takes them one by one, and nobody gives two of a kind.
@@ -39,6 +41,8 @@ const ANSWER_YIELDS: usize = 16;
 pub(super) struct Agent {
     pub(super) arguments: RunArguments,
     pub(super) clock: Clock,
+    /// When the loop last looked around.
+    pub(super) looked_at: Moment,
     pub(super) governor: Governor,
     pub(super) checks: Checks,
     pub(super) history: History,
@@ -178,6 +182,9 @@ impl Agent {
     /// Looks around though nothing has happened.
     fn look(&mut self) {
         let now = self.now();
+        if now.since(std::mem::replace(&mut self.looked_at, now)) > PAUSED_FROM {
+            self.checks.panel.excuse(now);
+        }
         self.checks.panel.overdue(now);
         let peers = self.peers.view();
         if let Some(healthy) = peers.healthy {
