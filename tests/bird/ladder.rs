@@ -12,7 +12,7 @@ use starling_tests::tools;
 
 use crate::holder;
 use crate::site::{LIMIT, PREFIXES, Site, V4, V6, block_on, plan, watch};
-use crate::upstream::{Look, Talk, Watcher, looks};
+use crate::upstream::{Look, Talk, Watcher, is_way_down, looks};
 
 /// How often the holder is killed.
 const KILLS: usize = 7;
@@ -57,14 +57,6 @@ fn descend(template: &str, protocols: &[&str]) -> Result<()> {
         ensure!(apart < APART, "the families were apart for {apart:?}");
     }
     Ok(())
-}
-
-/// Whether what was seen is the way down. A step may be missing, where the watcher did not get to look in time; that each
-/// was reached is seen by whoever takes the steps. A gap, or a step back, may not be there.
-fn is_way_down(seen: &[Look]) -> bool {
-    let mut way = [Look::Gone, Look::Plain, Look::Worse, Look::Shutdown, Look::Gone].iter();
-    let ends = [seen.first(), seen.last()].map(|look| look == Some(&Look::Gone));
-    ends == [true, true] && seen.len() > 2 && seen.iter().all(|look| way.any(|step| step == look))
 }
 
 fn step_by_step(site: &Site, protocols: &[&str]) -> Result<()> {
