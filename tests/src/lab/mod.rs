@@ -223,7 +223,7 @@ impl Lab {
         let tally = self.client.ledger().tally(now - Duration::from_secs(1), now);
         writeln!(
             text,
-            "client: {} queries in a second, {} lost, answered by {}",
+            "client, two seconds ago: {} queries in a second, {} lost, answered by {}",
             tally.sent,
             tally.lost,
             tally.who()

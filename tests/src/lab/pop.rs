@@ -268,21 +268,27 @@ impl Pop {
             .concat())
     }
 
-    /// Replaces the running server program.
+    /// Replaces the running server program; fails if the same processes answer afterwards.
     pub fn upgrade(&mut self, namespace: &Namespace) -> Result<String> {
-        if self.software == Software::Starling {
-            return self.ctl(namespace, &["upgrade"]);
-        }
-        // As it is done by hand: out of routing, a moment for the routers, restart, back when it answers.
-        self.drain(namespace, Drain::On)?;
-        std::thread::park_timeout(Duration::from_secs(1));
         let before = self.servers(namespace)?;
-        self.signal_servers(namespace, Signal::TERM)?;
-        tools::poll("NSD answers again", PROCESS_LIMIT, || {
-            let old = self.servers(namespace)?.iter().any(|server| before.contains(server));
-            Ok((!old && node::answers(namespace)).then_some(()))
+        let mut said = String::new();
+        if self.software == Software::Starling {
+            said = self.ctl(namespace, &["upgrade"])?;
+        } else {
+            // As it is done by hand: out of routing, a moment for the routers, restart, back when it answers.
+            self.drain(namespace, Drain::On)?;
+            std::thread::park_timeout(Duration::from_secs(1));
+            self.signal_servers(namespace, Signal::TERM)?;
+        }
+        tools::poll("another server answers", PROCESS_LIMIT, || {
+            let now = self.servers(namespace)?;
+            let replaced = !now.is_empty() && !now.iter().any(|server| before.contains(server));
+            Ok((replaced && node::answers(namespace)).then_some(()))
         })?;
-        self.drain(namespace, Drain::Off)
+        if self.software == Software::Usual {
+            said = self.drain(namespace, Drain::Off)?;
+        }
+        Ok(said)
     }
 }
 
