@@ -381,7 +381,8 @@ pub(crate) struct TransitionRecord {
     pub(crate) from: String,
     /// The rung after.
     pub(crate) to: String,
-    /// `itself`, or who asked for it: `drain`, `maintenance`, `shutdown`, `start`.
+    /// `hard` or `soft` for failing checks of that gravity, `recovery`, `last-site` for the guard, or `operator` for what was
+    /// asked for: a drain, maintenance, the end.
     pub(crate) by: String,
     /// Why.
     pub(crate) why: String,

@@ -29,9 +29,10 @@ pub(super) const DRAINING: Option<u64> = Some(300);
 pub(super) const DOWN: Option<u64> = None;
 /// How long anything may take that takes well under a second on an idle machine.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
-/// Times for the `[anycast]` section that let a test see all of a node's life within seconds.
+/// Times for the `[anycast]` section that let a test see all of a node's life within seconds; with patience for a machine
+/// that runs other tests, as freezing is not what is looked at here.
 pub(super) const SHORT: &str = "stable-ms = 300\ndrain-ms = 300\ngrace-ms = 300\nhold-down-ms = 1\nhold-down-max-ms = 1\n\
-                                probe-ms = 100\ntransitions-per-hour-max = 1000\n";
+                                probe-ms = 100\nfreeze-ms = 3000\ntransitions-per-hour-max = 1000\n";
 
 /// A namespace, and a folder with a configuration and a zone in it.
 pub(super) struct Place {

@@ -30,7 +30,7 @@ fn what_cannot_be_is_refused_with_file_line_and_help() -> Result<()> {
             "the management address 203.0.113.53:8053 is on a service address",
             "of this machine alone",
         ),
-        ("unknown key", good.replace("stable-ms", "stabel-ms"), "node.toml:8:1", "stable-ms"),
+        ("unknown key", good.replace("stable-ms", "stabel-ms"), "node.toml:10:1", "stable-ms"),
         (
             "shared and moving",
             check("shared = true"),

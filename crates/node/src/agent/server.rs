@@ -7,12 +7,13 @@ use super::watch::Watch;
 use crate::link::{AsyncLink, BEAT_EVERY, FromAgent, FromServer, LinkEnd, watched};
 use anycast::governor::HOUR;
 use health::Moment;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
@@ -21,8 +22,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 /// How long a server gets to end after it was asked to: its own limits for that are 4 seconds.
 pub(super) const END_WITHIN: Duration = Duration::from_secs(6);
 
-/// What tells the control sockets of two servers apart; of a third one the first is long gone.
-pub(super) const SUFFIXES: [&str; 2] = ["server-1", "server-2"];
+/// How many control sockets of servers there may be: upgrades are minutes apart, and a server that is replaced is gone after
+/// one.
+const CONTROLS_MAX: u32 = 16;
 
 /// How servers are started.
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub(crate) struct Launch {
     pub(crate) binary: PathBuf,
     /// What follows `serve`.
     pub(crate) arguments: Vec<OsString>,
-    /// Where the server's control socket is to be, without the suffix that tells two servers apart.
+    /// The agent's control socket, beside which the server's is to be.
     pub(crate) control: PathBuf,
     /// Makes a query a probe.
     pub(crate) probe_token: String,
@@ -95,14 +97,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server; the number tells its control socket from that of the one before.
+    /// Starts a server.
     ///
     /// # Errors
     /// The program can't be run, or descriptors are out.
-    pub(super) fn launch(launch: &Launch, number: u64, adopt: bool) -> io::Result<Server> {
+    pub(super) fn launch(launch: &Launch, adopt: bool) -> io::Result<Server> {
         let (link, input) = LinkEnd::pair()?;
         let link = AsyncLink::new(link)?;
-        let control = launch.control.with_extension(SUFFIXES[usize::from(number.is_multiple_of(2))]);
+        let control = free_control(&launch.control);
         let mut command = Command::new(&launch.binary);
         command.arg("serve").args(&launch.arguments).arg("--agent-link").arg("--control").arg(&control);
         let child = command.stdin(Stdio::from(input)).spawn()?;
@@ -150,13 +152,20 @@ impl Server {
 
     /// Waits for the end of the process, and tells how it ended.
     pub(super) async fn died(&self) -> String {
-        ended(&self.process).await
+        let ended = ended(&self.process).await;
+        if matches!(ended, Ended::Killed(_)) {
+            // It could not tidy up. Nobody else has the path: it is taken only while there is no file.
+            let _none = std::fs::remove_file(&self.control);
+        }
+        ended.text()
     }
 
     /// Kills the process; tells how it ended.
     pub(super) async fn kill(&self) -> String {
-        if let Err(error) = rustix::process::pidfd_send_signal(self.process.get_ref(), Signal::KILL) {
-            return format!("could not be killed: {error}");
+        match rustix::process::pidfd_send_signal(self.process.get_ref(), Signal::KILL) {
+            // Dead already, which is as good.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return format!("could not be killed: {error}"),
         }
         match timeout(END_WITHIN, self.died()).await {
             Ok(died) => died,
@@ -190,21 +199,51 @@ impl Server {
     }
 }
 
-/// Waits for the end of a process, and tells how it ended.
-async fn ended(process: &AsyncFd<OwnedFd>) -> String {
+/// How a process ended.
+enum Ended {
+    /// By itself, with this code.
+    With(i32),
+    /// By this signal.
+    Killed(i32),
+    /// Somebody else has waited for it.
+    Somehow,
+    /// It can't be watched.
+    Unknown(io::Error),
+}
+
+impl Ended {
+    fn text(&self) -> String {
+        match self {
+            Ended::With(code) => format!("the server ended with exit code {code}"),
+            Ended::Killed(signal) => format!("the server was killed by signal {signal}"),
+            Ended::Somehow => "the server ended".to_owned(),
+            Ended::Unknown(error) => format!("it can't be watched: {error}"),
+        }
+    }
+}
+
+/// Waits for the end of a process.
+async fn ended(process: &AsyncFd<OwnedFd>) -> Ended {
     if let Err(error) = process.readable().await {
-        return format!("it can't be watched: {error}");
+        return Ended::Unknown(error);
     }
     let id = WaitId::PidFd(process.get_ref().as_fd());
     match rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
         Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => format!("the server ended with exit code {code}"),
-            (_, Some(signal)) => format!("the server was killed by signal {signal}"),
-            _ => "the server ended".to_owned(),
+            (Some(code), _) => Ended::With(code),
+            (_, Some(signal)) => Ended::Killed(signal),
+            _ => Ended::Somehow,
         },
-        // Somebody else has waited for it, or it isn't ours: gone all the same.
-        _ => "the server ended".to_owned(),
+        _ => Ended::Somehow,
     }
+}
+
+/// A path beside the agent's control socket that no server has: there may be one that answers, one that takes its place,
+/// and some that were replaced and still have TCP clients. If all are taken, some are left by servers that were killed
+/// with their agent, and the server takes the first if nobody listens there.
+fn free_control(beside: &Path) -> PathBuf {
+    let numbered = |number| beside.with_extension(format!("server-{number}"));
+    (1..=CONTROLS_MAX).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(1))
 }
 
 /// Sees a server to its end that the program before has asked to leave.

@@ -4,7 +4,7 @@
 //! are there for the server; then the server and everything that looks at it. The route comes when the governor says so.
 //! End: the route is drained, withdrawn, and answered for the grace period; then the server ends, then the lease.
 
-use super::checks::Checks;
+use super::checks::{Checks, Observation};
 use super::explain::Told;
 use super::history::History;
 use super::probing::{self, Target};
@@ -13,27 +13,28 @@ use super::server::{Handed, Launch, now, see_off};
 use super::supervisor::LEAVE_WITHIN;
 use super::turn::{Agent, Inputs};
 use super::upgrade::{self, Received};
-use super::verify;
+use super::verify::{self, Verified};
 use super::view::View;
 use crate::cli::RunArguments;
 use crate::config::{self, AnycastConfig, Config, Purpose, Style};
-use crate::control::{self, Request, Response, Subject};
+use crate::control::{self, Reply, Request, Response, Subject};
 use crate::exit::Exit;
 use crate::logging;
 use crate::management::{self, Endpoint, Extent, Peers, Snapshot, Timing};
 use crate::privileges;
 use crate::signals::Signals;
-use anycast::Lease;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
+use anycast::{Lease, Rung};
 use anyhow::{Context, bail};
 use health::exec::Runner;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 use wire::probe::TOKEN_LEN;
@@ -88,63 +89,39 @@ async fn node(
     let (lease, governor, handed, probe_token) = beginning(&config, &anycast, clock, received)?;
     let (history, in_maintenance) =
         History::open(config.node.state_dir.as_deref()).context("cannot start the history")?;
-    let mode = if in_maintenance { Mode::Maintenance } else { Mode::Normal };
-    let governor = governor.map_or_else(|| begin(&config, &anycast, mode, clock), Ok)?;
+    let governor = governor.map_or_else(|| begin(&config, &anycast, in_maintenance, clock), Ok)?;
 
-    let launch = Launch {
-        binary: std::env::current_exe().context("cannot find the path of this program")?,
-        arguments: server_words(&arguments),
-        control: control_path,
-        probe_token: hexadecimal(&probe_token),
-        freeze: anycast.freeze,
-    };
-    let held = lease.held();
+    let launch = launch(&arguments, control_path, &probe_token, anycast.freeze)?;
     let (events, events_in) = mpsc::unbounded_channel(); // ten a second, and the loop takes them at once
     let (reports, reports_in) = mpsc::unbounded_channel(); // one a change of the route
     let (verified, verified_in) = mpsc::channel(WAITING_MAX);
     let (requests, requests_in) = mpsc::channel(WAITING_MAX);
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
-    let (meant_out, meant_in) = watch::channel(held);
+    let holds = lease.held();
+    let (meant, meant_in) = watch::channel(holds);
 
     let mut checks = Checks::new(&config, &anycast, now(clock))?;
     // There is no server yet.
     checks.forget_the_server(now(clock));
     let view = Rc::new(View::default());
-    let executor = Rc::new(Runner::new(COMMANDS_MAX));
-    let steering = probing::steering(config.node.steering);
-    let targets = probing::targets(&config, &anycast);
-    let targets =
-        targets.into_iter().map(|address| Target { address, token: probe_token, steering }).collect();
-    let observations = checks.start(targets, &view, &executor);
-    if let Some(bird) = anycast.bird.clone() {
-        let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant_in, verified));
-    }
-    let peers = Rc::new(Peers::new(config.peers.clone(), Timing::default()));
-    let watched = Rc::clone(&peers);
-    tokio::task::spawn_local(async move { watched.watch().await });
-    let subject = Rc::new(Subject::Agent(requests.clone()));
-    tokio::task::spawn_local(async move {
-        if let Err(error) = control::serve(&control, subject).await {
-            tracing::error!("the control socket failed, and `starling ctl` can't reach this node: {error}");
-        }
-    });
+    let observations = start_checks(&config, &anycast, &checks, &view, probe_token);
+    start_verification(&anycast, meant_in, verified);
+    let peers = start_peers(&config);
     let management = endpoint.addresses().to_vec();
-    let source = snapshots(requests);
-    tokio::task::spawn_local(async move { endpoint.serve(source).await });
+    start_requests(control, endpoint, requests);
 
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
     let route = Route::start(lease, wanted, anycast.driver, clock, reports)
         .context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
-        told: Told::new(now(clock), held, on_rung, handed.is_some()),
+        told: Told::new(now(clock), holds, on_rung, handed.is_some()),
         looked_at: now(clock),
         is_ending: false,
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
-        meant: meant_out,
+        meant,
         arguments,
         clock,
         governor,
@@ -173,6 +150,64 @@ async fn node(
     Ok(Exit::Fine)
 }
 
+fn launch(
+    arguments: &RunArguments,
+    control: PathBuf,
+    probe_token: &[u8; TOKEN_LEN],
+    freeze: Duration,
+) -> anyhow::Result<Launch> {
+    Ok(Launch {
+        binary: std::env::current_exe().context("cannot find the path of this program")?,
+        arguments: server_words(arguments),
+        control,
+        probe_token: hexadecimal(probe_token),
+        freeze,
+    })
+}
+
+fn start_checks(
+    config: &Config,
+    anycast: &AnycastConfig,
+    checks: &Checks,
+    view: &Rc<View>,
+    token: [u8; TOKEN_LEN],
+) -> mpsc::Receiver<Observation> {
+    let steering = probing::steering(config.node.steering);
+    let targets = probing::targets(config, anycast);
+    let targets = targets.into_iter().map(|address| Target { address, token, steering }).collect();
+    checks.start(targets, view, &Rc::new(Runner::new(COMMANDS_MAX)))
+}
+
+fn start_verification(
+    anycast: &AnycastConfig,
+    meant: watch::Receiver<Rung>,
+    verified: mpsc::Sender<Verified>,
+) {
+    if let Some(bird) = anycast.bird.clone() {
+        let prefixes = anycast.plan.prefixes().to_vec();
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, verified));
+    }
+}
+
+fn start_peers(config: &Config) -> Rc<Peers> {
+    let peers = Rc::new(Peers::new(config.peers.clone(), Timing::default()));
+    let watched = Rc::clone(&peers);
+    tokio::task::spawn_local(async move { watched.watch().await });
+    peers
+}
+
+/// Takes requests on the control socket and on the management addresses.
+fn start_requests(control: control::Socket, endpoint: Endpoint, requests: Requests) {
+    let subject = Rc::new(Subject::Agent(requests.clone()));
+    tokio::task::spawn_local(async move {
+        if let Err(error) = control::serve(&control, subject).await {
+            tracing::error!("the control socket failed, and `starling ctl` can't reach this node: {error}");
+        }
+    });
+    let source = snapshots(requests);
+    tokio::task::spawn_local(async move { endpoint.serve(source).await });
+}
+
 /// What a node begins with: a new lease, or that of the program before with all that goes with it.
 type Beginning = (Lease, Option<Governor>, Option<Handed>, [u8; TOKEN_LEN]);
 
@@ -197,7 +232,13 @@ fn beginning(
     Ok((lease, Some(governor), Some(server), token))
 }
 
-fn begin(config: &Config, anycast: &AnycastConfig, mode: Mode, clock: Instant) -> anyhow::Result<Governor> {
+fn begin(
+    config: &Config,
+    anycast: &AnycastConfig,
+    in_maintenance: bool,
+    clock: Instant,
+) -> anyhow::Result<Governor> {
+    let mode = if in_maintenance { Mode::Maintenance } else { Mode::Normal };
     Ok(Governor::new(policy(config, anycast), mode, seed(), now(clock))?)
 }
 
@@ -254,7 +295,7 @@ fn server_words(arguments: &RunArguments) -> Vec<OsString> {
 }
 
 /// What the loop is asked through.
-type Requests = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
+type Requests = mpsc::Sender<(Request, Reply)>;
 
 /// Takes snapshots for the management address, by asking the loop as `starling ctl` does.
 fn snapshots(requests: Requests) -> management::Source {
@@ -283,9 +324,9 @@ fn snapshots(requests: Requests) -> management::Source {
 }
 
 async fn ask(requests: &Requests, request: Request) -> Option<Response> {
-    let (reply, response) = oneshot::channel();
+    let (reply, answer) = Reply::channel();
     requests.send((request, reply)).await.ok()?;
-    response.await.ok()
+    answer.response().await.0
 }
 
 /// Says on stdout that the node runs, and systemd that it is ready.

@@ -2,12 +2,12 @@
 //!
 //! A task of its own; the agent's loop is told what happens by [`Event`]s and says what it wants by [`Order`]s.
 
-use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, SUFFIXES, Server, beats, now};
+use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, Server, beats, now};
 use super::watch::Watch;
 use crate::link::{Beat, FromAgent, FromServer};
 use rustix::process::Pid;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,10 @@ pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a new server may take until it answers, for an upgrade: mapping takes a second for ten million names, compiling
 /// them ten; a machine that is busy needs some times that.
 const REPLACE_WITHIN: Duration = Duration::from_secs(600);
+
+/// How long after the end of its link a process that dies may still be there: the kernel closes descriptors first, and a
+/// large memory takes some milliseconds.
+const DIES_WITHIN: Duration = Duration::from_millis(50);
 
 /// What happens to the server.
 #[derive(Debug)]
@@ -66,8 +70,6 @@ pub(crate) struct Supervisor {
     clock: Clock,
     events: mpsc::UnboundedSender<Event>,
     orders: mpsc::Receiver<Order>,
-    /// How many servers were started: two at a time have different control sockets.
-    launched: u64,
 }
 
 /// What came of watching a server.
@@ -88,16 +90,12 @@ impl Supervisor {
         events: mpsc::UnboundedSender<Event>,
         orders: mpsc::Receiver<Order>,
     ) -> Supervisor {
-        Supervisor { launch, clock, events, orders, launched: 0 }
+        Supervisor { launch, clock, events, orders }
     }
 
     /// Runs until a server has ended as it was asked to; begins with the server of the program before, if there is one.
     pub(crate) async fn run(mut self, handed: Option<Handed>) {
         let mut backoff = BACKOFF_MIN;
-        // The next server's control socket is not to be that of the one that is there.
-        self.launched = handed.as_ref().map_or(0, |handed| {
-            if handed.control.extension().is_some_and(|suffix| suffix == SUFFIXES[0]) { 1 } else { 2 }
-        });
         let mut server = handed.map(|handed| Server::resume(handed, &self.launch, now(self.clock)));
         loop {
             let launched = match server.take() {
@@ -157,9 +155,8 @@ impl Supervisor {
         }
     }
 
-    fn launch(&mut self, adopt: bool) -> io::Result<Server> {
-        self.launched += 1;
-        Server::launch(&self.launch, self.launched, adopt)
+    fn launch(&self, adopt: bool) -> io::Result<Server> {
+        Server::launch(&self.launch, adopt)
     }
 
     /// Watches a server until it ends, in whatever way.
@@ -223,7 +220,7 @@ impl Supervisor {
 
     /// The link broke: the process is dead or dying, or has lost its mind.
     async fn unlinked(&self, server: Server, error: io::Error) -> End {
-        let died = match timeout(Duration::from_millis(50), server.died()).await {
+        let died = match timeout(DIES_WITHIN, server.died()).await {
             Ok(died) => died,
             Err(_) => {
                 self.tell(Event::Lost(format!("the link to the server broke: {error}"), Loss::Died));
@@ -299,7 +296,7 @@ impl Supervisor {
                         self.hear(old, frame);
                     }
                 },
-                received = new.link.receive() => match received.map_err(of_new)?.0 {
+                received = new.link.receive() => match Self::heard_of_new(new, received).await? {
                     FromServer::Ready { listen, workers, tcp_threads } => {
                         new.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
                         new.ready = Some(Ready { listen, workers, tcp_threads });
@@ -325,6 +322,21 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// The link breaks as a process dies, and how that died tells more.
+    async fn heard_of_new(
+        new: &Server,
+        received: io::Result<(FromServer, Vec<OwnedFd>)>,
+    ) -> Result<FromServer, Failure> {
+        let error = match received {
+            Ok((frame, _)) => return Ok(frame),
+            Err(error) => error,
+        };
+        Err(Failure::OfNew(match timeout(DIES_WITHIN, new.died()).await {
+            Ok(died) => format!("the new server is gone: {died}"),
+            Err(_) => format!("the link to the new server broke: {error}"),
+        }))
     }
 }
 

@@ -11,7 +11,7 @@ use super::verify::Verified;
 use super::view::{Answers, View};
 use crate::cli::RunArguments;
 use crate::config::Driver;
-use crate::control::{self, Request, Response};
+use crate::control::{self, Reply, Request, Response};
 use crate::management::Peers;
 use crate::signals::{Asked, Signals};
 use crate::status::{self, ServerStatus, TransitionRecord};
@@ -34,8 +34,9 @@ const PAUSED_FROM: Duration = Duration::from_millis(400);
 const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// How many orders to the supervisor may wait: it takes them one by one, and nobody gives two of a kind.
 const ORDERS_MAX: usize = 8;
-/// How often the loop lets others run before it is replaced: one turn writes the answer, the others are for luck.
-const ANSWER_YIELDS: usize = 16;
+/// How long the client of an upgrade may take to have its answer. Writing takes microseconds; the server gets no beats
+/// meanwhile, and goes without for the least `freeze-ms` there may be, 300.
+const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 
 /// The agent.
 pub(super) struct Agent {
@@ -75,7 +76,7 @@ pub(super) struct Inputs {
     pub(super) reports: mpsc::UnboundedReceiver<route::Report>,
     pub(super) observations: mpsc::Receiver<Observation>,
     pub(super) verified: mpsc::Receiver<Verified>,
-    pub(super) requests: mpsc::Receiver<(Request, oneshot::Sender<Response>)>,
+    pub(super) requests: mpsc::Receiver<(Request, Reply)>,
     pub(super) steps: mpsc::Receiver<Become>,
     pub(super) signals: Signals,
 }
@@ -300,7 +301,7 @@ impl Agent {
         Pace::Planned
     }
 
-    fn request(&mut self, request: Request, reply: oneshot::Sender<Response>) {
+    fn request(&mut self, request: Request, reply: Reply) {
         if !request.is_of_the_route() {
             let (control, told) = (self.told.server_control.clone(), self.told.status(self));
             tokio::task::spawn_local(async move {
@@ -313,7 +314,7 @@ impl Agent {
                     Response::Error(_) if request == Request::Status => Response::Route(Box::new(told)),
                     response => response,
                 };
-                let _gone = reply.send(response);
+                reply.send(response);
             });
             return;
         }
@@ -324,7 +325,7 @@ impl Agent {
             Request::Maintenance { on } => return self.maintain(on, reply),
             request => self.command(&request),
         };
-        let _gone = reply.send(response);
+        reply.send(response);
     }
 
     /// Carries out a command about the route.
@@ -346,10 +347,10 @@ impl Agent {
     }
 
     /// Begins or ends maintenance; the answer waits for the disk, and nothing else does.
-    fn maintain(&mut self, on: bool, reply: oneshot::Sender<Response>) {
+    fn maintain(&mut self, on: bool, reply: Reply) {
         let response = self.command(&Request::Maintenance { on });
         let Response::Done(text) = response else {
-            let _gone = reply.send(response);
+            reply.send(response);
             return;
         };
         let kept = self.history.set_maintenance(on);
@@ -366,12 +367,12 @@ impl Agent {
                 Ok(()) => text,
                 Err(error) => format!("{text}; a restart will not remember it: {error}"),
             };
-            let _gone = reply.send(Response::Done(text));
+            reply.send(Response::Done(text));
         });
     }
 
     /// Replaces the server by one of another program; the agent follows when that answers.
-    fn upgrade(&mut self, binary: Option<PathBuf>, reply: oneshot::Sender<Response>) {
+    fn upgrade(&mut self, binary: Option<PathBuf>, reply: Reply) {
         let binary = binary.unwrap_or_else(|| self.binary.clone());
         let (orders, steps, arguments) = (self.orders.clone(), self.steps.clone(), self.arguments.clone());
         tokio::task::spawn_local(async move {
@@ -385,7 +386,7 @@ impl Agent {
                 Ok(leaving) => drop(steps.send(Become { binary, leaving, reply }).await),
                 Err(error) => {
                     tracing::warn!("the upgrade to {} failed: {error}", binary.display());
-                    let _gone = reply.send(Response::Error(format!("{error}; the running program goes on")));
+                    reply.send(Response::Error(format!("{error}; the running program goes on")));
                 }
             }
         });
@@ -404,21 +405,19 @@ impl Agent {
         let Ok(Some(handed)) = server.await else {
             let error =
                 "the server was lost right after it was replaced; the running agent goes on".to_owned();
-            let _gone = reply.send(Response::Error(error));
+            reply.send(Response::Error(error));
             return self.supervise(None);
         };
         let lease = match self.route.hand_over().await {
             Ok(lease) => lease,
             Err(error) => {
-                let _gone = reply.send(Response::Error(format!("{error}; the running agent goes on")));
+                reply.send(Response::Error(format!("{error}; the running agent goes on")));
                 return self.supervise(Some(handed));
             }
         };
         let text = format!("the server is now {}; the agent follows", binary.display());
-        let _gone = reply.send(Response::Done(text));
-        // The client gets its answer before this program is gone.
-        for _ in 0..ANSWER_YIELDS {
-            tokio::task::yield_now().await;
+        if timeout(ANSWER_WITHIN, reply.deliver(Response::Done(text))).await.is_err() {
+            tracing::warn!("who asked for the upgrade does not read the answer");
         }
         tracing::info!("this program becomes {}", binary.display());
         let baton = self.baton(&handed, leaving);
@@ -455,7 +454,7 @@ pub(super) struct Become {
     binary: PathBuf,
     /// The server that was replaced, on its way to its end.
     leaving: Pid,
-    reply: oneshot::Sender<Response>,
+    reply: Reply,
 }
 
 /// Asks the server.

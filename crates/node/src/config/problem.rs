@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, and how it is shown.
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -114,7 +114,10 @@ fn group<'a>(problem: &'a Problem, path: Option<&'a str>, text: &'a str) -> Grou
             let annotation = AnnotationKind::Primary.span(place.clone()).label(label.as_str());
             title.element(Snippet::source(text).path(path).annotation(annotation))
         }
-        None => Group::with_title(title),
+        None => match path {
+            Some(path) => title.element(Origin::path(path)),
+            None => Group::with_title(title),
+        },
     };
     if !problem.help.is_empty() {
         group = group.element(Level::HELP.message(&*problem.help));

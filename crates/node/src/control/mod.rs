@@ -14,7 +14,7 @@ mod client;
 mod server;
 
 pub(crate) use client::{ask, ask_server, path_for};
-pub(crate) use server::{Ready, Socket, Subject, resolve, serve};
+pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
 use crate::status::{AgentStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
 use serde::{Deserialize, Serialize};

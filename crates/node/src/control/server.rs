@@ -37,7 +37,56 @@ pub(crate) enum Subject {
     /// A node that answers.
     Ready(Ready),
     /// An agent: its loop is asked.
-    Agent(mpsc::Sender<(Request, oneshot::Sender<Response>)>),
+    Agent(mpsc::Sender<(Request, Reply)>),
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    response: oneshot::Sender<Response>,
+    written: oneshot::Receiver<()>,
+}
+
+/// The other end of a [`Reply`].
+pub(crate) struct Answer {
+    response: oneshot::Receiver<Response>,
+    until_written: UntilWritten,
+}
+
+/// To be dropped when the client has its answer.
+pub(crate) struct UntilWritten {
+    _written: oneshot::Sender<()>,
+}
+
+impl Reply {
+    /// A reply, and where it arrives.
+    pub(crate) fn channel() -> (Reply, Answer) {
+        let (sender, response) = oneshot::channel();
+        let (written_sender, written) = oneshot::channel();
+        let until_written = UntilWritten { _written: written_sender };
+        (Reply { response: sender, written }, Answer { response, until_written })
+    }
+
+    /// Answers.
+    pub(crate) fn send(self, response: Response) {
+        // Who asked may have gone away.
+        let _gone = self.response.send(response);
+    }
+
+    /// Answers, and waits until the client has the answer or is gone.
+    pub(crate) async fn deliver(self, response: Response) {
+        let Reply { response: sender, written } = self;
+        let _gone = sender.send(response);
+        // It is dropped, never sent.
+        let _written = written.await;
+    }
+}
+
+impl Answer {
+    /// Waits for the answer; none if the agent ends without one.
+    pub(crate) async fn response(self) -> (Option<Response>, UntilWritten) {
+        (self.response.await.ok(), self.until_written)
+    }
 }
 
 /// A node that answers.
@@ -160,25 +209,27 @@ async fn converse(mut stream: UnixStream, subject: &Subject) -> io::Result<()> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(read.take(REQUEST_LEN_MAX));
     timeout(TRANSFER_WITHIN, limited.read_until(b'\n', &mut line)).await??;
-    let response = match serde_json::from_slice(&line) {
+    let (response, _until_written) = match serde_json::from_slice(&line) {
         Ok(request) => respond(request, subject).await,
-        Err(error) => Response::Error(format!("that is no request: {error}")),
+        Err(error) => (Response::Error(format!("that is no request: {error}")), None),
     };
     let mut text = serde_json::to_vec(&response)?;
     text.push(b'\n');
     timeout(TRANSFER_WITHIN, write.write_all(&text)).await?
 }
 
-async fn respond(request: Request, subject: &Subject) -> Response {
-    let subject = match subject {
-        Subject::Ready(subject) => subject,
+async fn respond(request: Request, subject: &Subject) -> (Response, Option<UntilWritten>) {
+    match subject {
+        Subject::Ready(subject) => (ask_server(request, subject).await, None),
         Subject::Loading => {
-            return Response::Error(
-                "it is loading its zones and does not answer yet; try again soon".to_owned(),
-            );
+            let error = "it is loading its zones and does not answer yet; try again soon";
+            (Response::Error(error.to_owned()), None)
         }
-        Subject::Agent(agent) => return ask_agent(request, agent).await,
-    };
+        Subject::Agent(agent) => ask_agent(request, agent).await,
+    }
+}
+
+async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
         Request::Zones => Response::Zones(subject.board.zones().to_vec()),
@@ -195,12 +246,17 @@ async fn respond(request: Request, subject: &Subject) -> Response {
     }
 }
 
-async fn ask_agent(request: Request, agent: &mpsc::Sender<(Request, oneshot::Sender<Response>)>) -> Response {
-    let (reply, response) = oneshot::channel();
+async fn ask_agent(
+    request: Request,
+    agent: &mpsc::Sender<(Request, Reply)>,
+) -> (Response, Option<UntilWritten>) {
+    let ending = || Response::Error("the node is ending".to_owned());
+    let (reply, answer) = Reply::channel();
     if agent.send((request, reply)).await.is_err() {
-        return Response::Error("the node is ending".to_owned());
+        return (ending(), None);
     }
-    response.await.unwrap_or_else(|_| Response::Error("the node is ending".to_owned()))
+    let (response, until_written) = answer.response().await;
+    (response.unwrap_or_else(ending), Some(until_written))
 }
 
 async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Ready) -> Response {
