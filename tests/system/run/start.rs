@@ -110,7 +110,7 @@ fn systemd_hears_that_the_node_is_ready_and_lives() -> Result<()> {
     if !netns::usable() {
         return Ok(());
     }
-    let place = Place::new("systemd", "[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n")?;
+    let place = Place::new("systemd", "")?;
     let path = place.path("notify");
     let socket = UnixDatagram::bind(&path)?;
     socket.set_read_timeout(Some(LIMIT))?;

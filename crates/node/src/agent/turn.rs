@@ -396,8 +396,7 @@ impl Agent {
     async fn become_program(&mut self, Become { binary, leaving, reply }: Become) {
         if self.is_ending {
             // Another program would not know of it.
-            let _gone =
-                reply.send(Response::Error("the node is ending; the agent does not follow".to_owned()));
+            reply.send(Response::Error("the node is ending; the agent does not follow".to_owned()));
             return;
         }
         let (handed, server) = oneshot::channel();
