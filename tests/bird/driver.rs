@@ -12,7 +12,7 @@ use starling_tests::netns::usable;
 use starling_tests::tools;
 
 use crate::site::{LIMIT, PREFIXES, Site, block_on, plan, watch};
-use crate::upstream::{Look, Talk, Watcher, looks};
+use crate::upstream::{Look, Talk, Watcher, is_way_down, looks};
 
 fn names(rung: &str) -> Vec<ProtocolName> {
     ["4", "6"].map(|family| ProtocolName::new(&format!("starling_{rung}{family}")).expect("a name")).to_vec()
@@ -60,8 +60,7 @@ fn down_the_ladder_with_protocols() {
             }
             let seen = watcher.stop().unwrap();
             for prefix in PREFIXES {
-                let wanted = [Look::Gone, Look::Plain, Look::Worse, Look::Shutdown, Look::Gone];
-                assert_eq!(looks(&seen, prefix), wanted, "{prefix}");
+                assert!(is_way_down(&looks(&seen, prefix)), "{prefix}: {seen:?}");
             }
             // The routes hang on the lease as those of the first driver do.
             bring(&bird, Rung::Up).unwrap();

@@ -12,17 +12,16 @@ use starling_tests::tools;
 
 use crate::holder;
 use crate::site::{LIMIT, PREFIXES, Site, V4, V6, block_on, plan, watch};
-use crate::upstream::{Look, Talk, Watcher, looks};
+use crate::upstream::{Look, Talk, Watcher, is_way_down, looks};
 
 /// How often the holder is killed.
 const KILLS: usize = 7;
 /// What is promised for the withdrawal.
 const PROMISED: Duration = Duration::from_millis(10);
-/// What half of them may take and what the worst of them: tests run beside others on machines with two busy cores, where
-/// all that has to run in between waits for its turn. Without the lease it would be the hold time, 9 s.
+/// What half of them may take: tests run beside others on machines with two busy cores, where all that has to run in between
+/// waits for its turn. Without the lease it would be the hold time, 9 s. The worst is only told: one in a hundred meets a
+/// BIRD that doesn't get to run for seconds.
 const MEDIAN: Duration = Duration::from_millis(100);
-/// See [`MEDIAN`].
-const WORST: Duration = Duration::from_secs(1);
 
 /// The way down, and how each step looks to the upstream.
 const WAY: [(Rung, Look); 4] = [
@@ -51,8 +50,7 @@ fn descend(template: &str, protocols: &[&str]) -> Result<()> {
     for watcher in watchers {
         let seen = watcher.stop()?;
         for prefix in PREFIXES {
-            let wanted = [Look::Gone, Look::Plain, Look::Worse, Look::Shutdown, Look::Gone];
-            ensure!(looks(&seen, prefix) == wanted, "{prefix} was seen otherwise in between: {seen:?}");
+            ensure!(is_way_down(&looks(&seen, prefix)), "{prefix} was seen otherwise in between: {seen:?}");
         }
         let at = |prefix| seen.iter().filter(move |seen| seen.prefix == prefix).map(|seen| seen.at);
         let apart = at(V4).zip(at(V6)).map(|(v4, v6)| v4.max(v6) - v4.min(v6)).max().unwrap_or_default();
@@ -109,7 +107,7 @@ fn a_killed_holder_is_withdrawn_at_once() {
         worst.as_secs_f64() * 1e3,
         PROMISED.as_millis()
     ));
-    assert!(median < MEDIAN && worst < WORST, "{took:?}");
+    assert!(median < MEDIAN, "{took:?}");
 }
 
 /// Kills a holder; gives how long both prefixes were still there.

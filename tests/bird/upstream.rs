@@ -135,3 +135,11 @@ impl Watcher {
 pub(crate) fn looks(seen: &[Seen], prefix: &str) -> Vec<Look> {
     seen.iter().filter(|seen| seen.prefix == prefix).map(|seen| seen.look).collect()
 }
+
+/// Whether what was seen is the way down. A step may be missing, where the watcher did not get to look in time; that each
+/// was reached is seen by whoever takes the steps. A gap, or a step back, may not be there.
+pub(crate) fn is_way_down(seen: &[Look]) -> bool {
+    let mut way = [Look::Gone, Look::Plain, Look::Worse, Look::Shutdown, Look::Gone].iter();
+    let ends = [seen.first(), seen.last()].map(|look| look == Some(&Look::Gone));
+    ends == [true, true] && seen.len() > 2 && seen.iter().all(|look| way.any(|step| step == look))
+}

@@ -229,9 +229,10 @@ fn ip(arguments: &[&str]) -> Result<String> {
 fn text_of(program: &str, arguments: &[&str], output: &Output) -> Result<String> {
     ensure!(
         output.status.success(),
-        "{program} {}: {}: {}",
+        "{program} {}: {}: {}{}",
         arguments.join(" "),
         output.status,
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

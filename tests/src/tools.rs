@@ -42,8 +42,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 /// The `starling` binary in the target folder this test was built into.
 pub fn starling() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("path of the running test")?;
-    // target/PROFILE/deps/TEST, so the binary is two folders up.
-    let folder = exe.parent().and_then(Path::parent).context("test runs outside a target folder")?;
+    // target/PROFILE/deps/TEST or target/PROFILE/PROGRAM, so the binary is two folders up or one.
+    let mut folder = exe.parent().context("test runs outside a target folder")?;
+    if folder.ends_with("deps") {
+        folder = folder.parent().context("test runs outside a target folder")?;
+    }
     let binary = folder.join("starling");
     if binary.is_file() {
         return Ok(binary);

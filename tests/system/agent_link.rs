@@ -87,6 +87,15 @@ impl Link {
         Ok(Some((serde_json::from_slice(&text[..len])?, fds)))
     }
 
+    /// Waits until nobody has the other end any more.
+    fn expect_the_end(&self) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        while self.receive()?.is_some() {
+            ensure!(Instant::now() < deadline, "the server goes on");
+        }
+        Ok(())
+    }
+
     /// The next frame of a kind; others are passed over.
     pub(crate) fn expect(&self, kind: &str) -> Result<(Value, Vec<OwnedFd>)> {
         loop {
@@ -111,7 +120,7 @@ impl Linked {
     pub(crate) fn launch(site: &Site, what: &str, adopt: bool) -> Result<Linked> {
         let (link, input) = Link::pair()?;
         link.start(NEVER_MS, adopt)?;
-        let process = spawn(&mut command(site, what)?, what, &site.path(what), input)?;
+        let process = spawn(&command(site, what)?, what, &site.path(what), input)?;
         Ok(Linked { process, link, addresses: Vec::new() })
     }
 
@@ -132,7 +141,7 @@ fn command(site: &Site, what: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn spawn(command: &mut Command, what: &str, log: &Path, input: OwnedFd) -> Result<Process> {
+fn spawn(command: &Command, what: &str, log: &Path, input: OwnedFd) -> Result<Process> {
     Process::spawn_with_input(what, command, log, Stdio::from(input))
 }
 
@@ -200,24 +209,39 @@ fn a_server_ends_with_0_when_it_is_told_to_and_when_its_agent_is_gone() -> Resul
     Ok(())
 }
 
+/// A server whose agent is a shell, as far as processes go; the test speaks for it.
+fn under_a_shell(site: &Site, freeze_ms: u64) -> Result<(Process, Link, SocketAddr)> {
+    let (link, input) = Link::pair()?;
+    link.start(freeze_ms, false)?;
+    let server = command(site, "server")?;
+    let mut agent = Command::new("/bin/sh");
+    agent.arg("-c").arg("\"$0\" \"$@\"; exit $?").arg(server.get_program()).args(server.get_args());
+    let agent = spawn(&agent, "agent", &site.path("log"), input)?;
+    loop {
+        let Some((frame, _)) = link.receive()? else { bail!("not ready\n{}", agent.log_tail()) };
+        link.send(&json!({"frame": "beat"}), &[])?;
+        if let Some(address) = frame["listen"][0].as_str() {
+            return Ok((agent, link, address.parse()?));
+        }
+    }
+}
+
+#[test]
+fn a_dead_agent_ends_the_server_though_its_link_is_held_open() -> Result<()> {
+    let (site, _zone) = site("")?;
+    let (mut agent, link, _) = under_a_shell(&site, NEVER_MS)?;
+    agent.signal(rustix::process::Signal::KILL)?;
+    agent.wait(SOON)?;
+    // Only the server still has the other end.
+    link.expect_the_end()?;
+    ensure!(agent.log().contains("ending"), "it ends in order\n{}", agent.log_tail());
+    Ok(())
+}
+
 #[test]
 fn an_agent_that_stands_still_is_killed() -> Result<()> {
     let (site, _zone) = site("")?;
-    let (link, input) = Link::pair()?;
-    link.start(700, false)?;
-    // The shell is the process that would be the agent; the test speaks for it.
-    let server = command(&site, "server")?;
-    let mut agent = Command::new("/bin/sh");
-    agent.arg("-c").arg("\"$0\" \"$@\"; exit $?").arg(server.get_program()).args(server.get_args());
-    let mut agent = spawn(&mut agent, "agent", &site.path("log"), input)?;
-    let address: SocketAddr = loop {
-        let Some((frame, _)) = link.receive()? else { bail!("not ready\n{}", agent.log_tail()) };
-        link.send(&json!({"frame": "beat"}), &[])?;
-        match frame["listen"][0].as_str() {
-            Some(address) => break address.parse()?,
-            None => continue,
-        }
-    };
+    let (mut agent, link, address) = under_a_shell(&site, 700)?;
     // Well for longer than it may be silent.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1500) {
@@ -234,7 +258,7 @@ fn an_agent_that_stands_still_is_killed() -> Result<()> {
     ensure!(status.signal() == Some(9), "{status}\n{}", agent.log_tail());
     ensure!(took >= Duration::from_millis(600), "killed after {took:?} already");
     // The server's end is closed when it has ended too.
-    while link.receive()?.is_some() {}
+    link.expect_the_end()?;
     ensure!(agent.log().contains("is killed"), "the log says why\n{}", agent.log_tail());
     Ok(())
 }

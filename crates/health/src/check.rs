@@ -187,6 +187,11 @@ impl Check {
         self.take(now, Outcome::Fail(format!("no result for {seconds:.1} s: the check itself hangs")))
     }
 
+    /// Gives the check as long as at the start to be heard of again: it was the one who listens that stood still.
+    pub fn excuse(&mut self, now: Moment) {
+        self.due = self.due.max(now + self.spec.interval + self.spec.timeout + LATE);
+    }
+
     /// Forgets what was seen, because what is looked at is another one now: its standing is unknown, and nothing is
     /// expected of it before its next result. Counts stay.
     pub fn forget(&mut self, now: Moment) {
@@ -321,6 +326,21 @@ mod tests {
         assert_eq!(standings("+-+--++"), "??????+");
         assert_eq!(standings("++--+---"), "?++++++-");
         assert_eq!(standings("---+-+--++"), "??-------+");
+    }
+
+    #[test]
+    fn who_stood_still_itself_waits_anew() {
+        let mut check = Check::new(spec(), at(0)).unwrap();
+        check.observe(at(0), Duration::ZERO, Outcome::Pass);
+        check.excuse(at(5_000));
+        assert_eq!((check.overdue(at(5_000)), check.failures()), (None, 0));
+        let later = at(5_000) + spec().interval + spec().timeout + LATE;
+        check.overdue(later);
+        assert_eq!(check.failures(), 1);
+        check.forget(at(6_000));
+        check.excuse(at(6_000));
+        check.overdue(at(600_000));
+        assert_eq!((check.failures(), check.standing()), (1, Standing::Unknown));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Panel {
         checks.filter_map(|(at, check)| Some((CheckIndex(at), check.overdue(now)?))).collect()
     }
 
+    /// Gives every check time anew (see [`Check::excuse`]).
+    pub fn excuse(&mut self, now: Moment) {
+        self.checks.iter_mut().for_each(|check| check.excuse(now));
+    }
+
     /// Forgets what a check has seen: what it looks at is another one now.
     pub fn forget(&mut self, index: CheckIndex, now: Moment) {
         self.checks[index.0].forget(now);

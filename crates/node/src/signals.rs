@@ -6,9 +6,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asked {
     /// To read changed zones.
-    ToReload,
+    Reload,
     /// To end.
-    ToEnd,
+    End,
 }
 
 /// The signals, from when this was made; they kill no more.
@@ -35,9 +35,9 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Asked::ToEnd,
-            _ = self.interrupt.recv() => Asked::ToEnd,
-            _ = self.hang_up.recv() => Asked::ToReload,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::report::{Report, quiet};
 use super::{Lab, Link};
 
 /// Times the flapping check changes its mind, an even number, so that it ends well.
-const FLIPS: u32 = 10;
+const FLIPS: u32 = 8;
 
 /// Something that goes wrong, or is done by hand, at one PoP (or more, where its name says so).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,16 +1,51 @@
 //! The folder a lab works in, with a small file system for each node's state.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::tools;
 
 const PREFIX: &str = "starling-lab-";
 /// Room for a node's state: a hundred times what it needs, and filled in a moment.
 const STATE_SIZE: &str = "size=4m";
+
+/// How long another lab is waited for: as long as all tests of one take, twice.
+const TURN_LIMIT: Duration = Duration::from_secs(600);
+
+/// The right to run a lab on this machine. Two at a time would take the processors from each other, and each would
+/// measure the other.
+pub struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    /// Waits until no other process has it.
+    pub fn take() -> Result<Self> {
+        let path = std::env::temp_dir().join("starling-lab.lock");
+        let lock = File::create(&path).with_context(|| path.display().to_string())?;
+        let mut told = false;
+        tools::poll("no other lab runs on this machine", TURN_LIMIT, || {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Ok(Some(())),
+                Err(Errno::WOULDBLOCK) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tools::announce("another lab runs on this machine: waiting for it to end");
+                    }
+                    Ok(None)
+                }
+                Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+            }
+        })?;
+        Ok(Self { _lock: lock })
+    }
+}
 
 /// A folder with a short name (paths of sockets have at most 107 octets); removed when dropped.
 pub struct Folder {

@@ -92,7 +92,7 @@ impl Ledger {
         }
         let slot = self.slot(number);
         let took = (self.micros(at) + 1).saturating_sub(slot.sent.load(Ordering::Relaxed));
-        let answer = took << 8 | u64::from(who) + 1;
+        let answer = (took << 8) | (u64::from(who) + 1);
         if slot.answer.compare_exchange(0, answer, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             self.twice.fetch_add(1, Ordering::Relaxed);
         }
@@ -204,7 +204,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Who answered, as people read it.
+    /// The names of those who answered.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.by.keys().map(|who| name_of(*who)).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
+    }
+
+    /// Who answered, and how much of it, as people read it.
     #[must_use]
     pub fn who(&self) -> String {
         let all: u64 = self.by.values().sum();
@@ -213,7 +220,7 @@ impl Tally {
             .iter()
             .map(|(who, count)| match name_of(*who) {
                 name if *count == all => name.to_owned(),
-                name => format!("{name} {}%", (count * 100).div_ceil(all)),
+                name => format!("{name} {}%", (count * 100 + all / 2) / all),
             })
             .collect();
         if shares.is_empty() { "nobody".to_owned() } else { shares.join(" ") }

@@ -23,14 +23,14 @@ use std::fmt::Write as _;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::tools;
 use bird::{Bird, Learned, Paths};
 use client::Client;
-use folder::Folder;
+use folder::{Folder, Turn};
 use pop::{Disk, Pop, SiteCheck, Software};
 use routes::{Change, Family, Timeline, Watcher};
 use topology::{POPS, ROUTERS, Topology};
@@ -38,6 +38,8 @@ use topology::{POPS, ROUTERS, Topology};
 /// How long the nodes may take to be announced everywhere. Sessions take some seconds, hold-downs after a breakage a few
 /// more.
 const WHOLE_LIMIT: Duration = Duration::from_secs(40);
+/// How long no route must have changed before something is broken: twice what is looked at for who answered before.
+const CALM_FOR: Duration = Duration::from_secs(1);
 
 /// How a lab is set up.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +65,14 @@ pub struct Lab {
     _origin: Process,
     topology: Topology,
     _folder: Folder,
+    _turn: Turn,
 }
 
 impl Lab {
     /// Builds everything and waits until all nodes are announced at all routers. Changes of routes go to `live` as they
     /// happen.
     pub fn up(plan: Plan, live: Option<&Sender<Change>>) -> Result<Self> {
+        let turn = Turn::take()?;
         let mut folder = Folder::new()?;
         let topology = Topology::new()?;
         let timeline = Timeline::default();
@@ -87,7 +91,7 @@ impl Lab {
             pops.push(Pop::start(namespace, index, plan.software, &at)?);
         }
         let client = Client::start(&topology.client, plan.rate)?;
-        let lab = Self {
+        let mut lab = Self {
             plan,
             client,
             timeline,
@@ -97,8 +101,9 @@ impl Lab {
             _origin: origin,
             topology,
             _folder: folder,
+            _turn: turn,
         };
-        lab.wait_until_whole().with_context(|| lab.pops[0].log_tail())?;
+        lab.wait_until_whole()?;
         Ok(lab)
     }
 
@@ -127,11 +132,25 @@ impl Lab {
 
     /// Waits until every node is announced as a healthy one is, at all routers and in both families, and the routes
     /// follow.
-    pub fn wait_until_whole(&self) -> Result<()> {
+    pub fn wait_until_whole(&mut self) -> Result<()> {
+        // BIRD tells of a route a moment before the kernel has it, so one look is not enough.
+        let mut since = None;
         let waited = tools::poll("every node is announced at every router", WHOLE_LIMIT, || {
-            Ok((self.whole()? && self.answered()).then_some(()))
+            self.pops.iter_mut().try_for_each(Pop::ensure_alive)?;
+            if !self.whole()? {
+                since = None;
+                return Ok(None);
+            }
+            let long = since.get_or_insert_with(Instant::now).elapsed() > CALM_FOR;
+            Ok((long && self.calm() && self.answered()).then_some(()))
         });
-        waited.with_context(|| self.status().unwrap_or_else(|error| format!("{error:#}")))
+        waited.map_err(|error| {
+            let status = self.status().unwrap_or_else(|error| format!("{error:#}"));
+            let pops = self.pops.iter().zip(&self.topology.pops);
+            let logs: String =
+                pops.map(|(pop, namespace)| pop.log_tail() + &pop.explain(namespace)).collect();
+            anyhow!("{error:#}\n{status}{logs}")
+        })
     }
 
     fn whole(&self) -> Result<bool> {
@@ -144,6 +163,11 @@ impl Lab {
             }
         }
         Ok(true)
+    }
+
+    /// Whether no route has changed for a while.
+    fn calm(&self) -> bool {
+        self.timeline.last().is_none_or(|last| last.elapsed() > CALM_FOR)
     }
 
     /// Whether what was asked from 2.2 to 2.1 seconds ago was answered, every query of it.
@@ -177,6 +201,12 @@ impl Lab {
         self.wait_until_whole()
     }
 
+    /// What a node says of its route; nothing where it can't tell.
+    #[must_use]
+    pub fn explain(&self, pop: usize) -> String {
+        self.pops[pop].explain(&self.topology.pops[pop])
+    }
+
     /// What the routers have learned, as lines for people.
     pub fn status(&self) -> Result<String> {
         let mut text = String::new();
@@ -193,7 +223,7 @@ impl Lab {
         let tally = self.client.ledger().tally(now - Duration::from_secs(1), now);
         writeln!(
             text,
-            "client: {} queries in a second, {} lost, answered by {}",
+            "client, two seconds ago: {} queries in a second, {} lost, answered by {}",
             tally.sent,
             tally.lost,
             tally.who()

@@ -146,11 +146,12 @@ fn node_toml(index: usize, folder: &Path) -> String {
          [anycast.bird]\nsocket = \"{at}/bird.ctl\"\nprotocols = [{protocols}]\n\
          [[check]]\nname = \"site\"\nexec = [\"/usr/bin/test\", \"!\", \"-e\", \"{at}/site-bad\"]\n\
          interval-ms = 200\ntimeout-ms = 1000\nrise = 2\nfall = 2\naction = \"withdraw\"\n\
+         [[check]]\nname = \"disk\"\nmin-mib = 1\ninterval-ms = 1000\n\
          [[check]]\nname = \"primary\"\n\
          exec = [\"/usr/bin/dig\", \"+tries=1\", \"+time=1\", \"@{ORIGIN}\", \"example.com\", \"SOA\"]\n\
          interval-ms = 1000\ntimeout-ms = 2000\nrise = 1\nfall = 2\naction = \"report\"\n\
          {peers}\
-         [[zone]]\nname = \"example.com\"\nfile = \"{at}/example.com.zone\"\ncritical = true\n",
+         [[zone]]\nname = \"example.com\"\nfile = \"{at}/example.com.zone\"\n",
         name = POPS[index],
         listen = listen.join(", "),
         management = management(index),

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::bird::{self, Bird};
 use super::node;
+use super::topology::POPS;
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::tools;
@@ -62,6 +63,14 @@ impl Pop {
     #[must_use]
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.join(file)
+    }
+
+    /// Fails with the end of the log if the node has ended by itself.
+    pub fn ensure_alive(&mut self) -> Result<()> {
+        match self.processes.iter_mut().find_map(|process| process.exited().map(|_| process.log_tail())) {
+            Some(log) => bail!("the node of {} has ended\n{log}", POPS[self.index]),
+            None => Ok(()),
+        }
     }
 
     /// What was logged last, for a failure's message.
@@ -190,8 +199,11 @@ impl Pop {
         let outcome = match self.software {
             Software::Starling => self.ctl(namespace, &["reload"]),
             Software::Usual => {
-                let config = self.path("nsd.conf").display().to_string();
-                namespace.run("nsd-control", &["-c", &config, "reload"])
+                // A careful operator checks first: NSD drops a zone whose file it can't read.
+                let (config, file) = (self.path("nsd.conf"), self.path("example.com.zone"));
+                namespace.run("nsd-checkzone", &["example.com", &file.display().to_string()]).and_then(|_| {
+                    namespace.run("nsd-control", &["-c", &config.display().to_string(), "reload"])
+                })
             }
         };
         // A refused zone is a failed reload, which is what is wanted here.
@@ -230,6 +242,17 @@ impl Pop {
         namespace.run("timeout", &all)
     }
 
+    /// What the node says of its route, where it can tell.
+    #[must_use]
+    pub fn explain(&self, namespace: &Namespace) -> String {
+        match self.software {
+            Software::Starling => {
+                self.ctl(namespace, &["explain"]).unwrap_or_else(|error| format!("{error:#}\n"))
+            }
+            Software::Usual => String::new(),
+        }
+    }
+
     /// Takes the node out of routing by hand, or puts it back.
     pub fn drain(&mut self, namespace: &Namespace, wanted: Drain) -> Result<String> {
         self.drained = wanted == Drain::On;
@@ -245,21 +268,27 @@ impl Pop {
             .concat())
     }
 
-    /// Replaces the running server program.
+    /// Replaces the running server program; fails if the same processes answer afterwards.
     pub fn upgrade(&mut self, namespace: &Namespace) -> Result<String> {
-        if self.software == Software::Starling {
-            return self.ctl(namespace, &["upgrade"]);
-        }
-        // As it is done by hand: out of routing, a moment for the routers, restart, back when it answers.
-        self.drain(namespace, Drain::On)?;
-        std::thread::park_timeout(Duration::from_secs(1));
         let before = self.servers(namespace)?;
-        self.signal_servers(namespace, Signal::TERM)?;
-        tools::poll("NSD answers again", PROCESS_LIMIT, || {
-            let old = self.servers(namespace)?.iter().any(|server| before.contains(server));
-            Ok((!old && node::answers(namespace)).then_some(()))
+        let mut said = String::new();
+        if self.software == Software::Starling {
+            said = self.ctl(namespace, &["upgrade"])?;
+        } else {
+            // As it is done by hand: out of routing, a moment for the routers, restart, back when it answers.
+            self.drain(namespace, Drain::On)?;
+            std::thread::park_timeout(Duration::from_secs(1));
+            self.signal_servers(namespace, Signal::TERM)?;
+        }
+        tools::poll("another server answers", PROCESS_LIMIT, || {
+            let now = self.servers(namespace)?;
+            let replaced = !now.is_empty() && !now.iter().any(|server| before.contains(server));
+            Ok((replaced && node::answers(namespace)).then_some(()))
         })?;
-        self.drain(namespace, Drain::Off)
+        if self.software == Software::Usual {
+            said = self.drain(namespace, Drain::Off)?;
+        }
+        Ok(said)
     }
 }
 

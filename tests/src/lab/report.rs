@@ -46,6 +46,8 @@ pub struct Report {
     pub pop: &'static str,
     /// What a command said, if one was given.
     pub said: String,
+    /// What the node said of its route in the end.
+    pub explained: String,
     /// The half second before.
     pub before: Tally,
     /// From the breakage to the time when things had settled.
@@ -81,6 +83,7 @@ impl Report {
             breakage,
             pop: POPS[pop],
             said,
+            explained: lab.explain(pop),
             before: ledger.tally(at - LOOK, at - UNDER_WAY),
             during: ledger.tally(at - UNDER_WAY, end),
             after: ledger.tally(end - LOOK, end),

@@ -243,5 +243,6 @@ fn interfaces(namespace: &Namespace) -> Result<BTreeMap<u32, String>> {
     let named = links.iter().filter_map(|link| {
         Some((u32::try_from(link["ifindex"].as_u64()?).ok()?, link["ifname"].as_str()?.to_owned()))
     });
-    Ok(named.collect())
+    // The kernel has what is unreachable over IPv6 lead to `lo`; that is no route.
+    Ok(named.filter(|(_, name)| name != "lo").collect())
 }

@@ -1,9 +1,11 @@
 //! The way up: nothing is announced before it is proved good.
 
 use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use starling_tests::process::Process;
 use starling_tests::{netns, tools};
 
 use super::agent::{DOWN, LIMIT, MANAGEMENT, Place, SERVICE, SHORT, UP, lines};
@@ -99,5 +101,40 @@ fn an_interface_that_is_not_free_is_refused() -> Result<()> {
     let told = said(&output);
     ensure!(output.status.code() == Some(1), "{}\n{told}", output.status);
     ensure!(told.contains("starling0") && told.contains("persistent"), "{told}");
+    Ok(())
+}
+
+/// Under systemd: readiness, and signs of life for its watchdog.
+#[test]
+fn systemd_hears_that_the_node_is_ready_and_lives() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let place = Place::new("systemd", "[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n")?;
+    let path = place.path("notify");
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_read_timeout(Some(LIMIT))?;
+    let mut command = place.command()?;
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "5000000");
+    let mut agent = Process::spawn("starling run", &command, &place.path("log"))?;
+    let mut heard = String::new();
+    hear(&socket, &mut heard, &["READY=1", "WATCHDOG=1"])?;
+    agent.signal(rustix::process::Signal::TERM)?;
+    hear(&socket, &mut heard, &["STOPPING=1"])?;
+    let status = agent.wait(LIMIT)?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// Listens until all of these words were heard.
+fn hear(socket: &UnixDatagram, heard: &mut String, words: &[&str]) -> Result<()> {
+    let mut buffer = [0; 512];
+    while !words.iter().all(|word| heard.contains(word)) {
+        match socket.recv(&mut buffer) {
+            Ok(len) => heard.push_str(&String::from_utf8_lossy(&buffer[..len])),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).with_context(|| format!("heard so far: {heard}")),
+        }
+    }
     Ok(())
 }

@@ -32,8 +32,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Nothing has been seen yet, but that a rung has been held for so long.
-    pub(super) fn new(now: Moment, held: Rung, held_for: Duration) -> Told {
+    /// Nothing has been seen yet, but that a rung has been held for so long, and whether the node ran before.
+    pub(super) fn new(now: Moment, held: Rung, held_for: Duration, ready_said: bool) -> Told {
         let since = SystemTime::now().checked_sub(held_for).unwrap_or(SystemTime::UNIX_EPOCH);
         Told {
             decision: None,
@@ -41,7 +41,7 @@ impl Told {
             server: ServerStatus { state: "starting".to_owned(), ..ServerStatus::default() },
             server_control: None,
             servers: 0,
-            ready_said: false,
+            ready_said,
             trouble: None,
             held: (held, Moment(now.0.saturating_sub(held_for)), since),
             seconds_on: [Duration::ZERO; Rung::ALL.len()],
@@ -93,7 +93,10 @@ impl Told {
             since: timestamp(since_time),
             held_ms: millis(now.since(since)),
             bird: self.bird.clone(),
-            healthy: (held, wanted) == (Rung::Up, Rung::Up) && exported && !checks.iter().any(hard),
+            healthy: decision.is_some_and(|decision| decision.healthy)
+                && held == Rung::Up
+                && exported
+                && !checks.iter().any(hard),
             reasons,
             blocked,
             mode: agent.governor.mode().word().to_owned(),

@@ -1,6 +1,7 @@
 //! The thread that holds the route: it owns the lease, so that netlink never waits for anything else, and nothing for it.
 
 use super::server::{Clock, now};
+use crate::config::Driver;
 use anycast::governor::{Operation, Progress};
 use anycast::{Lease, LeaseError, Rung};
 use std::io;
@@ -21,6 +22,8 @@ const ORDERS_MAX: usize = 16;
 enum Order {
     /// The rung to hold.
     Hold(Rung),
+    /// To give the lease up at once, service addresses and all, until a rung with a route is wanted again.
+    LetGo,
     /// To give a copy of the lease's descriptor, and to leave everything as it is from now on.
     HandOver(oneshot::Sender<io::Result<OwnedFd>>),
 }
@@ -48,11 +51,12 @@ impl Route {
     pub(crate) fn start(
         lease: Lease,
         wanted: Rung,
+        driver: Driver,
         clock: Clock,
         reports: mpsc::UnboundedSender<Report>,
     ) -> io::Result<Route> {
         let (orders, receiver) = sync_channel(ORDERS_MAX);
-        let holder = Holder { lease, clock, wanted, told: None, reports };
+        let holder = Holder { lease, clock, wanted, driver, is_gone: false, told: None, reports };
         thread::Builder::new().name("route".to_owned()).spawn(move || holder.run(&receiver))?;
         Ok(Route { orders })
     }
@@ -62,6 +66,11 @@ impl Route {
         // Full means that the thread is stuck in the kernel with as many orders before this one, and they differ from it only
         // in being older. It waits: whoever waits too long is killed by the server, and the lease ends.
         let _ended = self.orders.send(Order::Hold(rung));
+    }
+
+    /// Gives up the lease at once: for when BIRD can't be told in another way that the route has to go.
+    pub(crate) fn let_go(&self) {
+        let _ended = self.orders.send(Order::LetGo);
     }
 
     /// The descriptor of the lease, for the program that this one is about to become. Nothing changes any more after that.
@@ -77,6 +86,10 @@ struct Holder {
     lease: Lease,
     clock: Clock,
     wanted: Rung,
+    /// With [`Driver::Protocols`] the lease is the interface and its addresses alone, without a route.
+    driver: Driver,
+    /// Whether it was given up by order.
+    is_gone: bool,
     told: Option<Report>,
     reports: mpsc::UnboundedSender<Report>,
 }
@@ -88,14 +101,13 @@ impl Holder {
             match orders.recv_timeout(pause) {
                 Ok(Order::Hold(rung)) => {
                     self.wanted = rung;
-                    // The last one counts.
-                    for order in orders.try_iter() {
-                        match order {
-                            Order::Hold(rung) => self.wanted = rung,
-                            Order::HandOver(reply) => return self.hand_over(reply, orders),
-                        }
-                    }
+                    self.is_gone &= !rung.is_announced();
                     pause = self.set();
+                }
+                Ok(Order::LetGo) => {
+                    self.is_gone = true;
+                    self.lease.let_go();
+                    pause = VERIFY_EVERY;
                 }
                 Ok(Order::HandOver(reply)) => return self.hand_over(reply, orders),
                 Err(RecvTimeoutError::Timeout) => pause = self.verify(),
@@ -104,16 +116,31 @@ impl Holder {
         }
     }
 
+    /// The rung that the lease has to be on.
+    fn of_lease(&self) -> Rung {
+        match self.driver {
+            Driver::Learn => self.wanted,
+            Driver::Protocols => Rung::Down,
+        }
+    }
+
     /// Moves the routes; gives how long to wait before the next look.
     fn set(&mut self) -> Duration {
+        if self.driver == Driver::Protocols {
+            return self.verify();
+        }
         let progress = self.lease.set(now(self.clock), self.wanted);
         self.follow(progress)
     }
 
     /// Compares the kernel's routes with what is meant, and puts right what is not.
     fn verify(&mut self) -> Duration {
-        if self.lease.wanted() != self.wanted {
-            return self.set();
+        if self.is_gone {
+            return VERIFY_EVERY;
+        }
+        if self.lease.wanted() != self.of_lease() {
+            let progress = self.lease.set(now(self.clock), self.of_lease());
+            return self.follow(progress);
         }
         match self.lease.repair(now(self.clock)) {
             Ok(repair) => {
@@ -137,7 +164,10 @@ impl Holder {
                 "the lease was given up, service addresses and all: its routes could not be changed"
             );
         }
-        self.tell(Report::Held(progress.held));
+        // With the other driver it is BIRD that says which rung is held.
+        if self.driver == Driver::Learn {
+            self.tell(Report::Held(progress.held));
+        }
         for trouble in &progress.troubles {
             let operation = match trouble.operation {
                 Operation::Add => "be added",
@@ -166,7 +196,7 @@ impl Holder {
         match orders.recv() {
             Ok(Order::Hold(wanted)) => Holder { wanted, ..self }.run(orders),
             Ok(Order::HandOver(reply)) => self.hand_over(reply, orders),
-            Err(_) => {}
+            Ok(Order::LetGo) | Err(_) => {}
         }
     }
 }

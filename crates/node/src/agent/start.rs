@@ -98,27 +98,30 @@ async fn node(
     let (requests, requests_in) = mpsc::channel(WAITING_MAX);
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
     let holds = lease.held();
-    let (held, held_in) = watch::channel(holds);
+    let (meant, meant_in) = watch::channel(holds);
 
     let mut checks = Checks::new(&config, &anycast, now(clock))?;
     // There is no server yet.
     checks.forget_the_server(now(clock));
     let view = Rc::new(View::default());
     let observations = start_checks(&config, &anycast, &checks, &view, probe_token);
-    start_verification(&anycast, held_in, verified);
+    start_verification(&anycast, meant_in, verified);
     let peers = start_peers(&config);
     let management = endpoint.addresses().to_vec();
     start_requests(control, endpoint, requests);
 
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
-    let route = Route::start(lease, wanted, clock, reports).context("cannot start the route's thread")?;
+    let route = Route::start(lease, wanted, anycast.driver, clock, reports)
+        .context("cannot start the route's thread")?;
     let mut agent = Agent {
         name: config.node.name.clone(),
-        told: Told::new(now(clock), holds, on_rung),
+        told: Told::new(now(clock), holds, on_rung, handed.is_some()),
+        looked_at: now(clock),
+        is_ending: false,
         watchdog: sd_notify::watchdog_enabled().is_some(),
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
-        held,
+        meant,
         arguments,
         clock,
         governor,
@@ -131,6 +134,7 @@ async fn node(
         steps,
         peers,
         management,
+        driver: anycast.driver,
     };
     agent.supervise(handed);
     let inputs = Inputs {
@@ -176,12 +180,12 @@ fn start_checks(
 
 fn start_verification(
     anycast: &AnycastConfig,
-    held: watch::Receiver<Rung>,
+    meant: watch::Receiver<Rung>,
     verified: mpsc::Sender<Verified>,
 ) {
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, held, verified));
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, verified));
     }
 }
 

@@ -76,8 +76,10 @@ pub(crate) struct Supervisor {
 enum End {
     /// It was lost.
     Lost(String, Loss),
-    /// It ended as it was asked to, or was given up.
+    /// It ended as it was asked to.
     Wanted,
+    /// It lives on without this supervisor.
+    GivenUp,
 }
 
 impl Supervisor {
@@ -104,19 +106,26 @@ impl Supervisor {
             let end = match launched {
                 Ok(server) => {
                     self.tell(Event::Started(server.pid, server.control.clone()));
+                    // One that was taken over answers already.
+                    if let Some(ready) = server.ready.clone() {
+                        self.tell(Event::Ready(ready));
+                    }
                     self.watch(server).await
                 }
                 Err(error) => End::Lost(format!("the server can't be started: {error}"), Loss::Died),
             };
             match end {
                 End::Wanted => return self.tell(Event::Ended),
+                End::GivenUp => return,
                 End::Lost(reason, loss) => self.tell(Event::Lost(reason, loss)),
             }
             if well_since.elapsed() > WELL_AFTER {
                 backoff = BACKOFF_MIN;
             }
-            if self.pause(backoff).await == Next::Stop {
-                return self.tell(Event::Ended);
+            match self.pause(backoff).await {
+                Next::Start => {}
+                Next::Stop => return self.tell(Event::Ended),
+                Next::GiveUp => return,
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
@@ -140,7 +149,7 @@ impl Supervisor {
                 }
                 Ok(Some(Order::GiveUp(reply))) => {
                     let _gone = reply.send(None);
-                    return Next::Stop;
+                    return Next::GiveUp;
                 }
             }
         }
@@ -176,7 +185,7 @@ impl Supervisor {
                     }
                     Some(Order::GiveUp(reply)) => {
                         let _gone = reply.send(server.hand_over());
-                        return End::Wanted;
+                        return End::GivenUp;
                     }
                     Some(Order::Replace(binary, reply)) => {
                         let (kept, result) = self.replace(server, binary).await;
@@ -342,4 +351,5 @@ enum Failure {
 enum Next {
     Start,
     Stop,
+    GiveUp,
 }

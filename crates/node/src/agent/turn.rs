@@ -10,6 +10,7 @@ use super::upgrade::{self, Baton};
 use super::verify::Verified;
 use super::view::{Answers, View};
 use crate::cli::RunArguments;
+use crate::config::Driver;
 use crate::control::{self, Reply, Request, Response};
 use crate::management::Peers;
 use crate::signals::{Asked, Signals};
@@ -27,6 +28,10 @@ use tokio::time::timeout;
 
 /// How often the loop looks around though nothing has happened: for checks that are overdue and for systemd's watchdog.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// From when on a look that comes late says that this process stood still, or the machine: silence is nobody else's then.
+const PAUSED_FROM: Duration = Duration::from_millis(400);
+/// How long the disk may take to remember maintenance, before who asked is told that it doesn't.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// How many orders to the supervisor may wait: it takes them one by one, and nobody gives two of a kind.
 const ORDERS_MAX: usize = 8;
 /// How long the client of an upgrade may take to have its answer. Writing takes microseconds; the server gets no beats
@@ -37,6 +42,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 pub(super) struct Agent {
     pub(super) arguments: RunArguments,
     pub(super) clock: Clock,
+    /// When the loop last looked around.
+    pub(super) looked_at: Moment,
     pub(super) governor: Governor,
     pub(super) checks: Checks,
     pub(super) history: History,
@@ -47,14 +54,18 @@ pub(super) struct Agent {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) steps: mpsc::Sender<Become>,
-    /// The rung that is held, for those who verify it.
-    pub(super) held: watch::Sender<Rung>,
+    /// How BIRD is told of the rung.
+    pub(super) driver: Driver,
+    /// The rung that BIRD has to export, for those who see to it.
+    pub(super) meant: watch::Sender<Rung>,
     pub(super) peers: Rc<Peers>,
     /// Where metrics are, to be said when the node runs.
     pub(super) management: Vec<SocketAddr>,
     pub(super) name: Option<String>,
     /// The program to become at the next upgrade: where this one was started from.
     pub(super) binary: PathBuf,
+    /// Whether a signal has asked for the end.
+    pub(super) is_ending: bool,
     /// Whether systemd wants to hear that the agent lives.
     pub(super) watchdog: bool,
 }
@@ -112,16 +123,13 @@ impl Agent {
                         let _ended = self.orders.send(Order::Stop).await;
                     }
                 }
-                Some((request, reply)) = inputs.requests.recv() => self.request(request, reply).await,
+                Some((request, reply)) = inputs.requests.recv() => self.request(request, reply),
                 Some(step) = inputs.steps.recv() => self.become_program(step).await,
                 Some(observation) = inputs.observations.recv() => {
                     let Observation { check, took, outcome } = observation;
                     self.checks.panel.observe(check, self.now(), took, outcome);
                 }
-                Some(verified) = inputs.verified.recv() => {
-                    self.told.bird = verified.status;
-                    self.checks.bird(self.now(), &verified.outcome);
-                }
+                Some(verified) = inputs.verified.recv() => self.verified(verified),
                 _ = look.tick() => self.look(),
             }
             if self.turn() && ending == Ending::No {
@@ -152,6 +160,9 @@ impl Agent {
 
     fn follow(&mut self, transition: &Transition, decision: &Decision) {
         self.route.hold(decision.rung);
+        if self.driver == Driver::Protocols {
+            self.meant.send_replace(decision.rung);
+        }
         let Transition { from, to, .. } = transition;
         let record = TransitionRecord {
             at: status::timestamp(SystemTime::now()),
@@ -172,6 +183,9 @@ impl Agent {
     /// Looks around though nothing has happened.
     fn look(&mut self) {
         let now = self.now();
+        if now.since(std::mem::replace(&mut self.looked_at, now)) > PAUSED_FROM {
+            self.checks.panel.excuse(now);
+        }
         self.checks.panel.overdue(now);
         let peers = self.peers.view();
         if let Some(healthy) = peers.healthy {
@@ -190,12 +204,27 @@ impl Agent {
         match report {
             route::Report::Held(rung) => {
                 self.told.held(self.now(), rung);
-                self.held.send_replace(rung);
+                self.meant.send_replace(rung);
             }
             route::Report::Trouble(trouble) => {
                 tracing::error!("the route is not what it should be, and is tried again: {trouble}");
                 self.told.trouble = Some(trouble);
             }
+        }
+    }
+
+    /// Takes in what BIRD says.
+    fn verified(&mut self, verified: Verified) {
+        let now = self.now();
+        self.told.bird = verified.status;
+        self.checks.bird(now, &verified.outcome);
+        if let Some(rung) = verified.asserted {
+            self.told.held(now, rung);
+        }
+        if verified.is_stuck && self.governor.rung() == Rung::Down {
+            // Its statics go through the lease interface, and go with it: the last way to withdraw.
+            self.route.let_go();
+            self.told.held(now, Rung::Down);
         }
     }
 
@@ -250,7 +279,7 @@ impl Agent {
 
     fn signal(&mut self, asked: Asked) -> Pace {
         match asked {
-            Asked::ToReload => {
+            Asked::Reload => {
                 let reload = Request::Reload { zone: None, force: false };
                 let control = self.told.server_control.clone();
                 tokio::task::spawn_local(async move {
@@ -259,11 +288,12 @@ impl Agent {
                     }
                 });
             }
-            Asked::ToEnd => {
+            Asked::End => {
                 if self.governor.command(self.now(), Command::Shutdown).is_err() {
                     tracing::warn!("asked to end again: the rest of draining and grace is left out");
                     return Pace::Hurried;
                 }
+                self.is_ending = true;
                 tracing::info!("ending: the route is drained, then withdrawn");
                 let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
             }
@@ -271,7 +301,7 @@ impl Agent {
         Pace::Planned
     }
 
-    async fn request(&mut self, request: Request, reply: Reply) {
+    fn request(&mut self, request: Request, reply: Reply) {
         if !request.is_of_the_route() {
             let (control, told) = (self.told.server_control.clone(), self.told.status(self));
             tokio::task::spawn_local(async move {
@@ -291,14 +321,15 @@ impl Agent {
         let response = match request {
             Request::Explain => Response::Route(Box::new(self.told.status(self))),
             Request::History { count } => Response::History(self.history.last(count)),
-            Request::Upgrade { binary } => return self.upgrade(binary, reply).await,
-            request => self.command(&request).await,
+            Request::Upgrade { binary } => return self.upgrade(binary, reply),
+            Request::Maintenance { on } => return self.maintain(on, reply),
+            request => self.command(&request),
         };
         reply.send(response);
     }
 
     /// Carries out a command about the route.
-    async fn command(&mut self, request: &Request) -> Response {
+    fn command(&mut self, request: &Request) -> Response {
         let command = match request {
             Request::Drain { for_ms, then_up } => Command::Drain {
                 lasting: for_ms.map(Duration::from_millis),
@@ -312,24 +343,36 @@ impl Agent {
             return Response::Error(refused.to_string());
         }
         self.turn();
-        let mut text = match &self.told.decision {
-            Some(decision) => format!("the route is to be {}", decision.rung),
-            None => "done".to_owned(),
+        Response::Done(format!("the route is to be {}", self.governor.rung()))
+    }
+
+    /// Begins or ends maintenance; the answer waits for the disk, and nothing else does.
+    fn maintain(&mut self, on: bool, reply: Reply) {
+        let response = self.command(&Request::Maintenance { on });
+        let Response::Done(text) = response else {
+            reply.send(response);
+            return;
         };
-        if let Request::Maintenance { on } = request {
-            let kept = match self.history.set_maintenance(*on) {
-                Some(kept) => kept.await.unwrap_or_else(|_| Err(std::io::Error::other("the disk hangs"))),
+        let kept = self.history.set_maintenance(on);
+        tokio::task::spawn_local(async move {
+            let hangs = || std::io::Error::other("the disk hangs");
+            let kept = match kept {
+                Some(kept) => match timeout(KEPT_WITHIN, kept).await {
+                    Ok(Ok(kept)) => kept,
+                    Ok(Err(_)) | Err(_) => Err(hangs()),
+                },
                 None => Err(std::io::Error::other("the node has no state-dir")),
             };
-            if let Err(error) = kept {
-                text.push_str(&format!("; a restart will not remember it: {error}"));
-            }
-        }
-        Response::Done(text)
+            let text = match kept {
+                Ok(()) => text,
+                Err(error) => format!("{text}; a restart will not remember it: {error}"),
+            };
+            reply.send(Response::Done(text));
+        });
     }
 
     /// Replaces the server by one of another program; the agent follows when that answers.
-    async fn upgrade(&mut self, binary: Option<PathBuf>, reply: Reply) {
+    fn upgrade(&mut self, binary: Option<PathBuf>, reply: Reply) {
         let binary = binary.unwrap_or_else(|| self.binary.clone());
         let (orders, steps, arguments) = (self.orders.clone(), self.steps.clone(), self.arguments.clone());
         tokio::task::spawn_local(async move {
@@ -351,6 +394,11 @@ impl Agent {
 
     /// Becomes another program, which its server already is. Comes back if that fails.
     async fn become_program(&mut self, Become { binary, leaving, reply }: Become) {
+        if self.is_ending {
+            // Another program would not know of it.
+            reply.send(Response::Error("the node is ending; the agent does not follow".to_owned()));
+            return;
+        }
         let (handed, server) = oneshot::channel();
         let _ended = self.orders.send(Order::GiveUp(handed)).await;
         let Ok(Some(handed)) = server.await else {

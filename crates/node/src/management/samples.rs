@@ -55,6 +55,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         name: name.to_owned(),
         file: format!("{name}zone"),
         state,
+        critical: false,
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
     }

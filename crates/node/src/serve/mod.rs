@@ -95,8 +95,8 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     let keeper = loop {
         tokio::select! {
             asked = requests.next() => match asked {
-                Asked::ToReload => reload_first = true,
-                Asked::ToEnd | Asked::ToLeave => {
+                Asked::Reload => reload_first = true,
+                Asked::End | Asked::Leave => {
                     tracing::info!("ended before it was ready");
                     return Ok(Exit::Fine);
                 }

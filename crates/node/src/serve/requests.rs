@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     /// To read changed zones.
-    ToReload,
+    Reload,
     /// To end.
-    ToEnd,
+    End,
     /// To end, and not to hurry TCP clients: another server has the sockets.
-    ToLeave,
+    Leave,
 }
 
 /// Where requests come from.
@@ -34,8 +34,8 @@ impl Requests {
         tokio::select! {
             biased;
             asked = self.signals.next() => match asked {
-                signals::Asked::ToEnd => Asked::ToEnd,
-                signals::Asked::ToReload => Asked::ToReload,
+                signals::Asked::End => Asked::End,
+                signals::Asked::Reload => Asked::Reload,
             },
             Some(asked) = self.agent.recv() => asked,
         }

@@ -162,9 +162,9 @@ impl Running {
         let (failure, is_leaving) = loop {
             tokio::select! {
                 asked = requests.next() => match asked {
-                    Asked::ToReload => reload_for_signal(&self.reloads),
-                    Asked::ToEnd => break (None, false),
-                    Asked::ToLeave => break (None, true),
+                    Asked::Reload => reload_for_signal(&self.reloads),
+                    Asked::End => break (None, false),
+                    Asked::Leave => break (None, true),
                 },
                 ended = self.worker_ended.recv() => {
                     workers_left -= 1;
@@ -232,7 +232,7 @@ async fn end(
                 tracing::warn!("some threads did not end in time; ending without them");
                 return;
             }
-            asked = requests.next(), if is_leaving => if asked == Asked::ToEnd {
+            asked = requests.next(), if is_leaving => if asked == Asked::End {
                 tcp.stop();
                 deadline = deadline.min(tokio::time::Instant::now() + STOP_WITHIN);
             },

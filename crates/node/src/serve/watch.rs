@@ -82,7 +82,7 @@ impl Watcher {
     fn run(mut self) {
         if let Err(error) = privileges::give_up() {
             tracing::error!("{error}");
-            return self.ask(Asked::ToEnd);
+            return self.ask(Asked::End);
         }
         loop {
             if let Err(Over) = self.hear_until(Instant::now() + BEAT_EVERY).and_then(|()| self.tick()) {
@@ -109,7 +109,7 @@ impl Watcher {
                 Err(_) if self.beats.is_none() => return Err(Over),
                 Err(error) => {
                     tracing::warn!("the agent is gone ({error}), and its route with it: the server ends too");
-                    self.ask(Asked::ToEnd);
+                    self.ask(Asked::End);
                     return Err(Over);
                 }
             }
@@ -126,11 +126,11 @@ impl Watcher {
             FromAgent::HandOver => handover::send(&self.link, self.pulse.get()),
             FromAgent::Stop => {
                 self.beats = None;
-                self.ask(Asked::ToEnd);
+                self.ask(Asked::End);
             }
             FromAgent::Leave => {
                 self.beats = None;
-                self.ask(Asked::ToLeave);
+                self.ask(Asked::Leave);
             }
             FromAgent::Start { .. } | FromAgent::Sockets { .. } => {
                 tracing::warn!("the agent repeats what belongs to the start of a server");
@@ -147,7 +147,7 @@ impl Watcher {
         let now = self.now();
         if let Some(silent) = self.beats.as_mut().and_then(|beats| beats.judge(now)) {
             self.kill(silent);
-            self.ask(Asked::ToEnd);
+            self.ask(Asked::End);
             return Err(Over);
         }
         let Some(pulse) = self.pulse.get() else { return Ok(()) };

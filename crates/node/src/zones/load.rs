@@ -4,6 +4,7 @@ use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use crate::config::{Rotation, ZoneConfig};
 use crate::progress::ZoneProgress;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,7 +119,13 @@ pub(crate) fn load(
 pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Compiled, ZoneErrors> {
     let file = zone.file.display().to_string();
     let (text, stamp) = source::read(&zone.file).map_err(|error| {
-        ZoneErrors::one(format!("{file}: cannot read the master file of {}: {error}", zone.name))
+        let help = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "; its mode must let the node's user read it, even where that is root"
+            }
+            _ => "",
+        };
+        ZoneErrors::one(format!("{file}: cannot read the master file of {}: {error}{help}", zone.name))
     })?;
     progress.expect(text.len() as u64);
     let mut sources =
