@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use starling_tests::process::Process;
 use starling_tests::{netns, tools};
 
-use super::agent::{Agent, DRAINING, LIMIT, Place, SERVICE, UP};
+use super::agent::{Agent, DRAINING, LIMIT, Place, SERVICE, UP, check};
 
 /// Routes that come and go, to be seen by the monitor.
 const MARK: &str = "192.0.2.1";
@@ -89,6 +89,11 @@ fn upgrade(agent: &Agent<'_>, binary: &str) -> Result<()> {
     for service in SERVICE {
         ensure!(place.ask(service)?.is_some(), "no answer from {service}");
     }
+    // The agent that follows watches the server that it was given.
+    agent.explains("probes that pass", |told| {
+        told["server"]["state"] == "ready"
+            && check(told, "probe-udp-203.0.113.53:53")["standing"] == "passing"
+    })?;
     tools::poll("the server of before is gone", LIMIT, || {
         Ok((!Path::new(&format!("/proc/{server}")).exists()).then_some(()))
     })
