@@ -70,6 +70,8 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     let received = if arguments.resume { Some(upgrade::receive()?) } else { None };
     privileges::keep_only(privileges::NEEDED)?;
+    // A shell or a supervisor may have left some open: commands of the operator's have no use for them.
+    netio::inherited::keep_from_children().context("inherited descriptors can't be kept from children")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, node(config, anycast, arguments.clone(), received))
 }
