@@ -10,8 +10,8 @@ use starling_tests::netns::usable;
 use starling_tests::process::Process;
 use starling_tests::tools;
 
-use crate::site::{LIMIT, Site};
-use crate::upstream::Look;
+use crate::site::{LIMIT, PREFIXES, Site};
+use crate::upstream::{Look, Watcher, looks};
 
 const ZONE: &str = "$ORIGIN small.example.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 900 604800 60\n  NS ns1\nns1 A 192.0.2.1\n";
 
@@ -62,7 +62,7 @@ fn ctl(control: &Path, arguments: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
-/// Up, drained, back, without its server, and at its end.
+/// Up, drained, back, upgraded, and at its end.
 #[test]
 fn a_node_moves_its_route_by_protocols() {
     if !usable() {
@@ -82,6 +82,19 @@ fn a_node_moves_its_route_by_protocols() {
         Ok((said.contains("exports what is meant") && said.contains("up since")).then_some(()))
     })
     .unwrap();
+    let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES).unwrap();
+    ctl(&control, &["upgrade"]).unwrap();
+    tools::poll("probes pass again", LIMIT, || {
+        let output = ctl(&control, &["explain"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let passing = said.lines().filter(|line| line.starts_with("probe-") && line.contains(" passing "));
+        Ok((passing.count() == 4).then_some(()))
+    })
+    .unwrap();
+    let seen = watcher.stop().unwrap();
+    for prefix in PREFIXES {
+        assert_eq!(looks(&seen, prefix), [Look::Plain], "{prefix} moved with the upgrade");
+    }
     agent.signal(Signal::TERM).unwrap();
     site.wait_look(Look::Gone).unwrap();
     let status = agent.wait(LIMIT).unwrap();

@@ -140,6 +140,8 @@ impl Checks {
                 checks.add(check.name.clone(), &check.name, Some(check), subject, anycast)?;
             }
         }
+        // There is no server yet.
+        checks.forget_the_server(now);
         Ok(checks)
     }
 

@@ -16,7 +16,7 @@ use super::upgrade::{self, Received};
 use super::verify::{self, Verified};
 use super::view::View;
 use crate::cli::RunArguments;
-use crate::config::{self, AnycastConfig, Config, Purpose, Style};
+use crate::config::{self, AnycastConfig, Config, Driver, Purpose, Style};
 use crate::control::{self, Reply, Request, Response, Subject};
 use crate::exit::Exit;
 use crate::logging;
@@ -99,19 +99,16 @@ async fn node(
     let (verified, verified_in) = mpsc::channel(WAITING_MAX);
     let (requests, requests_in) = mpsc::channel(WAITING_MAX);
     let (steps, steps_in) = mpsc::channel(WAITING_MAX);
-    let holds = lease.held();
+    // With the second driver it is not the lease that says so.
+    let holds = if anycast.driver == Driver::Learn { lease.held() } else { governor.rung() };
     let (meant, meant_in) = watch::channel(holds);
 
-    let mut checks = Checks::new(&config, &anycast, now(clock))?;
-    // There is no server yet.
-    checks.forget_the_server(now(clock));
+    let checks = Checks::new(&config, &anycast, now(clock))?;
     let view = Rc::new(View::default());
     let observations = start_checks(&config, &anycast, &checks, &view, probe_token);
     start_verification(&anycast, meant_in, verified);
     let peers = start_peers(&config);
-    let management = endpoint.addresses().to_vec();
-    start_requests(control, endpoint, requests);
-
+    let management = start_requests(control, endpoint, requests);
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
     let route = Route::start(lease, wanted, anycast.driver, clock, reports)
         .context("cannot start the route's thread")?;
@@ -139,16 +136,9 @@ async fn node(
         driver: anycast.driver,
     };
     agent.supervise(handed);
-    let inputs = Inputs {
-        events: events_in,
-        reports: reports_in,
-        observations,
-        verified: verified_in,
-        requests: requests_in,
-        steps: steps_in,
-        signals,
-    };
-    agent.run(inputs).await?;
+    let (events, reports, verified, requests, steps) =
+        (events_in, reports_in, verified_in, requests_in, steps_in);
+    agent.run(Inputs { events, reports, observations, verified, requests, steps, signals }).await?;
     Ok(Exit::Fine)
 }
 
@@ -198,8 +188,9 @@ fn start_peers(config: &Config) -> Rc<Peers> {
     peers
 }
 
-/// Takes requests on the control socket and on the management addresses.
-fn start_requests(control: control::Socket, endpoint: Endpoint, requests: Requests) {
+/// Takes requests on the control socket and on the management addresses, which it gives back.
+fn start_requests(control: control::Socket, endpoint: Endpoint, requests: Requests) -> Vec<SocketAddr> {
+    let addresses = endpoint.addresses().to_vec();
     let subject = Rc::new(Subject::Agent(requests.clone()));
     tokio::task::spawn_local(async move {
         if let Err(error) = control::serve(&control, subject).await {
@@ -208,6 +199,7 @@ fn start_requests(control: control::Socket, endpoint: Endpoint, requests: Reques
     });
     let source = snapshots(requests);
     tokio::task::spawn_local(async move { endpoint.serve(source).await });
+    addresses
 }
 
 /// What a node begins with: a new lease, or that of the program before with all that goes with it.
