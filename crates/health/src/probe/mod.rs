@@ -111,6 +111,7 @@ impl Prober {
     ///
     /// An answer is good with any of `serials`: the one that is published, and while a change is being taken in the one
     /// before. A round that is dropped forgets the ways it was using; the next one looks for them.
+    /// With none, any serial is good: for a zone that is about to change, and nobody knows when.
     pub async fn round(&mut self, zone: Name<'_>, serials: &[u32]) -> Vec<Answered> {
         // An answer of the round before that comes late has another identifier.
         self.id = self.id.wrapping_add(1);

@@ -112,7 +112,7 @@ impl Question {
         if record.name != self.query.name || record.dns_class != DNSClass::IN {
             return Some(format!("the SOA record is that of {} {}", record.name, record.dns_class));
         }
-        if self.serials.contains(&soa.serial) {
+        if self.serials.is_empty() || self.serials.contains(&soa.serial) {
             return None;
         }
         let wanted: Vec<String> = self.serials.iter().map(u32::to_string).collect();

@@ -252,7 +252,10 @@ impl Agent {
                 }
             }
             Event::Beat(beat) => {
-                self.view.set_zones(&beat.probe_zones);
+                self.view.set_zones(
+                    &beat.probe_zones,
+                    beat.reloading || beat.generation != beat.generation_served,
+                );
                 self.checks.beat(now, &beat);
             }
             Event::Lost(reason, loss) => {

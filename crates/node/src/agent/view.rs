@@ -23,6 +23,9 @@ struct Inner {
     zones: Vec<ProbeZone>,
     /// Serials of zones that are no longer theirs, and when they were last.
     old: VecDeque<(ProbeZone, Instant)>,
+    /// When zones were last being read again. Each is served as soon as it is good, and told when all are done: until
+    /// then nobody knows which serial is right.
+    reloading_at: Option<Instant>,
 }
 
 /// Who answers: how many threads there are to reach.
@@ -52,9 +55,12 @@ impl View {
         }
     }
 
-    /// Says which zones have which serials.
-    pub(crate) fn set_zones(&self, zones: &[ProbeZone]) {
+    /// Says which zones have which serials, and whether zones are being read again.
+    pub(crate) fn set_zones(&self, zones: &[ProbeZone], reloading: bool) {
         let mut inner = self.inner.borrow_mut();
+        if reloading {
+            inner.reloading_at = Some(Instant::now());
+        }
         if inner.zones == zones {
             return;
         }
@@ -65,10 +71,13 @@ impl View {
         inner.old.drain(..surplus);
     }
 
-    /// The zone whose turn it is, and the serials that are right for it.
+    /// The zone whose turn it is, and the serials that are right for it; none while any may be.
     pub(crate) fn zone(&self, turn: usize) -> Option<(String, Vec<u32>)> {
         let inner = self.inner.borrow();
         let zone = inner.zones.get(turn.checked_rem(inner.zones.len())?)?;
+        if inner.reloading_at.is_some_and(|at| at.elapsed() < OLD_SERIAL_FOR) {
+            return Some((zone.name.clone(), Vec::new()));
+        }
         let old = inner.old.iter().filter(|(old, at)| old.name == zone.name && at.elapsed() < OLD_SERIAL_FOR);
         let serials = std::iter::once(zone.serial).chain(old.map(|(old, _)| old.serial)).collect();
         Some((zone.name.clone(), serials))
@@ -84,12 +93,21 @@ mod tests {
         let zone = |serial| vec![ProbeZone { name: "a.example.".to_owned(), serial }];
         let view = View::default();
         assert_eq!(view.zone(0), None);
-        view.set_zones(&zone(1));
+        view.set_zones(&zone(1), false);
         assert_eq!(view.zone(7), Some(("a.example.".to_owned(), vec![1])));
-        view.set_zones(&zone(1));
-        view.set_zones(&zone(2));
+        view.set_zones(&zone(1), false);
+        view.set_zones(&zone(2), false);
         assert_eq!(view.zone(0), Some(("a.example.".to_owned(), vec![2, 1])));
         view.set_answers(None);
         assert_eq!(view.zone(0), None);
+    }
+
+    #[test]
+    fn while_zones_are_read_again_any_serial_may_be_right() {
+        let zone = |serial| vec![ProbeZone { name: "a.example.".to_owned(), serial }];
+        let view = View::default();
+        view.set_zones(&zone(1), true);
+        view.set_zones(&zone(1), false);
+        assert_eq!(view.zone(0), Some(("a.example.".to_owned(), Vec::new())));
     }
 }
