@@ -102,7 +102,11 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
 
 /// Checks a configuration, and adds its zones to those to be checked.
 fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigFindings {
-    let errors = match config::load(Some(file), &Default::default(), &[], Purpose::Serve) {
+    let load = |purpose| config::load(Some(file), &Default::default(), &[], purpose);
+    // One with a route is for `starling run`, which wants more.
+    let loaded = load(Purpose::Serve)
+        .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let errors = match loaded {
         Ok(config) => {
             zones.extend(config.zones);
             Vec::new()

@@ -4,6 +4,8 @@ use super::decode::{Section, Value, wrong_type};
 use super::problem::Problem;
 use anycast::LeasePlan;
 use anycast::bird::ProtocolName;
+use anycast::governor::{TRANSITIONS_MAX, TRANSITIONS_MIN};
+use health::CheckSpec;
 use health::{Action, Gravity};
 use ipnet::IpNet;
 use std::collections::HashSet;
@@ -26,6 +28,9 @@ const BIRD_SOCKET: &str = "/run/bird/bird.ctl";
 
 /// From a millisecond to an hour: the bounds of most times.
 const AN_HOUR_MS: RangeInclusive<u64> = 1..=3_600_000;
+
+/// How many transitions an hour may be allowed.
+const TRANSITIONS: RangeInclusive<u64> = TRANSITIONS_MIN as u64..=TRANSITIONS_MAX as u64;
 
 /// The route and what it depends on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,8 +136,8 @@ pub(super) fn anycast(
     let probe_every = time("probe-ms", 200, 50..=60_000);
     let hold_down = time("hold-down-ms", 10_000, AN_HOUR_MS);
     let hold_down_max = time("hold-down-max-ms", 600_000, 1..=86_400_000);
-    let transitions = section.integer("transitions-per-hour-max", 4..=10_000, problems).unwrap_or(20);
-    let peers_min = section.integer("peers-min", 0..=1_000, problems).unwrap_or(1);
+    let transitions = section.integer("transitions-per-hour-max", TRANSITIONS, problems).unwrap_or(20);
+    let peers_min = section.integer("peers-min", 1..=1_000, problems).unwrap_or(1);
     let bird = section
         .take("bird")
         .and_then(|value| Section::of(value, "[anycast.bird]", problems))
@@ -168,7 +173,7 @@ pub(super) fn anycast(
         probe_every,
         hold_down,
         hold_down_max,
-        transitions_per_hour_max: transitions as u32, // at most 10,000
+        transitions_per_hour_max: transitions as u32, // in range
         peers_min: peers_min as u32,                  // at most 1,000
         bird,
     })
@@ -343,6 +348,24 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
             format!("the check `{name}` is of something that all nodes share, and would move the route");
         let help = "write `action = \"report\"`: if what they share fails, all nodes would leave at once";
         problems.push(Problem::at(whole, title, "this check", help));
+    }
+    let spec = CheckSpec {
+        name: name.to_owned(),
+        interval: interval.unwrap_or(Duration::from_secs(1)),
+        timeout: timeout.unwrap_or(Duration::from_secs(1)),
+        rise: rise.unwrap_or(1),
+        fall: fall.unwrap_or(1),
+        action: Action::Report,
+        gravity: Gravity::Soft,
+        shared: false,
+    };
+    if let Err(error) = spec.validate() {
+        problems.push(Problem::at(
+            place.clone(),
+            error.to_string(),
+            "this check",
+            "change what is out of bounds",
+        ));
     }
     let exec = exec.map(|words| words.into_iter().map(|(word, _)| word).collect());
     let check = CheckConfig {

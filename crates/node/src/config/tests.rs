@@ -320,6 +320,8 @@ fn what_a_route_can_not_be() {
     wrong(&format!("{ROUTE}driver = \"protocols\"\n"), &["no protocols to enable"]);
     wrong(&format!("{ROUTE}hold-down-ms = 5000\nhold-down-max-ms = 10\n"), &["`hold-down-max-ms`"]);
     wrong(&format!("{ROUTE}freeze-ms = 100\n"), &["`freeze-ms` is out of range"]);
+    wrong(&format!("{ROUTE}transitions-per-hour-max = 2\n"), &["`transitions-per-hour-max` is out of range"]);
+    wrong(&format!("{ROUTE}peers-min = 0\n"), &["`peers-min` is out of range"]);
     wrong(&format!("{ROUTE}[anycast.bird]\nprotocols = [\"a b\"]\n"), &["node.toml:8:14"]);
 }
 
@@ -335,6 +337,9 @@ fn what_a_check_can_not_be() {
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nmin-mib = 5\n", "`min-mib` means nothing");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\naction = \"panic\"\n", "`panic` is no action");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nshared = true\n", "all nodes share");
+    wrong("[[check]]\nname = \"my check\"\nexec = [\"/a\"]\n", "a name is a word");
+    wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\ninterval-ms = 1\n", "the interval has to be between");
+    wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nfall = 500\n", "rise and fall");
     wrong("[[check]]\nname = \"disk\"\n[[check]]\nname = \"disk\"\n", "is there twice");
     let shared = "[[check]]\nname = \"primary\"\nexec = [\"/a\"]\nshared = true\naction = \"report\"\n";
     assert!(decoded(shared).unwrap().checks[0].shared);
