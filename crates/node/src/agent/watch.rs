@@ -1,30 +1,25 @@
 //! Whether the server lives: judged from its beats alone, with the time as an argument.
 
-use crate::link::Beat;
+use crate::link::{Beat, Judgement, Silence};
 use health::Moment;
 use std::time::Duration;
 
 /// What is known of the server's beats.
 pub(crate) struct Watch {
-    /// How long a beat, or a thread, may stand still.
-    freeze: Duration,
-    /// When the last beat came.
-    beat_at: Moment,
+    silence: Silence,
     /// For each thread its number, and when it last grew.
     threads: Vec<(String, u64, Moment)>,
-    /// When the judge last looked: if that is long ago, it was the agent that stood still.
-    looked_at: Moment,
 }
 
 impl Watch {
-    /// A watch that begins now, as if a beat had just come.
+    /// A watch that begins now, as if a beat had just come; `freeze` is how long a beat, or a thread, may stand still.
     pub(crate) fn new(freeze: Duration, now: Moment) -> Watch {
-        Watch { freeze, beat_at: now, threads: Vec::new(), looked_at: now }
+        Watch { silence: Silence::new(freeze, now), threads: Vec::new() }
     }
 
     /// Takes in a beat.
     pub(crate) fn beat(&mut self, now: Moment, beat: &Beat) {
-        self.beat_at = now;
+        self.silence.heard(now);
         let udp =
             beat.workers.iter().enumerate().map(|(index, count)| (format!("UDP worker {index}"), *count));
         let tcp =
@@ -42,19 +37,17 @@ impl Watch {
 
     /// What stands still, if anything does. To be asked every [`crate::link::BEAT_EVERY`].
     pub(crate) fn judge(&mut self, now: Moment) -> Option<String> {
-        let asleep = now.since(self.looked_at);
-        self.looked_at = now;
-        if asleep > self.freeze / 2 {
-            // The machine was paused, or this process was: what is old is old for everybody, and gets a fresh start.
-            self.beat_at = now;
-            self.threads.iter_mut().for_each(|(_, _, grew_at)| *grew_at = now);
-            return None;
+        match self.silence.judge(now) {
+            Judgement::Fine => {}
+            Judgement::Excused => {
+                self.threads.iter_mut().for_each(|(_, _, grew_at)| *grew_at = now);
+                return None;
+            }
+            Judgement::Silent(silent) => {
+                return Some(format!("the server has not said for {} ms that it lives", silent.as_millis()));
+            }
         }
-        let silent = now.since(self.beat_at);
-        if silent > self.freeze {
-            return Some(format!("the server has not said for {} ms that it lives", silent.as_millis()));
-        }
-        let stuck = self.threads.iter().find(|(_, _, grew_at)| now.since(*grew_at) > self.freeze);
+        let stuck = self.threads.iter().find(|(_, _, grew_at)| now.since(*grew_at) > self.silence.freeze());
         stuck.map(|(name, _, grew_at)| {
             format!("{name} of the server has stood still for {} ms", now.since(*grew_at).as_millis())
         })

@@ -4,8 +4,10 @@
 //! other's for as long as is allowed kills it. The link is for two processes of one version, but an upgrade joins
 //! two: unknown fields are passed over, and new ones have defaults.
 
+mod silence;
 mod transport;
 
+pub(crate) use silence::{Judgement, Silence};
 pub(crate) use transport::{AsyncLink, DESCRIPTORS_MAX, LinkEnd, watched};
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@
 use super::handover;
 use super::pulse::Pulse;
 use super::requests::Asked;
-use crate::link::{BEAT_EVERY, FromAgent, FromServer, LinkEnd};
+use crate::link::{BEAT_EVERY, FromAgent, FromServer, Judgement, LinkEnd, Silence};
 use crate::privileges;
 use health::Moment;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -51,7 +51,7 @@ pub(super) struct Watcher {
     asks: mpsc::Sender<Asked>,
     clock: Instant,
     /// What judges the agent; nothing once the agent has asked for the end, since it may come first itself.
-    beats: Option<Beats>,
+    silence: Option<Silence>,
     /// Whether the agent doesn't read what it is told; said once.
     is_unread: bool,
 }
@@ -67,9 +67,9 @@ impl Watcher {
         freeze: Duration,
         asks: mpsc::Sender<Asked>,
     ) -> Watcher {
-        let beats = Some(Beats::new(freeze, Moment::default()));
+        let silence = Some(Silence::new(freeze, Moment::default()));
         let clock = Instant::now();
-        Watcher { link, agent, pulse: Arc::default(), asks, clock, beats, is_unread: false }
+        Watcher { link, agent, pulse: Arc::default(), asks, clock, silence, is_unread: false }
     }
 
     /// Starts the thread. It ends with the process, or when the link does.
@@ -106,7 +106,7 @@ impl Watcher {
                     tracing::warn!("the agent said what this server does not understand: {error}");
                 }
                 // It has nothing to say to a server that it has asked to end, and may have become another program.
-                Err(_) if self.beats.is_none() => return Err(Over),
+                Err(_) if self.silence.is_none() => return Err(Over),
                 Err(error) => {
                     tracing::warn!("the agent is gone ({error}), and its route with it: the server ends too");
                     self.ask(Asked::End);
@@ -121,15 +121,15 @@ impl Watcher {
         match frame {
             FromAgent::Beat => {
                 let now = self.now();
-                self.beats.iter_mut().for_each(|beats| beats.beat(now));
+                self.silence.iter_mut().for_each(|silence| silence.heard(now));
             }
             FromAgent::HandOver => handover::send(&self.link, self.pulse.get()),
             FromAgent::Stop => {
-                self.beats = None;
+                self.silence = None;
                 self.ask(Asked::End);
             }
             FromAgent::Leave => {
-                self.beats = None;
+                self.silence = None;
                 self.ask(Asked::Leave);
             }
             FromAgent::Start { .. } | FromAgent::Sockets { .. } => {
@@ -145,7 +145,7 @@ impl Watcher {
     /// Judges the agent, and tells it how the server is.
     fn tick(&mut self) -> Result<(), Over> {
         let now = self.now();
-        if let Some(silent) = self.beats.as_mut().and_then(|beats| beats.judge(now)) {
+        if let Some(Judgement::Silent(silent)) = self.silence.as_mut().map(|silence| silence.judge(now)) {
             self.kill(silent);
             self.ask(Asked::End);
             return Err(Over);
@@ -171,78 +171,5 @@ impl Watcher {
         if let Err(error) = pidfd_send_signal(&self.agent, Signal::KILL) {
             tracing::error!("the agent can't be killed: {error}");
         }
-    }
-}
-
-/// What is known of the agent's beats.
-struct Beats {
-    /// How long they may be missing.
-    freeze: Duration,
-    /// When the last one came.
-    beat_at: Moment,
-    /// When the judge last looked: if that is long ago, it was this process that stood still.
-    looked_at: Moment,
-}
-
-impl Beats {
-    /// As if a beat had just come.
-    fn new(freeze: Duration, now: Moment) -> Beats {
-        Beats { freeze, beat_at: now, looked_at: now }
-    }
-
-    fn beat(&mut self, now: Moment) {
-        self.beat_at = now;
-    }
-
-    /// For how long the agent has been silent, if that is too long. To be asked every [`BEAT_EVERY`].
-    fn judge(&mut self, now: Moment) -> Option<Duration> {
-        let asleep = now.since(self.looked_at);
-        self.looked_at = now;
-        if asleep > self.freeze / 2 {
-            // The machine was paused, or this process was; two that wake up together shall not kill each other.
-            self.beat_at = now;
-            return None;
-        }
-        Some(now.since(self.beat_at)).filter(|silent| *silent > self.freeze)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FREEZE: Duration = Duration::from_millis(700);
-
-    fn at(ms: u64) -> Moment {
-        Moment(Duration::from_millis(ms))
-    }
-
-    /// Judges every 100 ms; gives when the agent is first found silent.
-    fn run(beats: &mut Beats, from: u64, to: u64, beating: impl Fn(u64) -> bool) -> Option<u64> {
-        (from..=to).step_by(100).find(|ms| {
-            if beating(*ms) {
-                beats.beat(at(*ms));
-            }
-            beats.judge(at(*ms)).is_some()
-        })
-    }
-
-    #[test]
-    fn an_agent_that_beats_is_left_alone() {
-        let mut beats = Beats::new(FREEZE, at(0));
-        assert_eq!(run(&mut beats, 100, 60_000, |ms| ms % 500 == 0), None);
-    }
-
-    #[test]
-    fn silence_is_found_within_the_bound() {
-        let mut beats = Beats::new(FREEZE, at(0));
-        assert_eq!(run(&mut beats, 100, 9_000, |ms| ms <= 1_000), Some(1_800));
-    }
-
-    #[test]
-    fn who_was_asleep_itself_gives_the_other_a_new_start() {
-        let mut beats = Beats::new(FREEZE, at(0));
-        assert_eq!(beats.judge(at(10_000)), None);
-        assert_eq!(run(&mut beats, 10_100, 20_000, |_| false), Some(10_800));
     }
 }
