@@ -220,7 +220,7 @@ impl World {
             93..95 => self.everything_is_well(),
             95..97 => self.calm(),
             97..99 => self.lonely(),
-            _ => self.actuator.doubt(),
+            _ => self.doubt(),
         }
     }
 
@@ -327,7 +327,14 @@ impl World {
         if let Some((healthy, as_of)) = self.facts.peers {
             self.both(|governor, now| governor.peers(now, healthy, as_of));
         }
+        self.doubt();
+    }
+
+    /// The actuator forgets what it was at. Its bounds hold from then on: what was late may be late once more.
+    fn doubt(&mut self) {
         self.actuator.doubt();
+        self.apart_since = self.apart_since.map(|_| self.now);
+        self.down_since = self.down_since.map(|_| self.now);
     }
 
     fn everything_is_well(&mut self) {

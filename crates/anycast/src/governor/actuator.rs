@@ -95,7 +95,8 @@ impl Actuator {
     }
 
     /// Forgets what was known of the routes, because somebody else changed them or the interface went: all is done anew
-    /// with the next try.
+    /// with the next try. A change under way that is forgotten so, or that another process takes over, begins anew too: its
+    /// bounds hold from then on.
     pub fn doubt(&mut self) {
         *self = Actuator::new();
     }
