@@ -1,6 +1,7 @@
 //! The entry: reading a query, finding its zone, finishing the response.
 
 use crate::answer::{Answering, Outcome};
+use crate::batch::Batch;
 use crate::chaos;
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
@@ -181,6 +182,17 @@ impl Responder {
     #[inline]
     pub fn respond(&mut self, query: &[u8], transport: Transport, response: &mut [u8]) -> usize {
         self.respond_traced(query, transport, response, &mut Silent)
+    }
+
+    /// Answers datagrams that came together, over one family: takes in new tables, writes the responses, and publishes the
+    /// counts.
+    pub fn respond_batch(&mut self, family: Family, batch: &mut impl Batch) {
+        self.refresh();
+        self.expect_family(family);
+        for index in 0..batch.len() {
+            batch.reply(index, |query, response| self.respond(query, Transport::Udp, response));
+        }
+        self.publish_counts();
     }
 
     /// As [`Responder::respond`], and tells which rules led to the response.

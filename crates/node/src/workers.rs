@@ -1,6 +1,6 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
-use nameserver::{Counters, Family, Responder, Transport};
+use nameserver::{Batch, Counters, Family, Responder};
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
 use std::net::SocketAddr;
@@ -27,19 +27,35 @@ struct BatchAnswers(Responder);
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
-        self.0.refresh();
         // A batch comes from one socket, and a socket has one family: IPv6 ones are opened for IPv6 alone.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
-        self.0.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
-        for datagram in batch {
-            let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
-            datagram.reply.set_len(len);
-        }
-        self.0.publish_counts();
+        self.0.respond_batch(if is_ipv4 { Family::V4 } else { Family::V6 }, &mut Datagrams(batch));
     }
 
     fn idle(&mut self) {
         self.0.refresh();
+    }
+}
+
+/// Datagrams as the answer function sees them.
+struct Datagrams<'b, 'd>(&'b mut [Datagram<'d>]);
+
+impl Batch for Datagrams<'_, '_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn query(&self, index: usize) -> &[u8] {
+        self.0[index].query
+    }
+
+    #[inline]
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+        let Datagram { query, reply, .. } = &mut self.0[index];
+        let len = answer(query, reply.buffer());
+        reply.set_len(len);
     }
 }
 
