@@ -1,6 +1,7 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
 mod agent_link;
+mod bench;
 mod counts;
 mod handover;
 mod images;
