@@ -1,5 +1,6 @@
 //! Inputs that the benches share: zones of a given size, and queries for them.
 
+use nameserver::Batch;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use table::publish::{Directory, Publisher, SlotIndex};
@@ -101,6 +102,44 @@ pub fn responder(table: Arc<Table>) -> nameserver::Responder {
     publisher.publish_directory(directory);
     let seat = wire::probe::Seat::UdpWorker(0);
     nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat)
+}
+
+/// Queries in a batch.
+pub const BATCH_LEN: usize = 32;
+
+/// A batch of one query so many times over, each with a place for its response.
+pub struct SameQuery {
+    query: Vec<u8>,
+    responses: Vec<(usize, Vec<u8>)>,
+}
+
+impl SameQuery {
+    /// A batch of this query.
+    pub fn new(query: &[u8]) -> SameQuery {
+        let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX]);
+        SameQuery { query: query.to_vec(), responses: vec![response; BATCH_LEN] }
+    }
+
+    /// What the last one was answered.
+    pub fn response(&self) -> &[u8] {
+        let (len, octets) = &self.responses[BATCH_LEN - 1];
+        &octets[..*len]
+    }
+}
+
+impl Batch for SameQuery {
+    fn len(&self) -> usize {
+        BATCH_LEN
+    }
+
+    fn query(&self, _index: usize) -> &[u8] {
+        &self.query
+    }
+
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+        let (len, octets) = &mut self.responses[index];
+        *len = answer(&self.query, octets);
+    }
 }
 
 /// A query; with `dnssec` it has an OPT record of 1,232 octets and the DO bit, without it one without.

@@ -5,7 +5,7 @@ use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table};
+use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Seek, Table};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
@@ -69,12 +69,13 @@ enum Step {
 }
 
 impl<'a, T: Trace> Answering<'a, '_, T> {
-    /// Answers; `exact` is what [`Table::find_exact`] found for the name of the question.
-    pub(crate) fn run(mut self, exact: Option<Node<'a>>) -> Outcome {
+    /// Answers; `exact` is what [`Table::find_exact`] found for the name of the question, by way of `seek`.
+    #[inline(always)]
+    pub(crate) fn run(mut self, exact: Option<Node<'a>>, seek: &Seek) -> Outcome {
         let table = self.table;
         let apex_at = HEADER_LEN + self.name.label_start(self.name.label_count() - table.apex_labels());
         self.writer.set_apex(apex_at, table.apex_len(), table.apex_labels());
-        let found = exact.map_or_else(|| table.find_encloser(self.name), Found::Exact);
+        let found = exact.map_or_else(|| table.find_encloser(self.name, seek), Found::Exact);
         let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
             Ok(Step::Alias { target_at }) => self.follow(target_at),

@@ -123,8 +123,8 @@ mod tests {
         assert_eq!(queries.get(0)[12..], *b"\x03www\x07Example\0\0\x01\0\x01");
         assert_eq!(queries.get(1)[12..], *b"\x01x\0\xff\0\0\x01");
         assert_eq!(queries.get(2)[10..], *b"\0\x01\0\0\x02\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0");
-        let mut name = wire::FoldedName::default();
-        assert!((0..3).all(|index| wire::Query::read(queries.get(index), &mut name).is_ok()));
+        let (mut read, mut name) = (wire::Query::default(), wire::FoldedName::default());
+        assert!((0..3).all(|index| read.read(queries.get(index), &mut name).is_ok()));
     }
 
     #[test]
