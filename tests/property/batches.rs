@@ -107,3 +107,21 @@ fn every_kind_beside_every_other() {
         }
     }
 }
+
+#[test]
+fn short_ways_give_the_octets_of_the_whole_algorithm() {
+    let kinds = kinds();
+    for serve in [fixtures::several, fixtures::root] {
+        let (mut short, mut whole) = (serve(), serve());
+        let (mut from_short, mut from_whole) = (vec![0; 65_535], vec![0; 65_535]);
+        for query in &kinds {
+            for (transport, room) in [(Transport::Udp, 4096), (Transport::Udp, 512), (Transport::Tcp, 65_535)]
+            {
+                let len = short.respond(query, transport, &mut from_short[..room]);
+                let (whole_len, explanation) = whole.explain(query, transport, &mut from_whole[..room]);
+                let same = from_short[..len] == from_whole[..whole_len];
+                assert!(same, "{query:02x?} over {transport:?}: {:?}", explanation.rules);
+            }
+        }
+    }
+}

@@ -7,11 +7,12 @@ use crate::negative::Proofs;
 use crate::opt::{self, OptPlan};
 use crate::pending::{Kind, Lookup, Pending};
 use crate::responder::{Settings, Transport};
+use crate::short;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Signatures, Writer, copy};
 use std::sync::Arc;
 use table::publish::Reader;
-use table::{ImageFlags, Node, NodeFlags, Table};
+use table::{Found, ImageFlags, Node, NodeFlags, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::{SEAT_LEN, Seat};
 use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
@@ -42,10 +43,10 @@ struct Asked<'q> {
 
 /// Where a question leads.
 enum Lead<'t> {
-    /// To a zone: its table, and the node of the name if there is one that is not below a cut.
-    Zone(&'t Table, Option<Node<'t>>),
+    /// To a zone: its table, and where the name leads there.
+    Zone(&'t Table, Found<'t>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
-    AnyClass(&'t Table, Option<Node<'t>>),
+    AnyClass(&'t Table, Found<'t>),
     /// To the server itself.
     Chaos,
     /// No further.
@@ -100,11 +101,11 @@ impl Desk {
         }
         self.rotation = self.rotation.wrapping_add(1);
         if let Kind::Usual = pending.kind
+            && !trace.is_wanted()
             && let Some(table) = pending.lookup.table(reader)
             && let Some(node) = table.find_exact(&pending.lookup.name, &pending.lookup.seek)
             && let Some(len) = self.plain_hit(&pending.query, bytes, table, node, response)
         {
-            trace.note(Rule::Exact);
             return len;
         }
         self.respond_at_length(reader, pending, bytes, transport, response, trace)
@@ -136,7 +137,8 @@ impl Desk {
     }
 
     /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
-    /// 512 octets. Everything else, and nothing else, takes the general way; the two give the same octets.
+    /// 512 octets. Everything else, and nothing else, takes the general way, and so does this where rules are noted; the
+    /// two give the same octets.
     #[inline(always)]
     fn plain_hit(
         &mut self,
@@ -223,26 +225,38 @@ impl Desk {
         let outcome = match lead {
             Lead::End(outcome) => outcome,
             Lead::Chaos => chaos::answer(&self.settings, &lookup.name, query.qtype, &mut writer),
-            Lead::Zone(table, exact) => self.look_up(asked, lookup, table, exact, &mut writer, trace),
-            Lead::AnyClass(table, exact) => {
-                let outcome = self.look_up(asked, lookup, table, exact, &mut writer, trace);
+            Lead::Zone(table, found) => self.look_up(asked, lookup, table, found, &mut writer, trace),
+            Lead::AnyClass(table, found) => {
+                let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
             }
         };
         self.finish(query.flags, outcome, *opt, writer)
     }
 
-    /// Goes through the whole algorithm.
+    /// Answers from a table, by the short way or else by the whole algorithm.
     #[inline(always)]
     fn look_up(
         &mut self,
         asked: &Asked<'_>,
         lookup: &mut Lookup,
         table: &Table,
-        exact: Option<Node<'_>>,
+        found: Found<'_>,
         writer: &mut Writer<'_>,
         trace: &mut impl Trace,
     ) -> Outcome {
+        let apex_labels = table.apex_labels();
+        let apex_at = HEADER_LEN + lookup.name.label_start(lookup.name.label_count() - apex_labels);
+        writer.set_apex(apex_at, table.apex_len(), apex_labels);
+        let signatures = if asked.opt.dnssec_ok { Signatures::With } else { Signatures::Without };
+        if !trace.is_wanted() {
+            let start = writer.mark();
+            let qtype = asked.query.qtype;
+            if let Some(outcome) = short::answer(table, &lookup.name, qtype, found, signatures, writer) {
+                return outcome;
+            }
+            writer.reset(start);
+        }
         self.proofs.clear();
         Answering {
             table,
@@ -250,13 +264,13 @@ impl Desk {
             spare: &mut self.spare,
             qtype: asked.query.qtype,
             transport: asked.transport,
-            signatures: if asked.opt.dnssec_ok { Signatures::With } else { Signatures::Without },
+            signatures,
             rotation: self.rotation,
             writer,
             proofs: &mut self.proofs,
             trace,
         }
-        .run(exact, &lookup.seek)
+        .run(found)
     }
 
     /// What is not a question for zone data.
@@ -281,7 +295,7 @@ impl Desk {
             lookup.begin(reader, query.qtype, trace);
             lookup.approach(reader);
             return match zone_lead(reader, lookup, trace) {
-                Lead::Zone(table, exact) => Lead::AnyClass(table, exact),
+                Lead::Zone(table, found) => Lead::AnyClass(table, found),
                 other => other,
             };
         }
@@ -366,7 +380,9 @@ fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, trace: &mut impl Trace) ->
         trace.note(Rule::NotLoaded);
         return Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(ede::NOT_READY));
     };
-    Lead::Zone(table, table.find_exact(&lookup.name, &lookup.seek))
+    let exact = table.find_exact(&lookup.name, &lookup.seek);
+    let found = exact.map_or_else(|| table.find_encloser(&lookup.name, &lookup.seek), Found::Exact);
+    Lead::Zone(table, found)
 }
 
 /// Whether the name of the question is that of a zone.

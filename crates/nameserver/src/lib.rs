@@ -13,6 +13,7 @@ mod negative;
 mod opt;
 mod pending;
 mod responder;
+mod short;
 mod trace;
 mod writer;
 

@@ -143,9 +143,31 @@ impl Table {
         }
     }
 
-    /// Where a name leads that [`Table::find_exact`] did not find: the walk down from the apex.
-    #[inline]
+    /// Where a name leads that [`Table::find_exact`] did not find.
+    #[inline(always)]
     pub fn find_encloser(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        let apex = self.apex();
+        let labels = self.labels_below(name);
+        let leads_away = apex.flags().has(NodeFlags::CUT) || apex.flags().has(NodeFlags::DNAME);
+        // Where the walk ends after one step, it needs no more than what is known already.
+        if !leads_away && seek.sought == Sought::Top {
+            let top = labels - 1;
+            match self.probe(seek.place, name, name.label_start(top), name.label_start(labels)) {
+                None => return Found::Missing(Encloser { node: apex, next_closer: top }),
+                Some(node) if top > 0 && node.flags().has(NodeFlags::CUT) => {
+                    return Found::BelowCut(Encloser { node, next_closer: top - 1 });
+                }
+                Some(_) => {}
+            }
+        } else if !leads_away && seek.sought == Sought::Whole && labels == 1 {
+            return Found::Missing(Encloser { node: apex, next_closer: 0 });
+        }
+        self.descend(name, seek)
+    }
+
+    /// The walk down from the apex, a label at a time.
+    #[inline(never)]
+    fn descend(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
         let labels = self.labels_below(name);
         let end = name.label_start(labels);
         let mut state = self.start;

@@ -4,7 +4,7 @@ use crate::format::{Digest, ImageFlags, NodeRef, SourceStamp, header, u32_at, u6
 use crate::hash::{Key, State};
 use crate::map::Backing;
 use crate::node::Node;
-use crate::part::{Extent, Part};
+use crate::part::{Extent, Part, PartPlaces};
 use crate::verify::{self, ImageError};
 use wire::Name;
 
@@ -19,7 +19,7 @@ pub struct Table {
     apex_labels: usize,
     apex_len: usize,
     apex: NodeRef,
-    negative_part: usize,
+    negative: PartPlaces,
     flags: ImageFlags,
     serial: u32,
 }
@@ -41,7 +41,7 @@ impl Table {
             apex_labels: apex.label_count(),
             apex_len,
             apex: NodeRef(u32_at(image, header::APEX_NODE)),
-            negative_part: NodeRef(u32_at(image, header::NEGATIVE_PART)).at(),
+            negative: PartPlaces::read(image, NodeRef(u32_at(image, header::NEGATIVE_PART)).at()),
             flags: ImageFlags(u32_at(image, header::FLAGS)),
             serial: u32_at(image, header::SERIAL),
             backing,
@@ -118,13 +118,13 @@ impl Table {
     /// (RFC 2308 §3), goes with all of them.
     #[inline]
     pub fn negative_part(&self, extent: Extent) -> Part<'_> {
-        Part::read(self.image(), self.negative_part, extent)
+        self.negative.part(self.image(), extent)
     }
 
     /// The nodes whose NSEC or NSEC3 records the part has as its proofs; the first is none where it has no proofs.
     #[inline]
     pub fn negative_proofs(&self) -> [NodeRef; 2] {
-        Part::proofs(self.image(), self.negative_part)
+        self.negative.proofs
     }
 
     /// The node that a reference of this same image names.
