@@ -91,7 +91,7 @@ pub fn compiled(apex: &str, text: &str) -> Table {
     let problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
     let zone = reading.zone.unwrap_or_else(|| panic!("{}", problems.join("\n")));
     let options = zone::CompileOptions { rotate: true, source: SourceStamp::default() };
-    zone::compile(&zone, &options).expect("the zone passed its checks")
+    zone::compile(zone, &options).expect("the zone passed its checks")
 }
 
 /// A responder for one table.

@@ -69,7 +69,7 @@ impl Server {
             &mut zone::master::NoIncludes,
             &mut |_| (),
         );
-        let table = zone::compile(&reading.zone.unwrap(), &zone::CompileOptions::default()).unwrap();
+        let table = zone::compile(reading.zone.unwrap(), &zone::CompileOptions::default()).unwrap();
         self.publisher.publish(SlotIndex(0), Some(Arc::new(table)));
     }
 
