@@ -66,6 +66,8 @@ counters! {
     dropped_unreachable,
     /// Replies the kernel refused for any other reason, such as a peer with port 0.
     dropped_other,
+    /// Those of `received` that came through rings.
+    ring_received,
     /// Frames of a ring that were no query after all, dropped.
     malformed_frames,
     /// Frames of a ring with a wrong checksum, dropped.

@@ -87,6 +87,13 @@ pub enum AttachError {
     Busy(io::Error),
     /// The card takes VLAN tags off, and the interface has VLANs: they could not be told apart.
     TagsAreHidden,
+    /// The kernel does not take the program, whatever the mode.
+    Program {
+        /// What failed.
+        step: &'static str,
+        /// How.
+        source: io::Error,
+    },
     /// None of the modes works.
     NoMode(Vec<Refused>),
 }
@@ -119,6 +126,15 @@ pub struct Attached {
     pub mode: Mode,
     /// The faster modes, and why it is not they.
     pub refused: Vec<Refused>,
+}
+
+/// The programs of an interface, checked by the kernel.
+struct Programs {
+    map: OwnedFd,
+    /// The one that is attached.
+    sorting: OwnedFd,
+    /// The one for the trial, where that is another.
+    trial: Option<OwnedFd>,
 }
 
 /// What is sent through a ring to see whether it works.
@@ -179,7 +195,8 @@ impl Interface {
 
     /// Has queries to these addresses come through rings, by the first of `modes` in which a query gets through.
     ///
-    /// This takes CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, and locked memory or CAP_IPC_LOCK; what it returns takes none.
+    /// This takes CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and locked memory or CAP_IPC_LOCK; what it returns takes
+    /// none.
     ///
     /// # Errors
     /// [`AttachError::Busy`] may pass: a process that ends lets go of its queues some milliseconds later.
@@ -194,9 +211,10 @@ impl Interface {
         if self.takes_tags_off && !tags.is_empty() {
             return Err(AttachError::TagsAreHidden);
         }
+        let programs = self.load(services, tags, reply)?;
         let mut refused = Vec::new();
         for mode in modes {
-            match self.attach_in(*mode, services, tags, reply, &mut trial) {
+            match self.attach_in(*mode, &programs, services, &mut trial) {
                 Ok((attachment, rings)) => return Ok(Attached { attachment, rings, mode: *mode, refused }),
                 Err(Refused { source, .. }) if is_busy(&source) => return Err(AttachError::Busy(source)),
                 Err(reason) => refused.push(reason),
@@ -205,15 +223,9 @@ impl Interface {
         Err(AttachError::NoMode(refused))
     }
 
-    fn attach_in<R: BatchResponder>(
-        &self,
-        mode: Mode,
-        services: &[SocketAddr],
-        tags: &[Tag],
-        reply: Reply,
-        trial: &mut Trial<'_, R>,
-    ) -> Result<(Attachment, Vec<Ring>), Refused> {
-        let failed = |step| move |source| Refused { mode, step, source };
+    /// Has the kernel check the program, which is the same in all modes.
+    fn load(&self, services: &[SocketAddr], tags: &[Tag], reply: Reply) -> Result<Programs, AttachError> {
+        let failed = |step| move |source| AttachError::Program { step, source };
         let map = bpf::socket_map(self.queues).map_err(failed("the map of sockets"))?;
         let load = |reply| {
             let filter = Filter {
@@ -227,10 +239,21 @@ impl Interface {
             };
             bpf::load("starling", &program(&filter)).map_err(failed("the program"))
         };
-        let loaded = load(reply)?;
+        let sorting = load(reply)?;
         // The reply of the trial is for nobody, so no route leads there.
-        let tried = if reply == Reply::Reflect { None } else { Some(load(Reply::Reflect)?) };
-        let link = bpf::attach(loaded.as_fd(), self.index, mode.attach_flags())
+        let trial = if reply == Reply::Reflect { None } else { Some(load(Reply::Reflect)?) };
+        Ok(Programs { map, sorting, trial })
+    }
+
+    fn attach_in<R: BatchResponder>(
+        &self,
+        mode: Mode,
+        programs: &Programs,
+        services: &[SocketAddr],
+        trial: &mut Trial<'_, R>,
+    ) -> Result<(Attachment, Vec<Ring>), Refused> {
+        let failed = |step| move |source| Refused { mode, step, source };
+        let link = bpf::attach(programs.sorting.as_fd(), self.index, mode.attach_flags())
             .map_err(failed("attaching the program"))?;
         let mut rings = Vec::new();
         for queue in 0..self.queues {
@@ -238,10 +261,11 @@ impl Interface {
             ring.bind(mode.bind_flags()).map_err(failed("binding a ring"))?;
             rings.push(ring);
         }
-        let program = tried.as_ref().unwrap_or(&loaded);
+        let program = programs.trial.as_ref().unwrap_or(&programs.sorting);
         for ring in &mut rings {
             // From here on the queue's queries come here; they wait until a worker has the ring.
-            bpf::set_socket(map.as_fd(), ring.queue(), ring.as_fd()).map_err(failed("the map of sockets"))?;
+            bpf::set_socket(programs.map.as_fd(), ring.queue(), ring.as_fd())
+                .map_err(failed("the map of sockets"))?;
             self.try_out(program, ring, services, trial).map_err(failed("a query sent through"))?;
         }
         Ok((Attachment { _link: link }, rings))
@@ -357,6 +381,16 @@ impl std::fmt::Display for AttachError {
                 f,
                 "the interface has VLANs, and its card takes their tags off before anybody can see them"
             ),
+            AttachError::Program { step, source } => {
+                write!(f, "the kernel refuses {step}: {source}")?;
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        " (it takes CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK at the start)"
+                    ),
+                    _ => Ok(()),
+                }
+            }
             AttachError::NoMode(refused) => {
                 write!(f, "no way works")?;
                 refused.iter().try_for_each(|reason| write!(f, "; {reason}"))

@@ -207,6 +207,7 @@ impl Ring {
         let [malformed, checksum] = faults;
         counters.batches.add(1);
         counters.received.add(waiting.into());
+        counters.ring_received.add(waiting.into());
         counters.received_bytes.add(bytes);
         if malformed + checksum > 0 {
             counters.malformed_frames.add(malformed);
