@@ -23,6 +23,9 @@ pub(crate) const FOR_XDP: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::IPC_LOCK);
 
+/// What is kept until the configuration tells which it is: CAP_SETPCAP, too, to take the rest out of the bounding set then.
+pub(crate) const UNTIL_CONFIGURED: CapabilitySet = NEEDED.union(FOR_XDP).union(CapabilitySet::SETPCAP);
+
 /// What a node needs that uses AF_XDP or does not.
 pub(crate) fn needed(uses_xdp: bool) -> CapabilitySet {
     if uses_xdp { NEEDED.union(FOR_XDP) } else { NEEDED }

@@ -351,7 +351,9 @@ impl RingWatch {
     pub fn drops(&self) -> Option<RingDrops> {
         let socket = self.socket.upgrade()?;
         let counted = sys::xsk_statistics(socket.as_fd()).ok()?;
-        Some(RingDrops { ring_full: counted.ring_full, no_frame: counted.no_frame, other: counted.dropped })
+        // Of those without a frame the kernel keeps a count of their own, and counts them as dropped, too.
+        let other = counted.dropped.saturating_sub(counted.no_frame);
+        Some(RingDrops { ring_full: counted.ring_full, no_frame: counted.no_frame, other })
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.log_level);
     abort_on_panic();
     // Before any file is read, so that a reload can read what the start could.
-    privileges::keep_only(privileges::needed(true))?;
+    privileges::keep_only(privileges::UNTIL_CONFIGURED)?;
     let agent = if arguments.agent_link { Some(Agent::meet()?) } else { None };
     let file = arguments.config.clone();
     let config = match config::load(file.as_deref(), &arguments.node, &arguments.zones, Purpose::Serve) {

@@ -10,7 +10,7 @@ use crate::status::InterfaceStatus;
 use crate::workers::BatchAnswers;
 use anyhow::{Context, bail, ensure};
 use nameserver::Responder;
-use netio::xdp::{AttachError, Attached, Attachment, Interface, Mode, Reply, Tag, Trial};
+use netio::xdp::{AttachError, Attached, Attachment, Interface, Mode, Reply, Ring, RingWatch, Tag, Trial};
 use netio::{BatchResponder, WorkerHandle};
 use std::collections::HashMap;
 use std::io;
@@ -55,7 +55,29 @@ struct State {
     is_ending: bool,
     attachments: Vec<Attachment>,
     /// All configured interfaces, in their order.
-    interfaces: Vec<InterfaceStatus>,
+    interfaces: Vec<Told>,
+}
+
+/// What is known of an interface.
+struct Told {
+    status: InterfaceStatus,
+    /// A look at each of its rings.
+    rings: Vec<RingWatch>,
+}
+
+impl Told {
+    /// How it is now: workers close the rings of an interface that is gone.
+    fn now(&self) -> InterfaceStatus {
+        let mut status = self.status.clone();
+        status.queues = self.rings.iter().filter(|ring| ring.is_open()).count();
+        if status.queues < self.rings.len() {
+            status.packet_path = "sockets".to_owned();
+            status.mode = None;
+            status.detail =
+                Some("the interface is gone; a restart or an upgrade looks for it again".to_owned());
+        }
+        status
+    }
 }
 
 impl Shared {
@@ -119,7 +141,7 @@ impl PacketPath {
     /// How the interfaces are.
     pub(super) fn statuses(&self) -> impl Fn() -> Vec<InterfaceStatus> + use<> {
         let shared = Arc::clone(&self.shared);
-        move || shared.state().interfaces.clone()
+        move || shared.state().interfaces.iter().map(Told::now).collect()
     }
 
     /// Detaches the programs: from here on the kernel has all frames. What rings have received stays there to be answered.
@@ -132,14 +154,15 @@ impl PacketPath {
     }
 }
 
-fn not_attached(interface: &InterfaceConfig) -> InterfaceStatus {
-    InterfaceStatus {
+fn not_attached(interface: &InterfaceConfig) -> Told {
+    let status = InterfaceStatus {
         name: interface.name.clone(),
         packet_path: "sockets".to_owned(),
         mode: None,
         queues: 0,
         detail: None,
-    }
+    };
+    Told { status, rings: Vec::new() }
 }
 
 fn attach_all(
@@ -168,7 +191,7 @@ fn attach_all(
                 Ok(None) => Attempt::Over,
                 Err(error) => {
                     tracing::error!("{}: AF_XDP can't be used, sockets answer: {error:#}", interface.name);
-                    note(shared, interface, |status| status.detail = Some(format!("{error:#}")));
+                    note(shared, interface, |told| told.status.detail = Some(format!("{error:#}")));
                     Attempt::Over
                 }
             };
@@ -238,6 +261,7 @@ fn take(
         }
         state.attachments.push(attachment);
     }
+    let watches = rings.iter().map(Ring::watch).collect();
     for ring in rings {
         workers[*next_worker % workers.len()].add_ring(ring);
         *next_worker += 1;
@@ -248,18 +272,18 @@ fn take(
     tracing::info!(
         "{name}: AF_XDP, {mode}, queues: {queues}; a query went through each and was answered{why}"
     );
-    note(shared, interface, |status| {
-        status.packet_path = "xdp".to_owned();
-        status.mode = Some(mode.to_string());
-        status.queues = queues;
-        status.detail = (!faster.is_empty()).then(|| format!("not {}", faster.join("; not ")));
+    note(shared, interface, |told| {
+        told.status.packet_path = "xdp".to_owned();
+        told.status.mode = Some(mode.to_string());
+        told.status.detail = (!faster.is_empty()).then(|| format!("not {}", faster.join("; not ")));
+        told.rings = watches;
     });
 }
 
-fn note(shared: &Shared, interface: &InterfaceConfig, change: impl FnOnce(&mut InterfaceStatus)) {
+fn note(shared: &Shared, interface: &InterfaceConfig, change: impl FnOnce(&mut Told)) {
     let mut state = shared.state();
-    if let Some(status) = state.interfaces.iter_mut().find(|status| status.name == interface.name) {
-        change(status);
+    if let Some(told) = state.interfaces.iter_mut().find(|told| told.status.name == interface.name) {
+        change(told);
     }
 }
 
