@@ -50,6 +50,8 @@ counters! {
     batches,
     /// Datagrams longer than [`crate::batch::QUERY_MAX_BYTES`], dropped unread.
     truncated,
+    /// Datagrams discarded unanswered because they had waited too long, in an overload; not among `received`.
+    discarded,
     /// Errors of a receive call: left behind by an earlier datagram's ICMP, or memory running out.
     receive_errors,
     /// Replies the kernel took.

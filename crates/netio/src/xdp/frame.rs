@@ -261,3 +261,6 @@ pub(super) fn query(from: ([u8; 6], SocketAddr), to: ([u8; 6], SocketAddr), payl
     turn_round(&reversed, &layout, 0, payload.len(), &mut frame);
     frame
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod assembler;
 mod attach;
+mod backlog;
 mod frame;
 mod program;
 mod ring;

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Weak;
+use std::time::Instant;
 
+use super::backlog::Backlog;
 use super::frame::{self, Fault, Layout};
 use crate::batch::{BATCH_LEN, BatchResponder, Datagram, REPLY_MAX_BYTES, ReplySlot, no_datagram};
 use crate::counters::WorkerCounters;
@@ -45,6 +47,7 @@ pub struct Ring {
     /// Of the last IPv4 packet.
     identification: u16,
     batch: Vec<Received>,
+    backlog: Backlog,
 }
 
 /// A query on its way through a batch.
@@ -100,6 +103,7 @@ impl Ring {
             packet_max_len,
             identification: 0,
             batch: Vec::with_capacity(BATCH_LEN),
+            backlog: Backlog::default(),
         };
         ring.fill();
         Ok(ring)
@@ -157,7 +161,12 @@ impl Ring {
         responder: &mut R,
     ) -> io::Result<usize> {
         self.reap();
-        let waiting = self.socket.received.waiting().min(BATCH_LEN as u32);
+        let waiting = self.socket.received.waiting();
+        let excess = self.backlog.excess(waiting, Instant::now);
+        if excess > 0 {
+            self.shed(excess, counters);
+        }
+        let waiting = (waiting - excess).min(BATCH_LEN as u32);
         if waiting > 0 {
             self.receive(waiting, counters);
             self.respond(index, counters, responder);
@@ -169,6 +178,17 @@ impl Ring {
         }
         self.send(counters)?;
         Ok(waiting as usize)
+    }
+
+    /// Drops the oldest frames.
+    #[cold]
+    fn shed(&mut self, count: u32, counters: &WorkerCounters) {
+        for _ in 0..count {
+            let Descriptor { address, .. } = self.socket.received.take();
+            self.to_fill.extend(self.frames.take_back(address).map(|(frame, _)| frame));
+        }
+        self.socket.received.release();
+        counters.discarded.add(count.into());
     }
 
     /// Takes back the frames of replies that were sent.
