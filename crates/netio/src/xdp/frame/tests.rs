@@ -20,7 +20,7 @@ fn tagged(frame: &[u8], tag: u16) -> Vec<u8> {
 fn plain_sum(octets: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in octets.chunks(2) {
-        sum += u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));
+        sum += (u32::from(pair[0]) << 8) | pair.get(1).map_or(0, |low| u32::from(*low));
         sum = (sum & 0xffff) + (sum >> 16);
     }
     sum as u16
@@ -28,7 +28,7 @@ fn plain_sum(octets: &[u8]) -> u16 {
 
 #[test]
 fn sums_are_those_of_the_standard() {
-    let octets: Vec<u8> = (0..1500u32).map(|at| (at * at >> 3) as u8).collect();
+    let octets: Vec<u8> = (0..1500u32).map(|at| ((at * at) >> 3) as u8).collect();
     for len in 0..octets.len() {
         let found = folded(sum(&octets[..len])).to_ne_bytes();
         let expected = plain_sum(&octets[..len]).to_be_bytes();
