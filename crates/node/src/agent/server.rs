@@ -94,6 +94,8 @@ pub(super) struct Server {
     pub(super) ready: Option<Ready>,
     /// Judges its beats, once it answers: loading zones may take as long as it takes.
     pub(super) watch: Option<Watch>,
+    /// When it has to be gone, if it is about to end by itself. Its threads stand still one after the other then.
+    ends_by: Option<Moment>,
 }
 
 impl Server {
@@ -112,7 +114,7 @@ impl Server {
         // Its end is waited for by the pidfd; `Child` neither kills nor waits when it is dropped.
         drop(child);
         let process = watched(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
-        let server = Server { pid, process, link, control, ready: None, watch: None };
+        let server = Server { pid, process, link, control, ready: None, watch: None, ends_by: None };
         let start = FromAgent::Start {
             probe_token: launch.probe_token.clone(),
             freeze_ms: launch.freeze.as_millis() as u64, // at most a minute
@@ -135,6 +137,7 @@ impl Server {
             control: handed.control,
             ready: Some(handed.ready),
             watch: Some(Watch::new(launch.freeze, now)),
+            ends_by: None,
         })
     }
 
@@ -147,7 +150,16 @@ impl Server {
     pub(super) fn beat(&mut self, now: Moment) -> Option<String> {
         // A server that doesn't read any more doesn't beat either, which is judged.
         let _full = self.link.send(&FromAgent::Beat, &[]);
+        if let Some(by) = self.ends_by {
+            return (now > by)
+                .then(|| format!("the server wanted to end, and has not within {END_WITHIN:?}"));
+        }
         self.watch.as_mut().and_then(|watch| watch.judge(now))
+    }
+
+    /// Takes in that it is about to end by itself.
+    pub(super) fn ends(&mut self, now: Moment) {
+        self.ends_by.get_or_insert(now + END_WITHIN);
     }
 
     /// Waits for the end of the process, and tells how it ended.

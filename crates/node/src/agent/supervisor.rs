@@ -38,7 +38,7 @@ pub(crate) enum Event {
     Ready(Ready),
     /// It lives.
     Beat(Beat),
-    /// It doesn't answer any more: why, and whether by its own death or because it was killed for standing still.
+    /// It doesn't answer any more, or is about not to: why, and how. Its death may be told after that as another loss.
     Lost(String, Loss),
     /// It has ended as it was asked to.
     Ended,
@@ -51,6 +51,8 @@ pub(crate) enum Loss {
     Died,
     /// It stood still.
     Froze,
+    /// It is about to end by itself: a signal asked it to, or a thread of its can't go on.
+    Ends,
 }
 
 /// What the agent wants.
@@ -214,6 +216,11 @@ impl Supervisor {
                 }
                 self.tell(Event::Beat(beat));
             }
+            FromServer::Ending => {
+                server.ends(now(self.clock));
+                let reason = "the server ends, and was not asked to".to_owned();
+                self.tell(Event::Lost(reason, Loss::Ends));
+            }
             FromServer::Sockets { .. } => tracing::warn!("the server sends sockets that nobody asked for"),
         }
     }
@@ -308,6 +315,7 @@ impl Supervisor {
                         }
                         return Ok(());
                     }
+                    FromServer::Ending => return Err(Failure::OfNew("the new server ends".to_owned())),
                     FromServer::Beat(_) | FromServer::Sockets { .. } => {}
                 },
                 _ = beats.tick() => {

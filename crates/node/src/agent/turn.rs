@@ -269,8 +269,13 @@ impl Agent {
 
     fn lose(&mut self, now: Moment, reason: String, loss: Loss) {
         tracing::error!("{reason}");
-        let state = if loss == Loss::Froze { "frozen" } else { "waiting" };
-        if self.told.server.state != "frozen" {
+        let state = match loss {
+            Loss::Froze => "frozen",
+            Loss::Ends => "stopping",
+            Loss::Died => "waiting",
+        };
+        // The death of one that was lost before is no further loss.
+        if !matches!(self.told.server.state.as_str(), "frozen" | "stopping") {
             self.told.server.restarts += 1;
         }
         state.clone_into(&mut self.told.server.state);

@@ -63,6 +63,9 @@ pub(crate) enum FromServer {
     },
     /// It lives, and so it is with its threads and zones.
     Beat(Beat),
+    /// It ends, though the agent hasn't asked for it: it takes no more queries from now on, and is gone when its TCP clients
+    /// have their answers.
+    Ending,
     /// Sockets for another server; the descriptors travel with the frame, in the order of the list.
     Sockets {
         /// What they are.

@@ -65,6 +65,7 @@ pub(super) struct Running {
     turns: Arc<AtomicU64>,
     status: Sources,
     management: management::Endpoint,
+    watch: Option<Watch>,
 }
 
 impl Running {
@@ -103,7 +104,7 @@ impl Running {
         say_ready(&addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
         tracing::info!("ready: {} UDP workers and {tcp_threads} TCP threads answer", workers.count());
-        if let Some(watch) = watch {
+        if let Some(watch) = &watch {
             let (workers, tcp, board) = (Arc::clone(&workers), Arc::clone(&tcp), Arc::clone(&board));
             let pulse = Pulse { workers, tcp, board, control: Arc::clone(&turns), lock };
             watch.ready(addresses.clone(), pulse);
@@ -127,6 +128,7 @@ impl Running {
             turns,
             status,
             management,
+            watch,
         })
     }
 
@@ -178,6 +180,9 @@ impl Running {
                 }
             }
         };
+        if let Some(watch) = self.watch.filter(|_| !is_leaving) {
+            watch.ending();
+        }
         let threads = Threads { worker_ended: self.worker_ended, workers_left, tcp_ended: self.tcp_ended };
         let all_ended = async {
             threads.ended().await;

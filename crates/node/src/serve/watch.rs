@@ -41,6 +41,13 @@ impl Watch {
         // Set once: a server becomes ready once.
         let _only_once = self.pulse.set(pulse);
     }
+
+    /// Tells the agent that the server ends. Its death would be noticed too, but that is seconds away where a TCP client
+    /// takes its time, and the sockets are closed before.
+    pub(super) fn ending(&self) {
+        // An agent that is gone, or doesn't read, holds no route for much longer.
+        let _unheard = self.link.send(&FromServer::Ending, &[]);
+    }
 }
 
 /// What the thread works with.
