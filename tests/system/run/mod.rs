@@ -16,4 +16,5 @@ mod privileges;
 mod probes;
 mod start;
 mod upgrade;
+mod wrong;
 mod zones;
