@@ -15,6 +15,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dnsperf", "dnsperf"),
     ("setpriv", "util-linux"),
     ("prlimit", "util-linux"),
+    ("taskset", "util-linux"),
+    ("chrt", "util-linux"),
     ("ip", "iproute2"),
     ("bird", "bird2"),
     ("birdc", "bird2"),

@@ -357,6 +357,10 @@ pub(crate) struct CheckStatus {
     pub(crate) fall: u32,
     /// See `fall`.
     pub(crate) rise: u32,
+    /// Whether it fails for want of an answer from a server that is overloaded, and weighs no more than that: soft, and
+    /// `degrade` at most.
+    #[serde(default)]
+    pub(crate) overloaded: bool,
     /// The last results, the newest first: milliseconds ago, and what was seen where it failed.
     pub(crate) last: Vec<CheckResult>,
 }

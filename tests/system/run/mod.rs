@@ -15,6 +15,7 @@ mod peers;
 mod privileges;
 mod probes;
 mod start;
+mod starved;
 mod upgrade;
 mod wrong;
 mod zones;

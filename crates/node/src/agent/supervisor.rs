@@ -3,7 +3,7 @@
 //! A task of its own; the agent's loop is told what happens by [`Event`]s and says what it wants by [`Order`]s.
 
 use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, Server, beats, now};
-use super::watch::Watch;
+use super::watch::{Finding, Watch};
 use crate::link::{Beat, FromAgent, FromServer};
 use rustix::process::Pid;
 use std::io;
@@ -38,6 +38,8 @@ pub(crate) enum Event {
     Ready(Ready),
     /// It lives.
     Beat(Beat),
+    /// Which thread of it waits for a CPU, if one does.
+    Cpu(Option<String>),
     /// It doesn't answer any more, or is about not to: why, and how. Its death may be told after that as another loss.
     Lost(String, Loss),
     /// It has ended as it was asked to.
@@ -173,11 +175,16 @@ impl Supervisor {
                     Err(error) => return self.unlinked(server, error).await,
                 },
                 _ = beats.tick() => {
-                    if let Some(reason) = server.beat(now(self.clock)) {
-                        // The route goes first: killing takes a while, and a dying process answers nobody.
-                        self.tell(Event::Lost(reason, Loss::Froze));
-                        let how = server.kill().await;
-                        return End::Lost(format!("it was killed for standing still, and {how}"), Loss::Froze);
+                    match server.beat(now(self.clock)) {
+                        Finding::Stands(reason) => {
+                            // The route goes first: killing takes a while, and a dying process answers nobody.
+                            self.tell(Event::Lost(reason, Loss::Froze));
+                            let how = server.kill().await;
+                            return End::Lost(format!("it was killed for standing still, and {how}"), Loss::Froze);
+                        }
+                        Finding::Waits(what) => self.tell(Event::Cpu(Some(what))),
+                        Finding::Lives if server.watch.is_some() => self.tell(Event::Cpu(None)),
+                        Finding::Lives => {}
                     }
                 }
                 order = self.orders.recv() => match order {
@@ -320,11 +327,11 @@ impl Supervisor {
                 },
                 _ = beats.tick() => {
                     let at = now(self.clock);
-                    if let Some(reason) = old.beat(at) {
+                    if let Finding::Stands(reason) = old.beat(at) {
                         let how = old.kill().await;
                         return Err(Failure::OfOld(End::Lost(format!("{reason}; it {how}"), Loss::Froze)));
                     }
-                    if let Some(reason) = new.beat(at) {
+                    if let Finding::Stands(reason) = new.beat(at) {
                         return Err(Failure::OfNew(reason));
                     }
                 }

@@ -256,7 +256,15 @@ impl Agent {
                     &beat.probe_zones,
                     beat.reloading || beat.generation != beat.generation_served,
                 );
-                self.checks.beat(now, &beat);
+                if let Some(lost) = self.checks.beat(now, &beat) {
+                    self.view.set_overload(lost);
+                }
+            }
+            Event::Cpu(waits) => {
+                self.checks.cpu(now, waits.as_deref());
+                if let Some(waits) = waits {
+                    self.view.set_overload(waits);
+                }
             }
             Event::Lost(reason, loss) => {
                 self.lose(now, reason, loss);

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 const OLD_SERIAL_FOR: Duration = Duration::from_secs(2);
 /// How many serials are remembered: beats come ten times a second.
 const SEEN_MAX: usize = 64;
+/// How long after overload was last seen it may explain that a probe had no answer. It is looked for ten times a second, and a
+/// probe waits 400 ms by default; more would excuse what has another cause.
+const OVERLOAD_FOR: Duration = Duration::from_secs(1);
 
 /// What tasks ask.
 #[derive(Default)]
@@ -26,6 +29,8 @@ struct Inner {
     /// When zones were last being read again. Each is served as soon as it is good, and told when all are done: until
     /// then nobody knows which serial is right.
     reloading_at: Option<Instant>,
+    /// How the server was last seen to be overloaded.
+    overload: Option<(String, Instant)>,
 }
 
 /// Who answers: how many threads there are to reach.
@@ -53,6 +58,18 @@ impl View {
             inner.zones.clear();
             inner.old.clear();
         }
+    }
+
+    /// How the server is overloaded, if it is.
+    pub(crate) fn overload(&self) -> Option<String> {
+        let inner = self.inner.borrow();
+        let (what, at) = inner.overload.as_ref()?;
+        (at.elapsed() < OVERLOAD_FOR).then(|| what.clone())
+    }
+
+    /// Says how the server is overloaded now.
+    pub(crate) fn set_overload(&self, what: String) {
+        self.inner.borrow_mut().overload = Some((what, Instant::now()));
     }
 
     /// Says which zones have which serials, and whether zones are being read again.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The checks that every node has; `[[check]]` with one of these names changes it.
-pub(crate) const BUILT_IN: &[&str] = &["probe", "zones", "drops", "bird", "memory", "disk"];
+pub(crate) const BUILT_IN: &[&str] = &["probe", "zones", "drops", "cpu", "bird", "memory", "disk"];
 
 /// The most checks: each has a task of its own.
 const CHECKS_MAX: usize = 64;
@@ -389,7 +389,7 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
 pub(crate) fn default_action(name: &str) -> Action {
     match name {
         "probe" | "zones" => Action::Withdraw,
-        "drops" | "bird" | "memory" | "disk" => Action::Report,
+        "drops" | "cpu" | "bird" | "memory" | "disk" => Action::Report,
         _ => Action::Withdraw,
     }
 }

@@ -4,9 +4,11 @@
 //! other's for as long as is allowed kills it. The link is for two processes of one version, but an upgrade joins
 //! two: unknown fields are passed over, and new ones have defaults.
 
+mod scheduling;
 mod silence;
 mod transport;
 
+pub(crate) use scheduling::{Look, Looks, Standing, Threads};
 pub(crate) use silence::{Judgement, Silence};
 pub(crate) use transport::{AsyncLink, DESCRIPTORS_MAX, LinkEnd, watched};
 

@@ -74,6 +74,7 @@ pub(super) fn check(name: &str, gravity: &str, standing: &str) -> CheckStatus {
         took_us: 1500,
         fall: 3,
         rise: 2,
+        overloaded: false,
         last: vec![CheckResult { ago_ms: 5, failure }],
     }
 }
