@@ -9,6 +9,7 @@ mod checks;
 mod commands;
 mod configuration;
 mod ending;
+mod flood;
 mod limits;
 mod metrics;
 mod peers;
