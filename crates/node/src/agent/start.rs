@@ -306,7 +306,9 @@ fn snapshots(requests: Requests) -> management::Source {
                     if let Some(Response::Status(status)) = ask(&requests, Request::Status).await {
                         snapshot.server = Some(*status);
                     }
-                    if let Some(Response::Zones(zones)) = ask(&requests, Request::Zones).await {
+                    // More would cost the agent, which has to beat, time and memory for what the metrics leave out.
+                    let zones = Request::Zones { max: Some(management::ZONES_MAX) };
+                    if let Some(Response::Zones(zones)) = ask(&requests, zones).await {
                         snapshot.zones = zones.into();
                     }
                 };
