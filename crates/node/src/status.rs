@@ -305,7 +305,13 @@ pub(crate) struct AgentStatus {
     pub(crate) checks: Vec<CheckStatus>,
     /// The other nodes.
     pub(crate) peers: Vec<PeerStatus>,
+    /// The serials of the zones that are probed: the critical ones, else the first. What peers compare with their own.
+    #[serde(default)]
+    pub(crate) serials: Serials,
 }
+
+/// The serials of a node, by zone.
+pub(crate) type Serials = BTreeMap<String, u32>;
 
 /// What BIRD says of the route.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]

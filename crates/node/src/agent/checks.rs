@@ -4,9 +4,11 @@
 //! at when they come.
 
 use super::probing;
+use super::serials::Behind;
 use super::view::View;
 use crate::config::{AnycastConfig, CheckConfig, Config, default_action};
-use crate::link::Beat;
+use crate::link::{Beat, ProbeZone};
+use crate::status::Serials;
 use health::exec;
 use health::{Check, CheckIndex, CheckSpec, Gravity, Moment, Outcome, Panel, SpecError, resources};
 use std::net::SocketAddr;
@@ -22,6 +24,10 @@ const OBSERVATIONS_MAX: usize = 256;
 const MIN_FREE_MIB: u64 = 64;
 /// The most queries lost in full queues if nobody says, in percent.
 const DROPS_MAX_PERCENT: u64 = 5;
+
+/// How long zones may be older than those of the peers if nobody says: some times what a change takes to get around by
+/// files that are copied every few minutes. Less would tell of each change, more of a node that misses them too late.
+const BEHIND_MAX: Duration = Duration::from_secs(600);
 
 /// The result of a run.
 pub(crate) struct Observation {
@@ -44,6 +50,8 @@ enum Subject {
     Drops { max_percent: u64 },
     /// Threads that wait for a CPU.
     Cpu,
+    /// Serials that are behind those of the peers.
+    Serials,
     /// What BIRD says; run with the verification.
     Bird,
     /// Free memory.
@@ -73,6 +81,9 @@ pub(crate) struct Checks {
     /// Queries received and lost as of the last beat.
     counts: Option<(u64, u64)>,
     cpu_due: Moment,
+    behind: Behind,
+    behind_max: Duration,
+    serials_due: Moment,
     zones_due: Moment,
 }
 
@@ -100,6 +111,7 @@ fn defaults(name: &str, anycast: &AnycastConfig) -> Defaults {
         "drops" => of(1_000, 1_000, 5, 3, Gravity::Soft),
         // A thread that has waited for a CPU for 0.1 s was without one for 0.3 s or more.
         "cpu" => of(200, 1_000, 10, 2, Gravity::Soft),
+        "serials" => of(1_000, 1_000, 1, 1, Gravity::Soft),
         "bird" => of(1_000, 2_000, 1, 2, Gravity::Soft),
         "memory" => of(5_000, 1_000, 2, 2, Gravity::Soft),
         "disk" => of(10_000, 5_000, 2, 2, Gravity::Soft),
@@ -121,6 +133,9 @@ impl Checks {
             drops_due: Moment::default(),
             counts: None,
             cpu_due: Moment::default(),
+            behind: Behind::default(),
+            behind_max: BEHIND_MAX,
+            serials_due: Moment::default(),
             zones_due: Moment::default(),
         };
         let given = |name: &str| config.checks.iter().find(|check| check.name == name);
@@ -134,6 +149,10 @@ impl Checks {
         let max_percent = given("drops").and_then(|check| check.max_percent).unwrap_or(DROPS_MAX_PERCENT);
         checks.add("drops".to_owned(), "drops", given("drops"), Subject::Drops { max_percent }, anycast)?;
         checks.add("cpu".to_owned(), "cpu", given("cpu"), Subject::Cpu, anycast)?;
+        if !config.peers.is_empty() {
+            checks.behind_max = given("serials").and_then(|check| check.max_behind).unwrap_or(BEHIND_MAX);
+            checks.add("serials".to_owned(), "serials", given("serials"), Subject::Serials, anycast)?;
+        }
         if anycast.bird.is_some() {
             checks.add("bird".to_owned(), "bird", given("bird"), Subject::Bird, anycast)?;
         }
@@ -225,10 +244,11 @@ impl Checks {
         self.drops_seen = None;
         self.counts = None;
         for (index, subject) in &self.subjects {
-            let of_server = matches!(
-                subject,
-                Subject::Address(..) | Subject::Zones | Subject::Drops { .. } | Subject::Cpu
-            );
+            let of_server = match subject {
+                Subject::Address(..) | Subject::Zones | Subject::Drops { .. } | Subject::Cpu => true,
+                Subject::Serials => true,
+                Subject::Bird | Subject::Memory { .. } | Subject::Disk { .. } | Subject::Exec(_) => false,
+            };
             if of_server {
                 self.panel.forget(*index, now);
             }
@@ -238,6 +258,17 @@ impl Checks {
     /// What BIRD's verification came to.
     pub(crate) fn bird(&mut self, now: Moment, outcome: &Outcome) {
         self.observe_where(now, |subject| *subject == Subject::Bird, outcome);
+    }
+
+    /// Compares the serials of this node, which serves these zones, with those of its peers, if it is time to.
+    pub(crate) fn serials(&mut self, now: Moment, own: &[ProbeZone], peers: impl FnOnce() -> Vec<Serials>) {
+        // Without a server there is nothing to compare.
+        if own.is_empty() || now < self.serials_due {
+            return;
+        }
+        self.serials_due = now + self.interval_of(&Subject::Serials);
+        let outcome = self.behind.look(now, own, &peers(), self.behind_max);
+        self.observe_where(now, |subject| *subject == Subject::Serials, &outcome);
     }
 
     fn interval_of(&self, wanted: &Subject) -> Duration {
@@ -306,6 +337,7 @@ impl Checks {
                 | Subject::Zones
                 | Subject::Drops { .. }
                 | Subject::Cpu
+                | Subject::Serials
                 | Subject::Bird => {}
             }
         }

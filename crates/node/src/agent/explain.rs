@@ -106,6 +106,7 @@ impl Told {
             server: self.server.clone(),
             checks,
             peers: agent.peers.view().statuses,
+            serials: agent.view.zones().into_iter().map(|zone| (zone.name, zone.serial)).collect(),
         }
     }
 }

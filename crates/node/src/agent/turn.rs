@@ -194,6 +194,7 @@ impl Agent {
             let as_of = Moment(now.0.saturating_sub(Duration::from_millis(oldest_ms)));
             self.governor.peers(now, healthy, as_of);
         }
+        self.checks.serials(now, &self.view.zones(), || self.peers.serials());
         if self.watchdog {
             // systemd may be gone for a moment while it is itself replaced.
             let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);

@@ -88,6 +88,11 @@ impl View {
         inner.old.drain(..surplus);
     }
 
+    /// The zones that are probed, with the serials that are published.
+    pub(crate) fn zones(&self) -> Vec<ProbeZone> {
+        self.inner.borrow().zones.clone()
+    }
+
     /// The zone whose turn it is, and the serials that are right for it; none while any may be.
     pub(crate) fn zone(&self, turn: usize) -> Option<(String, Vec<u32>)> {
         let inner = self.inner.borrow();

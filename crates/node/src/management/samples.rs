@@ -105,6 +105,7 @@ pub(super) fn agent(wanted: &str, held: &str) -> AgentStatus {
             answered_ms_ago: Some(250),
             trouble: None,
         }],
+        serials: BTreeMap::from([("example.com.".to_owned(), 4_000_000_000)]),
     }
 }
 
