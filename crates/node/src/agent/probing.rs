@@ -22,7 +22,7 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Makes a query a probe.
     pub(crate) token: [u8; 16],
-    /// How the kernel chooses among the workers.
+    /// How the kernel chooses among the workers, by the configuration; what the server says counts more.
     pub(crate) steering: Steering,
 }
 
@@ -110,7 +110,11 @@ fn plan(target: &Target, rounds: &Rounds, answers: Answers) -> ProbePlan {
         transports: Transports::Both,
         workers: answers.workers,
         tcp_threads: answers.tcp_threads,
-        steering: target.steering,
+        steering: match answers.by_cpu {
+            Some(true) => Steering::ByCpu,
+            Some(false) => Steering::ByHash,
+            None => target.steering,
+        },
         token: target.token,
         timeout: rounds.timeout,
     }

@@ -50,6 +50,8 @@ pub(crate) struct Ready {
     pub(crate) workers: u16,
     /// How many TCP threads answer.
     pub(crate) tcp_threads: u16,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash, if that is known.
+    pub(crate) by_cpu: Option<bool>,
 }
 
 /// A server that one agent program hands to the next.

@@ -25,6 +25,10 @@ pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 /// them ten; a machine that is busy needs some times that.
 const REPLACE_WITHIN: Duration = Duration::from_secs(600);
 
+/// What an upgrade is told that comes too early.
+const NOT_READY: &str =
+    "the server is being started, and has nothing to hand over yet; try again when the node is ready";
+
 /// How long after the end of its link a process that dies may still be there: the kernel closes descriptors first, and a
 /// large memory takes some milliseconds.
 const DIES_WITHIN: Duration = Duration::from_millis(50);
@@ -148,8 +152,7 @@ impl Supervisor {
                 Err(_) => return Next::Start,
                 Ok(None | Some(Order::Stop)) => return Next::Stop,
                 Ok(Some(Order::Replace(_, reply))) => {
-                    let _gone = reply
-                        .send(Err("there is no server to replace just now; it is being started".to_owned()));
+                    let _gone = reply.send(Err(NOT_READY.to_owned()));
                 }
                 Ok(Some(Order::GiveUp(reply))) => {
                     let _gone = reply.send(None);
@@ -196,6 +199,9 @@ impl Supervisor {
                         let _gone = reply.send(server.hand_over());
                         return End::GivenUp;
                     }
+                    Some(Order::Replace(_, reply)) if server.ready.is_none() => {
+                        let _gone = reply.send(Err(NOT_READY.to_owned()));
+                    }
                     Some(Order::Replace(binary, reply)) => {
                         let (kept, result) = self.replace(server, binary).await;
                         let _gone = reply.send(result);
@@ -211,8 +217,8 @@ impl Supervisor {
 
     fn hear(&self, server: &mut Server, frame: FromServer) {
         match frame {
-            FromServer::Ready { listen, workers, tcp_threads } => {
-                let ready = Ready { listen, workers, tcp_threads };
+            FromServer::Ready { listen, workers, tcp_threads, by_cpu } => {
+                let ready = Ready { listen, workers, tcp_threads, by_cpu };
                 server.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
                 server.ready = Some(ready.clone());
                 self.tell(Event::Ready(ready));
@@ -311,9 +317,11 @@ impl Supervisor {
                     }
                 },
                 received = new.link.receive() => match Self::heard_of_new(new, received).await? {
-                    FromServer::Ready { listen, workers, tcp_threads } => {
+                    FromServer::Ready { listen, workers, tcp_threads, .. } => {
+                        // The sockets are the same.
+                        let by_cpu = old.ready.as_ref().and_then(|ready| ready.by_cpu);
                         new.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
-                        new.ready = Some(Ready { listen, workers, tcp_threads });
+                        new.ready = Some(Ready { listen, workers, tcp_threads, by_cpu });
                     }
                     FromServer::Beat(beat) if new.ready.is_some() => {
                         if beat.zones_failed > zones_failed {

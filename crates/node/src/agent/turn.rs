@@ -244,6 +244,7 @@ impl Agent {
                 let answers = Answers {
                     workers: ready.workers,
                     tcp_threads: ready.tcp_threads,
+                    by_cpu: ready.by_cpu,
                     server: self.told.servers,
                 };
                 self.view.set_answers(Some(answers));
@@ -451,6 +452,7 @@ impl Agent {
             listen: handed.ready.listen.clone(),
             workers: handed.ready.workers,
             tcp_threads: handed.ready.tcp_threads,
+            by_cpu: handed.ready.by_cpu,
             probe_token: self.launch.probe_token.clone(),
             governor: self.governor.carried().into(),
         }

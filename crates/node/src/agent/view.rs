@@ -40,6 +40,8 @@ pub(crate) struct Answers {
     pub(crate) workers: u16,
     /// TCP threads.
     pub(crate) tcp_threads: u16,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash, if that is known.
+    pub(crate) by_cpu: Option<bool>,
     /// Which server: another number means that its ports are to be found anew.
     pub(crate) server: u64,
 }

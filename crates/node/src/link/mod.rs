@@ -62,6 +62,10 @@ pub(crate) enum FromServer {
         workers: u16,
         /// How many TCP threads answer.
         tcp_threads: u16,
+        /// Whether it is the CPU that chooses the UDP worker, and not a hash. The server has read the configuration later than
+        /// its agent, if it was started again. Not known of sockets that were taken over.
+        #[serde(default)]
+        by_cpu: Option<bool>,
     },
     /// It lives, and so it is with its threads and zones.
     Beat(Beat),

@@ -76,7 +76,7 @@ impl Running {
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
         let Preparations { board, sockets, lock, watch, probe_token, management } = preparations;
-        let Sockets { addresses, udp, tcp } = match sockets {
+        let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
         };
@@ -107,7 +107,7 @@ impl Running {
         if let Some(watch) = &watch {
             let (workers, tcp, board) = (Arc::clone(&workers), Arc::clone(&tcp), Arc::clone(&board));
             let pulse = Pulse { workers, tcp, board, control: Arc::clone(&turns), lock };
-            watch.ready(addresses.clone(), pulse);
+            watch.ready(addresses.clone(), by_cpu, pulse);
         }
         let status = Sources {
             name: node.name.clone(),

@@ -32,14 +32,14 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Tells the agent that the server answers, and from now on how it is.
-    pub(super) fn ready(&self, listen: Vec<SocketAddr>, pulse: Pulse) {
+    pub(super) fn ready(&self, listen: Vec<SocketAddr>, by_cpu: Option<bool>, pulse: Pulse) {
         let (workers, tcp_threads) = pulse.threads();
-        if let Err(error) = self.link.send(&FromServer::Ready { listen, workers, tcp_threads }, &[]) {
+        // Before the agent is told, which may ask for the sockets at once. Set once: a server becomes ready once.
+        let _only_once = self.pulse.set(pulse);
+        if let Err(error) = self.link.send(&FromServer::Ready { listen, workers, tcp_threads, by_cpu }, &[]) {
             // An agent that is gone is noticed by the thread.
             tracing::warn!("the agent can't be told that the server is ready: {error}");
         }
-        // Set once: a server becomes ready once.
-        let _only_once = self.pulse.set(pulse);
     }
 
     /// Tells the agent that the server ends. Its death would be noticed too, but that is seconds away where a TCP client
