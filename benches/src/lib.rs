@@ -110,26 +110,32 @@ pub const BATCH_LEN: usize = 32;
 /// A batch of one query so many times over, each with a place for its response.
 pub struct SameQuery {
     query: Vec<u8>,
+    len: usize,
     responses: Vec<(usize, Vec<u8>)>,
 }
 
 impl SameQuery {
-    /// A batch of this query.
+    /// A full batch of this query.
     pub fn new(query: &[u8]) -> SameQuery {
         let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX]);
-        SameQuery { query: query.to_vec(), responses: vec![response; BATCH_LEN] }
+        SameQuery { query: query.to_vec(), len: BATCH_LEN, responses: vec![response; BATCH_LEN] }
     }
 
-    /// What the last one was answered.
+    /// Makes it a batch of so many, at most [`BATCH_LEN`].
+    pub fn set_len(&mut self, len: usize) {
+        self.len = len.min(BATCH_LEN);
+    }
+
+    /// What the first one was answered.
     pub fn response(&self) -> &[u8] {
-        let (len, octets) = &self.responses[BATCH_LEN - 1];
+        let (len, octets) = &self.responses[0];
         &octets[..*len]
     }
 }
 
 impl Batch for SameQuery {
     fn len(&self) -> usize {
-        BATCH_LEN
+        self.len
     }
 
     fn query(&self, _index: usize) -> &[u8] {
