@@ -31,6 +31,13 @@ macro_rules! counters {
             }
         }
 
+        impl CounterSnapshot {
+            /// Datagrams lost on purpose, so that in an overload what is answered is fresh.
+            pub fn shed(&self) -> u64 {
+                self.discarded.wrapping_add(self.turned_away)
+            }
+        }
+
         impl AddAssign for CounterSnapshot {
             fn add_assign(&mut self, other: CounterSnapshot) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
@@ -50,6 +57,14 @@ counters! {
     batches,
     /// Datagrams longer than [`crate::batch::QUERY_MAX_BYTES`], dropped unread.
     truncated,
+    /// Datagrams discarded unanswered because they had waited too long, in an overload; not among `received`.
+    discarded,
+    /// Datagrams that the kernel did not take in because in an overload the worker had closed the socket's gate.
+    turned_away,
+    /// Gates closed; while it differs from `gates_opened` the kernel counts more drops than `turned_away` knows of.
+    gates_closed,
+    /// Gates opened.
+    gates_opened,
     /// Errors of a receive call: left behind by an earlier datagram's ICMP, or memory running out.
     receive_errors,
     /// Replies the kernel took.
@@ -74,12 +89,14 @@ pub(crate) struct OwnedCounter(AtomicU64);
 
 impl OwnedCounter {
     /// Adds; only the owning worker may call this, or counts are lost.
+    ///
+    /// Who sees the new value sees what the worker counted before, too; on x86 that costs nothing.
     pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
     }
 
     fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -110,6 +110,7 @@ fn udp_counts(sockets: &netio::CounterSnapshot, queue_drops: u64, answers: &Coun
         truncated: answers.truncated,
         dropped: dropped.iter().sum(),
         queue_drops,
+        shed: sockets.shed(),
     }
 }
 
@@ -142,6 +143,7 @@ fn named_rcodes(counts: &[u64; RCODES]) -> impl Iterator<Item = (String, u64)> {
 fn drops(sockets: &netio::CounterSnapshot, queue: u64, silent: u64) -> BTreeMap<String, u64> {
     let counts = [
         queue,
+        sockets.shed(),
         sockets.truncated,
         sockets.dropped_no_room,
         sockets.dropped_too_big,

@@ -55,12 +55,12 @@ pub(crate) struct NodeStatus {
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
-/// kernel was full (`queue`), a query was longer than any (`too-long`), an answer found no room in a send buffer
+/// kernel was full (`queue`), in an overload it was kept short (`shed`), a query was longer than any (`too-long`), an answer found no room in a send buffer
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 8] =
-    ["queue", "too-long", "no-room", "too-big", "forbidden", "unreachable", "other", "silent"];
+pub(crate) const DROP_CAUSES: [&str; 9] =
+    ["queue", "shed", "too-long", "no-room", "too-big", "forbidden", "unreachable", "other", "silent"];
 
 /// Messages received over a transport and a family.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -118,6 +118,9 @@ pub(crate) struct UdpCounts {
     pub(crate) dropped: u64,
     /// Datagrams that the kernel dropped because a receive queue was full.
     pub(crate) queue_drops: u64,
+    /// Datagrams lost on purpose in an overload, so that what is answered is fresh.
+    #[serde(default)]
+    pub(crate) shed: u64,
 }
 
 /// What the TCP service has counted since the start.

@@ -13,6 +13,7 @@ use crate::sys;
 
 mod adopt;
 mod error;
+mod gate;
 mod steering;
 
 pub use adopt::AdoptError;

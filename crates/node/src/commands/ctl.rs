@@ -100,8 +100,8 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
-                udp.queries, udp.batches, udp.answers, udp.truncated, udp.dropped, udp.queue_drops
+                "{} queries in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed",
+                udp.queries, udp.batches, udp.answers, udp.truncated, udp.dropped, udp.queue_drops, udp.shed
             ),
         ),
         (
