@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dnssec-keygen", "bind9-utils"),
     ("dnsperf", "dnsperf"),
     ("setpriv", "util-linux"),
+    ("taskset", "util-linux"),
     ("ip", "iproute2"),
     ("bird", "bird2"),
     ("birdc", "bird2"),

@@ -8,6 +8,7 @@ mod lifecycle;
 mod malformed;
 mod management;
 mod node;
+mod overload;
 mod privileges;
 mod reload;
 mod run;

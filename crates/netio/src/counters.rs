@@ -59,12 +59,13 @@ counters! {
     truncated,
     /// Datagrams discarded unanswered because they had waited too long, in an overload; not among `received`.
     discarded,
-    /// Datagrams that the kernel did not take in because in an overload the worker had closed the socket's gate.
+    /// Datagrams that in an overload the kernel did not take in: because the worker let in only a share of what came, or,
+    /// which is not told apart then, because the queue was full. Some milliseconds old while an overload lasts.
     turned_away,
-    /// Gates closed; while it differs from `gates_opened` the kernel counts more drops than `turned_away` knows of.
-    gates_closed,
-    /// Gates opened.
-    gates_opened,
+    /// Overloads of sockets that have begun; while it differs from `overloads_ended`, one lasts.
+    overloads_begun,
+    /// Overloads of sockets that have ended.
+    overloads_ended,
     /// Errors of a receive call: left behind by an earlier datagram's ICMP, or memory running out.
     receive_errors,
     /// Replies the kernel took.

@@ -1,11 +1,11 @@
-//! A socket as a source of batches, and its gate.
+//! A socket as a source of batches, with a queue that is kept short in an overload.
 
 use std::io;
 use std::time::Instant;
 
 use crate::batch::{BATCH_LEN, Batch, BatchResponder};
 use crate::counters::WorkerCounters;
-use crate::overload::{Act, Overload};
+use crate::overload::{self, Act, Overload};
 use crate::udp::UdpListener;
 use crate::worker::ListenerIndex;
 
@@ -18,8 +18,8 @@ pub(crate) struct SocketSource<'a> {
     index: ListenerIndex,
     counters: &'a WorkerCounters,
     overload: Overload,
-    /// What the kernel had dropped when the gate was closed.
-    drops_at_close: u32,
+    /// What the kernel had dropped when that was last counted as shed.
+    drops_seen: u32,
 }
 
 impl<'a> SocketSource<'a> {
@@ -28,16 +28,11 @@ impl<'a> SocketSource<'a> {
         index: ListenerIndex,
         counters: &'a WorkerCounters,
     ) -> SocketSource<'a> {
-        SocketSource { listener, index, counters, overload: Overload::none(), drops_at_close: 0 }
+        SocketSource { listener, index, counters, overload: Overload::none(), drops_seen: 0 }
     }
 
     pub(crate) fn listener(&self) -> &'a UdpListener {
         self.listener
-    }
-
-    /// Whether to ask again at once though the queue was empty.
-    pub(crate) fn is_expecting(&self) -> bool {
-        self.overload.is_expecting()
     }
 
     /// The most batches that the queue can hold.
@@ -53,69 +48,95 @@ impl<'a> SocketSource<'a> {
         responder: &mut R,
     ) -> io::Result<usize> {
         let received = batch.turn(self.listener, self.index, self.counters, responder);
-        let act = if matches!(received, Ok(BATCH_LEN)) {
-            let drops = || self.listener.receive_queue().map_or(0, |queue| queue.drops);
-            self.overload.full(Instant::now(), drops)
-        } else if self.overload.is_on() {
-            self.overload.short(Instant::now())
-        } else {
-            self.overload.emptied();
-            Act::Nothing
-        };
-        self.act(act, batch);
+        let len = *received.as_ref().unwrap_or(&0);
+        let kind = if len == BATCH_LEN { overload::Batch::Full } else { overload::Batch::Short };
+        if self.overload.wants(kind) {
+            let drops = || drops(self.listener).unwrap_or(self.drops_seen);
+            let was_on = self.overload.is_on();
+            let act = self.overload.answered(Instant::now(), kind, len as u64, drops);
+            self.act(was_on, act, batch);
+        }
         received
     }
 
-    fn act(&mut self, act: Act, batch: &mut Batch) {
+    fn act(&mut self, was_on: bool, act: Act, batch: &mut Batch) {
+        if !was_on && self.overload.is_on() {
+            // What was dropped so far, the queue had no room for.
+            self.drops_seen = drops(self.listener).unwrap_or(self.drops_seen);
+            self.counters.overloads_begun.add(1);
+        }
         match act {
-            Act::Nothing => {}
-            Act::Close => self.close(),
-            Act::Open => self.open(),
-            Act::Discard => {
-                for _ in 0..self.batches_max() {
-                    match batch.discard(self.listener) {
-                        Ok(discarded) => self.counters.discarded.add(discarded as u64),
-                        Err(_) => break, // an empty queue; and any other error is for the next turn to meet
-                    }
+            Act::Nothing => return,
+            Act::Admit(share) => self.admit(share),
+            Act::Renew(share) => {
+                self.admit(share);
+                self.discard(batch);
+            }
+        }
+        self.count_turned_away();
+        if was_on && !self.overload.is_on() {
+            self.counters.overloads_ended.add(1);
+        }
+    }
+
+    fn admit(&self, share: f64) {
+        if share < 1.0 {
+            // Refused for want of memory, it leaves the filter as it was, and the next try is 10 ms away.
+            let _ = self.listener.admit(share);
+        } else {
+            self.listener.admit_all();
+        }
+    }
+
+    fn discard(&mut self, batch: &mut Batch) {
+        for _ in 0..self.batches_max() {
+            match batch.discard(self.listener) {
+                Ok(discarded) => {
+                    self.counters.discarded.add(discarded as u64);
+                    self.overload.discarded(discarded as u64);
                 }
-                self.overload.discarded(Instant::now());
-                self.open();
+                Err(_) => break, // an empty queue; and any other error is for the next turn to meet
             }
         }
     }
 
-    fn close(&mut self) {
-        self.drops_at_close = self.drops();
-        self.counters.gates_closed.add(1);
-        // Refused for want of memory, it leaves the queue as long as it was, and the next try is at most 5 ms away.
-        let _ = self.listener.close_gate();
+    fn count_turned_away(&mut self) {
+        let now = drops(self.listener).unwrap_or(self.drops_seen);
+        self.counters.turned_away.add(u64::from(now.wrapping_sub(self.drops_seen)));
+        self.drops_seen = now;
     }
 
-    fn open(&mut self) {
-        self.listener.open_gate();
-        let drops = self.drops();
-        self.counters.turned_away.add(u64::from(drops.wrapping_sub(self.drops_at_close)));
-        self.counters.gates_opened.add(1);
+    /// Sees to it that nothing is kept out which could be answered: by a filter of this worker whose overload has ended so
+    /// suddenly that no batch told of it, or by one that another process, which had the socket too, left when it was killed.
+    pub(crate) fn review(&mut self) {
+        let was_on = self.overload.is_on();
+        if self.overload.quiet(Instant::now()) || !was_on {
+            self.listener.admit_all();
+        }
+        self.settle(was_on);
     }
 
-    fn drops(&self) -> u32 {
-        self.listener.receive_queue().map_or(self.drops_at_close, |queue| queue.drops)
-    }
-
-    /// Opens a gate that is not this worker's: one that another process, which had the socket too, left closed when it
-    /// was killed.
-    pub(crate) fn open_foreign_gate(&self) {
-        if !self.overload.is_closed() {
-            self.listener.open_gate();
+    /// Counts what an overload that has just ended has cost.
+    fn settle(&mut self, was_on: bool) {
+        if was_on && !self.overload.is_on() {
+            self.count_turned_away();
+            self.counters.overloads_ended.add(1);
         }
     }
+}
+
+fn drops(listener: &UdpListener) -> Option<u32> {
+    listener.receive_queue().ok().map(|queue| queue.drops)
 }
 
 impl Drop for SocketSource<'_> {
     /// Another process may have the socket too.
     fn drop(&mut self) {
-        if self.overload.is_closed() {
-            self.open();
+        let was_on = self.overload.is_on();
+        if was_on {
+            self.overload = Overload::none();
+            self.listener.admit_all();
         }
+        self.settle(was_on);
     }
 }

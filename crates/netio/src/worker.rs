@@ -40,11 +40,12 @@ const BUSY_BATCH_LEN: usize = 2;
 /// batches the look costs a few ns a datagram.
 const ROUNDS_BETWEEN_POLLS: u32 = 8;
 
-/// Waits after which gates are opened that a killed process has left closed; a wait that ends without a datagram does it too.
+/// Waits after which it is made sure that no filter keeps out what could be answered; a wait that ends without a datagram
+/// does it too.
 ///
 /// A look is 0.3 µs a socket. At full load this is about once in 80 ms, and a worker that gets twenty queries a second on
 /// its other sockets takes three seconds.
-const WAITS_BETWEEN_GATE_CHECKS: u32 = 64;
+const WAITS_BETWEEN_REVIEWS: u32 = 64;
 
 /// The position of a listener in the list its worker was made with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -173,7 +174,7 @@ impl<'a> Serving<'a> {
         for position in 0..self.ready.len() {
             if self.ready[position] {
                 let received = self.turn(position, responder)?;
-                self.ready[position] = received >= BUSY_BATCH_LEN || self.sources[position].is_expecting();
+                self.ready[position] = received >= BUSY_BATCH_LEN;
                 busy |= self.ready[position];
             }
         }
@@ -197,7 +198,7 @@ impl<'a> Serving<'a> {
     fn wait<R: BatchResponder>(&mut self, timeout_ms: u32, responder: &mut R) -> Result<(), ServeError> {
         match sys::poll(&mut self.poll_fds, timeout_ms as i32) {
             Ok(0) if timeout_ms > 0 => {
-                self.open_foreign_gates();
+                self.review();
                 responder.idle();
             }
             Ok(0) => {}
@@ -215,14 +216,14 @@ impl<'a> Serving<'a> {
             Err(error) => return Err(ServeError::Wait(error)),
         }
         self.waits = self.waits.wrapping_add(1);
-        if self.waits.is_multiple_of(WAITS_BETWEEN_GATE_CHECKS) {
-            self.open_foreign_gates();
+        if self.waits.is_multiple_of(WAITS_BETWEEN_REVIEWS) {
+            self.review();
         }
         Ok(())
     }
 
-    fn open_foreign_gates(&self) {
-        self.sources.iter().for_each(SocketSource::open_foreign_gate);
+    fn review(&mut self) {
+        self.sources.iter_mut().for_each(SocketSource::review);
     }
 
     /// Answers what the queues hold.
@@ -298,16 +299,17 @@ impl WorkerHandle {
     /// Datagrams that the kernel dropped at the worker's sockets because a queue was full, since the worker was made;
     /// wraps at 2³².
     ///
-    /// Those that were turned away in an overload are not among them: [`CounterSnapshot::shed`] has them. `None` where
-    /// that can't be told apart, for the milliseconds for which a gate is closed, and once the worker has returned.
+    /// Those that were turned away in an overload are not among them: [`CounterSnapshot::shed`] has them. `None` while an
+    /// overload lasts, when it does not grow, and once the worker has returned.
     /// System calls and errors as for [`WorkerHandle::receive_queues`].
     pub fn queue_overflows(&self) -> io::Result<Option<u32>> {
         let Some(listeners) = self.listeners.upgrade() else { return Ok(None) };
         let before = self.counters();
         let drops = total_drops(&listeners)?.wrapping_sub(self.shared.drops_before);
         let after = self.counters();
-        let is_open = before.gates_closed == before.gates_opened && before.gates_closed == after.gates_closed;
-        Ok(is_open.then(|| drops.wrapping_sub(after.turned_away as u32))) // all of it modulo 2³²
+        let is_calm = before.overloads_begun == before.overloads_ended
+            && before.overloads_begun == after.overloads_begun;
+        Ok(is_calm.then(|| drops.wrapping_sub(after.turned_away as u32))) // all of it modulo 2³²
     }
 
     /// The receive queues of the worker's sockets, in the order of its listeners; none once it has returned.

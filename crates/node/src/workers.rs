@@ -149,7 +149,8 @@ impl Workers {
         total
     }
 
-    /// Datagrams that the kernel dropped because a queue was full; in an overload as of some milliseconds ago.
+    /// Datagrams that the kernel dropped because a queue was full; in an overload, where they count as shed, as of
+    /// before it.
     pub(crate) fn queue_drops(&self) -> u64 {
         // A panic ends the process, so that nobody sees a poisoned lock.
         let mut drops = self.queue_drops.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,7 +48,7 @@ impl UdpListener {
         let packet_info = if carried == 0 { PacketInfo::Fixed } else { PacketInfo::Carried };
         let buffers = granted_buffers(&socket).map_err(AdoptError::Unreadable)?;
         let listener = UdpListener { socket, address, packet_info, buffers };
-        listener.open_gate(); // of a process that was killed while it was closed
+        listener.admit_all(); // a process that was killed in an overload did not
         Ok(listener)
     }
 }

@@ -11,9 +11,9 @@ use crate::packet_info::PacketInfo;
 use crate::pin;
 use crate::sys;
 
+mod admission;
 mod adopt;
 mod error;
-mod gate;
 mod steering;
 
 pub use adopt::AdoptError;

@@ -1,4 +1,4 @@
-//! A filter that keeps datagrams out of a socket's queue.
+//! A filter that lets only a share of what comes into a socket's queue.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,21 +10,23 @@ use crate::sys;
 const LOOPBACK_INDEX: u32 = 1;
 
 impl UdpListener {
-    /// Lets nothing more into the queue, but for what this host itself sends: the probes of those who judge whether the
-    /// server answers. A flood must not make a node look dead, or it goes on to the next.
+    /// Lets this share of what comes into the queue, from 0 to 1 and at random; and all that this host itself sends: the
+    /// probes of those who judge whether the server answers. A flood must not make a node look dead, or it goes on to the
+    /// next.
     ///
     /// # Errors
     /// The kernel has no memory for it.
-    pub(crate) fn close_gate(&self) -> io::Result<()> {
+    pub(crate) fn admit(&self, share: f64) -> io::Result<()> {
         let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let load = |what: i32| {
+            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, (libc::SKF_AD_OFF + what) as u32)
+        };
+        let admitted = (share.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32;
         let program = [
-            instruction(
-                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-                0,
-                0,
-                (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX) as u32,
-            ),
-            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, LOOPBACK_INDEX),
+            load(libc::SKF_AD_IFINDEX),
+            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 2, 0, LOOPBACK_INDEX),
+            load(libc::SKF_AD_RANDOM),
+            instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, admitted),
             instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX), // the whole datagram
             instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
         ];
@@ -32,8 +34,8 @@ impl UdpListener {
     }
 
     /// Lets everything in; what it was before does not matter.
-    pub(crate) fn open_gate(&self) {
-        // ENOENT: it was open. There is no other error for a socket whose filter is not locked.
+    pub(crate) fn admit_all(&self) {
+        // ENOENT: it was so. There is no other error for a socket whose filter is not locked.
         let _ = sys::set_int_option(self.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0);
     }
 }
@@ -46,19 +48,20 @@ mod tests {
     use crate::udp::{SocketOptions, bind_group};
 
     #[test]
-    fn a_closed_gate_takes_what_this_host_sends_and_opens_again() {
+    fn what_this_host_sends_is_always_let_in() {
         let group =
             bind_group("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN, &SocketOptions::default()).unwrap();
         let listener = &group.listeners[0];
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let queued = || listener.receive_queue().unwrap().queued_bytes;
-        listener.open_gate();
-        listener.close_gate().unwrap();
-        listener.close_gate().unwrap();
+        listener.admit_all();
+        for share in [0.5, 0.0, 1.0, 0.0] {
+            listener.admit(share).unwrap();
+        }
         client.send_to(b"query", listener.address()).unwrap();
         let one = queued();
         assert!(one > 0);
-        listener.open_gate();
+        listener.admit_all();
         client.send_to(b"query", listener.address()).unwrap();
         assert_eq!((queued(), listener.receive_queue().unwrap().drops), (2 * one, 0));
     }
