@@ -42,18 +42,19 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const BATCH_MAX: Duration = Duration::from_millis(1);
 
 /// Age from which queries are discarded instead of answered, in an overload: when the queue has not been empty for so long
-/// although less is let in. Near [`PATIENCE`], letting in less would have no time to help.
-const LATE: Duration = Duration::from_millis(40);
+/// although less was let in, twice. Near [`PATIENCE`], letting in less would have no time to help: at 40 ms one query in 150
+/// was discarded that was a millisecond old. Longer, and after a sudden rise more of what is answered is late.
+const LATE: Duration = Duration::from_millis(60);
 
 /// The steps by which the share goes down where the queue stood, and up where it did not.
 ///
-/// About where it should be, it goes up some ten times for one time down. Larger steps leave the worker idle after each, or
+/// About where it should be, it goes up some three times for one time down. Larger steps leave the worker idle after each, or
 /// the queue long before; smaller ones are slow to follow.
-const DOWN: f64 = 0.9;
+const DOWN: f64 = 0.97;
 const UP: f64 = 1.01;
 
 /// How much of what can be answered is let in when the load has changed at once, at most: the rest comes by steps.
-const JUMP: f64 = 0.95;
+const JUMP: f64 = 0.98;
 
 /// How long nothing has to have been shed before an overload counts as over.
 ///
@@ -139,6 +140,11 @@ impl Overload {
     /// Whether there is one.
     pub(crate) fn is_on(&self) -> bool {
         matches!(self, Overload::On(_))
+    }
+
+    /// Whether less than everything is let in, so that more will be there at once: not worth falling asleep for.
+    pub(crate) fn is_shedding(&self) -> bool {
+        matches!(self, Overload::On(shedding) if shedding.share < 1.0)
     }
 
     /// Whether a batch has to be told of: short ones matter only once there is something to see.

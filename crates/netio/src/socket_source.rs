@@ -35,6 +35,11 @@ impl<'a> SocketSource<'a> {
         self.listener
     }
 
+    /// Whether to ask again at once though the queue was empty.
+    pub(crate) fn is_shedding(&self) -> bool {
+        self.overload.is_shedding()
+    }
+
     /// The most batches that the queue can hold.
     pub(crate) fn batches_max(&self) -> usize {
         // Twice what was granted: in the unit in which the kernel charges datagrams.

@@ -174,7 +174,7 @@ impl<'a> Serving<'a> {
         for position in 0..self.ready.len() {
             if self.ready[position] {
                 let received = self.turn(position, responder)?;
-                self.ready[position] = received >= BUSY_BATCH_LEN;
+                self.ready[position] = received >= BUSY_BATCH_LEN || self.sources[position].is_shedding();
                 busy |= self.ready[position];
             }
         }

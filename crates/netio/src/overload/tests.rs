@@ -150,10 +150,10 @@ fn what_is_answered_in_an_overload_is_fresh_and_not_less() {
         bench.run(4 * SECOND, times * CAPACITY);
         let answered = bench.ages.len() as f64 / (4.0 * CAPACITY);
         let (median, late, most) = (bench.age(50), bench.age(99), bench.age(100));
-        println!("{times}: {answered} {median:?} {late:?} {most:?} {} {}", bench.discarded, bench.overflowed);
         assert!(answered > 0.95, "{times}: {answered}");
         assert!(median < ms(3) && late < ms(10) && most < LATE, "{times}: {median:?} {late:?} {most:?}");
-        assert_eq!((bench.discarded, bench.overflowed), (0, 0), "{times}");
+        assert!(bench.discarded < bench.ages.len() / 200, "{times}: {} discarded", bench.discarded);
+        assert_eq!(bench.overflowed, 0, "{times}");
     }
 }
 
@@ -166,9 +166,8 @@ fn a_sender_that_comes_and_goes_gets_as_many_answers() {
         bench.run(4 * SECOND, 3.0 * CAPACITY);
         let answered = bench.ages.len() as f64 / (4.0 * CAPACITY);
         let (median, most) = (bench.age(50), bench.age(100));
-        println!("{sends} of {period}: {answered} {median:?} {most:?} {}", bench.discarded);
         assert!(answered > 0.9, "{sends} of {period}: {answered}");
-        assert!(median < ms(8) && most < 2 * LATE, "{sends} of {period}: {median:?} {most:?}");
+        assert!(median < ms(period) && most < LATE, "{sends} of {period}: {median:?} {most:?}");
     }
 }
 
@@ -182,7 +181,6 @@ fn a_worker_that_shares_its_cpu_answers_as_many() {
         bench.run(4 * SECOND, 2.5 * capacity);
         let answered = bench.ages.len() as f64 / (4.0 * capacity);
         let (median, most) = (bench.age(50), bench.age(100));
-        println!("{works} of {period}: {answered} {median:?} {most:?} {}", bench.discarded);
         assert!(answered > 0.9, "{works} of {period}: {answered}");
         // What comes in a pause is answered after it; nothing waits for another.
         assert!(median < ms(period), "{works} of {period}: {median:?}");
@@ -253,7 +251,6 @@ fn a_changing_load_is_followed() {
         bench.run(SECOND, times * CAPACITY);
     }
     let answered = bench.ages.len() as f64 / (4.0 * CAPACITY);
-    println!("{answered} {:?} {:?} {}", bench.age(50), bench.age(99), bench.discarded);
     assert!(answered > 0.93, "{answered}");
     assert!(bench.age(50) < ms(3) && bench.age(98) < LATE);
 }
