@@ -12,4 +12,5 @@ mod overload;
 mod privileges;
 mod reload;
 mod run;
+mod sockets;
 mod tcp;
