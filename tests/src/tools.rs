@@ -14,12 +14,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dnssec-keygen", "bind9-utils"),
     ("dnsperf", "dnsperf"),
     ("setpriv", "util-linux"),
+    ("prlimit", "util-linux"),
     ("taskset", "util-linux"),
+    ("chrt", "util-linux"),
     ("ip", "iproute2"),
     ("bird", "bird2"),
     ("birdc", "bird2"),
     ("dig", "bind9-dnsutils"),
     ("python3", "python3"),
+    ("ethtool", "ethtool"),
 ];
 
 /// The path of a program; the error says which package to install.

@@ -9,6 +9,7 @@ mod malformed;
 mod management;
 mod node;
 mod overload;
+mod packet_path;
 mod privileges;
 mod reload;
 mod run;

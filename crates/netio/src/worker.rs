@@ -12,13 +12,14 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::batch::{Batch, BatchResponder};
+use crate::batch::{BATCH_LEN, Batch, BatchResponder};
 use crate::counters::{CounterSnapshot, WorkerCounters};
 use crate::socket_source::SocketSource;
 use crate::sys;
 use crate::udp::{ReceiveQueue, UdpListener};
+use crate::xdp::{self, Ring, RingWatch};
 
 /// The longest a worker sleeps before it calls [`BatchResponder::idle`], in milliseconds.
 ///
@@ -47,7 +48,7 @@ const ROUNDS_BETWEEN_POLLS: u32 = 8;
 /// its other sockets takes three seconds.
 const WAITS_BETWEEN_REVIEWS: u32 = 64;
 
-/// The position of a listener in the list its worker was made with.
+/// The position of a listener in the list its worker was made with; rings come after them, as they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex(pub usize);
 
@@ -67,6 +68,10 @@ struct Shared {
     stop: AtomicBool,
     /// Written to interrupt the wait; an `eventfd`.
     event: File,
+    /// Rings that the worker has not taken yet. It looks here only when it was woken.
+    arrivals: Mutex<Vec<Ring>>,
+    /// A look at each ring it was given.
+    watches: Mutex<Vec<RingWatch>>,
 }
 
 /// A view on a worker for other threads: wake it, stop it, read its counters.
@@ -100,9 +105,14 @@ impl Worker {
     /// The error is that of `eventfd`: out of descriptors or memory.
     pub fn new(listeners: Vec<UdpListener>) -> io::Result<Worker> {
         let event = File::from(sys::event_counter()?);
-        let drops_before = total_drops(&listeners)?;
-        let counters = WorkerCounters::default();
-        let shared = Shared { counters, drops_before, stop: AtomicBool::new(false), event };
+        let shared = Shared {
+            counters: WorkerCounters::default(),
+            drops_before: total_drops(&listeners)?,
+            stop: AtomicBool::new(false),
+            event,
+            arrivals: Mutex::default(),
+            watches: Mutex::default(),
+        };
         Ok(Worker { listeners: listeners.into(), shared: Arc::new(shared) })
     }
 
@@ -143,54 +153,106 @@ impl Worker {
 struct Serving<'a> {
     worker: &'a Worker,
     batch: Batch,
-    sources: Box<[SocketSource<'a>]>,
-    /// Whether to ask the source in the next round.
-    ready: Box<[bool]>,
-    /// The sources in their order, then the event counter.
-    poll_fds: Box<[libc::pollfd]>,
+    sockets: Box<[SocketSource<'a>]>,
+    rings: Vec<Ring>,
+    /// Whether to ask the listener or ring in the next round.
+    ready: Vec<bool>,
+    /// The event counter, then the listeners and rings in their order.
+    poll_fds: Vec<libc::pollfd>,
     waits: u32,
 }
 
 impl<'a> Serving<'a> {
     fn new(worker: &'a Worker) -> Serving<'a> {
-        let fds = worker.listeners.iter().map(|listener| listener.as_fd().as_raw_fd());
-        let fds = fds.chain([worker.shared.event.as_raw_fd()]);
-        let source =
+        let socket =
             |(index, listener)| SocketSource::new(listener, ListenerIndex(index), &worker.shared.counters);
-        Serving {
+        let mut serving = Serving {
             worker,
             batch: Batch::new(),
-            sources: worker.listeners.iter().enumerate().map(source).collect(),
-            ready: vec![false; worker.listeners.len()].into_boxed_slice(),
-            poll_fds: fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(),
+            sockets: worker.listeners.iter().enumerate().map(socket).collect(),
+            rings: Vec::new(),
+            ready: Vec::new(),
+            poll_fds: Vec::new(),
             waits: 0,
+        };
+        serving.arrange();
+        serving
+    }
+
+    /// Makes the lists over all sources anew, and asks all of them in the next round.
+    fn arrange(&mut self) {
+        let listeners = self.worker.listeners.iter().map(|listener| listener.as_fd().as_raw_fd());
+        let rings = self.rings.iter().map(|ring| ring.as_fd().as_raw_fd());
+        let fds = [self.worker.shared.event.as_raw_fd()].into_iter().chain(listeners).chain(rings);
+        self.poll_fds = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        self.ready = vec![true; self.poll_fds.len() - 1];
+    }
+
+    /// Takes the rings that have arrived.
+    #[cold]
+    fn take_arrivals(&mut self) {
+        let mut arrivals = self.worker.shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if !arrivals.is_empty() {
+            self.rings.append(&mut arrivals);
+            drop(arrivals);
+            self.arrange();
         }
     }
 
-    /// Gives each ready source one batch; tells whether one of them is worth asking again at once.
+    /// Gives each ready listener one batch; tells whether one of them is worth asking again at once.
     fn round<R: BatchResponder>(&mut self, responder: &mut R) -> Result<bool, ServeError> {
         self.worker.shared.counters.rounds.add(1);
         let mut busy = false;
-        for position in 0..self.ready.len() {
+        let mut position = 0;
+        // A ring that is given up on the way makes the list shorter.
+        while position < self.ready.len() {
             if self.ready[position] {
-                let received = self.turn(position, responder)?;
-                self.ready[position] = received >= BUSY_BATCH_LEN || self.sources[position].is_shedding();
-                busy |= self.ready[position];
+                let again = self.turn(position, responder)? >= BUSY_BATCH_LEN
+                    || self.sockets.get(position).is_some_and(SocketSource::is_shedding);
+                if let Some(ready) = self.ready.get_mut(position) {
+                    *ready = again;
+                }
+                busy |= again;
             }
+            position += 1;
         }
         Ok(busy)
     }
 
     /// Receives and answers one batch; 0 when there was none, or an error that passes.
     fn turn<R: BatchResponder>(&mut self, position: usize, responder: &mut R) -> Result<usize, ServeError> {
-        let source = &mut self.sources[position];
-        match source.turn(&mut self.batch, responder) {
+        let Some(socket) = self.sockets.get_mut(position) else {
+            return Ok(self.ring_turn(position, responder));
+        };
+        match socket.turn(&mut self.batch, responder) {
             Ok(received) => Ok(received),
-            Err(error) if passes(&error) => {
+            Err(source) if passes(&source) => {
                 self.worker.shared.counters.receive_errors.add(1);
                 Ok(0)
             }
-            Err(error) => Err(ServeError::Receive { address: source.listener().address(), source: error }),
+            Err(source) => Err(ServeError::Receive { address: socket.listener().address(), source }),
+        }
+    }
+
+    /// The same for a ring. One whose interface is gone is given up; sockets go on.
+    fn ring_turn<R: BatchResponder>(&mut self, position: usize, responder: &mut R) -> usize {
+        let counters = &self.worker.shared.counters;
+        let Some(ring) = self.rings.get_mut(position - self.worker.listeners.len()) else { return 0 };
+        ring.turn(ListenerIndex(position), counters, responder).unwrap_or_else(|_gone| {
+            self.give_up_lost();
+            0
+        })
+    }
+
+    /// Closes the rings whose interface is gone.
+    #[cold]
+    fn give_up_lost(&mut self) {
+        let before = self.rings.len();
+        self.rings.retain(|ring| ring.check().is_ok());
+        let lost = before - self.rings.len();
+        if lost > 0 {
+            self.worker.shared.counters.rings_lost.add(lost as u64);
+            self.arrange();
         }
     }
 
@@ -198,17 +260,20 @@ impl<'a> Serving<'a> {
     fn wait<R: BatchResponder>(&mut self, timeout_ms: u32, responder: &mut R) -> Result<(), ServeError> {
         match sys::poll(&mut self.poll_fds, timeout_ms as i32) {
             Ok(0) if timeout_ms > 0 => {
+                self.give_up_lost();
                 self.review();
                 responder.idle();
             }
             Ok(0) => {}
             Ok(_) => {
-                for (ready, fd) in self.ready.iter_mut().zip(&self.poll_fds) {
+                let (event, sources) = self.poll_fds.split_first().unzip();
+                for (ready, fd) in self.ready.iter_mut().zip(sources.into_iter().flatten()) {
                     *ready |= fd.revents != 0; // an error is told, and cleared, by the receive call
                 }
-                if self.poll_fds.last().is_some_and(|event| event.revents != 0) {
+                if event.is_some_and(|event| event.revents != 0) {
                     // Resets the counter; whether it had been reset before does not matter.
                     let _ = (&self.worker.shared.event).read(&mut [0; 8]);
+                    self.take_arrivals();
                     responder.idle();
                 }
             }
@@ -223,13 +288,16 @@ impl<'a> Serving<'a> {
     }
 
     fn review(&mut self) {
-        self.sources.iter_mut().for_each(SocketSource::review);
+        self.sockets.iter_mut().for_each(SocketSource::review);
     }
 
     /// Answers what the queues hold.
     fn drain<R: BatchResponder>(&mut self, responder: &mut R) -> Result<(), ServeError> {
-        for position in 0..self.sources.len() {
-            for _ in 0..self.sources[position].batches_max() {
+        self.take_arrivals();
+        for position in 0..self.ready.len() {
+            let of_a_ring = xdp::RING_LEN / BATCH_LEN + 1;
+            let batches_max = self.sockets.get(position).map_or(of_a_ring, SocketSource::batches_max);
+            for _ in 0..batches_max {
                 self.worker.shared.counters.rounds.add(1);
                 if self.turn(position, responder)? == 0 {
                     break;
@@ -277,6 +345,20 @@ impl WorkerHandle {
     pub fn wake(&self) {
         // Fails only when the counter is at its limit, and then the worker is already due to wake.
         let _ = (&self.shared.event).write(&1u64.to_ne_bytes());
+    }
+
+    /// Gives the worker a ring to serve beside its sockets. Should it have ended, the ring is closed with the last handle.
+    pub fn add_ring(&self, ring: Ring) {
+        self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner).push(ring.watch());
+        self.shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
+        self.wake();
+    }
+
+    /// A look at the worker's rings; those that are closed are left out.
+    pub fn rings(&self) -> Vec<RingWatch> {
+        let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(RingWatch::is_open);
+        watches.clone()
     }
 
     /// Further descriptors of the worker's sockets, in the order of its listeners, for another process to

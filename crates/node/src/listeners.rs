@@ -1,6 +1,7 @@
 //! The sockets of the addresses a node listens on: for each a UDP group and TCP listeners on the same port.
 
 use anyhow::{Context, anyhow};
+use netio::udp::Steered;
 use netio::{SocketOptions, UdpListener, bind_group};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -21,6 +22,8 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// One for each UDP worker.
     pub(crate) udp: Vec<UdpListener>,
+    /// How the kernel chooses among them.
+    pub(crate) steered: Steered,
     /// One for each TCP thread, not blocking.
     pub(crate) tcp: Vec<TcpListener>,
 }
@@ -42,7 +45,7 @@ pub(crate) fn bind(
         let bound = group.listeners.first().map_or(address, UdpListener::address);
         match bind_tcp(bound, tcp_workers) {
             Ok(tcp) => {
-                return Ok(Listener { address: bound, udp: group.listeners, tcp });
+                return Ok(Listener { address: bound, udp: group.listeners, steered: group.steered, tcp });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 taken = anyhow!(error).context(format!(

@@ -52,15 +52,47 @@ pub(crate) struct NodeStatus {
     /// Messages that were lost, or got no answer, by cause: see [`DROP_CAUSES`].
     #[serde(default)]
     pub(crate) drops: BTreeMap<String, u64>,
+    /// The configured interfaces.
+    #[serde(default)]
+    pub(crate) interfaces: Vec<InterfaceStatus>,
+}
+
+/// How queries come through an interface.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct InterfaceStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// `xdp`, or `sockets` alone.
+    pub(crate) packet_path: String,
+    /// The mode of AF_XDP.
+    pub(crate) mode: Option<String>,
+    /// How many of its queues have rings.
+    pub(crate) queues: usize,
+    /// Why it is not a faster mode, or not AF_XDP though it was wanted.
+    pub(crate) detail: Option<String>,
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
-/// kernel was full (`queue`), in an overload it was kept short (`shed`), a query was longer than any (`too-long`), an answer found no room in a send buffer
+/// kernel was full (`queue`), in an overload it was kept short (`shed`), a ring of AF_XDP was full (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
+/// query was longer than any (`too-long`), an answer found no room in a send buffer
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 9] =
-    ["queue", "shed", "too-long", "no-room", "too-big", "forbidden", "unreachable", "other", "silent"];
+pub(crate) const DROP_CAUSES: [&str; 12] = [
+    "queue",
+    "shed",
+    "ring",
+    "frame",
+    "checksum",
+    "too-long",
+    "no-room",
+    "too-big",
+    "forbidden",
+    "unreachable",
+    "other",
+    "silent",
+];
 
 /// Messages received over a transport and a family.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -108,6 +140,9 @@ pub(crate) struct ZoneCounts {
 pub(crate) struct UdpCounts {
     /// Datagrams received.
     pub(crate) queries: u64,
+    /// Those of them that came through AF_XDP.
+    #[serde(default)]
+    pub(crate) xdp_queries: u64,
     /// Answers that the kernel took.
     pub(crate) answers: u64,
     /// Batches received: `queries / batches` is the mean batch.
@@ -308,7 +343,13 @@ pub(crate) struct AgentStatus {
     pub(crate) checks: Vec<CheckStatus>,
     /// The other nodes.
     pub(crate) peers: Vec<PeerStatus>,
+    /// The serials of the zones that are probed: the critical ones, else the first. What peers compare with their own.
+    #[serde(default)]
+    pub(crate) serials: Serials,
 }
+
+/// The serials of a node, by zone.
+pub(crate) type Serials = BTreeMap<String, u32>;
 
 /// What BIRD says of the route.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -360,6 +401,10 @@ pub(crate) struct CheckStatus {
     pub(crate) fall: u32,
     /// See `fall`.
     pub(crate) rise: u32,
+    /// Whether it fails for want of an answer from a server that is overloaded, and weighs no more than that: soft, and
+    /// `degrade` at most.
+    #[serde(default)]
+    pub(crate) overloaded: bool,
     /// The last results, the newest first: milliseconds ago, and what was seen where it failed.
     pub(crate) last: Vec<CheckResult>,
 }
