@@ -223,8 +223,8 @@ fn routes_of_others_are_not_announced() {
 
 /// What BIRD says of itself.
 fn bird_version() -> String {
-    let mut command = std::process::Command::new(tools::program("bird").unwrap());
-    let output = command.arg("--version").output().unwrap();
+    let mut command = std::process::Command::new(tools::program("bird").expect("BIRD is there"));
+    let output = command.arg("--version").output().expect("it tells its version");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 

@@ -161,7 +161,7 @@ fn drops(
     let counts = [
         queue,
         sockets.shed(),
-        rings.ring_full + rings.no_frame + rings.other,
+        rings.total(),
         sockets.malformed_frames,
         sockets.checksum_errors,
         sockets.truncated,

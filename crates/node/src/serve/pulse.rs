@@ -40,7 +40,7 @@ impl Pulse {
             tcp_threads: self.tcp.beats(),
             control: self.control.load(Ordering::Relaxed),
             received: sockets.received,
-            queue_drops: self.workers.queue_drops() + sockets.shed(),
+            queue_drops: self.workers.queue_drops() + self.workers.ring_drops().total() + sockets.shed(),
             zones_ok: of(ZoneState::Ok),
             zones_stale: of(ZoneState::Stale),
             zones_failed: of(ZoneState::Failed),
