@@ -1,0 +1,38 @@
+//! Starling, by a configuration file.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use starling_tests::tools;
+
+use super::{ANSWER_MAX, Recipe, Reload, Setup, text, undotted};
+use crate::site::Site;
+
+pub(super) fn prepare(setup: &Setup<'_>) -> Result<Recipe> {
+    let config = setup.write("node.toml", &config(setup)?)?;
+    let words = |more: &[&str]| -> Result<Vec<String>> {
+        let mut words = vec![text(&tools::starling()?)?];
+        words.extend(more.iter().map(|word| (*word).to_owned()));
+        words.extend(["--config".to_owned(), text(&config)?]);
+        Ok(words)
+    };
+    let changed = setup.prepared.change.as_ref();
+    let reload = changed.map(|change| words(&["ctl", "reload", &change.zone.apex])).transpose()?;
+    Ok(Recipe { command: words(&["serve", "--log-level", "warn"])?, reload: reload.map(Reload::Command) })
+}
+
+/// Without a state folder, so that every start compiles; the start from an image is measured by itself.
+fn config(setup: &Setup<'_>) -> Result<String> {
+    let mut config = format!(
+        "[node]\nlisten = [\"{}\"]\nworkers = {}\nudp-payload-max = {ANSWER_MAX}\ncontrol = \"{}\"\n",
+        Site::address(),
+        setup.workers,
+        text(&setup.folder.join("control"))?
+    );
+    for zone in setup.zones() {
+        let (name, file) = (undotted(&zone.apex), text(&zone.file)?);
+        // The order of records is the zone's, as it is with the others.
+        writeln!(config, "[[zone]]\nname = \"{name}\"\nfile = \"{file}\"\nrotate = false")?;
+    }
+    Ok(config)
+}
