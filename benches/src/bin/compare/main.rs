@@ -10,7 +10,7 @@
 //! - [`options`]: what the user wants; [`interrupt`]: that it ends
 //! - [`site`]: namespaces and cable; [`peers`]: the servers' configurations; [`running`]: a server that runs
 //! - [`workloads`], [`generators`]: zones and queries, and what sends them
-//! - [`measure`], [`reload`], [`usage`]: the figures; [`results`], [`table`], [`baseline`], [`machine`]: what is told
+//! - [`measure`], [`reload`], [`window`], [`usage`]: the figures; [`results`], [`table`], [`baseline`], [`machine`]: what is told
 
 mod baseline;
 mod generators;
@@ -25,6 +25,7 @@ mod running;
 mod site;
 mod table;
 mod usage;
+mod window;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ fn run(options: &Options) -> Result<ExitCode> {
     // Servers that give up root's privileges read their files, too.
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), permissions)?;
-    let site = Site::new()?;
+    let site = Site::new(options)?;
     let bench = Bench { site: &site, options, interrupt: &interrupt, folder: folder.path() };
     let mut comparison = Comparison::new(bench);
     comparison.all()?;
@@ -114,6 +115,16 @@ fn requirements(options: &Options) -> Result<BTreeMap<String, String>> {
     }
     let version = |server: Server| Ok((server.to_string(), server.version()?));
     options.servers().into_iter().map(version).collect()
+}
+
+/// The first line of an error, and the end of a log that may follow it: a server that refuses every query says so every
+/// time.
+fn shortened(error: &str) -> String {
+    const LINES_MAX: usize = 10;
+    let lines: Vec<&str> = error.lines().collect();
+    let Some((first, rest)) = lines.split_first() else { return String::new() };
+    let end = &rest[rest.len().saturating_sub(LINES_MAX)..];
+    std::iter::once(*first).chain(end.iter().copied()).collect::<Vec<_>>().join("\n    ")
 }
 
 /// The comparison as far as it has come.
@@ -201,7 +212,11 @@ impl<'a> Comparison<'a> {
             }
             Err(error) => {
                 self.failures += 1;
-                eprintln!("  round {}/{rounds} {server}: not measured: {error:#}", round + 1);
+                eprintln!(
+                    "  round {}/{rounds} {server}: not measured: {}",
+                    round + 1,
+                    shortened(&format!("{error:#}"))
+                );
                 self.bench.clear()?;
             }
         }
@@ -239,5 +254,18 @@ impl<'a> Comparison<'a> {
             records: self.records.iter().map(|(workload, count)| (workload.name(), *count)).collect(),
             outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn errors_with_long_logs() {
+        assert_eq!(shortened("no log"), "no log");
+        let long = (0..100).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
+        let short = shortened(&long);
+        assert!(short.starts_with("0\n    90\n") && short.ends_with("\n    99"), "{short}");
     }
 }

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use starling_tests::tools;
 
 use crate::generators::kxdpgun::Flood;
-use crate::generators::steady::{self, Steady, Tally};
+use crate::generators::steady::{self, Steady};
 use crate::generators::{dnsperf, probe};
 use crate::interrupt::Interrupt;
 use crate::options::{FloodBy, Options};
-use crate::peers::{Server, Setup};
+use crate::peers::{Images, Server, Setup};
 use crate::reload;
 use crate::results::{Metric, Remark, Sample};
 use crate::running::{Outline, Running};
-use crate::site::{Packets, Site};
-use crate::usage::Cpu;
+use crate::site::Site;
+use crate::window::{DISTURBED, Look, Window, wait_for_quiet};
 use crate::workloads::{Phase, Prepared, Version};
 
 /// More than any server here answers, and about what kxdpgun can offer from one CPU.
@@ -37,14 +37,12 @@ pub(crate) const RELOAD: f64 = 0.4;
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
 /// How long killed processes may take to be gone: a large one has its memory to give back.
 const CLEAR_LIMIT: Duration = Duration::from_secs(30);
+/// How long images may take to be written once all zones are served: disks take a second for a million records.
+const IMAGES_LIMIT: Duration = Duration::from_secs(30);
 /// How long the first estimate takes.
 const ESTIMATE: Duration = Duration::from_millis(400);
-/// A generator that uses this much of its CPU can't send more.
-const GENERATOR_BUSY: f64 = 0.95;
-/// Windows that are measured at most, in the hope that one of them is quiet.
-const WINDOWS_MAX: u32 = 3;
-/// A window is quiet when others had the CPUs for less than this part of it.
-const DISTURBED: f64 = 0.05;
+/// Times that something is measured at most, in the hope that others leave the CPUs alone once.
+const ATTEMPTS_MAX: u32 = 3;
 /// A CPU that is used less than this had time to spare: what else a shared machine does takes a few percent.
 const BUSY: f64 = 0.9;
 
@@ -66,51 +64,6 @@ pub(crate) struct Known {
     capacities: BTreeMap<Server, f64>,
 }
 
-/// A stretch of time under load.
-struct Window {
-    seconds: f64,
-    offered: u64,
-    answered: u64,
-    server: Cpu,
-    generator: Cpu,
-}
-
-impl Window {
-    fn answered_per_s(&self) -> f64 {
-        self.answered as f64 / self.seconds
-    }
-
-    fn offered_per_s(&self) -> f64 {
-        self.offered as f64 / self.seconds
-    }
-
-    /// How much of its CPUs the server used.
-    fn server_busy(&self, cpus: usize) -> f64 {
-        self.server.total_ns as f64 / 1e9 / self.seconds / cpus as f64
-    }
-
-    /// Answers a second that the CPU time for each would allow, where the server had time to spare.
-    fn capacity(&self, cpus: usize) -> f64 {
-        self.answered_per_s() / self.server_busy(cpus).clamp(0.1, 1.0)
-    }
-
-    /// Whether the generator could not offer more.
-    fn generator_was_the_limit(&self, wanted: f64) -> bool {
-        // A tenth less is no different load.
-        self.offered_per_s() < wanted * 0.9
-            || self.generator.total_ns as f64 / 1e9 > self.seconds * GENERATOR_BUSY
-    }
-
-    /// The part of the time that server or generator waited for their CPUs because others had them.
-    fn disturbed(&self) -> f64 {
-        self.server.waited_ns.max(self.generator.waited_ns) as f64 / 1e9 / self.seconds
-    }
-
-    fn per_answer(&self, ns: f64) -> f64 {
-        ns / self.answered.max(1) as f64
-    }
-}
-
 impl Bench<'_> {
     /// Ends whatever a failed measurement has left, so that the next finds both namespaces empty.
     pub(crate) fn clear(&self) -> Result<()> {
@@ -128,6 +81,36 @@ impl Bench<'_> {
         self.site.detach_server_xdp()
     }
 
+    fn start(&self, server: Server, setup: &Setup<'_>) -> Result<Running<'_>> {
+        let recipe = server.prepare(setup)?;
+        let (ready, cpus) = (&setup.prepared.ready, &self.options.server_cpus);
+        Running::start(self.site, server, recipe, ready, cpus, setup.folder, self.interrupt)
+    }
+
+    /// Seconds that a server takes to its first answers from what it kept of a run before; then that is removed.
+    fn restart(&self, server: Server, setup: &Setup<'_>, images: &Images) -> Result<f64> {
+        images.remove()?;
+        let first = self.start(server, setup)?;
+        // It answers before the last of them is written.
+        let count = setup.prepared.zones.len();
+        tools::poll(&format!("{server} has written {count} images"), IMAGES_LIMIT, || {
+            self.interrupt.check()?;
+            Ok(images.are_complete(count)?.then_some(()))
+        })?;
+        drop(first);
+        self.clear()?;
+        let time = self.start(server, setup)?.start;
+        self.clear()?;
+        images.remove()?;
+        Ok(time.as_secs_f64())
+    }
+
+    fn wait_for_quiet(&self) -> Result<()> {
+        let mut cpus = self.options.server_cpus.clone();
+        cpus.push(self.options.generator_cpu);
+        wait_for_quiet(&cpus, Duration::from_secs(self.options.patience), self.interrupt)
+    }
+
     /// Measures a server once. The folder of its last run is its own to overwrite.
     pub(crate) fn measure(&self, server: Server, prepared: &Prepared, known: &mut Known) -> Result<Sample> {
         if let Some(change) = &prepared.change {
@@ -135,12 +118,14 @@ impl Bench<'_> {
         }
         let folder = self.folder.join(format!("{}-{server}", prepared.workload.name()));
         let setup = Setup { folder: &folder, prepared, workers: self.options.server_cpus.len() };
-        let recipe = server.prepare(&setup)?;
-        let cpus = &self.options.server_cpus;
-        let running =
-            Running::start(self.site, server, recipe, &prepared.ready, cpus, &folder, self.interrupt)?;
-        let mut run = Run { bench: self, prepared, running, folder, sample: Sample::default() };
-        run.sample.set(Metric::StartS, run.running.start.as_secs_f64());
+        self.wait_for_quiet()?;
+        let mut sample = Sample::default();
+        if let Some(images) = server.images(&setup) {
+            sample.set(Metric::RestartS, self.restart(server, &setup, &images)?);
+        }
+        let running = self.start(server, &setup)?;
+        sample.set(Metric::StartS, running.start.as_secs_f64());
+        let mut run = Run { bench: self, prepared, running, folder: folder.clone(), sample };
         if server != Server::Reflector {
             run.compare_answers(server, known)?;
         }
@@ -227,9 +212,12 @@ impl Run<'_> {
         let user = full.server.user_ns();
         let cpus = self.bench.options.server_cpus.len();
         self.sample.set(Metric::AnswersPerS, full.answered_per_s());
-        self.sample.set(Metric::CpuNs, full.per_answer(full.server.total_ns as f64));
+        self.sample.set(Metric::CpuNs, full.cost());
         self.sample.set(Metric::UserNs, full.per_answer(user));
         self.sample.set(Metric::SystemNs, full.per_answer(full.server.total_ns as f64 - user));
+        if full.receive.total_ns > 0 {
+            self.sample.set(Metric::ReceiveNs, full.per_answer(full.receive.total_ns as f64));
+        }
         if full.disturbed() > DISTURBED {
             self.sample.remark(Remark::Disturbed);
         }
@@ -240,15 +228,20 @@ impl Run<'_> {
     }
 
     fn overload(&mut self, capacity: f64, time: Duration) -> Result<()> {
+        let cpus = self.bench.options.server_cpus.len();
         let wanted = capacity * OVERLOAD;
         let queries = self.prepared.queries(Phase::Overload).messages.clone();
-        let (window, (latency, _)) = self.flooded(Phase::Overload, wanted, |run, pid| {
-            let before = run.look(pid)?;
-            // The probes are part of the load; there are so few that they do not show.
-            let probed = probe::ask(run.bench.site, &queries, time, run.bench.interrupt)?;
-            Ok((run.since(pid, before)?, probed))
+        let (window, latency) = self.flooded(Phase::Overload, wanted, |run, pid| {
+            run.quietest(|run| {
+                let before = run.look(pid)?;
+                // The probes are part of the load; there are so few that they do not show.
+                let latency = probe::ask(run.bench.site, &queries, time, run.bench.interrupt)?;
+                let window = Window::between(before, run.look(pid)?);
+                let disturbed = window.disturbed();
+                Ok(((window, latency), disturbed))
+            })
         })?;
-        self.sample.set(Metric::OverloadShare, window.answered_per_s() / capacity.max(1.0));
+        self.sample.set(Metric::OverloadShare, window.answered_per_s_undisturbed(cpus) / capacity.max(1.0));
         if let Some(median) = latency.quantile(0.5) {
             self.sample.set(Metric::OverloadMedianMs, median / 1e6);
         }
@@ -259,28 +252,30 @@ impl Run<'_> {
     }
 
     fn steady(&mut self, capacity: f64, time: Duration) -> Result<()> {
-        let bench = self.bench;
-        let load = self.steady_load(capacity * STEADY, Phase::Steady)?;
-        bench.interrupt.pause(steady::BEGUN_AFTER)?;
-        let before = self.look(None)?;
-        bench.interrupt.pause(time)?;
-        let window = self.since(None, before)?;
-        let tally = load.stop()?;
-        self.sample.set(Metric::SteadyCpuNs, window.per_answer(window.server.total_ns as f64));
+        let (window, tally) = self.quietest(|run| {
+            let load = run.steady_load(capacity * STEADY, Phase::Steady)?;
+            run.bench.interrupt.pause(steady::BEGUN_AFTER)?;
+            let before = run.look(None)?;
+            run.bench.interrupt.pause(time)?;
+            let window = Window::between(before, run.look(None)?);
+            let tally = load.stop()?;
+            let disturbed = window.disturbed().max(tally.missed_part());
+            Ok(((window, tally), disturbed))
+        })?;
+        self.sample.set(Metric::SteadyCpuNs, window.cost());
         for (metric, part) in [(Metric::MedianUs, 0.5), (Metric::NinetyNineUs, 0.99)] {
             if let Some(latency) = tally.latency.quantile(part) {
                 self.sample.set(metric, latency / 1e3);
             }
         }
         self.sample.set(Metric::LostPercent, tally.lost_percent());
-        self.remark_behind(&tally);
-        self.running.check()
-    }
-
-    fn remark_behind(&mut self, tally: &Tally) {
-        if tally.fell_behind() {
+        if tally.missed_part() > DISTURBED {
             self.sample.remark(Remark::SteadyBehind);
         }
+        if window.disturbed() > DISTURBED {
+            self.sample.remark(Remark::SteadyDisturbed);
+        }
+        self.running.check()
     }
 
     fn dnsperf(&mut self) -> Result<()> {
@@ -339,37 +334,33 @@ impl Run<'_> {
             .context("the steady generator")
     }
 
-    /// Measures for so long; again if others had the CPUs meanwhile. The least disturbed counts.
     fn window(&mut self, generator: Option<i32>, time: Duration) -> Result<Window> {
-        let mut best: Option<Window> = None;
-        for _ in 0..WINDOWS_MAX {
-            let before = self.look(generator)?;
-            self.bench.interrupt.pause(time)?;
-            let window = self.since(generator, before)?;
-            if best.as_ref().is_none_or(|best| window.disturbed() < best.disturbed()) {
-                best = Some(window);
-            }
-            if best.as_ref().is_some_and(|best| best.disturbed() < DISTURBED) {
+        self.quietest(|run| {
+            let before = run.look(generator)?;
+            run.bench.interrupt.pause(time)?;
+            let window = Window::between(before, run.look(generator)?);
+            let disturbed = window.disturbed();
+            Ok((window, disturbed))
+        })
+    }
+
+    /// Measures something; again if others had the CPUs meanwhile. The least disturbed counts.
+    fn quietest<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<(T, f64)>) -> Result<T> {
+        let mut best = attempt(self)?;
+        for _ in 1..ATTEMPTS_MAX {
+            if best.1 < DISTURBED {
                 break;
             }
+            let again = attempt(self)?;
+            if again.1 < best.1 {
+                best = again;
+            }
         }
-        best.context("at least one window")
+        Ok(best.0)
     }
 
-    fn look(&self, generator: Option<i32>) -> Result<(Instant, Packets, Cpu, Cpu)> {
-        let generator = Cpu::of(generator.as_slice());
-        Ok((Instant::now(), self.bench.site.packets()?, self.running.cpu(), generator))
-    }
-
-    fn since(&mut self, generator: Option<i32>, before: (Instant, Packets, Cpu, Cpu)) -> Result<Window> {
-        let now = self.look(generator)?;
+    fn look(&mut self, generator: Option<i32>) -> Result<Look> {
         self.running.check()?;
-        Ok(Window {
-            seconds: (now.0 - before.0).as_secs_f64(),
-            offered: now.1.received - before.1.received,
-            answered: now.1.sent - before.1.sent,
-            server: now.2.since(before.2),
-            generator: now.3.since(before.3),
-        })
+        Look::now(self.bench.site, &self.running, generator)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// How often each server is measured with each workload [default: 3; with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: Option<u32>,
-    /// Seconds of each measurement; there are three to five for a server and round [default: 2; with --quick 1]
+    /// Seconds of each measurement; there are three to five for each server and round [default: 2; with --quick 1]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) seconds: Option<f64>,
     /// A first look in a few minutes: one round, short, without dnsperf and reload
@@ -41,6 +41,12 @@ pub(crate) struct Options {
     /// CPU of the generators
     #[arg(long, default_value_t = 1, value_name = "CPU")]
     pub(crate) generator_cpu: usize,
+    /// Where the kernel receives for the server
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) receive: Receive,
+    /// Seconds to wait at most, before each measurement, for others to leave the CPUs alone
+    #[arg(long, default_value_t = 5, value_name = "S", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(crate) patience: u64,
     /// Hosts in the zone of the workload `hosts`
     #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..=16_000_000))]
     pub(crate) hosts: u32,
@@ -66,6 +72,16 @@ pub(crate) enum FloodBy {
     Kxdpgun,
     /// The generator of this program, on sockets: where AF_XDP does not work; about as fast as the reflector
     Sockets,
+}
+
+/// Where the kernel receives for the server.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Receive {
+    /// On the CPU of the sender, as virtual cables do by themselves; in nobody's figures, and the same for all servers
+    #[default]
+    Sender,
+    /// In threads of the kernel on the server's CPU, as network cards have it there; a part of the server's figures
+    Threads,
 }
 
 impl Options {

@@ -19,6 +19,8 @@ pub(crate) enum Metric {
     UserNs,
     /// The part of it in the kernel.
     SystemNs,
+    /// What the kernel's own threads took to receive for it, where there are any; a part of `CpuNs`.
+    ReceiveNs,
     /// CPU time for an answer, over that of the reflector in the same round.
     ToFloor,
     /// CPU time for an answer, over that of the best peer on sockets in the same round.
@@ -43,6 +45,8 @@ pub(crate) enum Metric {
     RecordOctets,
     /// From its start to an answer for every zone.
     StartS,
+    /// The same from what it kept of a run before.
+    RestartS,
     /// From the command to the first answer from the new zone, at the reload's load.
     ReloadS,
     /// Of a hundred queries, those without an answer during a reload.
@@ -67,6 +71,8 @@ pub(crate) enum Remark {
     OverloadLimited,
     /// The steady generator left queries out.
     SteadyBehind,
+    /// Others had the CPUs for a part of the time at the steady load.
+    SteadyDisturbed,
     /// dnsperf had no time to spare, and the server had.
     DnsperfLimited,
     /// Answers differ from those of the first server.

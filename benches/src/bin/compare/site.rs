@@ -1,10 +1,13 @@
 //! The two ends of the cable: a namespace for the server and one for the generators.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use starling_tests::netns::{Forwarding, Namespace, cable};
 use starling_tests::tools;
+
+use crate::options::{Options, Receive};
 
 /// Where the server answers: the range that RFC 2544 §C.2.2 keeps for benchmarks.
 pub(crate) const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -15,12 +18,17 @@ pub(crate) const SERVER_INTERFACE: &str = "server";
 /// The generators' end of the cable.
 pub(crate) const CLIENT_INTERFACE: &str = "client";
 
+/// How long the kernel may take to start its threads; it does it before the setting is accepted.
+const THREADS_LIMIT: Duration = Duration::from_secs(5);
+
 /// Both namespaces; removed with everything inside when dropped.
 pub(crate) struct Site {
     /// Where the server runs.
     pub(crate) server: Namespace,
     /// Where the generators run.
     pub(crate) client: Namespace,
+    /// Threads of the kernel that receive for the server.
+    receive_threads: Vec<i32>,
 }
 
 /// Packets that the server's interface has seen.
@@ -34,7 +42,7 @@ pub(crate) struct Packets {
 
 impl Site {
     /// Makes both and the cable between them.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(options: &Options) -> Result<Self> {
         let server = Namespace::new("server", Forwarding::Off)?;
         let client = Namespace::new("client", Forwarding::Off)?;
         for namespace in [&server, &client] {
@@ -51,7 +59,19 @@ impl Site {
         };
         neighbour(&server, SERVER_INTERFACE, CLIENT_ADDRESS, &mac(&client, CLIENT_INTERFACE)?)?;
         neighbour(&client, CLIENT_INTERFACE, SERVER_ADDRESS, &mac(&server, SERVER_INTERFACE)?)?;
-        Ok(Self { server, client })
+        let receive_threads = if options.receive == Receive::Threads {
+            let cpu = options.server_cpus.first().context("a server has a CPU")?;
+            receive_in_threads(&client, CLIENT_INTERFACE, options.generator_cpu)?;
+            receive_in_threads(&server, SERVER_INTERFACE, *cpu)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self { server, client, receive_threads })
+    }
+
+    /// Threads of the kernel that receive for the server; none where that is done on the sender's CPU.
+    pub(crate) fn receive_threads(&self) -> &[i32] {
+        &self.receive_threads
     }
 
     /// Where queries are sent to.
@@ -81,6 +101,38 @@ fn packets_of(text: &str, interface: &str) -> Option<Packets> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))?;
     let fields: Vec<&str> = line.split_whitespace().collect();
     Some(Packets { received: fields.get(1)?.parse().ok()?, sent: fields.get(9)?.parse().ok()? })
+}
+
+/// Has the kernel receive on this interface in threads of its own, on this CPU; gives the threads.
+fn receive_in_threads(namespace: &Namespace, interface: &str, cpu: usize) -> Result<Vec<i32>> {
+    // Without GRO a virtual cable has no queue that a thread could poll, and with segments to be cut it goes past it.
+    let words = ["-K", interface, "gro", "on", "tso", "off"];
+    namespace
+        .run("ethtool", &words)
+        .context("--receive threads takes ethtool (Debian: apt-get install ethtool)")?;
+    namespace.run("sh", &["-c", &format!("echo 1 >/sys/class/net/{interface}/threaded")])?;
+    let name = format!("napi/{interface}-");
+    let threads = tools::poll("the kernel has its receiving threads", THREADS_LIMIT, || {
+        let found = kernel_threads(&name)?;
+        Ok((!found.is_empty()).then_some(found))
+    })?;
+    for thread in &threads {
+        namespace.run("taskset", &["-pc", &cpu.to_string(), &thread.to_string()])?;
+    }
+    Ok(threads)
+}
+
+fn kernel_threads(name: &str) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended since it was listed.
+        let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if comm.starts_with(name) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 fn mac(namespace: &Namespace, interface: &str) -> Result<String> {

@@ -66,6 +66,27 @@ fn ticks_of(stat: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// Ticks in which these CPUs had something to do since the start of the machine, and all ticks.
+pub(crate) fn busy_ticks(cpus: &[usize]) -> Result<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    Ok(busy_of(&text, cpus))
+}
+
+fn busy_of(stat: &str, cpus: &[usize]) -> (u64, u64) {
+    let (mut busy, mut all) = (0, 0);
+    for cpu in cpus {
+        let name = format!("cpu{cpu} ");
+        let Some(line) = stat.lines().find_map(|line| line.strip_prefix(&name)) else { continue };
+        // user nice system idle iowait irq softirq steal; the two of guests are in user and nice already.
+        for (place, ticks) in line.split_whitespace().take(8).enumerate() {
+            let ticks: u64 = ticks.parse().unwrap_or(0);
+            all += ticks;
+            busy += if matches!(place, 3 | 4) { 0 } else { ticks };
+        }
+    }
+    (busy, all)
+}
+
 /// Resident memory of these processes in octets, a shared page divided among those that share it.
 pub(crate) fn resident(pids: &[i32]) -> Result<u64> {
     let mut octets = 0;
@@ -106,6 +127,14 @@ mod tests {
         assert!(Cpu::of(&[pid]).total_ns > 0);
         assert!(resident(&[pid]).unwrap() > 100_000);
         assert_eq!(Cpu::of(&[i32::MAX]), Cpu::default());
+    }
+
+    #[test]
+    fn idle_and_waiting_for_disks_are_not_busy() {
+        let stat = "cpu  9 9 9 9 9 9 9 9\ncpu0 1 2 3 40 50 4 5 6 7 8\ncpu1 1 0 0 1 0 0 0 0 0 0\ncpu10 9 9\n";
+        assert_eq!(busy_of(stat, &[0]), (21, 111));
+        assert_eq!(busy_of(stat, &[0, 1]), (22, 113));
+        assert_eq!(busy_of(stat, &[7]), (0, 0));
     }
 
     #[test]

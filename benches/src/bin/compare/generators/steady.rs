@@ -57,10 +57,9 @@ impl Tally {
         if self.sent == 0 { 0.0 } else { (self.sent - self.answered) as f64 * 100.0 / self.sent as f64 }
     }
 
-    /// Whether so much was left out that the rate was not what was wanted.
-    pub(crate) fn fell_behind(&self) -> bool {
-        // A twentieth: below that it does not change what a server has to do.
-        self.missed * 20 > self.sent + self.missed
+    /// The part of the queries that was left out.
+    pub(crate) fn missed_part(&self) -> f64 {
+        self.missed as f64 / (self.sent + self.missed).max(1) as f64
     }
 }
 
@@ -232,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn behind_by_more_than_a_twentieth() {
-        let tally = |missed| Tally { sent: 95, missed, ..Tally::default() };
-        assert!(!tally(5).fell_behind());
-        assert!(tally(6).fell_behind());
+    fn the_part_that_was_left_out() {
+        let tally = Tally { sent: 95, missed: 5, ..Tally::default() };
+        assert!((tally.missed_part() - 0.05).abs() < 1e-9);
+        assert!(Tally::default().missed_part().abs() < 1e-9);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod starling;
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,8 +56,14 @@ impl fmt::Display for Server {
 impl Server {
     /// Why it can't serve this workload, if it can't.
     pub(crate) fn refuses(self, workload: Workload) -> Option<&'static str> {
-        let unable = self == Self::Gdnsd && workload.dnssec();
-        unable.then_some("gdnsd knows no DNSSEC")
+        match self {
+            Self::Gdnsd if workload.dnssec() => Some("it knows no DNSSEC"),
+            // Every answer from the apex is SERVFAIL then.
+            Self::Pdns if workload == Workload::RealRoot => Some(
+                "it reads a ZONEMD record in its own form only, and the file has it in the general one of RFC 3597",
+            ),
+            _ => None,
+        }
     }
 
     /// Whether it is one of those that Starling is compared with.
@@ -80,6 +87,11 @@ impl Server {
             Self::Bind => packaged("named", "bind9"),
             Self::Pdns => packaged("pdns_server", "pdns-server"),
         }
+    }
+
+    /// Where it keeps what it has made of the zones, so that it need not do it again at the next start.
+    pub(crate) fn images(self, setup: &Setup<'_>) -> Option<Images> {
+        (self == Self::Starling).then(|| starling::images(setup))
     }
 
     /// Writes its configuration into the folder, and says how it is started.
@@ -118,6 +130,38 @@ impl Setup<'_> {
         let path = self.folder.join(name);
         fs::write(&path, text).with_context(|| format!("configuration {}", path.display()))?;
         Ok(path)
+    }
+}
+
+/// What a server keeps of its zones between runs.
+pub(crate) struct Images {
+    /// Where.
+    pub(crate) folder: PathBuf,
+    /// A zone has a file with each of these extensions.
+    pub(crate) extensions: &'static [&'static str],
+}
+
+impl Images {
+    /// Whether all files of so many zones are there.
+    pub(crate) fn are_complete(&self, zones: usize) -> Result<bool> {
+        let mut count = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            count += usize::from(
+                self.extensions.iter().any(|known| path.extension().is_some_and(|it| it == *known)),
+            );
+        }
+        Ok(count >= zones * self.extensions.len())
+    }
+
+    /// Removes them, if there are any.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("images {}", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use starling_tests::tools;
 
-use super::{ANSWER_MAX, Recipe, Reload, Setup, text, undotted};
+use super::{ANSWER_MAX, Images, Recipe, Reload, Setup, text, undotted};
 use crate::site::Site;
 
 pub(super) fn prepare(setup: &Setup<'_>) -> Result<Recipe> {
@@ -21,13 +21,18 @@ pub(super) fn prepare(setup: &Setup<'_>) -> Result<Recipe> {
     Ok(Recipe { command: words(&["serve", "--log-level", "warn"])?, reload: reload.map(Reload::Command) })
 }
 
-/// Without a state folder, so that every start compiles; the start from an image is measured by itself.
+/// Each zone's table, and from which files it was made.
+pub(super) fn images(setup: &Setup<'_>) -> Images {
+    Images { folder: setup.folder.join("state/tables"), extensions: &["table", "sources"] }
+}
+
 fn config(setup: &Setup<'_>) -> Result<String> {
     let mut config = format!(
-        "[node]\nlisten = [\"{}\"]\nworkers = {}\nudp-payload-max = {ANSWER_MAX}\ncontrol = \"{}\"\n",
+        "[node]\nlisten = [\"{}\"]\nworkers = {}\nudp-payload-max = {ANSWER_MAX}\ncontrol = \"{}\"\nstate-dir = \"{}\"\n",
         Site::address(),
         setup.workers,
-        text(&setup.folder.join("control"))?
+        text(&setup.folder.join("control"))?,
+        text(&setup.folder.join("state"))?
     );
     for zone in setup.zones() {
         let (name, file) = (undotted(&zone.apex), text(&zone.file)?);
