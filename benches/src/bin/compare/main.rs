@@ -51,18 +51,25 @@ const HOSTS_MEMORY_MIB: u64 = 4_096;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("compare: {error:#}");
-            ExitCode::FAILURE
-        }
+    let failed = |error: anyhow::Error, code: u8| {
+        eprintln!("compare: {error:#}");
+        ExitCode::from(code)
+    };
+    match requirements(&options) {
+        Ok(given) => run(&options, given).unwrap_or_else(|error| failed(error, 1)),
+        Err(error) => failed(error, 2),
     }
 }
 
-fn run(options: &Options) -> Result<ExitCode> {
-    let before = options.against.as_deref().map(Baseline::load).transpose()?;
-    let versions = requirements(options)?;
+/// What is known before anything is set up.
+struct Given {
+    /// Versions of the servers.
+    versions: BTreeMap<String, String>,
+    /// Results to compare with.
+    before: Option<Baseline>,
+}
+
+fn run(options: &Options, given: Given) -> Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
     let folder = tempfile::Builder::new().prefix("starling-compare-").tempdir()?;
     // Servers that give up root's privileges read their files, too.
@@ -73,18 +80,19 @@ fn run(options: &Options) -> Result<ExitCode> {
     let mut comparison = Comparison::new(bench);
     comparison.all()?;
     let outcomes = comparison.collected.outcomes();
-    if let Some(before) = &before {
+    if let Some(before) = &given.before {
         print!("{}", baseline::changes(before, &outcomes));
     }
     if let Some(path) = &options.save {
-        comparison.baseline(versions, outcomes).save(path)?;
+        comparison.baseline(given.versions, outcomes).save(path)?;
         println!("\nwritten to {}", path.display());
     }
     Ok(if comparison.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Looks for everything that is needed before anything is set up; gives the versions of the servers.
-fn requirements(options: &Options) -> Result<BTreeMap<String, String>> {
+/// Looks for everything that is needed before anything is set up; the error says what is missing.
+fn requirements(options: &Options) -> Result<Given> {
+    let before = options.against.as_deref().map(Baseline::load).transpose()?;
     site::usable()?;
     let cpus = netio::pin::allowed_cpus().context("the CPUs that this process may use")?;
     for cpu in options.server_cpus.iter().chain([&options.generator_cpu]) {
@@ -114,7 +122,8 @@ fn requirements(options: &Options) -> Result<BTreeMap<String, String>> {
         );
     }
     let version = |server: Server| Ok((server.to_string(), server.version()?));
-    options.servers().into_iter().map(version).collect()
+    let versions = options.servers().into_iter().map(version).collect::<Result<_>>()?;
+    Ok(Given { versions, before })
 }
 
 /// The first line of an error, and the end of a log that may follow it: a server that refuses every query says so every

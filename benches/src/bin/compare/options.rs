@@ -11,7 +11,8 @@ const NOTES: &str = "\
 Needs root, for network namespaces; they are removed at the end and on Ctrl-C, with everything inside. Nothing leaves the \
 machine. Everything it installs or builds is said by scripts/bench, which is how this program is meant to be started.
 
-Exit codes: 0 fine; 1 a server could not be measured, or was interrupted; 2 the command line is wrong.";
+Exit codes: 0 fine; 1 a server could not be measured, or it was interrupted; 2 something is missing or the command line is wrong, \
+and nothing was done.";
 
 /// Measures Starling beside other name servers: one after the other, on the same queries, over a virtual cable.
 #[derive(Parser, Debug)]

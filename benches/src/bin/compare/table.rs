@@ -51,9 +51,8 @@ const RECORDS_MIN_FOR_OCTETS: u64 = 1_000;
 /// Both tables of a workload, with what its marks mean.
 pub(crate) fn of(title: &str, records: u64, outcomes: &[&Outcome]) -> String {
     let mut text = format!("\n### {title}\n\n");
-    text += &rows(SERVING, outcomes, records);
-    text.push('\n');
-    text += &rows(HOLDING, outcomes, records);
+    let tables = [SERVING, HOLDING].map(|columns| rows(columns, outcomes, records));
+    text += &tables.into_iter().flatten().collect::<Vec<_>>().join("\n");
     for (remark, mark, meaning) in MARKS {
         if outcomes.iter().any(|outcome| outcome.remarks.contains(remark)) {
             // Writing to a String does not fail.
@@ -102,7 +101,8 @@ fn about(remark: Remark) -> Metric {
     }
 }
 
-fn rows(columns: &[Column], outcomes: &[&Outcome], records: u64) -> String {
+/// A table of those columns that have figures; none where none has.
+fn rows(columns: &[Column], outcomes: &[&Outcome], records: u64) -> Option<String> {
     let shown = |metric: Metric| {
         let any = outcomes.iter().any(|outcome| outcome.figures.contains_key(&metric));
         any && (metric != Metric::RecordOctets || records >= RECORDS_MIN_FOR_OCTETS)
@@ -118,7 +118,7 @@ fn rows(columns: &[Column], outcomes: &[&Outcome], records: u64) -> String {
         line.extend(columns.iter().map(|(_, metric, form)| cell(outcome, *metric, *form)));
         lines.push(line);
     }
-    aligned(&lines)
+    (!columns.is_empty()).then(|| aligned(&lines))
 }
 
 fn cell(outcome: &Outcome, metric: Metric, form: Form) -> String {
@@ -186,8 +186,9 @@ mod tests {
             outcome(Server::Gdnsd, 2e5, &[Remark::FloodLimited]),
         ];
         let text = of("hot", 10, &outcomes.iter().collect::<Vec<_>>());
-        assert!(text.starts_with("\n### hot\n\n| server    | k answers/s |\n| --------- | -----"), "{text}");
-        assert!(text.contains("| reflector |    300 ±10% |\n"), "{text}");
+        assert!(text.starts_with("\n### hot\n\n| server    |  k answers/s |\n| --------- | -----"), "{text}");
+        assert!(text.contains("| reflector |     300 ±10% |\n"), "{text}");
+        assert_eq!(text.matches("| server").count(), 1, "{text}");
         assert!(text.contains("200 ±10% (a) |"), "{text}");
         assert!(text.contains("\n(a) the generator was the limit"), "{text}");
         assert!(!text.contains("octets a record"), "ten records say nothing about octets a record:\n{text}");

@@ -13,9 +13,9 @@ pub(crate) struct Cpu {
     /// Time that threads were ready to run and another had their CPU.
     pub(crate) waited_ns: u64,
     /// Ticks that found a thread in user space.
-    user_ticks: u64,
+    pub(crate) user_ticks: u64,
     /// Ticks that found a thread in the kernel.
-    system_ticks: u64,
+    pub(crate) system_ticks: u64,
 }
 
 impl Cpu {
