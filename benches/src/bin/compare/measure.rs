@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -87,22 +87,29 @@ impl Bench<'_> {
         Running::start(self.site, server, recipe, ready, cpus, setup.folder, self.interrupt)
     }
 
-    /// Seconds that a server takes to its first answers from what it kept of a run before; then that is removed.
-    fn restart(&self, server: Server, setup: &Setup<'_>, images: &Images) -> Result<f64> {
+    /// Seconds that a server takes to its first answers from what it kept of a run before; then that is removed. None
+    /// if it has not kept everything in time: it may do that when nobody wants the CPU, and here others do.
+    fn restart(&self, server: Server, setup: &Setup<'_>, images: &Images) -> Result<Option<f64>> {
         images.remove()?;
         let first = self.start(server, setup)?;
-        // It answers before the last of them is written.
         let count = setup.prepared.zones.len();
-        tools::poll(&format!("{server} has written {count} images"), IMAGES_LIMIT, || {
-            self.interrupt.check()?;
-            Ok(images.are_complete(count)?.then_some(()))
-        })?;
+        let deadline = Instant::now() + IMAGES_LIMIT;
+        while !images.are_complete(count)? {
+            if Instant::now() > deadline {
+                eprintln!(
+                    "  {server} has not written {count} images in {IMAGES_LIMIT:?}: no start from them is measured"
+                );
+                break;
+            }
+            self.interrupt.pause(Duration::from_millis(20))?;
+        }
+        let complete = images.are_complete(count)?;
         drop(first);
         self.clear()?;
-        let time = self.start(server, setup)?.start;
+        let time = if complete { Some(self.start(server, setup)?.start.as_secs_f64()) } else { None };
         self.clear()?;
         images.remove()?;
-        Ok(time.as_secs_f64())
+        Ok(time)
     }
 
     fn wait_for_quiet(&self) -> Result<()> {
@@ -120,8 +127,11 @@ impl Bench<'_> {
         let setup = Setup { folder: &folder, prepared, workers: self.options.server_cpus.len() };
         self.wait_for_quiet()?;
         let mut sample = Sample::default();
-        if let Some(images) = server.images(&setup) {
-            sample.set(Metric::RestartS, self.restart(server, &setup, &images)?);
+        let images = server.images(&setup);
+        if let Some(images) = &images
+            && let Some(seconds) = self.restart(server, &setup, images)?
+        {
+            sample.set(Metric::RestartS, seconds);
         }
         let running = self.start(server, &setup)?;
         sample.set(Metric::StartS, running.start.as_secs_f64());

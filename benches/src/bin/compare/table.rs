@@ -79,7 +79,7 @@ const MARKS: &[(Remark, &str, &str)] = &[
     (
         Remark::Disturbed,
         "*",
-        "others used the machine for more than a twentieth of the time: it can answer more than that; CPU times hold",
+        "others used the machine for more than a tenth of the time: it can answer more than that; CPU times hold",
     ),
     (
         Remark::Idle,

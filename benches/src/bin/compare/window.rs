@@ -11,8 +11,9 @@ use crate::usage::{self, Cpu};
 
 /// A generator that uses this much of its CPU can't send more.
 const GENERATOR_BUSY: f64 = 0.95;
-/// A window is quiet when others had the CPUs for less than this part of it.
-pub(crate) const DISTURBED: f64 = 0.05;
+/// A window is quiet when others had the CPUs for less than this part of it. Half of it would be better, and is not to be
+/// had on a machine with other users; CPU times do not change with it, as far as rounds can tell.
+pub(crate) const DISTURBED: f64 = 0.1;
 /// The machine is quiet when less than this part of the CPUs' time is used.
 const QUIET: f64 = 0.1;
 /// How long the CPUs are looked at to see that.
@@ -87,9 +88,9 @@ impl Window {
         (self.server.total_ns + self.receive.total_ns) as f64 / 1e9 / self.seconds / cpus as f64
     }
 
-    /// Answers a second that the CPU time for each would allow, where the server had time to spare.
+    /// Answers a second that the CPU time for each would allow: what the server can do when it has its CPUs for itself.
     pub(crate) fn capacity(&self, cpus: usize) -> f64 {
-        self.answered_per_s() / self.server_busy(cpus).clamp(0.1, 1.0)
+        cpus as f64 * 1e9 / self.cost().max(1.0)
     }
 
     /// Answers a second of the time that the server had its CPUs or slept.
@@ -147,6 +148,7 @@ mod tests {
     #[test]
     fn capacity_of_a_server_with_time_to_spare() {
         let half = window(500_000_000, 0, 100_000);
+        assert!((half.capacity(2) - 400_000.0).abs() < 1.0);
         assert!((half.capacity(1) - 200_000.0).abs() < 1.0);
         assert!((half.cost() - 5_000.0).abs() < 1e-6);
         assert!((half.answered_per_s_undisturbed(1) - 100_000.0).abs() < 1.0);
