@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("birdc", "bird2"),
     ("dig", "bind9-dnsutils"),
     ("python3", "python3"),
+    ("ethtool", "ethtool"),
 ];
 
 /// The path of a program; the error says which package to install.

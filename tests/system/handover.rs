@@ -39,10 +39,20 @@ fn is_answer(bytes: &[u8]) -> bool {
 }
 
 /// Asks at a steady rate until it is told to stop; gives the number of queries, all of which were answered.
-type Client = JoinHandle<Result<usize>>;
+pub(crate) type Client = JoinHandle<Result<usize>>;
 
 fn udp_client(server: SocketAddr, stop: Arc<AtomicBool>) -> Client {
+    udp_client_inside(server, stop, || Ok(()))
+}
+
+/// A client over UDP on a thread that begins with `enter`, such as going to a network namespace.
+pub(crate) fn udp_client_inside(
+    server: SocketAddr,
+    stop: Arc<AtomicBool>,
+    enter: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Client {
     thread::spawn(move || {
+        enter()?;
         let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let mut sockets = Vec::new();
         for _ in 0..UDP_SOCKETS {

@@ -8,6 +8,7 @@ mod lifecycle;
 mod malformed;
 mod management;
 mod node;
+mod packet_path;
 mod privileges;
 mod reload;
 mod run;

@@ -1,13 +1,15 @@
 //! A bare reflector: the floor under every benchmark of a server built on this crate.
 //!
-//! `reflect ADDRESS:PORT WORKERS` sends each datagram back with the bit set that tells load generators for
-//! DNS that it is an answer. One pinned thread a worker; ends when killed.
+//! `reflect ADDRESS:PORT WORKERS [INTERFACE [zero-copy|native|generic]]` sends each datagram back with the bit set that tells
+//! load generators for DNS that it is an answer; with an interface, past the kernel's stack. One pinned thread a worker; ends
+//! when killed.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
 
+use netio::xdp::{Interface, Mode, Reply, Trial};
 use netio::{BatchResponder, Datagram, SocketOptions, Worker, bind_group, pin};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -33,10 +35,16 @@ fn main() -> ExitCode {
     let address = arguments.next().and_then(|text| text.parse::<SocketAddr>().ok());
     let workers = arguments.next().and_then(|text| text.parse::<NonZeroUsize>().ok());
     let (Some(address), Some(workers)) = (address, workers) else {
-        eprintln!("usage: reflect ADDRESS:PORT WORKERS");
+        eprintln!("usage: reflect ADDRESS:PORT WORKERS [INTERFACE [zero-copy|native|generic]]");
         return ExitCode::from(2);
     };
-    match reflect(address, workers) {
+    let interface = arguments.next();
+    let mode = arguments.next();
+    let modes: Vec<Mode> = Mode::ALL
+        .into_iter()
+        .filter(|known| mode.as_ref().is_none_or(|mode| *mode == known.to_string()))
+        .collect();
+    match reflect(address, workers, interface.as_deref(), &modes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("reflect: {error}");
@@ -45,16 +53,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn reflect(address: SocketAddr, workers: NonZeroUsize) -> Result<(), Failure> {
+fn reflect(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+    interface: Option<&str>,
+    modes: &[Mode],
+) -> Result<(), Failure> {
     let cpus = pin::allowed_cpus()?;
     let group = bind_group(address, workers, &SocketOptions::default())?;
     eprintln!("{} reflected by {workers} workers, {:?}", group.listeners[0].address(), group.steered);
+    let mut handles = Vec::new();
     let threads: Vec<_> = group
         .listeners
         .into_iter()
         .enumerate()
         .map(|(index, listener)| {
             let worker = Worker::new(vec![listener])?;
+            handles.push(worker.handle());
             let cpu = pin::cpu_of_worker(&cpus, index);
             Ok(thread::spawn(move || -> Result<(), Failure> {
                 if let Some(cpu) = cpu {
@@ -64,8 +79,20 @@ fn reflect(address: SocketAddr, workers: NonZeroUsize) -> Result<(), Failure> {
             }))
         })
         .collect::<std::io::Result<_>>()?;
+    let mut attachment = None;
+    if let Some(interface) = interface {
+        let interface = Interface::find(interface)?;
+        let trial = Trial { query: &[0; 12], responder: &mut Reflector };
+        let attached = interface.attach(&[address], &[], Reply::Reflect, modes, trial)?;
+        eprintln!("{}: {}, not {:?}", interface.name(), attached.mode, attached.refused);
+        for (ring, handle) in attached.rings.into_iter().zip(handles.iter().cycle()) {
+            handle.add_ring(ring);
+        }
+        attachment = Some(attached.attachment);
+    }
     for thread in threads {
         thread.join().map_err(|_| "a worker panicked")??;
     }
+    drop(attachment);
     Ok(())
 }

@@ -74,8 +74,19 @@ pub struct ReplySlot<'a> {
     slot: usize,
 }
 
-impl ReplySlot<'_> {
-    /// The buffer to write to: [`REPLY_MAX_BYTES`] bytes, with remains of earlier replies in them.
+impl<'a> ReplySlot<'a> {
+    /// A place without a reply; `slot` tells whose it is.
+    pub(crate) fn new(buffer: &'a mut [u8], slot: usize) -> ReplySlot<'a> {
+        ReplySlot { buffer, len: 0, slot }
+    }
+
+    /// Whose place it is.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// The buffer to write to, with remains of earlier replies in it: [`REPLY_MAX_BYTES`] bytes, and on AF_XDP as many as a
+    /// packet of the interface can carry.
     pub fn buffer(&mut self) -> &mut [u8] {
         self.buffer
     }
@@ -84,9 +95,9 @@ impl ReplySlot<'_> {
     ///
     /// # Panics
     ///
-    /// When `len` is above [`REPLY_MAX_BYTES`].
+    /// When `len` is above the length of the buffer.
     pub fn set_len(&mut self, len: usize) {
-        assert!(len <= REPLY_MAX_BYTES, "a reply is at most REPLY_MAX_BYTES long");
+        assert!(len <= self.buffer.len(), "a reply is at most as long as its buffer");
         self.len = len;
     }
 
@@ -159,7 +170,7 @@ impl Batch {
         }
 
         // By slot, not by position: the responder may have reordered the slice.
-        let lens = datagrams.map(|datagram| (datagram.reply.slot, datagram.reply.len));
+        let lens = datagrams.map(|datagram| (datagram.reply.slot(), datagram.reply.len()));
         let slots = self.ring.slots_mut();
         for (slot, len) in &lens[..whole] {
             slots[*slot].reply_len = *len as u16;
@@ -189,12 +200,12 @@ impl Batch {
 }
 
 /// What fills the unused end of a batch.
-fn no_datagram<'a>() -> Datagram<'a> {
+pub(crate) fn no_datagram<'a>() -> Datagram<'a> {
     Datagram {
         query: &[],
         peer: &Peer::UNSPECIFIED,
         listener: ListenerIndex(0),
-        reply: ReplySlot { buffer: &mut [], len: 0, slot: 0 },
+        reply: ReplySlot::new(&mut [], 0),
     }
 }
 
@@ -203,7 +214,7 @@ fn datagram(slot: &mut Slot, position: usize, listener: ListenerIndex) -> Datagr
         query: &slot.query[..usize::from(slot.query_len)],
         peer: &slot.peer,
         listener,
-        reply: ReplySlot { buffer: &mut slot.reply, len: 0, slot: position },
+        reply: ReplySlot::new(&mut slot.reply, position),
     }
 }
 
@@ -284,9 +295,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "at most REPLY_MAX_BYTES")]
+    #[should_panic(expected = "at most as long as its buffer")]
     fn a_reply_beyond_the_buffer_is_a_bug() {
-        let mut reply = ReplySlot { buffer: &mut [], len: 0, slot: 0 };
-        reply.set_len(REPLY_MAX_BYTES + 1);
+        ReplySlot::new(&mut [0; 512], 0).set_len(513);
     }
 }

@@ -50,6 +50,8 @@ counters! {
     batches,
     /// Datagrams longer than [`crate::batch::QUERY_MAX_BYTES`], dropped unread.
     truncated,
+    /// Datagrams discarded unanswered because they had waited too long, in an overload; not among `received`.
+    discarded,
     /// Errors of a receive call: left behind by an earlier datagram's ICMP, or memory running out.
     receive_errors,
     /// Replies the kernel took.
@@ -66,6 +68,16 @@ counters! {
     dropped_unreachable,
     /// Replies the kernel refused for any other reason, such as a peer with port 0.
     dropped_other,
+    /// Those of `received` that came through rings.
+    ring_received,
+    /// Frames of a ring that were no query after all, dropped.
+    malformed_frames,
+    /// Frames of a ring with a wrong checksum, dropped.
+    checksum_errors,
+    /// How often the device took no more frames of a ring for the moment.
+    send_delays,
+    /// Rings given up because their interface is gone.
+    rings_lost,
 }
 
 /// A counter with one writer: load and store, no read-modify-write.

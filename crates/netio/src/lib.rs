@@ -3,7 +3,8 @@
 //! The way of a datagram: [`udp::bind_group`] opens one socket a worker for each address; a
 //! [`Worker`] waits on its sockets, receives up to [`batch::BATCH_LEN`] datagrams with one
 //! `recvmmsg`, hands them to a [`BatchResponder`] in one call, and sends the replies with one `sendmmsg`.
-//! One worker is one thread, pinned with [`pin`]. Control threads see a worker through its
+//! A worker may have rings beside its sockets, which get their datagrams from a network card past the kernel's stack:
+//! [`xdp`]. One worker is one thread, pinned with [`pin`]. Control threads see a worker through its
 //! [`WorkerHandle`]: wake, stop, counters. Apart from all that, [`Tun`] is an interface that lives as long as its
 //! holder.
 //!
@@ -27,6 +28,7 @@ mod sys;
 pub mod tun;
 pub mod udp;
 pub mod worker;
+pub mod xdp;
 
 pub use batch::{BatchResponder, Datagram, ReplySlot};
 pub use counters::{CounterSnapshot, WorkerCounters};

@@ -58,7 +58,7 @@ impl Tun {
     }
 
     fn holding(fd: OwnedFd) -> io::Result<Tun> {
-        let request = sys::interface(fd.as_fd())
+        let request = sys::tun_interface(fd.as_fd())
             .map_err(|error| told(&error, format!("the descriptor holds no TUN interface: {error}")))?;
         let flags = libc::c_int::from(request.flags);
         let len = request.name.iter().position(|octet| *octet == 0).unwrap_or(request.name.len());

@@ -12,12 +12,13 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::{BATCH_LEN, Batch, BatchResponder};
 use crate::counters::{CounterSnapshot, WorkerCounters};
 use crate::sys;
 use crate::udp::{ReceiveQueue, UdpListener};
+use crate::xdp::{self, Ring, RingWatch};
 
 /// The longest a worker sleeps before it calls [`BatchResponder::idle`], in milliseconds.
 ///
@@ -42,7 +43,7 @@ const ROUNDS_BETWEEN_POLLS: u32 = 8;
 /// The least the kernel charges to the receive buffer for a datagram: one `sk_buff` and its head.
 const DATAGRAM_CHARGE_MIN_BYTES: usize = 512;
 
-/// The position of a listener in the list its worker was made with.
+/// The position of a listener in the list its worker was made with; rings come after them, as they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex(pub usize);
 
@@ -60,6 +61,10 @@ struct Shared {
     stop: AtomicBool,
     /// Written to interrupt the wait; an `eventfd`.
     event: File,
+    /// Rings that the worker has not taken yet. It looks here only when it was woken.
+    arrivals: Mutex<Vec<Ring>>,
+    /// A look at each ring it was given.
+    watches: Mutex<Vec<RingWatch>>,
 }
 
 /// A view on a worker for other threads: wake it, stop it, read its counters.
@@ -93,7 +98,13 @@ impl Worker {
     /// The error is that of `eventfd`: out of descriptors or memory.
     pub fn new(listeners: Vec<UdpListener>) -> io::Result<Worker> {
         let event = File::from(sys::event_counter()?);
-        let shared = Shared { counters: WorkerCounters::default(), stop: AtomicBool::new(false), event };
+        let shared = Shared {
+            counters: WorkerCounters::default(),
+            stop: AtomicBool::new(false),
+            event,
+            arrivals: Mutex::default(),
+            watches: Mutex::default(),
+        };
         Ok(Worker { listeners: listeners.into(), shared: Arc::new(shared) })
     }
 
@@ -134,21 +145,39 @@ impl Worker {
 struct Serving<'a> {
     worker: &'a Worker,
     batch: Batch,
-    /// Whether to ask the listener in the next round.
-    ready: Box<[bool]>,
-    /// The listeners in their order, then the event counter.
-    poll_fds: Box<[libc::pollfd]>,
+    rings: Vec<Ring>,
+    /// Whether to ask the listener or ring in the next round.
+    ready: Vec<bool>,
+    /// The event counter, then the listeners and rings in their order.
+    poll_fds: Vec<libc::pollfd>,
 }
 
 impl<'a> Serving<'a> {
     fn new(worker: &'a Worker) -> Serving<'a> {
-        let fds = worker.listeners.iter().map(|listener| listener.as_fd().as_raw_fd());
-        let fds = fds.chain([worker.shared.event.as_raw_fd()]);
-        Serving {
-            worker,
-            batch: Batch::new(),
-            ready: vec![false; worker.listeners.len()].into_boxed_slice(),
-            poll_fds: fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(),
+        let batch = Batch::new();
+        let mut serving =
+            Serving { worker, batch, rings: Vec::new(), ready: Vec::new(), poll_fds: Vec::new() };
+        serving.arrange();
+        serving
+    }
+
+    /// Makes the lists over all sources anew, and asks all of them in the next round.
+    fn arrange(&mut self) {
+        let listeners = self.worker.listeners.iter().map(|listener| listener.as_fd().as_raw_fd());
+        let rings = self.rings.iter().map(|ring| ring.as_fd().as_raw_fd());
+        let fds = [self.worker.shared.event.as_raw_fd()].into_iter().chain(listeners).chain(rings);
+        self.poll_fds = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        self.ready = vec![true; self.poll_fds.len() - 1];
+    }
+
+    /// Takes the rings that have arrived.
+    #[cold]
+    fn take_arrivals(&mut self) {
+        let mut arrivals = self.worker.shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if !arrivals.is_empty() {
+            self.rings.append(&mut arrivals);
+            drop(arrivals);
+            self.arrange();
         }
     }
 
@@ -156,20 +185,27 @@ impl<'a> Serving<'a> {
     fn round<R: BatchResponder>(&mut self, responder: &mut R) -> Result<bool, ServeError> {
         self.worker.shared.counters.rounds.add(1);
         let mut busy = false;
-        for position in 0..self.ready.len() {
+        let mut position = 0;
+        // A ring that is given up on the way makes the list shorter.
+        while position < self.ready.len() {
             if self.ready[position] {
-                let received = self.turn(position, responder)?;
-                self.ready[position] = received >= BUSY_BATCH_LEN;
-                busy |= self.ready[position];
+                let again = self.turn(position, responder)? >= BUSY_BATCH_LEN;
+                if let Some(ready) = self.ready.get_mut(position) {
+                    *ready = again;
+                }
+                busy |= again;
             }
+            position += 1;
         }
         Ok(busy)
     }
 
     /// Receives and answers one batch; 0 when there was none, or an error that passes.
     fn turn<R: BatchResponder>(&mut self, position: usize, responder: &mut R) -> Result<usize, ServeError> {
-        let listener = &self.worker.listeners[position];
         let counters = &self.worker.shared.counters;
+        let Some(listener) = self.worker.listeners.get(position) else {
+            return Ok(self.ring_turn(position, responder));
+        };
         match self.batch.turn(listener, ListenerIndex(position), counters, responder) {
             Ok(received) => Ok(received),
             Err(source) if passes(&source) => {
@@ -180,18 +216,45 @@ impl<'a> Serving<'a> {
         }
     }
 
+    /// The same for a ring. One whose interface is gone is given up; sockets go on.
+    fn ring_turn<R: BatchResponder>(&mut self, position: usize, responder: &mut R) -> usize {
+        let counters = &self.worker.shared.counters;
+        let Some(ring) = self.rings.get_mut(position - self.worker.listeners.len()) else { return 0 };
+        ring.turn(ListenerIndex(position), counters, responder).unwrap_or_else(|_gone| {
+            self.give_up_lost();
+            0
+        })
+    }
+
+    /// Closes the rings whose interface is gone.
+    #[cold]
+    fn give_up_lost(&mut self) {
+        let before = self.rings.len();
+        self.rings.retain(|ring| ring.check().is_ok());
+        let lost = before - self.rings.len();
+        if lost > 0 {
+            self.worker.shared.counters.rings_lost.add(lost as u64);
+            self.arrange();
+        }
+    }
+
     /// Waits for datagrams or an event; a wait that ends without datagrams calls `idle`.
     fn wait<R: BatchResponder>(&mut self, timeout_ms: u32, responder: &mut R) -> Result<(), ServeError> {
         match sys::poll(&mut self.poll_fds, timeout_ms as i32) {
-            Ok(0) if timeout_ms > 0 => responder.idle(),
+            Ok(0) if timeout_ms > 0 => {
+                self.give_up_lost();
+                responder.idle();
+            }
             Ok(0) => {}
             Ok(_) => {
-                for (ready, fd) in self.ready.iter_mut().zip(&self.poll_fds) {
+                let (event, sources) = self.poll_fds.split_first().unzip();
+                for (ready, fd) in self.ready.iter_mut().zip(sources.into_iter().flatten()) {
                     *ready |= fd.revents != 0; // an error is told, and cleared, by the receive call
                 }
-                if self.poll_fds.last().is_some_and(|event| event.revents != 0) {
+                if event.is_some_and(|event| event.revents != 0) {
                     // Resets the counter; whether it had been reset before does not matter.
                     let _ = (&self.worker.shared.event).read(&mut [0; 8]);
+                    self.take_arrivals();
                     responder.idle();
                 }
             }
@@ -203,10 +266,14 @@ impl<'a> Serving<'a> {
 
     /// Answers what the queues hold.
     fn drain<R: BatchResponder>(&mut self, responder: &mut R) -> Result<(), ServeError> {
+        self.take_arrivals();
         for position in 0..self.ready.len() {
-            // Twice what was granted: in the unit in which the kernel charges datagrams.
-            let queue_bytes = 2 * self.worker.listeners[position].buffers().receive_bytes;
-            let batches_max = queue_bytes / DATAGRAM_CHARGE_MIN_BYTES / BATCH_LEN + 1;
+            let datagrams_max = match self.worker.listeners.get(position) {
+                // Twice what was granted: in the unit in which the kernel charges datagrams.
+                Some(listener) => 2 * listener.buffers().receive_bytes / DATAGRAM_CHARGE_MIN_BYTES,
+                None => xdp::RING_LEN,
+            };
+            let batches_max = datagrams_max / BATCH_LEN + 1;
             for _ in 0..batches_max {
                 self.worker.shared.counters.rounds.add(1);
                 if self.turn(position, responder)? == 0 {
@@ -250,6 +317,20 @@ impl WorkerHandle {
     pub fn wake(&self) {
         // Fails only when the counter is at its limit, and then the worker is already due to wake.
         let _ = (&self.shared.event).write(&1u64.to_ne_bytes());
+    }
+
+    /// Gives the worker a ring to serve beside its sockets. Should it have ended, the ring is closed with the last handle.
+    pub fn add_ring(&self, ring: Ring) {
+        self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner).push(ring.watch());
+        self.shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
+        self.wake();
+    }
+
+    /// A look at the worker's rings; those that are closed are left out.
+    pub fn rings(&self) -> Vec<RingWatch> {
+        let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(RingWatch::is_open);
+        watches.clone()
     }
 
     /// Further descriptors of the worker's sockets, in the order of its listeners, for another process to

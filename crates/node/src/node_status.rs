@@ -1,10 +1,13 @@
 //! What `ctl status` is put together from.
 
 use crate::keeper::Board;
-use crate::status::{self, AnswerCount, DROP_CAUSES, NodeStatus, QueryCount, TcpCounts, UdpCounts};
+use crate::status::{
+    self, AnswerCount, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts, UdpCounts,
+};
 use crate::tcp;
 use crate::workers::Workers;
 use nameserver::{CounterSnapshot, Counters, Family, RCODES};
+use netio::xdp::RingDrops;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ pub(crate) struct Sources {
     pub(crate) tcp_workers: usize,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) tcp_counters: Vec<Arc<Counters>>,
+    /// How the interfaces are.
+    pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
 }
 
 impl Sources {
@@ -49,7 +54,13 @@ impl Sources {
             agent: None,
             queries_by: [udp.queries("udp"), tcp.queries("tcp")].concat(),
             answers_by: [udp.answers("udp"), tcp.answers("tcp")].concat(),
-            drops: drops(&sockets, queue_drops, udp_answers.silent + tcp_answers.silent),
+            drops: drops(
+                &sockets,
+                queue_drops,
+                &workers.ring_drops(),
+                udp_answers.silent + tcp_answers.silent,
+            ),
+            interfaces: (self.interfaces)(),
         }
     }
 }
@@ -105,6 +116,7 @@ fn udp_counts(sockets: &netio::CounterSnapshot, queue_drops: u64, answers: &Coun
     ];
     UdpCounts {
         queries: sockets.received,
+        xdp_queries: sockets.ring_received,
         answers: sockets.sent,
         batches: sockets.batches,
         truncated: answers.truncated,
@@ -139,9 +151,17 @@ fn named_rcodes(counts: &[u64; RCODES]) -> impl Iterator<Item = (String, u64)> {
     counts.map(|(code, count)| (Rcode(code as u16).to_string(), *count)) // 24 codes
 }
 
-fn drops(sockets: &netio::CounterSnapshot, queue: u64, silent: u64) -> BTreeMap<String, u64> {
+fn drops(
+    sockets: &netio::CounterSnapshot,
+    queue: u64,
+    rings: &RingDrops,
+    silent: u64,
+) -> BTreeMap<String, u64> {
     let counts = [
         queue,
+        rings.ring_full + rings.no_frame + rings.other,
+        sockets.malformed_frames,
+        sockets.checksum_errors,
         sockets.truncated,
         sockets.dropped_no_room,
         sockets.dropped_too_big,

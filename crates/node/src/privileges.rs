@@ -1,4 +1,4 @@
-//! What a process keeps of the privileges it was started with: two capabilities at most, and in the end none.
+//! What a process keeps of the privileges it was started with: two capabilities, with AF_XDP six, and in the end none.
 //!
 //! Linux has capabilities for each thread. They are given up by the first thread before it starts others, which then
 //! have no more than it had; a thread that is started earlier gives up its own.
@@ -11,9 +11,25 @@ use rustix::thread::{
 };
 use std::io;
 
-/// All that a node can ever need: CAP_NET_ADMIN for the interface, addresses and routes of the lease and for receive
+/// All that a node needs without AF_XDP: CAP_NET_ADMIN for the interface, addresses and routes of the lease and for receive
 /// buffers beyond `net.core.rmem_max`; CAP_NET_BIND_SERVICE for port 53.
 pub(crate) const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_BIND_SERVICE);
+
+/// What AF_XDP takes besides: CAP_BPF for the program and the map of sockets, CAP_PERFMON for what the program does to find
+/// out whether a frame is in one piece, CAP_NET_RAW for the sockets themselves, CAP_IPC_LOCK for their memory, which is
+/// more than the usual limit of locked memory.
+pub(crate) const FOR_XDP: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::IPC_LOCK);
+
+/// What is kept until the configuration tells which it is: CAP_SETPCAP, too, to take the rest out of the bounding set then.
+pub(crate) const UNTIL_CONFIGURED: CapabilitySet = NEEDED.union(FOR_XDP).union(CapabilitySet::SETPCAP);
+
+/// What a node needs that uses AF_XDP or does not.
+pub(crate) fn needed(uses_xdp: bool) -> CapabilitySet {
+    if uses_xdp { NEEDED.union(FOR_XDP) } else { NEEDED }
+}
 
 /// The most capabilities that the kernel's format of them has room for.
 const CAPABILITIES_MAX: u32 = u64::BITS;

@@ -52,15 +52,46 @@ pub(crate) struct NodeStatus {
     /// Messages that were lost, or got no answer, by cause: see [`DROP_CAUSES`].
     #[serde(default)]
     pub(crate) drops: BTreeMap<String, u64>,
+    /// The configured interfaces.
+    #[serde(default)]
+    pub(crate) interfaces: Vec<InterfaceStatus>,
+}
+
+/// How queries come through an interface.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct InterfaceStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// `xdp`, or `sockets` alone.
+    pub(crate) packet_path: String,
+    /// The mode of AF_XDP.
+    pub(crate) mode: Option<String>,
+    /// How many of its queues have rings.
+    pub(crate) queues: usize,
+    /// Why it is not a faster mode, or not AF_XDP though it was wanted.
+    pub(crate) detail: Option<String>,
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
-/// kernel was full (`queue`), a query was longer than any (`too-long`), an answer found no room in a send buffer
+/// kernel was full (`queue`), or a ring of AF_XDP (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
+/// query was longer than any (`too-long`), an answer found no room in a send buffer
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 8] =
-    ["queue", "too-long", "no-room", "too-big", "forbidden", "unreachable", "other", "silent"];
+pub(crate) const DROP_CAUSES: [&str; 11] = [
+    "queue",
+    "ring",
+    "frame",
+    "checksum",
+    "too-long",
+    "no-room",
+    "too-big",
+    "forbidden",
+    "unreachable",
+    "other",
+    "silent",
+];
 
 /// Messages received over a transport and a family.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -108,6 +139,9 @@ pub(crate) struct ZoneCounts {
 pub(crate) struct UdpCounts {
     /// Datagrams received.
     pub(crate) queries: u64,
+    /// Those of them that came through AF_XDP.
+    #[serde(default)]
+    pub(crate) xdp_queries: u64,
     /// Answers that the kernel took.
     pub(crate) answers: u64,
     /// Batches received: `queries / batches` is the mean batch.

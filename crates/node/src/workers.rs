@@ -1,6 +1,7 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
 use nameserver::{Counters, Family, Responder, Transport};
+use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
 use std::net::SocketAddr;
@@ -23,12 +24,19 @@ pub(crate) struct WorkerEnded {
 }
 
 /// The answer function at the end of `netio`'s batches.
-struct BatchAnswers(Responder);
+pub(crate) struct BatchAnswers(Responder);
+
+impl BatchAnswers {
+    /// Answers with this responder.
+    pub(crate) fn new(responder: Responder) -> BatchAnswers {
+        BatchAnswers(responder)
+    }
+}
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
         self.0.refresh();
-        // A batch comes from one socket, and a socket has one family: IPv6 ones are opened for IPv6 alone.
+        // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
         self.0.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
         for datagram in batch {
@@ -94,7 +102,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers(responder));
+                let result = worker.serve(&mut BatchAnswers::new(responder));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });
@@ -144,6 +152,17 @@ impl Workers {
     pub(crate) fn queue_drops(&self) -> u64 {
         let queues = self.handles.iter().filter_map(|handle| handle.receive_queues().ok());
         queues.flatten().map(|(_, queue)| u64::from(queue.drops)).sum()
+    }
+
+    /// What was dropped before the rings of the workers, now and since they were opened.
+    pub(crate) fn ring_drops(&self) -> RingDrops {
+        let mut total = RingDrops::default();
+        for drops in self.handles.iter().flat_map(WorkerHandle::rings).filter_map(|ring| ring.drops()) {
+            total.ring_full += drops.ring_full;
+            total.no_frame += drops.no_frame;
+            total.other += drops.other;
+        }
+        total
     }
 
     /// What the answer function counts, for each worker.

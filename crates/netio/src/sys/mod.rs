@@ -8,13 +8,23 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+pub(crate) mod bpf;
+mod frames;
+pub(crate) mod interface;
 mod message_ring;
+mod packet_ring;
 mod tun;
+mod xsk;
 
+pub(crate) use frames::{Frame, FrameArea};
+pub(crate) use interface::HARDWARE_ADDRESS_LEN;
 pub(crate) use message_ring::{MessageRing, Slot};
+pub(crate) use packet_ring::Descriptor;
 pub(crate) use tun::{
-    InterfaceRequest, NAME_LEN as INTERFACE_NAME_LEN, close_on_exec, interface, set_interface,
+    InterfaceRequest, NAME_LEN as INTERFACE_NAME_LEN, close_on_exec, interface as tun_interface,
+    set_interface,
 };
+pub(crate) use xsk::{XskSocket, statistics as xsk_statistics};
 
 /// 64-bit words of a CPU set: 8,192 CPUs, what Linux can be configured for at most on x86.
 pub(crate) const CPU_MASK_WORDS: usize = 128;

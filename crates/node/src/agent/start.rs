@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     let received = if arguments.resume { Some(upgrade::receive()?) } else { None };
-    privileges::keep_only(privileges::NEEDED)?;
+    privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
     // A shell or a supervisor may have left some open: commands of the operator's have no use for them.
     netio::inherited::keep_from_children().context("inherited descriptors can't be kept from children")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

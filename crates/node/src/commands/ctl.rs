@@ -4,7 +4,7 @@ use super::{print_json, route};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
-use crate::status::{AgentStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
+use crate::status::{AgentStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
 use anyhow::bail;
 use std::io::{self, Write};
 use std::path::Path;
@@ -100,8 +100,14 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
-                udp.queries, udp.batches, udp.answers, udp.truncated, udp.dropped, udp.queue_drops
+                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
+                udp.queries,
+                udp.xdp_queries,
+                udp.batches,
+                udp.answers,
+                udp.truncated,
+                udp.dropped,
+                udp.queue_drops
             ),
         ),
         (
@@ -121,10 +127,19 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ),
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
     ];
+    let interfaces = status.interfaces.iter().map(|interface| ("interface", interface_line(interface)));
+    let lines: Vec<_> = lines.into_iter().chain(interfaces).collect();
     let mut out = io::stdout().lock();
     lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))?;
     drop(out);
     status.agent.iter().try_for_each(|agent| route::print_summary(agent))
+}
+
+fn interface_line(interface: &InterfaceStatus) -> String {
+    let InterfaceStatus { name, packet_path, mode, queues, detail } = interface;
+    let mode = mode.as_ref().map_or_else(String::new, |mode| format!(", {mode}, queues: {queues}"));
+    let detail = detail.as_ref().map_or_else(String::new, |detail| format!(" ({detail})"));
+    format!("{name}: {packet_path}{mode}{detail}")
 }
 
 fn generation(status: &NodeStatus) -> String {

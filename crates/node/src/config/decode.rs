@@ -3,6 +3,7 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod interfaces;
 mod management;
 
 use super::anycast;
@@ -57,6 +58,9 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     if let Some(value) = root.take("peer") {
         config.peers = management::peers(value, &config.node.management, problems);
+    }
+    if let Some(value) = root.take("interface") {
+        config.node.interfaces = interfaces::interfaces(value, &config.node.listen, problems);
     }
     if let Some(value) = root.take("zone") {
         config.zones = zones(value, folder, problems);
@@ -323,6 +327,29 @@ impl<'d, 'i> Section<'d, 'i> {
                 None
             }
         }
+    }
+
+    /// The place of a key's value, if it is there.
+    pub(super) fn place_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// One of these words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        words: &[(&str, T)],
+        problems: &mut Vec<Problem>,
+    ) -> Option<T> {
+        let (text, place) = self.text(key, problems)?;
+        let chosen = words.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
+        if chosen.is_none() {
+            let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let help = format!("write {}", words.join(" or "));
+            problems.push(Problem::at(place, format!("`{text}` is no {what}"), "this text", help));
+        }
+        chosen
     }
 
     pub(super) fn required(

@@ -14,6 +14,7 @@ pub(crate) use problem::{ConfigError, Style};
 
 use crate::cli::{NodeArguments, ZoneArgument};
 use netio::udp::Steering;
+use netio::xdp::{Mode, Reply};
 use problem::Problem;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ pub(crate) const LISTEN_MAX: usize = 1024;
 pub(crate) const MANAGEMENT_MAX: usize = 16;
 /// The most peers: more sites than anycast services have, and every node asks every peer once a second.
 pub(crate) const PEERS_MAX: usize = 128;
+/// The most interfaces: more than a machine has that queries come through.
+pub(crate) const INTERFACES_MAX: usize = 64;
 /// The most octets of the node's name: with the longest question it fits a response of 512 octets.
 pub(crate) const NODE_NAME_MAX: usize = nameserver::SERVER_ID_MAX;
 /// The most octets of the version text: it goes out as one character-string of a TXT record (RFC 1035 §3.3).
@@ -76,6 +79,8 @@ pub(crate) struct NodeConfig {
     pub(crate) udp_payload_max: u16,
     /// Limits of the TCP service.
     pub(crate) tcp: TcpConfig,
+    /// How queries come through the interfaces, where it is not as the kernel has it; names are unique.
+    pub(crate) interfaces: Vec<InterfaceConfig>,
 }
 
 impl Default for NodeConfig {
@@ -93,11 +98,17 @@ impl Default for NodeConfig {
             version: None,
             udp_payload_max: UDP_PAYLOAD_MAX,
             tcp: TcpConfig::default(),
+            interfaces: Vec::new(),
         }
     }
 }
 
 impl NodeConfig {
+    /// Whether queries are to be taken past the kernel's stack anywhere.
+    pub(crate) fn uses_xdp(&self) -> bool {
+        self.interfaces.iter().any(|interface| interface.packet_path == PacketPath::Xdp)
+    }
+
     /// The keys in which another configuration differs from this one.
     pub(crate) fn differences(&self, other: &NodeConfig) -> Vec<&'static str> {
         let keys = [
@@ -111,6 +122,7 @@ impl NodeConfig {
             ("version", self.version == other.version),
             ("udp-payload-max", self.udp_payload_max == other.udp_payload_max),
             ("tcp", self.tcp == other.tcp),
+            ("interface", self.interfaces == other.interfaces),
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }
@@ -154,6 +166,29 @@ impl Default for TcpConfig {
             transfer_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// A network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct InterfaceConfig {
+    /// Its name.
+    pub(crate) name: String,
+    /// How queries come from it to the workers.
+    pub(crate) packet_path: PacketPath,
+    /// Where replies go, with [`PacketPath::Xdp`].
+    pub(crate) reply: Reply,
+    /// The one mode that is wanted, with [`PacketPath::Xdp`]; `None`: the best there is.
+    pub(crate) mode: Option<Mode>,
+}
+
+/// How queries come from an interface to the workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum PacketPath {
+    /// Through the kernel's stack and sockets.
+    #[default]
+    Sockets,
+    /// Through AF_XDP, and through sockets where that is not to be had.
+    Xdp,
 }
 
 /// A zone to serve.

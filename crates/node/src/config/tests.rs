@@ -45,6 +45,12 @@ listen = ["192.0.2.10:8053", "[::1]:0"]
 [[peer]]
 name = "fra1"
 address = "192.0.2.20:8053"
+
+[[interface]]
+name = "eth0"
+packet-path = "xdp"
+reply = "route"
+mode = "generic"
 "#,
     )
     .unwrap();
@@ -65,6 +71,12 @@ address = "192.0.2.20:8053"
             idle_timeout: Duration::from_millis(1500),
             transfer_timeout: Duration::from_millis(9),
         },
+        interfaces: vec![InterfaceConfig {
+            name: "eth0".to_owned(),
+            packet_path: PacketPath::Xdp,
+            reply: Reply::Route,
+            mode: Some(Mode::Generic),
+        }],
     };
     assert_eq!(config.node, node);
     let zone = |name: &str, file: &str, rotation| ZoneConfig {

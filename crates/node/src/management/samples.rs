@@ -2,8 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, NodeStatus, PeerStatus, QueryCount,
-    ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, InterfaceStatus, NodeStatus, PeerStatus,
+    QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState,
+    ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,13 +23,20 @@ pub(super) fn server() -> NodeStatus {
         generation_served: 4,
         reloading: false,
         zones: ZoneCounts { ok: 1, stale: 1, failed: 1 },
-        udp: UdpCounts::default(),
+        udp: UdpCounts { queries: 100, xdp_queries: 30, ..UdpCounts::default() },
         tcp: TcpCounts::default(),
         answers: BTreeMap::new(),
         queries_by: vec![queries("udp", "ipv4", 100), queries("tcp", "ipv6", 3)],
         answers_by: vec![answers("udp", "ipv4", "NXDOMAIN", 95), answers("tcp", "ipv6", "NOERROR", 3)],
         drops: BTreeMap::from([("queue".to_owned(), 6), ("silent".to_owned(), 2)]),
         agent: None,
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            packet_path: "xdp".to_owned(),
+            mode: Some("native".to_owned()),
+            queues: 4,
+            detail: None,
+        }],
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod agent;
 mod handover;
+mod packet_path;
 mod pulse;
 mod requests;
 mod running;
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.log_level);
     abort_on_panic();
     // Before any file is read, so that a reload can read what the start could.
-    privileges::keep_only(privileges::NEEDED)?;
+    privileges::keep_only(privileges::UNTIL_CONFIGURED)?;
     let agent = if arguments.agent_link { Some(Agent::meet()?) } else { None };
     let file = arguments.config.clone();
     let config = match config::load(file.as_deref(), &arguments.node, &arguments.zones, Purpose::Serve) {
@@ -59,6 +60,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, node(config, arguments, agent))
 }
@@ -88,6 +90,7 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     let managed = if arguments.agent_link { &[] } else { node.management.as_slice() };
     let management = management::Endpoint::bind(managed)?;
     let board = Arc::new(Board::default());
+    let zone = config.zones.first().map(|zone| zone.name.clone());
     let mut loading = load_zones(config, taken.state, arguments, Arc::clone(&board))?;
     let mut controlling = Box::pin(controlled(control.as_ref(), Subject::Loading));
     let mut managing = Box::pin(management.serve(Rc::new(|_| Box::pin(ready(Snapshot::loading())))));
@@ -114,8 +117,8 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     }
     drop((controlling, managing));
     let (sockets, lock) = (taken.sockets, taken.lock);
-    let running =
-        Running::start(keeper, &node, Preparations { board, sockets, lock, watch, probe_token, management })?;
+    let preparations = Preparations { board, sockets, lock, watch, probe_token, management, zone };
+    let running = Running::start(keeper, &node, preparations)?;
     if reload_first {
         running.reload_for_signal();
     }

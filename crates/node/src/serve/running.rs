@@ -1,6 +1,7 @@
 //! A node that answers: how its threads start, what it does meanwhile, and how it ends.
 
 use super::controlled;
+use super::packet_path::PacketPath;
 use super::pulse::Pulse;
 use super::requests::{Asked, Requests};
 use super::sockets::Sockets;
@@ -29,6 +30,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use wire::NameBuf;
 use wire::probe::{Seat, TOKEN_LEN};
 
 /// How long the threads get to end by themselves: UDP workers answer what is in their queues within a
@@ -49,6 +51,8 @@ pub(super) struct Preparations {
     pub(super) probe_token: Option<[u8; TOKEN_LEN]>,
     /// The management addresses.
     pub(super) management: management::Endpoint,
+    /// A zone of the configuration.
+    pub(super) zone: Option<NameBuf>,
 }
 
 /// A node that answers.
@@ -65,6 +69,7 @@ pub(super) struct Running {
     turns: Arc<AtomicU64>,
     status: Sources,
     management: management::Endpoint,
+    packet_path: PacketPath,
 }
 
 impl Running {
@@ -74,11 +79,13 @@ impl Running {
         node: &NodeConfig,
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
-        let Preparations { board, sockets, lock, watch, probe_token, management } = preparations;
+        let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
         let Sockets { addresses, udp, tcp } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
         };
+        let mut packet_path =
+            PacketPath::prepare(node, zone).context("cannot start the thread for interfaces")?;
         // Nothing is left to do that needs any; the threads that are started from here on never have one.
         privileges::give_up()?;
 
@@ -91,6 +98,9 @@ impl Running {
         let (tcp_running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared_udp, &ended)?;
         let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
+        packet_path.begin(&addresses, workers.handles(), || {
+            responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
+        });
         for handle in workers.handles() {
             let handle = handle.clone();
             keeper.wakes(Box::new(move || handle.wake()));
@@ -115,6 +125,7 @@ impl Running {
             tcp_workers: tcp_threads,
             listen: addresses,
             tcp_counters,
+            interfaces: Box::new(packet_path.statuses()),
         };
         Ok(Running {
             workers,
@@ -127,6 +138,7 @@ impl Running {
             turns,
             status,
             management,
+            packet_path,
         })
     }
 
@@ -184,6 +196,7 @@ impl Running {
             // An error says that the sender was dropped, which is what it is for.
             let _stored = self.stored.await;
         };
+        self.packet_path.end();
         self.workers.stop();
         end(&self.tcp, is_leaving, all_ended, &mut requests).await;
         match failure {

@@ -26,6 +26,11 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
         "Whether a reload is going on.",
         [([], u64::from(server.reloading))],
     )?;
+    let interfaces = server.interfaces.iter().map(|interface| {
+        let mode = interface.mode.as_deref().unwrap_or_default();
+        [("interface", interface.name.as_str()), ("path", &interface.packet_path), ("mode", mode)]
+    });
+    families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
     queries(server, families)?;
     connections(server, families)
 }
@@ -43,10 +48,14 @@ fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
     });
     families.counter("starling_answers", "Answers by response code, those lost in sending too.", answers)?;
     let drops = server.drops.iter().map(|(cause, count)| ([("cause", cause.as_str())], *count));
-    let help = "Messages lost or left without an answer: in the kernel's receive queue, too long, in sending (no room, \
-                too big, forbidden, unreachable, other), or because nothing may be answered (silent).";
+    let help = "Messages lost or left without an answer: in the kernel's receive queue, in a ring of AF_XDP, in frames that are \
+                no queries (frame) or damaged (checksum), too long, in sending (no room, too big, forbidden, unreachable, other), \
+                or because nothing may be answered (silent).";
     families.counter("starling_drops", help, drops)?;
     let udp = &server.udp;
+    let paths = [("sockets", udp.queries - udp.xdp_queries.min(udp.queries)), ("xdp", udp.xdp_queries)];
+    let paths = paths.map(|(path, count)| ([("path", path)], count));
+    families.counter("starling_udp_received", "Datagrams received, by the way they came.", paths)?;
     let help =
         "Batches of datagrams received; queries by batches is how many are answered with one system call.";
     families.counter("starling_udp_batches", help, [([], udp.batches)])?;

@@ -27,6 +27,14 @@ fn what_the_server_counts() {
     for (name, samples) in expected {
         assert_eq!(family(&text, name), samples, "{name}");
     }
+    assert_eq!(
+        family(&text, "starling_interface_info"),
+        [r#"{interface="eth0",path="xdp",mode="native"} 1"#]
+    );
+    assert_eq!(
+        family(&text, "starling_udp_received_total"),
+        [r#"{path="sockets"} 70"#, r#"{path="xdp"} 30"#]
+    );
     assert_eq!(family(&text, "starling_generation_served"), [" 4"]);
     assert_eq!(
         family(&text, "starling_zones"),

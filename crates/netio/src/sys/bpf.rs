@@ -1,0 +1,226 @@
+//! bpf(2): maps, programs, links, and a run of a program on a frame of ours.
+//!
+//! Each attribute is the beginning of the kernel's `union bpf_attr` that the command reads; what an older kernel
+//! does not know is refused by it unless it is zero.
+
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// One instruction of the machine that the kernel runs programs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    /// The operation.
+    pub(crate) code: u8,
+    /// The destination in the low half, the source in the high one.
+    pub(crate) registers: u8,
+    /// Of a jump or a memory access.
+    pub(crate) offset: i16,
+    /// The constant.
+    pub(crate) immediate: i32,
+}
+
+const _: () = assert!(size_of::<Instruction>() == 8);
+
+const MAP_CREATE: c_int = 0;
+const MAP_UPDATE_ELEM: c_int = 2;
+const PROG_LOAD: c_int = 5;
+const PROG_TEST_RUN: c_int = 10;
+const LINK_CREATE: c_int = 28;
+
+/// `BPF_MAP_TYPE_XSKMAP`.
+const TYPE_XSKMAP: u32 = 17;
+/// `BPF_PROG_TYPE_XDP`.
+const TYPE_XDP: u32 = 6;
+/// `BPF_XDP`, the place where such a program is attached.
+const ATTACH_XDP: u32 = 37;
+/// The program knows frames of several buffers (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
+const HAS_FRAGS: u32 = 1 << 5;
+/// What the program returns is done to the frame (`BPF_F_TEST_XDP_LIVE_FRAMES`, Linux 5.18).
+const LIVE_FRAMES: u32 = 1 << 1;
+/// Octets of a program's name, the closing zero included.
+const NAME_LEN: usize = 16;
+/// Octets for what the verifier says about a program that it refuses.
+const LOG_LEN: usize = 1 << 16;
+
+/// Calls bpf(2).
+fn bpf<T>(command: c_int, attribute: &mut T) -> io::Result<c_int> {
+    // SAFETY: the pointer is to a live attribute of the stated size, whose own pointers each caller has made of
+    // live buffers with their lengths. The kernel reads the attribute and writes only through those pointers
+    // and, for a test run, to the fields of the attribute that are results; every bit pattern is valid in them.
+    let returned: c_long = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attribute), size_of::<T>() as libc::c_uint)
+    };
+    c_int::try_from(returned).ok().filter(|value| *value >= 0).ok_or_else(io::Error::last_os_error)
+}
+
+fn owned(descriptor: c_int) -> OwnedFd {
+    // SAFETY: the kernel just gave us this descriptor, closed on exec, and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// A map from receive queues to AF_XDP sockets, empty.
+pub(crate) fn socket_map(queues: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attribute {
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+    }
+    let word = size_of::<u32>() as u32;
+    let mut attribute =
+        Attribute { map_type: TYPE_XSKMAP, key_size: word, value_size: word, max_entries: queues, flags: 0 };
+    bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
+/// Puts a socket into the map.
+pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attribute {
+        map: u32,
+        padding: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let descriptor = socket.as_raw_fd() as u32; // never negative
+    let mut attribute = Attribute {
+        map: map.as_raw_fd() as u32,
+        padding: 0,
+        key: address_of(&queue),
+        value: address_of(&descriptor),
+        flags: 0,
+    };
+    bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
+}
+
+/// Loads an XDP program; a refusal carries the verifier's last words.
+pub(crate) fn load(name: &str, instructions: &[Instruction]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attribute {
+        program_type: u32,
+        instruction_count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; NAME_LEN],
+        interface: u32,
+        attach_type: u32,
+    }
+    let mut log = vec![0u8; LOG_LEN];
+    // The kernel's route lookup is for programs that may be had under the GPL. These may: the MIT licence, one of the
+    // two of this code, allows it.
+    let license = c"Dual MIT/GPL";
+    let mut padded = [0; NAME_LEN];
+    padded.iter_mut().zip(name.bytes().take(NAME_LEN - 1)).for_each(|(to, from)| *to = from);
+    let mut attribute = Attribute {
+        program_type: TYPE_XDP,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr().expose_provenance() as u64,
+        license: license.as_ptr().expose_provenance() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: HAS_FRAGS,
+        name: padded,
+        interface: 0,
+        attach_type: ATTACH_XDP,
+    };
+    let refused = match bpf(PROG_LOAD, &mut attribute) {
+        Ok(descriptor) => return Ok(owned(descriptor)),
+        Err(error) => error,
+    };
+    // Once more for the reasons; a log that is too small is an error of its own.
+    attribute.log_level = 1;
+    attribute.log_size = LOG_LEN as u32;
+    attribute.log = log.as_mut_ptr().expose_provenance() as u64;
+    if let Ok(descriptor) = bpf(PROG_LOAD, &mut attribute) {
+        return Ok(owned(descriptor));
+    }
+    let text = String::from_utf8_lossy(&log);
+    let words: Vec<&str> = text.trim_end_matches('\0').lines().rev().take(3).collect();
+    if words.is_empty() {
+        return Err(refused);
+    }
+    Err(io::Error::new(refused.kind(), format!("{refused}: {}", words.join("; "))))
+}
+
+/// Attaches a program to an interface for as long as the descriptor is open.
+pub(crate) fn attach(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attribute {
+        program: u32,
+        interface: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    let mut attribute =
+        Attribute { program: program.as_raw_fd() as u32, interface, attach_type: ATTACH_XDP, flags };
+    bpf(LINK_CREATE, &mut attribute).map(owned)
+}
+
+/// Runs a program on a frame as if the queue of the interface had received it, and does what it returns.
+pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, queue: u32) -> io::Result<()> {
+    /// `struct xdp_md`.
+    #[repr(C)]
+    struct Context {
+        data: u32,
+        data_end: u32,
+        data_meta: u32,
+        interface: u32,
+        queue: u32,
+        egress: u32,
+    }
+    #[repr(C)]
+    struct Attribute {
+        program: u32,
+        returned: u32,
+        data_in_size: u32,
+        data_out_size: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+        context_in_size: u32,
+        context_out_size: u32,
+        context_in: u64,
+        context_out: u64,
+        flags: u32,
+        cpu: u32,
+        batch_size: u32,
+        padding: u32,
+    }
+    let len = frame.len() as u32;
+    let context = Context { data: 0, data_end: len, data_meta: 0, interface, queue, egress: 0 };
+    let mut attribute = Attribute {
+        program: program.as_raw_fd() as u32,
+        returned: 0,
+        data_in_size: len,
+        data_out_size: 0,
+        data_in: frame.as_ptr().expose_provenance() as u64,
+        data_out: 0,
+        repeat: 1,
+        duration: 0,
+        context_in_size: size_of::<Context>() as u32,
+        context_out_size: 0,
+        context_in: address_of(&context),
+        context_out: 0,
+        flags: LIVE_FRAMES,
+        cpu: 0,
+        batch_size: 0,
+        padding: 0,
+    };
+    bpf(PROG_TEST_RUN, &mut attribute).map(drop)
+}
+
+fn address_of<T>(value: &T) -> u64 {
+    std::ptr::from_ref(value).expose_provenance() as u64
+}
