@@ -78,13 +78,11 @@ fn run(options: &Options, given: Given) -> Result<ExitCode> {
     let site = Site::new(options)?;
     let bench = Bench { site: &site, options, interrupt: &interrupt, folder: folder.path() };
     let mut comparison = Comparison::new(bench);
-    comparison.all()?;
-    let outcomes = comparison.collected.outcomes();
+    comparison.all(&given.versions)?;
     if let Some(before) = &given.before {
-        print!("{}", baseline::changes(before, &outcomes));
+        print!("{}", baseline::changes(before, &comparison.collected.outcomes()));
     }
     if let Some(path) = &options.save {
-        comparison.baseline(given.versions, outcomes).save(path)?;
         println!("\nwritten to {}", path.display());
     }
     Ok(if comparison.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -157,8 +155,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Measures every workload and prints its table.
-    fn all(&mut self) -> Result<()> {
+    /// Measures every workload, prints its table, and saves what there is: a run may be ended in its second half.
+    fn all(&mut self, versions: &BTreeMap<String, String>) -> Result<()> {
         for workload in self.bench.options.workloads() {
             eprintln!("{}: zones and queries are made", workload.name());
             let prepared = match Prepared::make(workload, self.bench.options, self.bench.folder)? {
@@ -171,6 +169,9 @@ impl<'a> Comparison<'a> {
             self.records.insert(workload, prepared.records);
             self.workload(&prepared)?;
             self.print(&prepared);
+            if let Some(path) = &self.bench.options.save {
+                self.baseline(versions).save(path)?;
+            }
             // Zones and queries of a workload are of no use to the next.
             std::fs::remove_dir_all(self.bench.folder.join(workload.name()))?;
         }
@@ -245,7 +246,7 @@ impl<'a> Comparison<'a> {
         print!("{}", table::of(&title, prepared.records, &shown));
     }
 
-    fn baseline(&self, versions: BTreeMap<String, String>, outcome: Vec<Outcome>) -> Baseline {
+    fn baseline(&self, versions: &BTreeMap<String, String>) -> Baseline {
         let options = self.bench.options;
         let measured = self.loads.iter().skip(1).copied();
         Baseline {
@@ -259,9 +260,9 @@ impl<'a> Comparison<'a> {
                 measured.reduce(f64::max).unwrap_or_default(),
             ],
             machine: Machine::here(),
-            versions,
+            versions: versions.clone(),
             records: self.records.iter().map(|(workload, count)| (workload.name(), *count)).collect(),
-            outcome,
+            outcome: self.collected.outcomes(),
         }
     }
 }

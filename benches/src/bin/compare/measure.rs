@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use starling_tests::tools;
 
@@ -135,6 +135,12 @@ impl Bench<'_> {
         }
         let running = self.start(server, &setup)?;
         sample.set(Metric::StartS, running.start.as_secs_f64());
+        // Both that can fall back to sockets, and that would not show in their answers.
+        ensure!(
+            server.is_on_sockets() || self.site.server_has_xdp()?,
+            "{server} has no program on its interface: AF_XDP does not work here\n{}",
+            running.log_tail()
+        );
         let mut run = Run { bench: self, prepared, running, folder: folder.clone(), sample };
         if server != Server::Reflector {
             run.compare_answers(server, known)?;

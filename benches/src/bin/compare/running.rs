@@ -108,6 +108,11 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
+    /// The end of what it has logged.
+    pub(crate) fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+
     /// What it answers to these queries, as far as servers have to agree; none for those without an answer.
     pub(crate) fn outlines(&self, queries: &[Query]) -> Result<Vec<Option<Outline>>> {
         let messages: Vec<Vec<u8>> = queries.iter().map(|query| query.bytes(0)).collect();

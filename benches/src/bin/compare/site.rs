@@ -85,6 +85,12 @@ impl Site {
         packets_of(&text, SERVER_INTERFACE).context("the server's interface is not in /proc/net/dev")
     }
 
+    /// Whether an XDP program takes queries off the server's interface before the kernel's stack sees them.
+    pub(crate) fn server_has_xdp(&self) -> Result<bool> {
+        let shown = self.server.ip(&format!("-d -o link show dev {SERVER_INTERFACE}"))?;
+        Ok(shown.contains("prog/xdp"))
+    }
+
     /// Removes the XDP program that a generator has left: the next attach would fail with "file exists".
     pub(crate) fn detach_client_xdp(&self) -> Result<()> {
         self.client.ip(&format!("link set dev {CLIENT_INTERFACE} xdp off")).map(drop)

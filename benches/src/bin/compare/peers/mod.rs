@@ -31,8 +31,10 @@ const ANSWER_MAX: u16 = 1232;
 pub(crate) enum Server {
     /// The floor: sends each query back, with recvmmsg and sendmmsg, and does nothing else
     Reflector,
-    /// The server of this repository
+    /// The server of this repository, on sockets
     Starling,
+    /// The same on AF_XDP
+    StarlingXdp,
     /// gdnsd
     Gdnsd,
     /// NSD
@@ -68,19 +70,21 @@ impl Server {
 
     /// Whether it is one of those that Starling is compared with.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Reflector | Self::Starling)
+        !matches!(self, Self::Reflector | Self::Starling | Self::StarlingXdp)
     }
 
     /// Whether the sending of answers is a socket's: the best of these is the one to beat by socket.
     pub(crate) fn is_on_sockets(self) -> bool {
-        self != Self::KnotXdp
+        !matches!(self, Self::KnotXdp | Self::StarlingXdp)
     }
 
     /// The version, as its package or the program itself has it; the error says what to install.
     pub(crate) fn version(self) -> Result<String> {
         match self {
             Self::Reflector => reflector::program().map(|_| "of this repository".to_owned()),
-            Self::Starling => first_line(Command::new(tools::starling()?).arg("--version")),
+            Self::Starling | Self::StarlingXdp => {
+                first_line(Command::new(tools::starling()?).arg("--version"))
+            }
             Self::Gdnsd => packaged("gdnsd", "gdnsd"),
             Self::Nsd => packaged("nsd", "nsd"),
             Self::Knot | Self::KnotXdp => packaged("knotd", "knot"),
@@ -91,7 +95,7 @@ impl Server {
 
     /// Where it keeps what it has made of the zones, so that it need not do it again at the next start.
     pub(crate) fn images(self, setup: &Setup<'_>) -> Option<Images> {
-        (self == Self::Starling).then(|| starling::images(setup))
+        matches!(self, Self::Starling | Self::StarlingXdp).then(|| starling::images(setup))
     }
 
     /// Writes its configuration into the folder, and says how it is started.
@@ -99,7 +103,8 @@ impl Server {
         fs::create_dir_all(setup.folder)?;
         match self {
             Self::Reflector => reflector::prepare(setup),
-            Self::Starling => starling::prepare(setup),
+            Self::Starling => starling::prepare(setup, starling::Path::Sockets),
+            Self::StarlingXdp => starling::prepare(setup, starling::Path::Xdp),
             Self::Gdnsd => gdnsd::prepare(setup),
             Self::Nsd => nsd::prepare(setup),
             Self::Knot => knot::prepare(setup, knot::Path::Sockets),

@@ -1,4 +1,4 @@
-//! Starling, by a configuration file.
+//! Starling, by a configuration file: on sockets, or on AF_XDP.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,17 @@ use anyhow::Result;
 use starling_tests::tools;
 
 use super::{ANSWER_MAX, Images, Recipe, Reload, Setup, text, undotted};
-use crate::site::Site;
+use crate::site::{SERVER_INTERFACE, Site};
 
-pub(super) fn prepare(setup: &Setup<'_>) -> Result<Recipe> {
-    let config = setup.write("node.toml", &config(setup)?)?;
+/// How datagrams reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    Sockets,
+    Xdp,
+}
+
+pub(super) fn prepare(setup: &Setup<'_>, path: Path) -> Result<Recipe> {
+    let config = setup.write("node.toml", &config(setup, path)?)?;
     let words = |more: &[&str]| -> Result<Vec<String>> {
         let mut words = vec![text(&tools::starling()?)?];
         words.extend(more.iter().map(|word| (*word).to_owned()));
@@ -26,7 +33,7 @@ pub(super) fn images(setup: &Setup<'_>) -> Images {
     Images { folder: setup.folder.join("state/tables"), extensions: &["table", "sources"] }
 }
 
-fn config(setup: &Setup<'_>) -> Result<String> {
+fn config(setup: &Setup<'_>, path: Path) -> Result<String> {
     let mut config = format!(
         "[node]\nlisten = [\"{}\"]\nworkers = {}\nudp-payload-max = {ANSWER_MAX}\ncontrol = \"{}\"\nstate-dir = \"{}\"\n",
         Site::address(),
@@ -34,6 +41,9 @@ fn config(setup: &Setup<'_>) -> Result<String> {
         text(&setup.folder.join("control"))?,
         text(&setup.folder.join("state"))?
     );
+    if path == Path::Xdp {
+        writeln!(config, "[[interface]]\nname = \"{SERVER_INTERFACE}\"\npacket-path = \"xdp\"")?;
+    }
     for zone in setup.zones() {
         let (name, file) = (undotted(&zone.apex), text(&zone.file)?);
         // The order of records is the zone's, as it is with the others.
