@@ -38,7 +38,7 @@ pub(crate) struct Baseline {
 
 const HEADER: &str = "\
 # Written by `scripts/bench --save`; `scripts/bench --against` compares a later run with it.
-# Times in the unit of the key's end; median, least and most over the rounds.
+# Figures are the least, the median and the most over the rounds, in the unit that the key ends with.
 ";
 
 impl Baseline {
@@ -129,7 +129,7 @@ mod tests {
     use crate::workloads::Workload;
 
     fn figure(low: f64, median: f64, high: f64) -> Figure {
-        Figure { median, low, high }
+        Figure { low, median, high }
     }
 
     fn outcome(server: Server, floor: Figure) -> Outcome {

@@ -104,7 +104,9 @@ fn requirements(options: &Options) -> Result<Given> {
             "CPU {cpu} is the server's and the generator's; a comparison takes two CPUs at least"
         );
     }
-    tools::program("taskset")?;
+    for program in ["taskset", "setpriv"] {
+        tools::program(program)?;
+    }
     if options.flood == FloodBy::Kxdpgun {
         tools::program("kxdpgun")
             .context("kxdpgun is in Debian's knot-dnsutils; --flood sockets does without it")?;

@@ -102,16 +102,34 @@ impl Sample {
     }
 }
 
-/// A figure over the rounds.
+/// A figure over the rounds; in a file the least, the median and the most.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "[f64; 3]", into = "[f64; 3]")]
 pub(crate) struct Figure {
-    /// The middle one.
-    pub(crate) median: f64,
-    /// The least and the largest.
     pub(crate) low: f64,
-    /// See `low`.
+    pub(crate) median: f64,
     pub(crate) high: f64,
+}
+
+impl From<[f64; 3]> for Figure {
+    fn from([low, median, high]: [f64; 3]) -> Self {
+        Self { low, median, high }
+    }
+}
+
+impl From<Figure> for [f64; 3] {
+    fn from(figure: Figure) -> Self {
+        [figure.low, figure.median, figure.high].map(rounded)
+    }
+}
+
+/// The same with four digits: what follows changes from run to run, and would make files unreadable.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let scale = 10_f64.powi(3 - value.abs().log10().floor() as i32);
+    (value * scale).round() / scale
 }
 
 impl Figure {
@@ -217,6 +235,13 @@ mod tests {
         let even = Figure::of(vec![4.0, 1.0, 2.0, 3.0]).unwrap();
         assert!((even.median - 2.5).abs() < 1e-9);
         assert!((even.spread_percent() - 120.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn files_have_four_digits() {
+        let written: [f64; 3] = Figure { low: 0.000_123_456, median: 1_234.56, high: 98_765_432.0 }.into();
+        assert_eq!(written, [0.000_123_5, 1_235.0, 98_770_000.0]);
+        assert_eq!(<[f64; 3]>::from(Figure { low: 0.0, median: 0.0, high: 0.0 }), [0.0; 3]);
     }
 
     #[test]

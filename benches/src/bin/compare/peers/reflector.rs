@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use starling_tests::tools;
 
 use super::{Recipe, Setup, text};
 use crate::site::Site;
@@ -21,7 +20,5 @@ pub(super) fn program() -> Result<PathBuf> {
 
 pub(super) fn prepare(setup: &Setup<'_>) -> Result<Recipe> {
     let command = vec![text(&program()?)?, Site::address().to_string(), setup.workers.to_string()];
-    // It has to end with us as every other does.
-    tools::program("setpriv")?;
     Ok(Recipe { command, reload: None })
 }
