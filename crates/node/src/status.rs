@@ -339,7 +339,13 @@ pub(crate) struct AgentStatus {
     pub(crate) checks: Vec<CheckStatus>,
     /// The other nodes.
     pub(crate) peers: Vec<PeerStatus>,
+    /// The serials of the zones that are probed: the critical ones, else the first. What peers compare with their own.
+    #[serde(default)]
+    pub(crate) serials: Serials,
 }
+
+/// The serials of a node, by zone.
+pub(crate) type Serials = BTreeMap<String, u32>;
 
 /// What BIRD says of the route.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -391,6 +397,10 @@ pub(crate) struct CheckStatus {
     pub(crate) fall: u32,
     /// See `fall`.
     pub(crate) rise: u32,
+    /// Whether it fails for want of an answer from a server that is overloaded, and weighs no more than that: soft, and
+    /// `degrade` at most.
+    #[serde(default)]
+    pub(crate) overloaded: bool,
     /// The last results, the newest first: milliseconds ago, and what was seen where it failed.
     pub(crate) last: Vec<CheckResult>,
 }

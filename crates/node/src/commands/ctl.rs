@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
 fn request(command: &CtlCommand) -> Request {
     match command {
         CtlCommand::Status => Request::Status,
-        CtlCommand::Zones => Request::Zones,
+        CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month

@@ -295,6 +295,9 @@ action = "degrade"
 [[check]]
 name = "disk"
 min-mib = 100
+[[check]]
+name = "serials"
+max-behind-ms = 90000
 "#
     );
     let config = decoded(&text).unwrap();
@@ -306,9 +309,10 @@ min-mib = 100
     let bird = anycast.bird.unwrap();
     assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
     assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));
-    let [battery, drops, disk] = &config.checks[..] else { panic!("{:?}", config.checks) };
+    let [battery, drops, disk, serials] = &config.checks[..] else { panic!("{:?}", config.checks) };
     assert_eq!(battery.exec.as_deref(), Some(&["/bin/battery".to_owned(), "--ok".to_owned()][..]));
     assert_eq!((battery.action, battery.gravity), (Some(Action::Degrade), Some(Gravity::Hard)));
+    assert_eq!(serials.max_behind, Some(Duration::from_secs(90)));
     assert_eq!((battery.rise, battery.fall), (Some(2), Some(3)));
     assert_eq!((drops.max_percent, drops.action, disk.min_mib), (Some(10), Some(Action::Degrade), Some(100)));
 }
@@ -347,6 +351,8 @@ fn what_a_check_can_not_be() {
     wrong("[[check]]\nname = \"disk\"\nexec = [\"/bin/df\"]\n", "is built in and runs no command");
     wrong("[[check]]\nname = \"mine\"\nexec = []\n", "has 0 entries");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nmin-mib = 5\n", "`min-mib` means nothing");
+    wrong("[[check]]\nname = \"drops\"\nmax-behind-ms = 5\n", "`max-behind-ms` means nothing");
+    wrong("[[check]]\nname = \"serials\"\nmax-behind-ms = -1\n", "`max-behind-ms` is out of range");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\naction = \"panic\"\n", "`panic` is no action");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nshared = true\n", "all nodes share");
     wrong("[[check]]\nname = \"my check\"\nexec = [\"/a\"]\n", "a name is a word");

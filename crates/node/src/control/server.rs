@@ -232,7 +232,10 @@ async fn respond(request: Request, subject: &Subject) -> (Response, Option<Until
 async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
-        Request::Zones => Response::Zones(subject.board.zones().to_vec()),
+        Request::Zones { max } => {
+            let zones = subject.board.zones();
+            Response::Zones(zones.iter().take(max.unwrap_or(usize::MAX)).cloned().collect())
+        }
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
                 Ok(zone) => zone,

@@ -70,6 +70,7 @@ pub(super) struct Running {
     status: Sources,
     management: management::Endpoint,
     packet_path: PacketPath,
+    watch: Option<Watch>,
 }
 
 impl Running {
@@ -80,7 +81,7 @@ impl Running {
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
         let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
-        let Sockets { addresses, udp, tcp } = match sockets {
+        let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
         };
@@ -113,10 +114,10 @@ impl Running {
         say_ready(&addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
         tracing::info!("ready: {} UDP workers and {tcp_threads} TCP threads answer", workers.count());
-        if let Some(watch) = watch {
+        if let Some(watch) = &watch {
             let (workers, tcp, board) = (Arc::clone(&workers), Arc::clone(&tcp), Arc::clone(&board));
             let pulse = Pulse { workers, tcp, board, control: Arc::clone(&turns), lock };
-            watch.ready(addresses.clone(), pulse);
+            watch.ready(addresses.clone(), by_cpu, pulse);
         }
         let status = Sources {
             name: node.name.clone(),
@@ -139,6 +140,7 @@ impl Running {
             status,
             management,
             packet_path,
+            watch,
         })
     }
 
@@ -190,6 +192,9 @@ impl Running {
                 }
             }
         };
+        if let Some(watch) = self.watch.filter(|_| !is_leaving) {
+            watch.ending();
+        }
         let threads = Threads { worker_ended: self.worker_ended, workers_left, tcp_ended: self.tcp_ended };
         let all_ended = async {
             threads.ended().await;

@@ -4,6 +4,7 @@ use crate::config::NodeConfig;
 use crate::link::SocketKind;
 use crate::listeners::{self, Listener};
 use anyhow::{Context, bail, ensure};
+use netio::udp::Steered;
 use netio::{UdpListener, pin};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -18,6 +19,8 @@ pub(super) struct Sockets {
     pub(super) udp: Vec<Vec<UdpListener>>,
     /// Those of each TCP thread.
     pub(super) tcp: Vec<Vec<TcpListener>>,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash; not known of sockets that were taken over.
+    pub(super) by_cpu: Option<bool>,
 }
 
 impl Sockets {
@@ -37,13 +40,16 @@ impl Sockets {
             tracing::debug!("{}: UDP workers are chosen {:?}", listener.address, listener.steered);
         }
         let addresses = bound.iter().map(|listener| listener.address).collect();
+        let is_by_cpu =
+            |listener: &Listener| matches!(listener.steered, Steered::ByCpu { .. } | Steered::ByCpuModulo);
+        let by_cpu = Some(bound.iter().any(is_by_cpu));
         let mut udp: Vec<Vec<_>> = (0..workers.get()).map(|_| Vec::new()).collect();
         let mut tcp: Vec<Vec<_>> = (0..node.tcp.workers.get()).map(|_| Vec::new()).collect();
         for listener in bound {
             udp.iter_mut().zip(listener.udp).for_each(|(sockets, socket)| sockets.push(socket));
             tcp.iter_mut().zip(listener.tcp).for_each(|(sockets, socket)| sockets.push(socket));
         }
-        Ok(Sockets { addresses, udp, tcp })
+        Ok(Sockets { addresses, udp, tcp, by_cpu })
     }
 
     /// Takes over the sockets of another server.
@@ -77,7 +83,7 @@ impl Sockets {
         let (udp, addresses) = by_thread(udp, of_udp).context("UDP sockets are missing")?;
         let (tcp, tcp_addresses) = by_thread(tcp, of_tcp).context("TCP listeners are missing")?;
         ensure!(addresses == tcp_addresses, "UDP and TCP do not listen on the same addresses");
-        Ok(Sockets { addresses, udp, tcp })
+        Ok(Sockets { addresses, udp, tcp, by_cpu: None })
     }
 
     /// Says what the configuration wants and these sockets don't have.
