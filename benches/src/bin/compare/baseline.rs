@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-use crate::results::{Figure, Metric, Outcome};
+use crate::results::{Figure, Metric, Outcome, Remark};
 use crate::table;
 
 /// What a run leaves behind.
@@ -85,7 +85,13 @@ pub(crate) fn changes(before: &Baseline, now: &[Outcome]) -> String {
         else {
             continue;
         };
+        let records = before.records.get(&outcome.workload.name()).copied().unwrap_or(0);
+        let limited = [earlier, outcome].iter().any(|one| one.remarks.contains(&Remark::OverloadLimited));
         for (title, metric) in COMPARED {
+            let of_the_program = *metric == Metric::RecordOctets && records < table::RECORDS_MIN_FOR_OCTETS;
+            if of_the_program || (*metric == Metric::OverloadShare && limited) {
+                continue;
+            }
             let (Some(old), Some(new)) = (earlier.figures.get(metric), outcome.figures.get(metric)) else {
                 continue;
             };
@@ -186,5 +192,19 @@ mod tests {
         assert!(text.contains("1 figures compared") && text.contains("+100 %"), "{text}");
         assert!(!text.contains("knot"), "{text}");
         assert!(changes(&before, &now[1..]).contains("none differs"), "nothing in common is no change");
+    }
+
+    #[test]
+    fn what_a_generator_limited_is_not_compared() {
+        let overload = |share, remarks: &[Remark]| {
+            let mut one = outcome(Server::Nsd, figure(1.0, 1.0, 1.0));
+            one.figures.insert(Metric::OverloadShare, figure(share, share, share));
+            one.remarks = remarks.to_vec();
+            one
+        };
+        let before = baseline(vec![overload(1.0, &[])]);
+        assert!(changes(&before, &[overload(0.5, &[])]).contains("-50 %"));
+        let text = changes(&before, &[overload(0.5, &[Remark::OverloadLimited])]);
+        assert!(text.contains("1 figures compared; none differs"), "{text}");
     }
 }

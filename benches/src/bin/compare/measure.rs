@@ -278,7 +278,9 @@ impl Run<'_> {
             let disturbed = window.disturbed().max(tally.missed_part());
             Ok(((window, tally), disturbed))
         })?;
-        self.sample.set(Metric::SteadyCpuNs, window.cost());
+        if window.has_answers() {
+            self.sample.set(Metric::SteadyCpuNs, window.cost());
+        }
         for (metric, part) in [(Metric::MedianUs, 0.5), (Metric::NinetyNineUs, 0.99)] {
             if let Some(latency) = tally.latency.quantile(part) {
                 self.sample.set(metric, latency / 1e3);
@@ -351,13 +353,19 @@ impl Run<'_> {
     }
 
     fn window(&mut self, generator: Option<i32>, time: Duration) -> Result<Window> {
-        self.quietest(|run| {
+        let window = self.quietest(|run| {
             let before = run.look(generator)?;
             run.bench.interrupt.pause(time)?;
             let window = Window::between(before, run.look(generator)?);
             let disturbed = window.disturbed();
             Ok((window, disturbed))
-        })
+        })?;
+        ensure!(
+            window.has_answers(),
+            "no query was answered in {time:?}: others have the CPUs, or it does not answer\n{}",
+            self.running.log_tail()
+        );
+        Ok(window)
     }
 
     /// Measures something; again if others had the CPUs meanwhile. The least disturbed counts.

@@ -46,7 +46,7 @@ const HOLDING: &[Column] = &[
 ];
 
 /// Below this many records the memory of the program itself is all there is to see.
-const RECORDS_MIN_FOR_OCTETS: u64 = 1_000;
+pub(crate) const RECORDS_MIN_FOR_OCTETS: u64 = 1_000;
 
 /// Both tables of a workload, with what its marks mean.
 pub(crate) fn of(title: &str, records: u64, outcomes: &[&Outcome]) -> String {

@@ -74,6 +74,11 @@ impl Window {
         self.offered as f64 / self.seconds
     }
 
+    /// Whether anything was answered: what there is for an answer is nothing without.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.answered > 0
+    }
+
     /// CPU time for an answer, in nanoseconds: the server's, and the kernel's to receive for it.
     pub(crate) fn cost(&self) -> f64 {
         self.per_answer((self.server.total_ns + self.receive.total_ns) as f64)
@@ -109,6 +114,10 @@ impl Window {
     /// The part of the time that server or generator waited for their CPUs because others had them. Receiving threads
     /// share the server's CPUs: what they and it wait for each other is no disturbance.
     pub(crate) fn disturbed(&self) -> f64 {
+        // Nothing got through: nobody let the generator run.
+        if self.answered == 0 {
+            return 1.0;
+        }
         let own = self.receive.total_ns;
         let waited = self.server.waited_ns.saturating_sub(own).max(self.generator.waited_ns);
         waited as f64 / 1e9 / self.seconds
@@ -153,6 +162,12 @@ mod tests {
         assert!((half.cost() - 5_000.0).abs() < 1e-6);
         assert!((half.answered_per_s_undisturbed(1) - 100_000.0).abs() < 1.0);
         assert!(half.disturbed() < DISTURBED);
+    }
+
+    #[test]
+    fn a_window_without_answers_is_disturbed() {
+        let empty = window(0, 0, 0);
+        assert!(!empty.has_answers() && empty.disturbed() > DISTURBED);
     }
 
     #[test]
