@@ -27,6 +27,7 @@ mod management;
 mod node_status;
 mod privileges;
 mod progress;
+mod receive_queues;
 mod serve;
 mod signals;
 mod status;

@@ -74,13 +74,14 @@ pub(crate) struct InterfaceStatus {
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
-/// kernel was full (`queue`), or a ring of AF_XDP (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
+/// kernel was full (`queue`), in an overload it was kept short (`shed`), a ring of AF_XDP was full (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
 /// query was longer than any (`too-long`), an answer found no room in a send buffer
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 11] = [
+pub(crate) const DROP_CAUSES: [&str; 12] = [
     "queue",
+    "shed",
     "ring",
     "frame",
     "checksum",
@@ -152,6 +153,9 @@ pub(crate) struct UdpCounts {
     pub(crate) dropped: u64,
     /// Datagrams that the kernel dropped because a receive queue was full.
     pub(crate) queue_drops: u64,
+    /// Datagrams lost on purpose in an overload, so that what is answered is fresh.
+    #[serde(default)]
+    pub(crate) shed: u64,
 }
 
 /// What the TCP service has counted since the start.

@@ -6,7 +6,7 @@ use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, Work
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tokio::sync::mpsc;
 use wire::probe::Seat;
@@ -15,6 +15,14 @@ use wire::probe::Seat;
 pub(crate) struct Workers {
     handles: Vec<WorkerHandle>,
     counters: Vec<Arc<Counters>>,
+    queue_drops: Mutex<QueueDrops>,
+}
+
+/// What the kernel has dropped in full queues, put together from counts that wrap and are not always there.
+#[derive(Default)]
+struct QueueDrops {
+    last: Vec<u32>,
+    total: u64,
 }
 
 /// That a worker has ended: asked to, or because it can't go on.
@@ -68,7 +76,8 @@ impl Workers {
         sockets: Vec<Vec<UdpListener>>,
         mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
     ) -> io::Result<(Workers, Vec<Prepared>)> {
-        let mut workers = Workers { handles: Vec::new(), counters: Vec::new() };
+        let mut workers =
+            Workers { handles: Vec::new(), counters: Vec::new(), queue_drops: Mutex::default() };
         let mut prepared = Vec::new();
         for (index, listeners) in sockets.into_iter().enumerate() {
             let worker = Worker::new(listeners)?;
@@ -148,10 +157,20 @@ impl Workers {
         total
     }
 
-    /// Datagrams that the kernel dropped because a queue was full.
+    /// Datagrams that the kernel dropped because a queue was full; in an overload, where they count as shed, as of
+    /// before it.
     pub(crate) fn queue_drops(&self) -> u64 {
-        let queues = self.handles.iter().filter_map(|handle| handle.receive_queues().ok());
-        queues.flatten().map(|(_, queue)| u64::from(queue.drops)).sum()
+        // A panic ends the process, so that nobody sees a poisoned lock.
+        let mut drops = self.queue_drops.lock().unwrap_or_else(PoisonError::into_inner);
+        drops.last.resize(self.handles.len(), 0);
+        let QueueDrops { last, total } = &mut *drops;
+        for (last, handle) in last.iter_mut().zip(&self.handles) {
+            if let Ok(Some(now)) = handle.queue_overflows() {
+                *total += u64::from(now.wrapping_sub(*last));
+                *last = now;
+            }
+        }
+        *total
     }
 
     /// What was dropped before the rings of the workers, now and since they were opened.

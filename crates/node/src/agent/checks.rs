@@ -386,14 +386,14 @@ fn zones(beat: &Beat) -> Outcome {
     Outcome::Pass
 }
 
-/// Whether too many queries were lost in full queues since the last look.
+/// Whether too many queries were lost since the last look, because more came than could be answered.
 fn drops(before: (u64, u64), after: (u64, u64), max_percent: u64) -> Outcome {
     let received = after.0.saturating_sub(before.0);
     let dropped = after.1.saturating_sub(before.1);
     let percent = (dropped * 100).checked_div(received + dropped).unwrap_or(0);
     if percent > max_percent {
         return Outcome::Fail(format!(
-            "{dropped} of {} queries ({percent} %) were lost in full queues",
+            "{dropped} of {} queries ({percent} %) were lost in full queues or shed",
             received + dropped
         ));
     }

@@ -2,7 +2,7 @@
 
 use super::checks::Observation;
 use super::view::{Answers, View};
-use crate::config::{AnycastConfig, Config};
+use crate::config::{self, AnycastConfig, Config};
 use health::{Answered, CheckIndex, Outcome, ProbePlan, Prober, Steering, Transports};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -149,10 +149,10 @@ fn fold(answered: &[Answered], counts: impl Fn(Seat) -> bool, overload: Option<S
 }
 
 /// How the prober looks for the workers. With steering chosen by the kernel's state it has to try both ways.
-pub(crate) fn steering(of: netio::udp::Steering) -> Steering {
+pub(crate) fn steering(of: config::Steering) -> Steering {
     match of {
-        netio::udp::Steering::Hash => Steering::ByHash,
-        netio::udp::Steering::Cpu | netio::udp::Steering::Auto => Steering::ByCpu,
+        config::Steering::Hash => Steering::ByHash,
+        config::Steering::Cpu | config::Steering::Auto => Steering::ByCpu,
     }
 }
 

@@ -100,14 +100,15 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
+                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed",
                 udp.queries,
                 udp.xdp_queries,
                 udp.batches,
                 udp.answers,
                 udp.truncated,
                 udp.dropped,
-                udp.queue_drops
+                udp.queue_drops,
+                udp.shed
             ),
         ),
         (

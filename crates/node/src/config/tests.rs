@@ -23,6 +23,8 @@ name = "ams1"                                   # NSID and id.server
 listen = ["192.0.2.53:53", "[2001:db8::53]:53"]
 workers = 2
 steering = "cpu"
+receive-buffer-bytes = 1048576
+send-buffer-bytes = 524288
 state-dir = "/var/lib/starling"
 control = "run/control"
 version = "hide"
@@ -60,6 +62,8 @@ mode = "generic"
         management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
+        receive_buffer_bytes: 1_048_576,
+        send_buffer_bytes: 524_288,
         state_dir: Some(PathBuf::from("/var/lib/starling")),
         control: ControlSocket::At(PathBuf::from("/etc/starling/run/control")),
         version: None,

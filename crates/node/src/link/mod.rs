@@ -115,7 +115,7 @@ pub(crate) struct Beat {
     pub(crate) control: u64,
     /// Queries received over UDP since the start.
     pub(crate) received: u64,
-    /// Datagrams that the kernel dropped because a receive queue was full, since the start.
+    /// Datagrams lost because more came than could be answered, in full receive queues or shed, since the start.
     pub(crate) queue_drops: u64,
     /// Zones by state.
     pub(crate) zones_ok: u64,

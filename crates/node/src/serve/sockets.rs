@@ -3,13 +3,15 @@
 use crate::config::NodeConfig;
 use crate::link::SocketKind;
 use crate::listeners::{self, Listener};
+use crate::receive_queues;
 use anyhow::{Context, bail, ensure};
-use netio::udp::Steered;
-use netio::{UdpListener, pin};
+use netio::udp::{Steered, Steering};
+use netio::{SocketOptions, UdpListener, pin};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// The sockets of a server.
 pub(super) struct Sockets {
@@ -31,17 +33,26 @@ impl Sockets {
     pub(super) fn bind(node: &NodeConfig) -> anyhow::Result<Sockets> {
         let cpus = pin::allowed_cpus().context("cannot read which CPUs may be used")?;
         let workers = node.workers.or(NonZeroUsize::new(cpus.len())).unwrap_or(NonZeroUsize::MIN);
+        let interfaces = Path::new(receive_queues::INTERFACES);
+        let (steering, why) = receive_queues::settle(node.steering, interfaces, workers, &cpus);
+        if workers > NonZeroUsize::MIN {
+            let by = if steering == Steering::Cpu { "the CPU that receives a query" } else { "hash" };
+            tracing::info!("UDP workers are chosen by {by}: {why}");
+        }
+        let options = SocketOptions {
+            steering,
+            receive_buffer_bytes: node.receive_buffer_bytes,
+            send_buffer_bytes: node.send_buffer_bytes,
+            ..SocketOptions::default()
+        };
         let bound: Vec<Listener> = node
             .listen
             .iter()
-            .map(|address| listeners::bind(*address, workers, node.steering, node.tcp.workers))
+            .map(|address| listeners::bind(*address, workers, &options, node.tcp.workers))
             .collect::<anyhow::Result<_>>()?;
-        for listener in &bound {
-            tracing::debug!("{}: UDP workers are chosen {:?}", listener.address, listener.steered);
-        }
+        warn_of_small_buffers(&bound, &options);
         let addresses = bound.iter().map(|listener| listener.address).collect();
-        let is_by_cpu =
-            |listener: &Listener| matches!(listener.steered, Steered::ByCpu { .. } | Steered::ByCpuModulo);
+        let is_by_cpu = |listener: &Listener| listener.steered == Steered::ByCpu;
         let by_cpu = Some(bound.iter().any(is_by_cpu));
         let mut udp: Vec<Vec<_>> = (0..workers.get()).map(|_| Vec::new()).collect();
         let mut tcp: Vec<Vec<_>> = (0..node.tcp.workers.get()).map(|_| Vec::new()).collect();
@@ -108,6 +119,26 @@ impl Sockets {
             && node.listen.iter().zip(&self.addresses).all(|(wanted, bound)| is(wanted, bound));
         if !same {
             keep("listen", format!("{:?}", node.listen), format!("{:?}", self.addresses));
+        }
+    }
+}
+
+/// Says where the kernel has granted less than was asked for.
+fn warn_of_small_buffers(bound: &[Listener], options: &SocketOptions) {
+    let Some(granted) = bound.iter().flat_map(|listener| &listener.udp).map(UdpListener::buffers).next()
+    else {
+        return;
+    };
+    let wanted = [
+        ("receive", "rmem_max", granted.receive_bytes, options.receive_buffer_bytes),
+        ("send", "wmem_max", granted.send_bytes, options.send_buffer_bytes),
+    ];
+    for (what, limit, granted, wanted) in wanted {
+        if granted < wanted {
+            tracing::warn!(
+                "UDP sockets have {what} buffers of {granted} octets instead of {wanted}, and lose queries sooner when \
+                 the node is held up: raise net.core.{limit}, or give it CAP_NET_ADMIN"
+            );
         }
     }
 }
