@@ -20,6 +20,7 @@ mod part;
 pub mod publish;
 mod table;
 mod verify;
+mod walk;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
@@ -27,3 +28,4 @@ pub use node::{Additional, Denial, Links, Node, Rrset};
 pub use part::{Extent, Part};
 pub use table::{Encloser, Found, Table};
 pub use verify::ImageError;
+pub use walk::{BadPointer, Record, Walk};
