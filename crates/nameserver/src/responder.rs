@@ -13,7 +13,7 @@ use wire::message::{
     AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option,
 };
 use wire::probe::{self, Seat, TOKEN_LEN};
-use wire::{Class, Edns, FoldedName, NAME_MAX, Query, Rcode, RecordType, Rejected};
+use wire::{Class, Edns, FoldedName, NAME_MAX, Name, Query, Rcode, RecordType, Rejected};
 
 /// The largest response over UDP that any setting allows, in octets: a response buffer for UDP needs no more.
 pub const UDP_RESPONSE_MAX: usize = 4096;
@@ -193,6 +193,19 @@ impl Responder {
         let mut explanation = Explanation::default();
         let len = self.respond_traced(query, transport, response, &mut explanation);
         (len, explanation)
+    }
+
+    /// The table of the zone with this apex, in the version that queries are answered from.
+    pub fn zone(&mut self, apex: Name<'_>) -> Option<Arc<Table>> {
+        self.desk.name.set(apex);
+        let slot = self.reader.directory().find(&self.desk.name)?;
+        self.reader.shared(slot).filter(|table| table.apex_len() == apex.len())
+    }
+
+    /// Counts a message over a stream that somebody else has answered, with this code.
+    pub fn count_stream(&mut self, rcode: Rcode) {
+        self.desk.counts.tcp_queries += 1;
+        self.desk.counts.count_rcode(rcode);
     }
 
     #[inline]
