@@ -55,6 +55,29 @@ pub(crate) struct NodeStatus {
     /// The configured interfaces.
     #[serde(default)]
     pub(crate) interfaces: Vec<InterfaceStatus>,
+    /// Transfers of zones to secondaries.
+    #[serde(default)]
+    pub(crate) outgoing: OutgoingCounts,
+}
+
+/// What has become of transfers to secondaries since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct OutgoingCounts {
+    /// Running now.
+    pub(crate) running: u64,
+    /// Sent to their end.
+    pub(crate) completed: u64,
+    /// Answered with the SOA record alone: the secondary had the zone.
+    pub(crate) current: u64,
+    /// Cut off: the secondary was too slow or went away, or the zone's table was damaged.
+    pub(crate) cut_off: u64,
+    /// Refused: the client is none of the zone's secondaries.
+    pub(crate) refused: u64,
+    /// Answered with SERVFAIL because as many as may be were running.
+    pub(crate) turned_away: u64,
+    /// Octets of messages sent.
+    pub(crate) octets: u64,
 }
 
 /// How queries come through an interface.

@@ -5,6 +5,7 @@
 
 mod interfaces;
 mod management;
+mod transfer;
 
 use super::anycast;
 use super::problem::Problem;
@@ -61,6 +62,11 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     if let Some(value) = root.take("interface") {
         config.node.interfaces = interfaces::interfaces(value, &config.node.listen, problems);
+    }
+    if let Some(value) = root.take("transfer")
+        && let Some(section) = Section::of(value, "[transfer]", problems)
+    {
+        config.transfer = transfer::transfer(section, problems);
     }
     if let Some(value) = root.take("zone") {
         config.zones = zones(value, folder, problems);
@@ -239,9 +245,10 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
+    let secondaries = transfer::secondaries("secondaries", &mut section, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical }, place))
+    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical, secondaries }, place))
 }
 
 /// The name of a zone, in lower case; a missing final dot is supplied.

@@ -7,10 +7,12 @@
 mod anycast;
 mod decode;
 mod problem;
+mod transfer;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
+pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
 use netio::udp::Steering;
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) zones: Vec<ZoneConfig>,
     /// The other nodes, whose state the agent reads; names and addresses are unique.
     pub(crate) peers: Vec<PeerConfig>,
+    /// Transfers of zones to other nodes.
+    pub(crate) transfer: TransferConfig,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -202,6 +206,16 @@ pub(crate) struct ZoneConfig {
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
     pub(crate) critical: bool,
+    /// Who may transfer it, beside those who may transfer every zone.
+    pub(crate) secondaries: Vec<Secondary>,
+}
+
+impl ZoneConfig {
+    /// A zone with a master file, and nothing else said of it.
+    pub(crate) fn new(name: NameBuf, file: PathBuf) -> ZoneConfig {
+        let rotation = Rotation::default();
+        ZoneConfig { name, file, rotation, critical: false, secondaries: Vec::new() }
+    }
 }
 
 /// Whether the records of a set rotate from answer to answer.
@@ -264,13 +278,7 @@ pub(crate) fn load(
             let title = format!("the zone {} is given twice", zone.name);
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
-            let rotation = Rotation::default();
-            config.zones.push(ZoneConfig {
-                name: zone.name.clone(),
-                file: zone.file.clone(),
-                rotation,
-                critical: false,
-            });
+            config.zones.push(ZoneConfig::new(zone.name.clone(), zone.file.clone()));
         }
     }
     if purpose != Purpose::Check && file_is_good {

@@ -80,10 +80,9 @@ mode = "generic"
     };
     assert_eq!(config.node, node);
     let zone = |name: &str, file: &str, rotation| ZoneConfig {
-        name: apex(name).unwrap(),
-        file: PathBuf::from(file),
         rotation,
         critical: rotation == Rotation::Off,
+        ..ZoneConfig::new(apex(name).unwrap(), PathBuf::from(file))
     };
     let zones = [
         zone("example.com.", "/etc/starling/zones/example.com.zone", Rotation::On),
@@ -376,4 +375,32 @@ fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
     let errors = problems(&ROUTE.replace("\"203.0.113.53:53\", ", ""));
     assert!(errors.len() == 1 && errors[0].contains("nothing listens on"), "{errors:?}");
     assert!(problems("[node]\nlisten = [\"127.0.0.1:53\"]\n")[0].contains("no route to hold"));
+}
+
+#[test]
+fn who_may_transfer_is_read() {
+    let text = "[transfer]\nallow = [\"192.0.2.0/24\"]\noutgoing-max = 3\n[[zone]]\nname = \"a\"\nfile = \"a\"\n\
+                secondaries = [\"192.0.2.7\", \"2001:db8::/64\", \"::ffff:192.0.2.9\"]\n";
+    let mut problems = Vec::new();
+    let config = decode::decode(text, Path::new(""), &mut problems);
+    assert_eq!(problems, []);
+    let prefixes = |secondaries: &[Secondary]| -> Vec<String> {
+        secondaries.iter().map(|secondary| secondary.prefix.to_string()).collect()
+    };
+    assert_eq!(prefixes(&config.transfer.allow), ["192.0.2.0/24"]);
+    assert_eq!(config.transfer.outgoing_max, 3);
+    assert_eq!(prefixes(&config.zones[0].secondaries), ["192.0.2.7/32", "2001:db8::/64", "192.0.2.9/32"]);
+    for (list, expected) in [
+        ("[\"ns1.example.com\"]", "`ns1.example.com` is neither an address nor a prefix"),
+        ("[\"192.0.2.7/24\"]", "`192.0.2.7/24` is neither an address nor a prefix"),
+        ("[7]", "a secondary must be text"),
+        ("\"192.0.2.7\"", "secondaries must be a list"),
+        ("[\"192.0.2.7\", \"192.0.2.7/32\"]", "`192.0.2.7/32` is in the list twice"),
+    ] {
+        let text = format!("[[zone]]\nname = \"a\"\nfile = \"a\"\nsecondaries = {list}\n");
+        let mut problems = Vec::new();
+        decode::decode(&text, Path::new(""), &mut problems);
+        assert_eq!(problems.len(), 1, "{list}");
+        assert_eq!(problems[0].title, expected);
+    }
 }

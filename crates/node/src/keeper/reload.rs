@@ -170,6 +170,7 @@ impl Keeper {
             report.refused.push(message);
             return false;
         }
+        self.transfers.configure(&config);
         self.remove_missing(&config.zones, report);
         let known: HashMap<Box<[u8]>, usize> =
             self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();

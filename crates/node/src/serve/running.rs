@@ -15,6 +15,7 @@ use crate::management::{self, Snapshot};
 use crate::node_status::Sources;
 use crate::privileges;
 use crate::tcp;
+use crate::transfers::Transfers;
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
 use nameserver::{Counters, Responder, Settings};
@@ -41,6 +42,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub(super) struct Preparations {
     /// Where the state of the zones is told.
     pub(super) board: Arc<Board>,
+    /// Who may transfer what.
+    pub(super) transfers: Arc<Transfers>,
     /// The sockets, if there are some already.
     pub(super) sockets: Option<Sockets>,
     /// The lock of the state folder.
@@ -79,7 +82,8 @@ impl Running {
         node: &NodeConfig,
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
-        let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
+        let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone } =
+            preparations;
         let Sockets { addresses, udp, tcp } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
@@ -97,7 +101,7 @@ impl Running {
         let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared_udp, &ended)?;
-        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
+        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
         packet_path.begin(&addresses, workers.handles(), || {
             responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
         });

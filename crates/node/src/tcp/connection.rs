@@ -5,13 +5,15 @@ use super::{Answering, Shared};
 use bytes::{Buf, BufMut, BytesMut};
 use nameserver::{Family, Transport};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use transfer::outgoing;
 
 /// Octets of the length in front of each message.
-const PREFIX: usize = 2;
+pub(super) const PREFIX: usize = 2;
 
 /// How much room a read gets. A query has some 50 octets, so this holds what a resolver pipelines at once; the buffer grows
 /// with the octets that are really there, up to one whole message and one read.
@@ -51,19 +53,22 @@ enum Next {
     Answer,
     /// Everything is answered.
     Read,
+    /// A request for a transfer is next, of so many octets after its length.
+    Transfer(usize),
     /// The client doesn't speak DNS.
     Close,
 }
 
 /// Answers queries until the client, a limit or the end of the node closes the connection.
-pub(super) async fn serve(mut stream: TcpStream, family: Family, shared: &Shared, ticket: &Ticket) {
+pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, shared: &Shared, ticket: &Ticket) {
     // Answers are written whole, so waiting for more to send with them only delays them.
     let _slower_otherwise = stream.set_nodelay(true);
     let mut connection = Connection {
         input: BytesMut::new(),
         output: BytesMut::new(),
         query_began: None,
-        family,
+        client,
+        family: if client.is_ipv4() { Family::V4 } else { Family::V6 },
         shared,
         ticket,
     };
@@ -71,13 +76,14 @@ pub(super) async fn serve(mut stream: TcpStream, family: Family, shared: &Shared
     let _ended = connection.run(&mut stream).await;
 }
 
-struct Connection<'s> {
+pub(super) struct Connection<'s> {
     input: BytesMut,
-    output: BytesMut,
+    pub(super) output: BytesMut,
     /// When the first octet of a query was seen that isn't complete yet.
     query_began: Option<Instant>,
-    family: Family,
-    shared: &'s Shared,
+    pub(super) client: IpAddr,
+    pub(super) family: Family,
+    pub(super) shared: &'s Shared,
     ticket: &'s Ticket,
 }
 
@@ -98,6 +104,11 @@ impl Connection<'_> {
             match next {
                 // Others on this thread get their turn, however many queries one client sends at once.
                 Next::Answer => tokio::task::yield_now().await,
+                Next::Transfer(len) => {
+                    self.query_began = None;
+                    let request = self.input.split_to(PREFIX + len);
+                    self.transfer(stream, &request[PREFIX..]).await?;
+                }
                 Next::Close => return Ok(()),
                 Next::Read => {
                     if !self.read(stream).await? {
@@ -109,7 +120,7 @@ impl Connection<'_> {
     }
 
     /// Sends the answers; a client that doesn't take them in time is cut off.
-    async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -210,6 +221,9 @@ fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut Byte
             Frame::Empty => return Next::Close,
             Frame::Whole(len) => len,
         };
+        if outgoing::is_request(&input[PREFIX..PREFIX + len]) {
+            return Next::Transfer(len);
+        }
         let answer_len = responder.respond(&input[PREFIX..PREFIX + len], Transport::Tcp, response);
         input.advance(PREFIX + len);
         if answer_len > 0 {

@@ -53,7 +53,8 @@ impl Server {
         let (ended, worker_ended) = mpsc::unbounded_channel();
         let (running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared, &ended).unwrap();
-        let tcp = tcp::Service::start(&TcpConfig::default(), prepared_tcp, &running).unwrap();
+        let tcp =
+            tcp::Service::start(&TcpConfig::default(), prepared_tcp, &Arc::default(), &running).unwrap();
         Server { address: bound.address, publisher, workers, tcp, worker_ended, tcp_ended }
     }
 

@@ -32,7 +32,31 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
     });
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
     queries(server, families)?;
-    connections(server, families)
+    connections(server, families)?;
+    transfers(server, families)
+}
+
+fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    let counts = &server.outgoing;
+    families.gauge(
+        "starling_transfers_out_running",
+        "Transfers to secondaries that are going on.",
+        [([], counts.running)],
+    )?;
+    let results = [
+        ("completed", counts.completed),
+        ("current", counts.current),
+        ("cut-off", counts.cut_off),
+        ("refused", counts.refused),
+        ("busy", counts.turned_away),
+    ];
+    let results = results.map(|(result, count)| ([("result", result)], count));
+    families.counter("starling_transfers_out", "Requests for transfers, by what became of them.", results)?;
+    families.counter(
+        "starling_transfer_out_octets",
+        "Octets of messages of transfers to secondaries.",
+        [([], counts.octets)],
+    )
 }
 
 fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
