@@ -4,3 +4,4 @@
 //! reads no clock: its caller does, and hands it what arrived and what time it is.
 
 pub mod outgoing;
+pub mod tsig;
