@@ -1,0 +1,4 @@
+//! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other.
+
+mod primary;
+mod secondaries;
