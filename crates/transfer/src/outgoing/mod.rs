@@ -3,6 +3,7 @@
 //! [`Outgoing`] makes the messages one at a time, so that whoever sends them waits for its client between two of
 //! them and holds the memory of one. It owns the table it began with, whatever is published meanwhile.
 
+pub mod notify;
 mod request;
 mod writer;
 

@@ -7,19 +7,19 @@ use table::SourceStamp;
 use zone::CompileOptions;
 
 /// A zone with names that share tails in every way that compression knows, and what is written when it is read.
-const ZONE: &str = "$ORIGIN Example.\n$TTL 300\n@ SOA ns.Example. host.mail 7 3600 900 604800 60\n NS ns\n NS a.ns\n \
+pub(super) const ZONE: &str = "$ORIGIN Example.\n$TTL 300\n@ SOA ns.Example. host.mail 7 3600 900 604800 60\n NS ns\n NS a.ns\n \
                     NS ns.elsewhere.test.\n MX 10 mail\n TXT \"x\"\nns A 192.0.2.1\na.ns A 192.0.2.2\nmail A 192.0.2.3\n \
                     AAAA 2001:db8::3\n*.w CNAME mail\nsub NS ns.sub\n NS other.sub\n NS ns\nns.sub A 192.0.2.4\n\
                     other.sub AAAA 2001:db8::4\ndeep.er.name MX 5 mail.deep.er.name\nmail.deep.er.name A 192.0.2.5\n";
 
-fn zone_of(text: &str) -> zone::Zone {
+pub(super) fn zone_of(text: &str) -> zone::Zone {
     let apex = NameBuf::from_text(b"example.", None).unwrap();
     let mut includes = zone::master::NoIncludes;
     let reading = zone::read(apex.as_name(), "test", text.as_bytes(), &mut includes, &mut |_| {});
     reading.zone.unwrap_or_else(|| panic!("{:?}", reading.problems))
 }
 
-fn table_of(zone: &zone::Zone) -> Arc<Table> {
+pub(super) fn table_of(zone: &zone::Zone) -> Arc<Table> {
     let options = CompileOptions { rotate: true, source: SourceStamp::default() };
     Arc::new(zone::compile(zone, &options).unwrap())
 }
