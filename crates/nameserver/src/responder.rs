@@ -202,9 +202,12 @@ impl Responder {
         self.reader.shared(slot).filter(|table| table.apex_len() == apex.len())
     }
 
-    /// Counts a message over a stream that somebody else has answered, with this code.
-    pub fn count_stream(&mut self, rcode: Rcode) {
-        self.desk.counts.tcp_queries += 1;
+    /// Counts a message that somebody else has answered, with this code.
+    pub fn count(&mut self, transport: Transport, rcode: Rcode) {
+        match transport {
+            Transport::Udp => self.desk.counts.udp_queries += 1,
+            Transport::Tcp => self.desk.counts.tcp_queries += 1,
+        }
         self.desk.counts.count_rcode(rcode);
     }
 

@@ -78,6 +78,27 @@ pub(crate) struct OutgoingCounts {
     pub(crate) turned_away: u64,
     /// Octets of messages sent.
     pub(crate) octets: u64,
+    /// NOTIFY messages sent, repetitions included.
+    #[serde(default)]
+    pub(crate) notifies_sent: u64,
+    /// Changes that a secondary has acknowledged.
+    #[serde(default)]
+    pub(crate) notifies_acknowledged: u64,
+    /// Changes that a secondary has refused or never acknowledged.
+    #[serde(default)]
+    pub(crate) notifies_failed: u64,
+}
+
+/// How it stands with a secondary that is notified of a zone.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct NotifyStatus {
+    /// Its address.
+    pub(crate) secondary: String,
+    /// Of which serial it was told.
+    pub(crate) serial: u32,
+    /// What it said.
+    pub(crate) state: String,
 }
 
 /// How queries come through an interface.
@@ -216,6 +237,9 @@ pub(crate) struct ZoneStatus {
     pub(crate) served: Option<ServedStatus>,
     /// What holds a newer version back.
     pub(crate) error: Option<ZoneError>,
+    /// The secondaries that are notified of it.
+    #[serde(default)]
+    pub(crate) notified: Vec<NotifyStatus>,
 }
 
 /// What is served of a zone.

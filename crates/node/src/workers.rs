@@ -1,5 +1,6 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
+use crate::transfers::{Keyring, Transfers};
 use nameserver::{Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
@@ -24,30 +25,40 @@ pub(crate) struct WorkerEnded {
 }
 
 /// The answer function at the end of `netio`'s batches.
-pub(crate) struct BatchAnswers(Responder);
+pub(crate) struct BatchAnswers {
+    responder: Responder,
+    keyring: Keyring,
+}
 
 impl BatchAnswers {
-    /// Answers with this responder.
-    pub(crate) fn new(responder: Responder) -> BatchAnswers {
-        BatchAnswers(responder)
+    /// Answers with this responder; what is signed with one of these keys is answered so, too.
+    pub(crate) fn new(responder: Responder, keyring: Keyring) -> BatchAnswers {
+        BatchAnswers { responder, keyring }
     }
 }
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
-        self.0.refresh();
+        self.idle();
+        let BatchAnswers { responder, keyring } = self;
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
-        self.0.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
+        responder.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
         for datagram in batch {
-            let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
+            let buffer = datagram.reply.buffer();
+            let len = if keyring.is_for(datagram.query) {
+                keyring.respond(responder, datagram.query, Transport::Udp, buffer)
+            } else {
+                responder.respond(datagram.query, Transport::Udp, buffer)
+            };
             datagram.reply.set_len(len);
         }
-        self.0.publish_counts();
+        responder.publish_counts();
     }
 
     fn idle(&mut self) {
-        self.0.refresh();
+        self.responder.refresh();
+        self.keyring.refresh();
     }
 }
 
@@ -87,12 +98,13 @@ impl Workers {
     /// The CPUs of the process can't be read, or a thread can't be started.
     pub(crate) fn start(
         prepared: Vec<Prepared>,
+        transfers: &Arc<Transfers>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
-            let ended = ended.clone();
+            let (ended, keyring) = (ended.clone(), Keyring::new(transfers));
             thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
@@ -102,7 +114,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder));
+                let result = worker.serve(&mut BatchAnswers::new(responder, keyring));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

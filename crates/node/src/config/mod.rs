@@ -15,6 +15,8 @@ pub(crate) use problem::{ConfigError, Style};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
+use ::transfer::outgoing::notify::Target;
+use ::transfer::tsig::Key;
 use netio::udp::Steering;
 use netio::xdp::{Mode, Reply};
 use problem::Problem;
@@ -22,6 +24,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use wire::NameBuf;
 
@@ -58,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) peers: Vec<PeerConfig>,
     /// Transfers of zones to other nodes.
     pub(crate) transfer: TransferConfig,
+    /// The keys that messages are signed with; names are unique.
+    pub(crate) keys: Vec<Arc<Key>>,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -208,13 +213,15 @@ pub(crate) struct ZoneConfig {
     pub(crate) critical: bool,
     /// Who may transfer it, beside those who may transfer every zone.
     pub(crate) secondaries: Vec<Secondary>,
+    /// Who is told when it has changed.
+    pub(crate) notify: Vec<Target>,
 }
 
 impl ZoneConfig {
     /// A zone with a master file, and nothing else said of it.
     pub(crate) fn new(name: NameBuf, file: PathBuf) -> ZoneConfig {
         let rotation = Rotation::default();
-        ZoneConfig { name, file, rotation, critical: false, secondaries: Vec::new() }
+        ZoneConfig { name, file, rotation, critical: false, secondaries: Vec::new(), notify: Vec::new() }
     }
 }
 
@@ -333,6 +340,19 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             let title = format!("nothing listens on the service address {address}");
             let example = SocketAddr::new(*address, 53);
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
+    }
+    let notifies = |is_ipv4| {
+        let mut targets = config.zones.iter().flat_map(|zone| &zone.notify);
+        targets.any(|target| target.address.is_ipv4() == is_ipv4)
+    };
+    for (is_ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        let has_source = config.transfer.notify_sources.iter().any(|source| source.is_ipv4() == is_ipv4);
+        if notifies(is_ipv4) && !has_source {
+            // The system might choose a service address, and the answer would reach another node.
+            let title = format!("nothing says where NOTIFY over {family} comes from");
+            let help = "add `notify-source` under [transfer]: an address of this machine alone";
+            problems.push(Problem::general(title, help));
         }
     }
     for address in &config.node.management {

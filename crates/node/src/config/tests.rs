@@ -1,5 +1,6 @@
 use super::*;
 use health::{Action, Gravity};
+use std::os::unix::fs::PermissionsExt;
 
 fn decoded(text: &str) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
@@ -378,29 +379,70 @@ fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
 }
 
 #[test]
-fn who_may_transfer_is_read() {
-    let text = "[transfer]\nallow = [\"192.0.2.0/24\"]\noutgoing-max = 3\n[[zone]]\nname = \"a\"\nfile = \"a\"\n\
-                secondaries = [\"192.0.2.7\", \"2001:db8::/64\", \"::ffff:192.0.2.9\"]\n";
-    let mut problems = Vec::new();
-    let config = decode::decode(text, Path::new(""), &mut problems);
-    assert_eq!(problems, []);
-    let prefixes = |secondaries: &[Secondary]| -> Vec<String> {
-        secondaries.iter().map(|secondary| secondary.prefix.to_string()).collect()
-    };
-    assert_eq!(prefixes(&config.transfer.allow), ["192.0.2.0/24"]);
-    assert_eq!(config.transfer.outgoing_max, 3);
-    assert_eq!(prefixes(&config.zones[0].secondaries), ["192.0.2.7/32", "2001:db8::/64", "192.0.2.9/32"]);
-    for (list, expected) in [
-        ("[\"ns1.example.com\"]", "`ns1.example.com` is neither an address nor a prefix"),
-        ("[\"192.0.2.7/24\"]", "`192.0.2.7/24` is neither an address nor a prefix"),
-        ("[7]", "a secondary must be text"),
-        ("\"192.0.2.7\"", "secondaries must be a list"),
-        ("[\"192.0.2.7\", \"192.0.2.7/32\"]", "`192.0.2.7/32` is in the list twice"),
-    ] {
-        let text = format!("[[zone]]\nname = \"a\"\nfile = \"a\"\nsecondaries = {list}\n");
+fn who_may_transfer_and_who_is_notified_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "AAECAwQFBgcICQoLDA0ODw==\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let key = "[[key]]\nname = \"One\"\nsecret-file = \"secret\"\n";
+    let text = format!(
+        "{key}[[key]]\nname = \"two\"\nalgorithm = \"hmac-sha512\"\nsecret = \"AA==\"\n\
+         [transfer]\nallow = [\"192.0.2.0/24\"]\noutgoing-max = 3\nnotify-source = [\"192.0.2.1\", \"2001:db8::1\"]\n\
+         [[zone]]\nname = \"a\"\nfile = \"a\"\n\
+         secondaries = [\"192.0.2.7\", \"2001:db8::/64 key two\", \"::ffff:192.0.2.9\", \"key one\"]\n\
+         notify = [\"192.0.2.7:53\", \"[2001:db8::7]:53 key ONE.\"]\n"
+    );
+    let decode = |text: &str| {
         let mut problems = Vec::new();
-        decode::decode(&text, Path::new(""), &mut problems);
-        assert_eq!(problems.len(), 1, "{list}");
-        assert_eq!(problems[0].title, expected);
+        let config = decode::decode(text, folder.path(), &mut problems);
+        (config, problems)
+    };
+    let (config, problems) = decode(&text);
+    assert_eq!(problems, []);
+    let shown = |secondaries: &[Secondary]| -> Vec<String> {
+        secondaries.iter().map(|secondary| format!("{:?} {:?}", secondary.from, secondary.key)).collect()
+    };
+    assert_eq!(shown(&config.transfer.allow), ["Some(192.0.2.0/24) None"]);
+    assert_eq!((config.transfer.outgoing_max, config.transfer.notify_sources.len()), (3, 2));
+    let zone = &config.zones[0];
+    let expected = [
+        "Some(192.0.2.7/32) None",
+        "Some(2001:db8::/64) Some(two. (hmac-sha512))",
+        "Some(192.0.2.9/32) None",
+        "None Some(one. (hmac-sha256))",
+    ];
+    assert_eq!(shown(&zone.secondaries), expected);
+    assert_eq!(zone.notify[1].key.as_ref(), Some(&config.keys[0]));
+    mode(0o640);
+    let (_, problems) = decode(key);
+    assert!(problems[0].title.starts_with("others may read"), "{problems:?}");
+    mode(0o600);
+    for (lines, expected) in [
+        ("[[key]]\nname = \"x\"\n", "the key has no secret"),
+        ("[[key]]\nname = \"x\"\nsecret = \"AA\"\n", "the secret is not base64"),
+        ("[[key]]\nname = \"x\"\nsecret = \"\"\n", "the secret is empty"),
+        (
+            "[[key]]\nname = \"x\"\nsecret = \"AA==\"\nalgorithm = \"hmac-md5\"\n",
+            "`hmac-md5` is no algorithm",
+        ),
+        ("[[key]]\nname = \"one\"\nsecret = \"AA==\"\n", "the key one. is configured twice"),
+        ("[transfer]\nallow = [\"key none\"]\n", "`key none` can't be in `allow`"),
+        ("[transfer]\nallow = [\"ns1.example.com\"]\n", "`ns1.example.com` can't be in `allow`"),
+        ("[transfer]\nallow = [\"192.0.2.7/24\"]\n", "`192.0.2.7/24` can't be in `allow`"),
+        ("[transfer]\nallow = [7]\n", "an entry must be text"),
+        ("[transfer]\nallow = \"192.0.2.7\"\n", "allow must be a list"),
+        ("[transfer]\nallow = [\"192.0.2.7\", \"192.0.2.7/32\"]\n", "`192.0.2.7/32` can't be in `allow`"),
+        (
+            "[transfer]\nnotify-source = [\"192.0.2.1\", \"192.0.2.2\"]\n",
+            "`192.0.2.2` can't be in `notify-source`",
+        ),
+        (
+            "[[zone]]\nname = \"a\"\nfile = \"a\"\nnotify = [\"192.0.2.7\"]\n",
+            "`192.0.2.7` can't be in `notify`",
+        ),
+    ] {
+        let (_, problems) = decode(&format!("{key}{lines}"));
+        assert_eq!(problems.iter().map(|problem| &problem.title).collect::<Vec<_>>(), [expected], "{lines}");
     }
 }

@@ -216,6 +216,15 @@ impl Keeper {
         self.board.set_generation(generation, served);
     }
 
+    /// Tells the secondaries of what is new to them. After it is served: they ask at once.
+    fn notify_secondaries(&self) {
+        for entry in self.entries.iter().filter(|entry| entry.listed) {
+            if let Some(table) = self.publisher.table(entry.slot) {
+                self.transfers.notifications.publish(table, &entry.zone.notify);
+            }
+        }
+    }
+
     fn update_board(&self) {
         let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
         self.board.set_zones(zones.collect());
@@ -324,6 +333,7 @@ impl Entry {
             critical: self.zone.critical,
             served,
             error,
+            notified: Vec::new(), // these change without the keeper
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         critical: false,
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
+        notified: Vec::new(),
     }
 }
 

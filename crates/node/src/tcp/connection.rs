@@ -207,6 +207,7 @@ impl Connection<'_> {
 /// Answers the queries in `input` until it has no whole one left, or there is enough to send.
 fn answer(answering: &mut Answering, family: Family, input: &mut BytesMut, output: &mut BytesMut) -> Next {
     answering.responder.refresh();
+    answering.keyring.refresh();
     answering.responder.expect_family(family);
     let next = answer_all(answering, input, output);
     answering.responder.publish_counts();
@@ -214,7 +215,7 @@ fn answer(answering: &mut Answering, family: Family, input: &mut BytesMut, outpu
 }
 
 fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut BytesMut) -> Next {
-    let Answering { responder, response } = answering;
+    let Answering { responder, keyring, response } = answering;
     while output.len() < FLUSH_FROM {
         let len = match frame(input) {
             Frame::Incomplete => return Next::Read,
@@ -224,7 +225,12 @@ fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut Byte
         if outgoing::is_request(&input[PREFIX..PREFIX + len]) {
             return Next::Transfer(len);
         }
-        let answer_len = responder.respond(&input[PREFIX..PREFIX + len], Transport::Tcp, response);
+        let query = &input[PREFIX..PREFIX + len];
+        let answer_len = if keyring.is_for(query) {
+            keyring.respond(responder, query, Transport::Tcp, response)
+        } else {
+            responder.respond(query, Transport::Tcp, response)
+        };
         input.advance(PREFIX + len);
         if answer_len > 0 {
             output.put_u16(answer_len as u16); // `response` has 65,535 octets
@@ -237,6 +243,7 @@ fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut Byte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfers::Keyring;
     use nameserver::{Counters, Responder, Settings};
     use std::sync::Arc;
     use table::publish::Publisher;
@@ -246,7 +253,7 @@ mod tests {
         let reader = Publisher::new().reader();
         let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
         let responder = Responder::new(reader, settings, counters, Seat::TcpThread(0));
-        Answering { responder, response: vec![0; 65_535].into_boxed_slice() }
+        Answering { responder, keyring: Keyring::default(), response: vec![0; 65_535].into_boxed_slice() }
     }
 
     fn framed(id: u8) -> Vec<u8> {

@@ -12,7 +12,7 @@ pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
 use crate::status::OutgoingCounts;
-use crate::transfers::Transfers;
+use crate::transfers::{Keyring, Transfers};
 use admission::{Admission, Refusal, Ticket};
 use ending::Ending;
 use nameserver::Responder;
@@ -74,6 +74,7 @@ struct Shared {
 /// The responder of a thread and room for one response.
 struct Answering {
     responder: Responder,
+    keyring: Keyring,
     response: Box<[u8]>,
 }
 
@@ -105,7 +106,8 @@ impl Service {
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
-                let answering = RefCell::new(Answering { responder, response });
+                let answering =
+                    RefCell::new(Answering { responder, keyring: Keyring::new(&transfers), response });
                 let shared = Rc::new(Shared { answering, limits, admission, transfers, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {

@@ -51,6 +51,12 @@ fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
         ("busy", counts.turned_away),
     ];
     let results = results.map(|(result, count)| ([("result", result)], count));
+    let notified = [("acknowledged", counts.notifies_acknowledged), ("failed", counts.notifies_failed)];
+    let notified = notified.map(|(result, count)| ([("result", result)], count));
+    let help = "Changes that a secondary was notified of, by whether it has acknowledged.";
+    families.counter("starling_notified", help, notified)?;
+    let help = "NOTIFY messages sent, repetitions included.";
+    families.counter("starling_notifies_sent", help, [([], counts.notifies_sent)])?;
     families.counter("starling_transfers_out", "Requests for transfers, by what became of them.", results)?;
     families.counter(
         "starling_transfer_out_octets",
