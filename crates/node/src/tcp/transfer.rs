@@ -125,7 +125,7 @@ impl Connection<'_> {
     ) -> io::Result<()> {
         let deadline = Instant::now() + TRANSFER_WITHIN;
         let end = if outgoing.is_current() { End::Current } else { End::Completed };
-        let reserve = signer.as_ref().map_or(0, Signer::len);
+        let reserve = signer.as_ref().map_or(0, Signer::signature_len);
         loop {
             let message = outgoing.next_message(reserve).map_err(|error| {
                 tracing::error!("zone {zone}: the transfer can't go on: {error}");

@@ -77,13 +77,14 @@ impl Keyring {
                 let request = &authenticated.request;
                 let limit = limit(request, transport).min(response.len());
                 // Under 512 octets nothing would be written; what then turns out too long is cut below.
-                let room = limit.saturating_sub(signer.len()).max(UDP_PLAIN_MAX).min(response.len());
+                let room =
+                    limit.saturating_sub(signer.signature_len()).max(UDP_PLAIN_MAX).min(response.len());
                 let len = responder.respond(request, transport, &mut response[..room]);
                 if len == 0 {
                     return 0;
                 }
                 let mut message = response[..len].to_vec();
-                if len + signer.len() > limit {
+                if len + signer.signature_len() > limit {
                     truncate(&mut message);
                 }
                 signer.sign(&mut message, now);

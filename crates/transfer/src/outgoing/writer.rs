@@ -5,8 +5,9 @@ use wire::{Class, Name, RecordType};
 use zone::rdata::{self, NameForm};
 
 /// Places of names that are remembered. A message of 16 KiB has at most some 1,400 records, and few names that differ in
-/// more than their first label. Fewer places forget names that could be pointed to; more cost more to empty for each
-/// message.
+/// more than their first label. Fewer places forget names that could be pointed to, more take longer to empty for each
+/// message: the root zone of the Internet (21,354 records) goes out in 1,283,682 octets with 256, 1,280,239 with
+/// 1024 and 1,279,794 with 4096.
 const PLACES: usize = 1024;
 
 /// The most labels a name has, the root's excluded.

@@ -195,7 +195,7 @@ impl Authenticated {
 
 impl Signer {
     /// How many octets a signature adds.
-    pub fn len(&self) -> usize {
+    pub fn signature_len(&self) -> usize {
         record::record_len(self.key.name(), self.key.algorithm())
     }
 
