@@ -4,6 +4,7 @@ use super::Transfers;
 use super::signed::now as wall_clock;
 use crate::status::NotifyStatus;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
@@ -124,13 +125,11 @@ impl Sockets {
         let source = transfers.notify_source(to.ip()).unwrap_or(any);
         // A reload may have brought another source: sockets of that family that nothing is sent from go.
         self.0.retain(|address, _| address.is_ipv4() != to.is_ipv4() || *address == source);
-        if !self.0.contains_key(&source) {
-            self.0.insert(source, UdpSocket::bind((source, 0)).await?);
-        }
-        if let Some(socket) = self.0.get(&source) {
-            socket.send_to(message, to).await?;
-        }
-        Ok(())
+        let socket = match self.0.entry(source) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(UdpSocket::bind((source, 0)).await?),
+        };
+        socket.send_to(message, to).await.map(drop)
     }
 
     /// The next datagram from any of them.
