@@ -137,9 +137,11 @@ fn a_key_is_needed(kind: Kind) -> Result<()> {
         let text = configuration(folder.path(), &key_section(algorithm, SECRET), &lines);
         let primary = Primary::start(&text, folder.path())?;
         let key = |secret| Some(Key { name: "transfer-key", algorithm, secret });
-        let start =
-            |secret| Secondary::start(kind, address, &[apex()?], primary.address, key(secret), folder.path());
-        let wrong = start(OTHER_SECRET)?;
+        let start = |address, secret| {
+            Secondary::start(kind, address, &[apex()?], primary.address, key(secret), folder.path())
+        };
+        // At an address of its own: children of NSD's outlive it for a moment.
+        let wrong = start(Secondary::address_for(kind)?, OTHER_SECRET)?;
         tools::poll(&format!("{kind} is refused, {algorithm}"), SOON, || {
             let status: serde_json::Value = serde_json::from_str(&primary.ctl(&["status", "--json"])?)?;
             Ok((status["answers"]["NOTAUTH"].as_u64() > Some(0)).then_some(()))
@@ -147,7 +149,7 @@ fn a_key_is_needed(kind: Kind) -> Result<()> {
         .with_context(|| wrong.process.log_tail())?;
         ensure!(wrong.serial(&apex()?)?.is_none(), "{kind} has the zone without the key");
         drop(wrong);
-        let mut secondary = start(SECRET)?;
+        let mut secondary = start(address, SECRET)?;
         secondary
             .follows(&apex()?, 1)
             .with_context(|| format!("{algorithm}\n{}", primary.process.log_tail()))?;

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
 fn request(command: &CtlCommand) -> Request {
     match command {
         CtlCommand::Status => Request::Status,
-        CtlCommand::Zones => Request::Zones,
+        CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
         CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Drain { time, then } => Request::Drain {
@@ -101,14 +101,15 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
+                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed",
                 udp.queries,
                 udp.xdp_queries,
                 udp.batches,
                 udp.answers,
                 udp.truncated,
                 udp.dropped,
-                udp.queue_drops
+                udp.queue_drops,
+                udp.shed
             ),
         ),
         (

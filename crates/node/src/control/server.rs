@@ -235,7 +235,7 @@ async fn respond(request: Request, subject: &Subject) -> (Response, Option<Until
 async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
-        Request::Zones => Response::Zones(zones(subject)),
+        Request::Zones { max } => Response::Zones(zones(subject, max.unwrap_or(usize::MAX))),
         Request::Notify { zone } => notify(&zone, subject),
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
@@ -251,8 +251,8 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
 }
 
 /// The zones, with what their secondaries have said.
-fn zones(subject: &Ready) -> Vec<ZoneStatus> {
-    let mut zones = subject.board.zones().to_vec();
+fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
+    let mut zones: Vec<ZoneStatus> = subject.board.zones().iter().take(max).cloned().collect();
     for zone in &mut zones {
         if let Ok(name) = config::apex(&zone.name) {
             zone.notified = subject.transfers.notifications.statuses(name.as_name());

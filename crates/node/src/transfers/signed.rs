@@ -101,10 +101,12 @@ fn has_one_question(message: &[u8]) -> bool {
 
 /// How long a response may be.
 fn limit(request: &[u8], transport: Transport) -> usize {
-    let edns = match transport {
-        Transport::Tcp => return usize::from(u16::MAX),
-        Transport::Udp => Query::read(request, &mut FoldedName::default()).ok().and_then(|query| query.edns),
-    };
+    if transport == Transport::Tcp {
+        return usize::from(u16::MAX);
+    }
+    let mut query = Query::default();
+    let read = query.read(request, &mut FoldedName::default());
+    let edns = read.ok().and(query.edns);
     edns.map_or(UDP_PLAIN_MAX, |edns| usize::from(edns.udp_size).clamp(UDP_PLAIN_MAX, UDP_SIGNED_MAX))
 }
 

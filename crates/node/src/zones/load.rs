@@ -131,8 +131,7 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     let mut sources =
         Sources { root: zone.file.clone(), root_shown: file.clone(), stamps: vec![stamp], progress };
     let reading =
-        zone::read(zone.name.as_name(), &file, &text, &mut sources, &mut |octets| progress.read(octets));
-    drop(text);
+        zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
@@ -151,7 +150,7 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     progress.compiling();
     let options =
         CompileOptions { rotate: zone.rotation == Rotation::On, source: source::source_stamp(zone, &stamps) };
-    match zone::compile(&records, &options) {
+    match zone::compile(records, &options) {
         Ok(table) => {
             let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
             Ok(Compiled { table, files, warnings })

@@ -261,13 +261,13 @@ fn read_answer(message: &[u8]) -> Option<(u16, NameBuf, Rcode)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outgoing::tests::{ZONE, table_of, zone_of};
+    use crate::outgoing::tests::{ZONE, table_of};
 
     fn setup(key: Option<Arc<Key>>) -> (Notifier, Instant, SocketAddr) {
         let address: SocketAddr = "192.0.2.7:53".parse().unwrap();
         let mut notifier = Notifier::default();
         let now = Instant::now();
-        notifier.publish(&table_of(&zone_of(ZONE)), &[Target { address, key }], now, &mut || 0x1234);
+        notifier.publish(&table_of(ZONE), &[Target { address, key }], now, &mut || 0x1234);
         (notifier, now, address)
     }
 
@@ -337,9 +337,9 @@ mod tests {
         let sent = notifier.due(now, 0);
         notifier.received(address, &answer_to(&sent[0].message, 0), 0);
         let target = Target { address, key: None };
-        notifier.publish(&table_of(&zone_of(ZONE)), std::slice::from_ref(&target), now, &mut || 9);
+        notifier.publish(&table_of(ZONE), std::slice::from_ref(&target), now, &mut || 9);
         assert!(notifier.due(now, 0).is_empty(), "it knows");
-        let changed = table_of(&zone_of(&ZONE.replace("host.mail 7", "host.mail 8")));
+        let changed = table_of(&ZONE.replace("host.mail 7", "host.mail 8"));
         notifier.publish(&changed, std::slice::from_ref(&target), now, &mut || 9);
         assert_eq!(notifier.due(now, 0).len(), 1);
         notifier.publish(&changed, &[], now, &mut || 9);
@@ -371,7 +371,7 @@ mod tests {
         let targets: Vec<Target> = (0..BURST_MAX as u16 + 5)
             .map(|port| Target { address: SocketAddr::new(address.ip(), 1 + port), key: None })
             .collect();
-        notifier.publish(&table_of(&zone_of(&ZONE.replace(" 7 3600", " 8 3600"))), &targets, now, &mut || 1);
+        notifier.publish(&table_of(&ZONE.replace(" 7 3600", " 8 3600")), &targets, now, &mut || 1);
         assert_eq!(notifier.due(now, 0).len(), BURST_MAX);
         assert_eq!(notifier.next_due(), Some(now));
         assert_eq!(notifier.due(now, 0).len(), 5);

@@ -12,16 +12,16 @@ pub(super) const ZONE: &str = "$ORIGIN Example.\n$TTL 300\n@ SOA ns.Example. hos
                     AAAA 2001:db8::3\n*.w CNAME mail\nsub NS ns.sub\n NS other.sub\n NS ns\nns.sub A 192.0.2.4\n\
                     other.sub AAAA 2001:db8::4\ndeep.er.name MX 5 mail.deep.er.name\nmail.deep.er.name A 192.0.2.5\n";
 
-pub(super) fn zone_of(text: &str) -> zone::Zone {
+fn zone_of(text: &str) -> zone::Zone {
     let apex = NameBuf::from_text(b"example.", None).unwrap();
     let mut includes = zone::master::NoIncludes;
     let reading = zone::read(apex.as_name(), "test", text.as_bytes(), &mut includes, &mut |_| {});
     reading.zone.unwrap_or_else(|| panic!("{:?}", reading.problems))
 }
 
-pub(super) fn table_of(zone: &zone::Zone) -> Arc<Table> {
+pub(super) fn table_of(text: &str) -> Arc<Table> {
     let options = CompileOptions { rotate: true, source: SourceStamp::default() };
-    Arc::new(zone::compile(zone, &options).unwrap())
+    Arc::new(zone::compile(zone_of(text), &options).unwrap())
 }
 
 /// A request for `Example.`, with an OPT record.
@@ -93,8 +93,7 @@ fn check_whole(zone: &zone::Zone, messages: &[Vec<u8>]) {
 
 #[test]
 fn a_zone_is_sent_whole() {
-    let zone = zone_of(ZONE);
-    let table = table_of(&zone);
+    let (zone, table) = (zone_of(ZONE), table_of(ZONE));
     let messages = messages(&request(RecordType::AXFR, None), &table, 0);
     assert_eq!(messages.len(), 1);
     check_whole(&zone, &messages);
@@ -112,8 +111,7 @@ fn a_large_zone_goes_in_messages_that_leave_room_for_a_signature() {
     for i in 0..4000 {
         writeln!(text, "host-{i}.many MX {} mail.host-{}.many\n A 192.0.2.7", i % 7, i / 2).unwrap();
     }
-    let zone = zone_of(&text);
-    let table = table_of(&zone);
+    let (zone, table) = (zone_of(&text), table_of(&text));
     for reserve in [0, 300] {
         let messages = messages(&request(RecordType::AXFR, None), &table, reserve);
         check_whole(&zone, &messages);
@@ -136,15 +134,15 @@ fn sets_that_are_larger_than_a_message_are_cut_between_records() {
         writeln!(text, "large NS server-{i}.large-{}.servers", i % 3).unwrap();
         writeln!(text, "server-{i}.large-{}.servers A 192.0.2.9", i % 3).unwrap();
     }
-    let zone = zone_of(&text);
-    check_whole(&zone, &messages(&request(RecordType::AXFR, None), &table_of(&zone), 0));
+    check_whole(&zone_of(&text), &messages(&request(RecordType::AXFR, None), &table_of(&text), 0));
 }
 
 #[test]
 fn a_record_of_any_length_has_a_message_to_itself() {
     let long = format!("long TXT {}\nafter A 192.0.2.8\n", format!("\"{}\" ", "y".repeat(255)).repeat(200));
-    let zone = zone_of(&format!("{ZONE}{long}"));
-    let messages = messages(&request(RecordType::AXFR, None), &table_of(&zone), 300);
+    let text = format!("{ZONE}{long}");
+    let zone = zone_of(&text);
+    let messages = messages(&request(RecordType::AXFR, None), &table_of(&text), 300);
     check_whole(&zone, &messages);
     let lengths: Vec<usize> = messages.iter().map(Vec::len).collect();
     assert!(lengths.iter().any(|len| *len > 50_000), "{lengths:?}");
@@ -153,8 +151,7 @@ fn a_record_of_any_length_has_a_message_to_itself() {
 
 #[test]
 fn what_changed_is_nothing_or_the_whole_zone() {
-    let zone = zone_of(ZONE);
-    let table = table_of(&zone);
+    let (zone, table) = (zone_of(ZONE), table_of(ZONE));
     for (serial, is_current) in [
         (7, true),
         (8, true),
