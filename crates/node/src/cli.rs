@@ -356,6 +356,11 @@ pub(crate) enum CtlCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Tell the secondaries of a zone once more which version there is (NOTIFY, RFC 1996)
+    Notify {
+        /// The zone
+        zone: String,
+    },
     /// Move traffic away: announce the route as the last choice (RFC 8326)
     ///
     /// Without --for it stays so until `undrain`.

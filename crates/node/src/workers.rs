@@ -1,6 +1,7 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
-use nameserver::{Batch, Counters, Family, Responder};
+use crate::transfers::{Keyring, Transfers};
+use nameserver::{Batch, Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
@@ -32,24 +33,53 @@ pub(crate) struct WorkerEnded {
 }
 
 /// The answer function at the end of `netio`'s batches.
-pub(crate) struct BatchAnswers(Responder);
+pub(crate) struct BatchAnswers {
+    responder: Responder,
+    keyring: Keyring,
+}
 
 impl BatchAnswers {
-    /// Answers with this responder.
-    pub(crate) fn new(responder: Responder) -> BatchAnswers {
-        BatchAnswers(responder)
+    /// Answers with this responder; what is signed with one of these keys is answered so, too.
+    pub(crate) fn new(responder: Responder, keyring: Keyring) -> BatchAnswers {
+        BatchAnswers { responder, keyring }
+    }
+
+    /// Answers a batch in which some are signed, without what a batch gains. Nodes have few signed queries: one for each
+    /// zone and secondary at each refresh.
+    #[cold]
+    fn respond_one_by_one(&mut self, family: Family, batch: &mut [Datagram<'_>]) {
+        let BatchAnswers { responder, keyring } = self;
+        responder.refresh();
+        responder.expect_family(family);
+        for datagram in batch {
+            let buffer = datagram.reply.buffer();
+            let len = if keyring.is_for(datagram.query) {
+                keyring.respond(responder, datagram.query, Transport::Udp, buffer)
+            } else {
+                responder.respond(datagram.query, Transport::Udp, buffer)
+            };
+            datagram.reply.set_len(len);
+        }
+        responder.publish_counts();
     }
 }
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
+        self.keyring.refresh();
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
-        self.0.respond_batch(if is_ipv4 { Family::V4 } else { Family::V6 }, &mut Datagrams(batch));
+        let family = if is_ipv4 { Family::V4 } else { Family::V6 };
+        if batch.iter().any(|datagram| self.keyring.is_for(datagram.query)) {
+            self.respond_one_by_one(family, batch);
+        } else {
+            self.responder.respond_batch(family, &mut Datagrams(batch));
+        }
     }
 
     fn idle(&mut self) {
-        self.0.refresh();
+        self.responder.refresh();
+        self.keyring.refresh();
     }
 }
 
@@ -112,12 +142,13 @@ impl Workers {
     /// The CPUs of the process can't be read, or a thread can't be started.
     pub(crate) fn start(
         prepared: Vec<Prepared>,
+        transfers: &Arc<Transfers>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
-            let ended = ended.clone();
+            let (ended, keyring) = (ended.clone(), Keyring::new(transfers));
             thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
@@ -127,7 +158,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder));
+                let result = worker.serve(&mut BatchAnswers::new(responder, keyring));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

@@ -265,4 +265,10 @@ impl Reader {
     pub fn table(&self, slot: SlotIndex) -> Option<&Table> {
         self.zones.get(slot.0 as usize)?.as_deref()
     }
+
+    /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
+    /// work by dropping it.
+    pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
+        self.zones.get(slot.0 as usize)?.clone()
+    }
 }

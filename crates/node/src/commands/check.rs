@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     }
     for zone in &arguments.zones {
         let (name, file) = (zone.name.clone(), zone.file.clone());
-        zones.push(ZoneConfig { name, file, rotation: Rotation::On, critical: false });
+        zones.push(ZoneConfig::new(name, file));
     }
 
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();

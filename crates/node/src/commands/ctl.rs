@@ -45,6 +45,7 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Status => Request::Status,
         CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
+        CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month
             then_up: *then == Then::Up,
@@ -177,6 +178,9 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
+        for notified in index.checked_sub(1).into_iter().flat_map(|index| &zones[index].notified) {
+            writeln!(out, "  {}: told of {}, {}", notified.secondary, notified.serial, notified.state)?;
+        }
         if let Some(error) = index.checked_sub(1).and_then(|index| zones[index].error.as_ref()) {
             writeln!(
                 out,

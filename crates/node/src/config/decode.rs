@@ -5,6 +5,7 @@
 
 mod interfaces;
 mod management;
+mod transfer;
 
 use super::anycast;
 use super::problem::Problem;
@@ -64,8 +65,17 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     if let Some(value) = root.take("interface") {
         config.node.interfaces = interfaces::interfaces(value, &config.node.listen, problems);
     }
+    if let Some(value) = root.take("key") {
+        config.keys = transfer::keys(value, folder, problems);
+    }
+    if let Some(value) = root.take("transfer")
+        && let Some(section) = Section::of(value, "[transfer]", problems)
+    {
+        let announced = config.anycast.as_ref().map_or(&[][..], |anycast| anycast.plan.addresses());
+        config.transfer = transfer::transfer(section, &config.keys, announced, problems);
+    }
     if let Some(value) = root.take("zone") {
-        config.zones = zones(value, folder, problems);
+        config.zones = zones(value, folder, &config.keys, problems);
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -197,7 +207,12 @@ fn tcp(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> TcpConfig {
     tcp
 }
 
-fn zones(value: &Value<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
+fn zones(
+    value: &Value<'_>,
+    folder: &Path,
+    keys: &transfer::Keys,
+    problems: &mut Vec<Problem>,
+) -> Vec<ZoneConfig> {
     let Some(items) = value.get_ref().as_array() else {
         let help = "zones are written as [[zone]], with two brackets, so that there can be several";
         problems.push(wrong_type(value, "zone", "a list", help));
@@ -207,7 +222,7 @@ fn zones(value: &Value<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Vec<Z
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in items.iter() {
         let Some(section) = Section::of(item, "[[zone]]", problems) else { continue };
-        let Some((zone, place)) = zone(section, folder, problems) else { continue };
+        let Some((zone, place)) = zone(section, folder, keys, problems) else { continue };
         if !names.insert(zone.name.as_name().as_wire().to_vec()) {
             let title = format!("the zone {} is configured twice", zone.name);
             problems.push(Problem::at(place, title, "again here", "remove one of the two [[zone]] sections"));
@@ -221,6 +236,7 @@ fn zones(value: &Value<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Vec<Z
 fn zone(
     mut section: Section<'_, '_>,
     folder: &Path,
+    keys: &transfer::Keys,
     problems: &mut Vec<Problem>,
 ) -> Option<(ZoneConfig, Range<usize>)> {
     let name = section.required("name", "name = \"example.com\"", problems).and_then(|(text, place)| {
@@ -247,9 +263,11 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
+    let secondaries = transfer::secondaries("secondaries", &mut section, keys, problems);
+    let notify = transfer::targets(&mut section, keys, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical }, place))
+    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical, secondaries, notify }, place))
 }
 
 /// The name of a zone, in lower case; a missing final dot is supplied.

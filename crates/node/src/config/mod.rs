@@ -7,18 +7,23 @@
 mod anycast;
 mod decode;
 mod problem;
+mod transfer;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
+pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
+use ::transfer::outgoing::notify::Target;
+use ::transfer::tsig::Key;
 use netio::xdp::{Mode, Reply};
 use problem::Problem;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use wire::NameBuf;
 
@@ -53,6 +58,10 @@ pub(crate) struct Config {
     pub(crate) zones: Vec<ZoneConfig>,
     /// The other nodes, whose state the agent reads; names and addresses are unique.
     pub(crate) peers: Vec<PeerConfig>,
+    /// Transfers of zones to other nodes.
+    pub(crate) transfer: TransferConfig,
+    /// The keys that messages are signed with; names are unique.
+    pub(crate) keys: Vec<Arc<Key>>,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -218,6 +227,18 @@ pub(crate) struct ZoneConfig {
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
     pub(crate) critical: bool,
+    /// Who may transfer it, beside those who may transfer every zone.
+    pub(crate) secondaries: Vec<Secondary>,
+    /// Who is told when it has changed.
+    pub(crate) notify: Vec<Target>,
+}
+
+impl ZoneConfig {
+    /// A zone with a master file, and nothing else said of it.
+    pub(crate) fn new(name: NameBuf, file: PathBuf) -> ZoneConfig {
+        let rotation = Rotation::default();
+        ZoneConfig { name, file, rotation, critical: false, secondaries: Vec::new(), notify: Vec::new() }
+    }
 }
 
 /// Whether the records of a set rotate from answer to answer.
@@ -280,13 +301,7 @@ pub(crate) fn load(
             let title = format!("the zone {} is given twice", zone.name);
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
-            let rotation = Rotation::default();
-            config.zones.push(ZoneConfig {
-                name: zone.name.clone(),
-                file: zone.file.clone(),
-                rotation,
-                critical: false,
-            });
+            config.zones.push(ZoneConfig::new(zone.name.clone(), zone.file.clone()));
         }
     }
     if purpose != Purpose::Check && file_is_good {
@@ -341,6 +356,19 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             let title = format!("nothing listens on the service address {address}");
             let example = SocketAddr::new(*address, 53);
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
+    }
+    let notifies = |is_ipv4| {
+        let mut targets = config.zones.iter().flat_map(|zone| &zone.notify);
+        targets.any(|target| target.address.is_ipv4() == is_ipv4)
+    };
+    for (is_ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        let has_source = config.transfer.notify_sources.iter().any(|source| source.is_ipv4() == is_ipv4);
+        if notifies(is_ipv4) && !has_source {
+            // The system might choose a service address, and the answer would reach another node.
+            let title = format!("nothing says where NOTIFY over {family} comes from");
+            let help = "add `notify-source` under [transfer]: an address of this machine alone";
+            problems.push(Problem::general(title, help));
         }
     }
     for address in &config.node.management {

@@ -45,6 +45,11 @@ pub(crate) enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// To tell the secondaries of a zone once more which version there is.
+    Notify {
+        /// The zone.
+        zone: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -77,7 +82,10 @@ pub(crate) enum Request {
 impl Request {
     /// Whether only an agent can do it: the others are the server's.
     pub(crate) fn is_of_the_route(&self) -> bool {
-        !matches!(self, Request::Status | Request::Zones { .. } | Request::Reload { .. })
+        !matches!(
+            self,
+            Request::Status | Request::Zones { .. } | Request::Reload { .. } | Request::Notify { .. }
+        )
     }
 }
 

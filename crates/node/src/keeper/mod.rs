@@ -12,6 +12,7 @@ pub(crate) use reload::{Changed, QUEUE_MAX, Request};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
+use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
@@ -47,6 +48,7 @@ pub(crate) struct Keeper {
     read_config: ReadConfig,
     wake: Vec<Wake>,
     board: Arc<Board>,
+    transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
 }
@@ -86,8 +88,10 @@ impl Keeper {
         state: Option<StateDir>,
         read_config: ReadConfig,
         board: Arc<Board>,
+        transfers: Arc<Transfers>,
         progress: &Progress,
     ) -> Keeper {
+        transfers.configure(&config);
         let entries = config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry {
             zone,
             slot: SlotIndex(slot),
@@ -107,6 +111,7 @@ impl Keeper {
             read_config,
             wake: Vec::new(),
             board,
+            transfers,
             unstored: Vec::new(),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -209,6 +214,15 @@ impl Keeper {
             );
         }
         self.board.set_generation(generation, served);
+    }
+
+    /// Tells the secondaries of what is new to them. After it is served: they ask at once.
+    fn notify_secondaries(&self) {
+        for entry in self.entries.iter().filter(|entry| entry.listed) {
+            if let Some(table) = self.publisher.table(entry.slot) {
+                self.transfers.notifications.publish(table, &entry.zone.notify);
+            }
+        }
     }
 
     fn update_board(&self) {
@@ -319,6 +333,7 @@ impl Entry {
             critical: self.zone.critical,
             served,
             error,
+            notified: Vec::new(), // these change without the keeper
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, InterfaceStatus, NodeStatus, PeerStatus,
-    QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState,
-    ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, InterfaceStatus, NodeStatus,
+    OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
+    ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(super) fn server() -> NodeStatus {
             queues: 4,
             detail: None,
         }],
+        outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
     }
 }
 
@@ -66,6 +67,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         critical: false,
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
+        notified: Vec::new(),
     }
 }
 

@@ -84,7 +84,15 @@ mod tests {
             since: String::new(),
         });
         let state = if serial.is_some() { ZoneState::Ok } else { ZoneState::Failed };
-        ZoneStatus { name: name.to_owned(), file: String::new(), state, critical, served, error: None }
+        ZoneStatus {
+            name: name.to_owned(),
+            file: String::new(),
+            state,
+            critical,
+            served,
+            error: None,
+            notified: Vec::new(),
+        }
     }
 
     #[test]

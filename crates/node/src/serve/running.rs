@@ -15,6 +15,7 @@ use crate::management::{self, Snapshot};
 use crate::node_status::Sources;
 use crate::privileges;
 use crate::tcp;
+use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
 use nameserver::{Counters, Responder, Settings};
@@ -41,6 +42,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub(super) struct Preparations {
     /// Where the state of the zones is told.
     pub(super) board: Arc<Board>,
+    /// Who may transfer what.
+    pub(super) transfers: Arc<Transfers>,
     /// The sockets, if there are some already.
     pub(super) sockets: Option<Sockets>,
     /// The lock of the state folder.
@@ -59,6 +62,7 @@ pub(super) struct Preparations {
 pub(super) struct Running {
     workers: Arc<Workers>,
     tcp: Arc<tcp::Service>,
+    transfers: Arc<Transfers>,
     board: Arc<Board>,
     reloads: SyncSender<keeper::Request>,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
@@ -80,7 +84,8 @@ impl Running {
         node: &NodeConfig,
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
-        let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
+        let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone } =
+            preparations;
         let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
@@ -97,8 +102,8 @@ impl Running {
         let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &mut responder);
         let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
-        Workers::start(prepared_udp, &ended)?;
-        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
+        Workers::start(prepared_udp, &transfers, &ended)?;
+        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
         packet_path.begin(&addresses, workers.handles(), || {
             responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
         });
@@ -131,6 +136,7 @@ impl Running {
         Ok(Running {
             workers,
             tcp,
+            transfers,
             board,
             reloads,
             worker_ended,
@@ -166,10 +172,13 @@ impl Running {
         let subject = Subject::Ready(Ready {
             status: Box::new(move || status()),
             board: Arc::clone(&self.board),
+            transfers: Arc::clone(&self.transfers),
             reloads: self.reloads.clone(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);
+        let notifying = notify_secondaries(Arc::clone(&self.transfers));
+        tokio::pin!(notifying);
         let mut turns = interval(BEAT_EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut workers_left = self.workers.count();
@@ -187,6 +196,7 @@ impl Running {
                 }
                 failure = &mut controlling => break (Some(failure), false),
                 never = &mut managing => match never {},
+                never = &mut notifying => match never {},
                 _ = turns.tick() => {
                     self.turns.fetch_add(1, Ordering::Relaxed);
                 }

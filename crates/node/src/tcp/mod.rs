@@ -6,13 +6,16 @@
 mod admission;
 mod connection;
 mod ending;
+mod transfer;
 
 pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
+use crate::status::OutgoingCounts;
+use crate::transfers::{Keyring, Transfers};
 use admission::{Admission, Refusal, Ticket};
 use ending::Ending;
-use nameserver::{Family, Responder};
+use nameserver::Responder;
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -41,6 +44,7 @@ const ACCEPTED_MAX: usize = 16;
 /// The TCP service.
 pub(crate) struct Service {
     admission: Arc<Admission>,
+    transfers: Arc<Transfers>,
     limits: TcpConfig,
     stop: watch::Sender<Option<Ending>>,
     published: watch::Sender<u64>,
@@ -63,12 +67,14 @@ struct Shared {
     answering: RefCell<Answering>,
     limits: TcpConfig,
     admission: Arc<Admission>,
+    transfers: Arc<Transfers>,
     stop: watch::Receiver<Option<Ending>>,
 }
 
 /// The responder of a thread and room for one response.
 struct Answering {
     responder: Responder,
+    keyring: Keyring,
     response: Box<[u8]>,
 }
 
@@ -80,6 +86,7 @@ impl Service {
     pub(crate) fn start(
         limits: &TcpConfig,
         prepared: Vec<Prepared>,
+        transfers: &Arc<Transfers>,
         running: &mpsc::Sender<()>,
     ) -> io::Result<Service> {
         let admission = Arc::new(Admission::new(limits));
@@ -92,15 +99,16 @@ impl Service {
                 duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-            let admission = Arc::clone(&admission);
+            let (admission, transfers) = (Arc::clone(&admission), Arc::clone(transfers));
             let beat = Arc::new(AtomicU64::new(0));
             beats.push(Arc::clone(&beat));
             let (limits, stop, changes, running) =
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
-                let answering = RefCell::new(Answering { responder, response });
-                let shared = Rc::new(Shared { answering, limits, admission, stop });
+                let answering =
+                    RefCell::new(Answering { responder, keyring: Keyring::new(&transfers), response });
+                let shared = Rc::new(Shared { answering, limits, admission, transfers, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         () = serve(listeners, shared, changes) => {}
@@ -110,8 +118,8 @@ impl Service {
                 drop(running);
             })?;
         }
-        let (limits, duplicates) = (limits.clone(), Mutex::new(duplicates));
-        Ok(Service { admission, limits, stop, published, beats, duplicates })
+        let (limits, duplicates, transfers) = (limits.clone(), Mutex::new(duplicates), Arc::clone(transfers));
+        Ok(Service { admission, transfers, limits, stop, published, beats, duplicates })
     }
 
     /// What wakes the threads so that they take in what was published.
@@ -160,6 +168,11 @@ impl Service {
     /// What has become of the connections.
     pub(crate) fn counts(&self) -> ConnectionCounts {
         self.admission.counts()
+    }
+
+    /// What has become of transfers to secondaries.
+    pub(crate) fn transfer_counts(&self) -> OutgoingCounts {
+        self.transfers.counts()
     }
 }
 
@@ -259,8 +272,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
         Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
     };
     let shared = Rc::clone(shared);
-    let family = if peer.is_ipv4() { Family::V4 } else { Family::V6 };
-    connections.spawn_local(async move { connection::serve(stream, family, &shared, &ticket).await });
+    connections.spawn_local(async move { connection::serve(stream, peer.ip(), &shared, &ticket).await });
 }
 
 #[cfg(test)]
@@ -283,7 +295,8 @@ mod tests {
             ),
         });
         let (running, mut ended) = mpsc::channel(1);
-        let service = Service::start(&TcpConfig::default(), prepared.into(), &running).unwrap();
+        let service =
+            Service::start(&TcpConfig::default(), prepared.into(), &Arc::default(), &running).unwrap();
         drop(running);
         let start = Instant::now();
         while service.beats().iter().any(|beat| *beat < 3) {

@@ -130,7 +130,7 @@ mod tests {
     use crate::config;
 
     fn zone(name: &str, rotation: Rotation) -> ZoneConfig {
-        ZoneConfig { name: config::apex(name).unwrap(), file: PathBuf::from("x"), rotation, critical: false }
+        ZoneConfig { rotation, ..ZoneConfig::new(config::apex(name).unwrap(), PathBuf::from("x")) }
     }
 
     #[test]
