@@ -13,5 +13,5 @@ mod trace;
 mod writer;
 
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
-pub use responder::{Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
+pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

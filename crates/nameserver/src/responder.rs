@@ -7,12 +7,13 @@ use crate::negative::Proofs;
 use crate::trace::{Explanation, Rule, Silent, Trace};
 use crate::writer::{Signatures, Writer, copy};
 use std::sync::Arc;
-use table::publish::{Reader, SlotIndex};
+use table::publish::{Reader, SlotIndex, Standing};
 use table::{ImageFlags, Node, NodeFlags, Table};
 use wire::message::{
     AA, DO, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede, option,
 };
 use wire::probe::{self, Seat, TOKEN_LEN};
+use wire::query::is_notify;
 use wire::{Class, Edns, FoldedName, NAME_MAX, Query, Rcode, RecordType, Rejected};
 
 /// The largest response over UDP that any setting allows, in octets: a response buffer for UDP needs no more.
@@ -21,14 +22,16 @@ pub const UDP_RESPONSE_MAX: usize = 4096;
 /// more than 512 octets.
 pub const SERVER_ID_MAX: usize = 128;
 const _: () = assert!(
-    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + OPTION_FIXED + 2
-        <= UDP_PLAIN_MAX,
+    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + EDE_LEN <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );
 /// Octets of an EDNS option's code and length.
 const OPTION_FIXED: usize = 4;
 /// Octets of the option that tells a probe which thread answered.
 const PROBE_LEN: usize = OPTION_FIXED + probe::SEAT_LEN;
+
+/// Octets of the option with an Extended DNS Error.
+const EDE_LEN: usize = OPTION_FIXED + 2;
 
 /// How a message came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,11 +54,30 @@ pub struct Settings {
     pub udp_payload_max: u16,
     /// What makes a query a probe, which is told the thread that answers it ([`wire::probe`]). `None` tells nobody.
     pub probe_token: Option<[u8; TOKEN_LEN]>,
+    /// Who answers NOTIFY requests.
+    pub notifies: Notifies,
+}
+
+/// Who answers NOTIFY requests (RFC 1996).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Notifies {
+    /// The responder: that this is not implemented.
+    #[default]
+    Unknown,
+    /// The caller, who knows from whom they come: they get no response here, and are noted, see
+    /// [`Responder::take_notifies`].
+    Caller,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { server_id: None, version: None, udp_payload_max: 1232, probe_token: None }
+        Settings {
+            server_id: None,
+            version: None,
+            udp_payload_max: 1232,
+            probe_token: None,
+            notifies: Notifies::Unknown,
+        }
     }
 }
 
@@ -79,6 +101,8 @@ struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
+    /// NOTIFY requests that were left to the caller.
+    notifies: u32,
 }
 
 /// A query as it came.
@@ -94,6 +118,8 @@ enum Lead<'t> {
     Zone(&'t Table, Option<Node<'t>>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
     AnyClass(&'t Table, Option<Node<'t>>),
+    /// To a zone whose copy is older than it should be, which answers say.
+    Stale(&'t Table, Option<Node<'t>>),
     /// To the server itself.
     Chaos,
     /// No further.
@@ -148,6 +174,7 @@ impl Responder {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
+            notifies: 0,
         };
         Responder { reader, desk }
     }
@@ -172,6 +199,18 @@ impl Responder {
     #[inline]
     pub fn publish_counts(&self) {
         self.desk.counters.publish(self.desk.family, &self.desk.counts);
+    }
+
+    /// How many NOTIFY requests were left to the caller since the last call; see [`Settings::notifies`]. Once a batch, or
+    /// where nothing was written.
+    #[inline]
+    pub fn take_notifies(&mut self) -> u32 {
+        std::mem::take(&mut self.desk.notifies)
+    }
+
+    /// Counts a response that the caller wrote, to a NOTIFY request.
+    pub fn count_response(&mut self, rcode: Rcode) {
+        self.desk.counts.count_rcode(rcode);
     }
 
     /// Writes the response to `query` and returns its length in octets; 0 means that nothing must be sent.
@@ -314,7 +353,8 @@ impl Desk {
         let end = query.question_end;
         response[..end].copy_from_slice(&bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
-        let limit = limit.min(response.len()) - opt.len();
+        let stale_len = if matches!(lead, Lead::Stale(..)) && opt.len != 0 { EDE_LEN } else { 0 };
+        let limit = limit.min(response.len()) - opt.len() - stale_len;
         let mut writer = Writer::new(response, end, limit);
         let outcome = match lead {
             Lead::End(outcome) => outcome,
@@ -323,6 +363,9 @@ impl Desk {
             Lead::AnyClass(table, exact) => {
                 let outcome = self.look_up(asked, table, exact, opt, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
+            }
+            Lead::Stale(table, exact) => {
+                self.look_up(asked, table, exact, opt, &mut writer, trace).with_ede(ede::STALE_ANSWER)
             }
         };
         self.finish(query.flags, outcome, opt, writer)
@@ -377,11 +420,21 @@ impl Desk {
             trace.note(Rule::DsAtParent);
             slot = above;
         }
-        let Some(table) = reader.table(slot) else {
-            trace.note(Rule::NotLoaded);
-            return Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(ede::NOT_READY));
-        };
+        let Some(table) = reader.table(slot) else { return self.unusual_lead(reader, slot, trace) };
         Lead::Zone(table, table.find_exact(&self.name))
+    }
+
+    /// Where a question for a zone without a current table leads.
+    #[cold]
+    fn unusual_lead<'t>(&self, reader: &'t Reader, slot: SlotIndex, trace: &mut impl Trace) -> Lead<'t> {
+        let code = match reader.standing(slot) {
+            Standing::Stale(table) => return Lead::Stale(table, table.find_exact(&self.name)),
+            // RFC 8914 §4.25 names a zone that has expired.
+            Standing::Expired => ede::INVALID_DATA,
+            Standing::Absent | Standing::Current(_) => ede::NOT_READY,
+        };
+        trace.note(Rule::NotLoaded);
+        Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(code))
     }
 
     /// Where DS records of an apex are, if that zone is here too.
@@ -406,7 +459,7 @@ impl Desk {
         }
         if query.qclass == Class::ANY && query.asks_for_data() {
             return match self.zone_lead(reader, query, trace) {
-                Lead::Zone(table, exact) => Lead::AnyClass(table, exact),
+                Lead::Zone(table, exact) | Lead::Stale(table, exact) => Lead::AnyClass(table, exact),
                 other => other,
             };
         }
@@ -432,7 +485,7 @@ impl Desk {
     /// Whether the name of the question is that of a zone.
     fn is_apex(&self, reader: &Reader) -> bool {
         let slot = reader.directory().find(&self.name);
-        slot.and_then(|slot| reader.table(slot))
+        slot.and_then(|slot| reader.standing(slot).table())
             .is_some_and(|table| table.apex_len() == self.name.as_wire().len())
     }
 
@@ -448,6 +501,10 @@ impl Desk {
             self.counts.silent += 1;
             return 0;
         };
+        if rcode == Rcode::NOTIMP && self.settings.notifies == Notifies::Caller && is_notify(bytes) {
+            self.notifies = self.notifies.saturating_add(1);
+            return 0;
+        }
         trace.note(if rcode == Rcode::NOTIMP { Rule::UnknownOpcode } else { Rule::Malformed });
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
@@ -551,7 +608,8 @@ impl Desk {
             put(&[&option::PROBE.to_be_bytes(), &(seat.len() as u16).to_be_bytes(), &seat]);
         }
         if let Some(code) = outcome.ede {
-            // Errors carry nothing but the question, at most 271 octets: there is room in 512.
+            // Errors carry nothing but the question, at most 271 octets: there is room in 512. For what is stale, room
+            // was kept.
             put(&[&option::EDE.to_be_bytes(), &2u16.to_be_bytes(), &code.to_be_bytes()]);
         }
         at
