@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("health", &["wire"]),
     // `netio` for the TUN interface alone: opening one takes an `ioctl`, and `unsafe` stays where it is.
     ("anycast", &["health", "netio"]),
-    ("node", &["wire", "netio", "table", "nameserver", "zone", "health", "anycast"]),
+    ("transfer", &["wire", "table", "zone"]),
+    ("node", &["wire", "netio", "table", "nameserver", "zone", "health", "anycast", "transfer"]),
 ];
 /// The crates that see every packet.
 const DATA_PLANE: &[&str] = &["wire", "netio", "table", "nameserver"];
