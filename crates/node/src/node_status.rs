@@ -1,6 +1,7 @@
 //! What `ctl status` is put together from.
 
 use crate::keeper::Board;
+use crate::secondary;
 use crate::status::{
     self, AnswerCount, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts, UdpCounts,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Sources {
     pub(crate) tcp_counters: Vec<Arc<Counters>>,
     /// How the interfaces are.
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
+    /// Who keeps copies up to date.
+    pub(crate) secondary: secondary::Service,
 }
 
 impl Sources {
@@ -61,6 +64,7 @@ impl Sources {
                 udp_answers.silent + tcp_answers.silent,
             ),
             interfaces: (self.interfaces)(),
+            copies: self.secondary.counts(),
         }
     }
 }

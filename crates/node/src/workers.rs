@@ -1,5 +1,6 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
+use crate::secondary::Notices;
 use nameserver::{Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use tokio::sync::mpsc;
 use wire::probe::Seat;
+use wire::query::is_notify;
 
 /// What the workers' handles and counters are kept in.
 pub(crate) struct Workers {
@@ -24,30 +26,49 @@ pub(crate) struct WorkerEnded {
 }
 
 /// The answer function at the end of `netio`'s batches.
-pub(crate) struct BatchAnswers(Responder);
+pub(crate) struct BatchAnswers {
+    responder: Responder,
+    notices: Option<Arc<Notices>>,
+}
 
 impl BatchAnswers {
-    /// Answers with this responder.
-    pub(crate) fn new(responder: Responder) -> BatchAnswers {
-        BatchAnswers(responder)
+    /// Answers with this responder, and NOTIFY requests with `notices`.
+    pub(crate) fn new(responder: Responder, notices: Option<Arc<Notices>>) -> BatchAnswers {
+        BatchAnswers { responder, notices }
+    }
+
+    /// Answers the NOTIFY requests of a batch, which the responder has left out.
+    #[cold]
+    fn answer_notifies(&mut self, batch: &mut [Datagram<'_>]) {
+        let Some(notices) = &self.notices else { return };
+        for datagram in batch.iter_mut().filter(|datagram| is_notify(datagram.query)) {
+            let (len, rcode) = notices.answer(datagram.query, datagram.peer.ip(), datagram.reply.buffer());
+            datagram.reply.set_len(len);
+            if len > 0 {
+                self.responder.count_response(rcode);
+            }
+        }
     }
 }
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
-        self.0.refresh();
+        self.responder.refresh();
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
-        self.0.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
-        for datagram in batch {
-            let len = self.0.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
+        self.responder.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
+        for datagram in batch.iter_mut() {
+            let len = self.responder.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
             datagram.reply.set_len(len);
         }
-        self.0.publish_counts();
+        if self.responder.take_notifies() > 0 {
+            self.answer_notifies(batch);
+        }
+        self.responder.publish_counts();
     }
 
     fn idle(&mut self) {
-        self.0.refresh();
+        self.responder.refresh();
     }
 }
 
@@ -81,18 +102,19 @@ impl Workers {
         Ok((workers, prepared))
     }
 
-    /// Starts the threads; each says once over `ended` that it has ended.
+    /// Starts the threads, with who answers NOTIFY requests; each says once over `ended` that it has ended.
     ///
     /// # Errors
     /// The CPUs of the process can't be read, or a thread can't be started.
     pub(crate) fn start(
         prepared: Vec<Prepared>,
+        notices: Option<&Arc<Notices>>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
-            let ended = ended.clone();
+            let (ended, notices) = (ended.clone(), notices.cloned());
             thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
@@ -102,7 +124,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder));
+                let result = worker.serve(&mut BatchAnswers::new(responder, notices));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

@@ -59,8 +59,9 @@ pub(crate) fn read_header(
         }
         _ => return Err(Fault::NotTheAnswer),
     };
-    // A primary whose own copy has expired, or that is none, answers without authority (RFC 5936 §2.2.1).
-    if flags & (AA | TC) == 0 {
+    // A primary whose own copy has expired, or that is none, answers without authority. In transfers the bit says nothing:
+    // RFC 5936 §2.2.1 has it set, and Knot DNS does not set it.
+    if qtype == RecordType::SOA && flags & (AA | TC) == 0 {
         return Err(Fault::NoAuthority);
     }
     Ok(end)

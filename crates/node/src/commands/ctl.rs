@@ -4,7 +4,9 @@ use super::{print_json, route};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
-use crate::status::{AgentStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
+use crate::status::{
+    AgentStatus, CopyStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus,
+};
 use anyhow::bail;
 use std::io::{self, Write};
 use std::path::Path;
@@ -45,6 +47,8 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Status => Request::Status,
         CtlCommand::Zones => Request::Zones,
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
+        CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
+        CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month
             then_up: *then == Then::Up,
@@ -95,7 +99,13 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ("since", format!("{} ({} s)", status.since, status.uptime_s)),
         ("listening", status.listen.join(" ")),
         ("workers", format!("{} UDP, {} TCP", status.workers, status.tcp_workers)),
-        ("zones", format!("{} ok, {} stale, {} failed", zones.ok, zones.stale, zones.failed)),
+        (
+            "zones",
+            format!(
+                "{} ok, {} stale, {} failed, {} expired",
+                zones.ok, zones.stale, zones.failed, zones.expired
+            ),
+        ),
         ("generation", generation(status)),
         (
             "UDP",
@@ -159,6 +169,7 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
             ZoneState::Ok => "ok",
             ZoneState::Stale => "stale",
             ZoneState::Failed => "failed",
+            ZoneState::Expired => "expired",
         };
         let mut row = [zone.name.as_str(), state, "-", "-", "-", "-", "-", "-", "-"].map(str::to_owned);
         if let Some(served) = &zone.served {
@@ -176,7 +187,11 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
-        if let Some(error) = index.checked_sub(1).and_then(|index| zones[index].error.as_ref()) {
+        let Some(zone) = index.checked_sub(1).map(|index| &zones[index]) else { continue };
+        if let Some(copy) = &zone.copy {
+            writeln!(out, "  {}", copy_line(copy))?;
+        }
+        if let Some(error) = &zone.error {
             writeln!(
                 out,
                 "  since {}, {}:",
@@ -187,6 +202,23 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn copy_line(copy: &CopyStatus) -> String {
+    let mut line = format!("copy of {}", copy.primaries.join(" "));
+    let times = [("confirmed", &copy.confirmed), ("expires", &copy.expires), ("asked next", &copy.next)];
+    for (what, time) in times {
+        if let Some(time) = time {
+            line.push_str(&format!(", {what} {time}"));
+        }
+    }
+    if copy.asking {
+        line.push_str(", asked now");
+    }
+    if let Some(failure) = &copy.failure {
+        line.push_str(&format!("; {failure}"));
+    }
+    line
 }
 
 fn print_reload(report: &ReloadReport) -> io::Result<()> {

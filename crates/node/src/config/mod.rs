@@ -7,10 +7,12 @@
 mod anycast;
 mod decode;
 mod problem;
+mod secondary;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
+pub(crate) use secondary::{OnExpiry, SecondaryConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
 use netio::udp::Steering;
@@ -20,6 +22,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use wire::NameBuf;
 
@@ -196,12 +199,44 @@ pub(crate) enum PacketPath {
 pub(crate) struct ZoneConfig {
     /// The apex, in lower case.
     pub(crate) name: NameBuf,
-    /// Its master file.
-    pub(crate) file: PathBuf,
+    /// Where its records come from.
+    pub(crate) source: ZoneSource,
     /// Whether the records of a set rotate from answer to answer.
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
     pub(crate) critical: bool,
+}
+
+/// Where the records of a zone come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ZoneSource {
+    /// A master file.
+    MasterFile(PathBuf),
+    /// Other servers: this node is a secondary of the zone.
+    Primaries(Arc<SecondaryConfig>),
+}
+
+impl ZoneConfig {
+    /// A zone with a master file, and everything else as nobody said otherwise.
+    pub(crate) fn of_file(name: NameBuf, file: PathBuf, rotation: Rotation) -> ZoneConfig {
+        ZoneConfig { name, source: ZoneSource::MasterFile(file), rotation, critical: false }
+    }
+
+    /// The master file, where there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.source {
+            ZoneSource::MasterFile(file) => Some(file),
+            ZoneSource::Primaries(_) => None,
+        }
+    }
+
+    /// How the zone is kept as a copy, where it is one.
+    pub(crate) fn secondary(&self) -> Option<&Arc<SecondaryConfig>> {
+        match &self.source {
+            ZoneSource::MasterFile(_) => None,
+            ZoneSource::Primaries(secondary) => Some(secondary),
+        }
+    }
 }
 
 /// Whether the records of a set rotate from answer to answer.
@@ -265,12 +300,7 @@ pub(crate) fn load(
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
             let rotation = Rotation::default();
-            config.zones.push(ZoneConfig {
-                name: zone.name.clone(),
-                file: zone.file.clone(),
-                rotation,
-                critical: false,
-            });
+            config.zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), rotation));
         }
     }
     if purpose != Purpose::Check && file_is_good {
@@ -302,7 +332,7 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
     }
     if config.zones.is_empty() {
         let help = match file {
-            Some(_) => "add a [[zone]] with `name` and `file`, or give `--zone NAME=FILE`",
+            Some(_) => "add a [[zone]] with `name` and `file` or `primaries`, or give `--zone NAME=FILE`",
             None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
         };
         problems.push(Problem::general("there is no zone to serve", help));

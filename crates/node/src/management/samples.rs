@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, InterfaceStatus, NodeStatus, PeerStatus,
-    QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState,
-    ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
+    PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
+    ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn server() -> NodeStatus {
         generation: 5,
         generation_served: 4,
         reloading: false,
-        zones: ZoneCounts { ok: 1, stale: 1, failed: 1 },
+        zones: ZoneCounts { ok: 1, stale: 1, failed: 1, expired: 0 },
         udp: UdpCounts { queries: 100, xdp_queries: 30, ..UdpCounts::default() },
         tcp: TcpCounts::default(),
         answers: BTreeMap::new(),
@@ -37,6 +37,7 @@ pub(super) fn server() -> NodeStatus {
             queues: 4,
             detail: None,
         }],
+        copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
     }
 }
 
@@ -66,6 +67,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         critical: false,
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
+        copy: None,
     }
 }
 

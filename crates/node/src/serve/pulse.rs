@@ -42,7 +42,7 @@ impl Pulse {
             queue_drops: self.workers.queue_drops(),
             zones_ok: of(ZoneState::Ok),
             zones_stale: of(ZoneState::Stale),
-            zones_failed: of(ZoneState::Failed),
+            zones_failed: of(ZoneState::Failed) + of(ZoneState::Expired),
             critical_failed: critical_failed(&zones),
             probe_zones: probe_zones(&zones),
             generation,
@@ -53,7 +53,7 @@ impl Pulse {
 }
 
 fn critical_failed(zones: &[ZoneStatus]) -> Vec<String> {
-    let failed = zones.iter().filter(|zone| zone.critical && zone.state == ZoneState::Failed);
+    let failed = zones.iter().filter(|zone| zone.critical && zone.served.is_none());
     failed.take(CRITICAL_MAX).map(|zone| zone.name.clone()).collect()
 }
 
@@ -83,7 +83,15 @@ mod tests {
             since: String::new(),
         });
         let state = if serial.is_some() { ZoneState::Ok } else { ZoneState::Failed };
-        ZoneStatus { name: name.to_owned(), file: String::new(), state, critical, served, error: None }
+        ZoneStatus {
+            name: name.to_owned(),
+            file: String::new(),
+            state,
+            critical,
+            served,
+            error: None,
+            copy: None,
+        }
     }
 
     #[test]

@@ -10,9 +10,10 @@ mod ending;
 pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
+use crate::secondary::Notices;
 use admission::{Admission, Refusal, Ticket};
 use ending::Ending;
-use nameserver::{Family, Responder};
+use nameserver::Responder;
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -56,6 +57,8 @@ pub(crate) struct Prepared {
     pub(crate) listeners: Vec<TcpListener>,
     /// Its responder.
     pub(crate) responder: Responder,
+    /// Who answers NOTIFY requests.
+    pub(crate) notices: Option<Arc<Notices>>,
 }
 
 /// The part of a thread that its connections share.
@@ -69,6 +72,7 @@ struct Shared {
 /// The responder of a thread and room for one response.
 struct Answering {
     responder: Responder,
+    notices: Option<Arc<Notices>>,
     response: Box<[u8]>,
 }
 
@@ -87,7 +91,7 @@ impl Service {
         let (published, changes) = watch::channel(0);
         let mut beats = Vec::new();
         let mut duplicates = Vec::new();
-        for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
+        for (index, Prepared { listeners, responder, notices }) in prepared.into_iter().enumerate() {
             for listener in &listeners {
                 duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
             }
@@ -99,7 +103,7 @@ impl Service {
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
-                let answering = RefCell::new(Answering { responder, response });
+                let answering = RefCell::new(Answering { responder, notices, response });
                 let shared = Rc::new(Shared { answering, limits, admission, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
@@ -259,8 +263,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
         Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
     };
     let shared = Rc::clone(shared);
-    let family = if peer.is_ipv4() { Family::V4 } else { Family::V6 };
-    connections.spawn_local(async move { connection::serve(stream, family, &shared, &ticket).await });
+    let peer = peer.ip();
+    connections.spawn_local(async move { connection::serve(stream, peer, &shared, &ticket).await });
 }
 
 #[cfg(test)]
@@ -281,6 +285,7 @@ mod tests {
                 Arc::new(Counters::default()),
                 Seat::TcpThread(thread),
             ),
+            notices: None,
         });
         let (running, mut ended) = mpsc::channel(1);
         let service = Service::start(&TcpConfig::default(), prepared.into(), &running).unwrap();
