@@ -3,6 +3,7 @@
 
 use super::fixtures::{nsec3, zone_from};
 use super::signing::{Denial, OptOut};
+use super::transfer;
 use wire::RecordType;
 
 /// A zone small enough for an image of one or two thousand octets, with a node of each kind.
@@ -21,6 +22,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "message" => messages(),
         "image" => images(),
+        "transfer" => transfers(),
         _ => Vec::new(),
     }
 }
@@ -69,6 +71,41 @@ pub(crate) fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> V
     octets.extend(class.to_be_bytes());
     octets.extend(edns);
     octets
+}
+
+/// Transfers of the small zone: in one message and in one for each record, owners as pointers to the apex where they are it.
+pub(crate) fn transfers() -> Vec<Vec<u8>> {
+    let apex = super::fixtures::name(transfer::APEX);
+    let reading =
+        zone::read(apex.as_name(), "z", SMALL.as_bytes(), &mut zone::master::NoIncludes, &mut |_| ());
+    let zone = reading.zone.expect("the small zone is good");
+    let mut records: Vec<(RecordType, Vec<u8>)> = Vec::new();
+    for owner in zone.owners() {
+        for set in owner.rrsets() {
+            for data in set.rdatas() {
+                let mut record = match owner.name().eq_ignore_case(apex.as_name()) {
+                    true => vec![0xc0, 12],
+                    false => owner.name().as_wire().to_vec(),
+                };
+                record.extend([set.rtype().0, 1].map(u16::to_be_bytes).as_flattened());
+                record.extend(60u32.to_be_bytes());
+                record.extend((data.len() as u16).to_be_bytes());
+                record.extend(data);
+                records.push((set.rtype(), record));
+            }
+        }
+    }
+    records.sort_by_key(|(rtype, _)| *rtype != RecordType::SOA);
+    let mut records: Vec<Vec<u8>> = records.into_iter().map(|(_, record)| record).collect();
+    records.push(records[0].clone());
+    let message = |records: &[Vec<u8>]| {
+        let mut message = query(transfer::APEX, RecordType::AXFR, 1, b"");
+        message[2] = 0x84;
+        message[7] = records.len() as u8;
+        message.extend(records.concat());
+        [&(message.len() as u16).to_be_bytes()[..], &message].concat()
+    };
+    vec![message(&records), records.chunks(1).flat_map(|one| message(one)).collect()]
 }
 
 /// Images of small zones, one for each kind of denial.
