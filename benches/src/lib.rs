@@ -1,5 +1,6 @@
 //! Inputs that the benches share: zones of a given size, and queries for them.
 
+use nameserver::Batch;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use table::publish::{Directory, Publisher, SlotIndex};
@@ -90,7 +91,7 @@ pub fn compiled(apex: &str, text: &str) -> Table {
     let problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
     let zone = reading.zone.unwrap_or_else(|| panic!("{}", problems.join("\n")));
     let options = zone::CompileOptions { rotate: true, source: SourceStamp::default() };
-    zone::compile(&zone, &options).expect("the zone passed its checks")
+    zone::compile(zone, &options).expect("the zone passed its checks")
 }
 
 /// A responder for one table.
@@ -101,6 +102,50 @@ pub fn responder(table: Arc<Table>) -> nameserver::Responder {
     publisher.publish_directory(directory);
     let seat = wire::probe::Seat::UdpWorker(0);
     nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat)
+}
+
+/// Queries in a batch.
+pub const BATCH_LEN: usize = 32;
+
+/// A batch of one query so many times over, each with a place for its response.
+pub struct SameQuery {
+    query: Vec<u8>,
+    len: usize,
+    responses: Vec<(usize, Vec<u8>)>,
+}
+
+impl SameQuery {
+    /// A full batch of this query.
+    pub fn new(query: &[u8]) -> SameQuery {
+        let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX]);
+        SameQuery { query: query.to_vec(), len: BATCH_LEN, responses: vec![response; BATCH_LEN] }
+    }
+
+    /// Makes it a batch of so many, at most [`BATCH_LEN`].
+    pub fn set_len(&mut self, len: usize) {
+        self.len = len.min(BATCH_LEN);
+    }
+
+    /// What the first one was answered.
+    pub fn response(&self) -> &[u8] {
+        let (len, octets) = &self.responses[0];
+        &octets[..*len]
+    }
+}
+
+impl Batch for SameQuery {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn query(&self, _index: usize) -> &[u8] {
+        &self.query
+    }
+
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+        let (len, octets) = &mut self.responses[index];
+        *len = answer(&self.query, octets);
+    }
 }
 
 /// A query; with `dnssec` it has an OPT record of 1,232 octets and the DO bit, without it one without.

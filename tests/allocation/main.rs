@@ -9,7 +9,7 @@ mod seeds;
 mod signing;
 
 use counting::calls_during;
-use nameserver::{Responder, Transport};
+use nameserver::{Batch, Family, Responder, Transport};
 use starling_tests::message::{AA, Message, TC};
 use std::hint::black_box;
 use wire::RecordType;
@@ -153,6 +153,37 @@ fn silence_and_the_seeds_of_the_fuzzer_allocate_nothing() {
                 assert_eq!(calls, 0, "{query:02x?} over {transport:?}");
             }
         }
+    }
+}
+
+#[test]
+fn no_batch_allocates() {
+    let queries = seeds::of("message");
+    for mut responder in [fixtures::several(), fixtures::root()] {
+        for queries in queries.chunks(40) {
+            let mut batch = Together { queries, response: vec![0; 4096] };
+            assert_eq!(calls_during(|| responder.respond_batch(Family::V4, &mut batch)), 0);
+        }
+    }
+}
+
+/// A batch, the responses of which all go to the same place.
+struct Together<'q> {
+    queries: &'q [Vec<u8>],
+    response: Vec<u8>,
+}
+
+impl Batch for Together<'_> {
+    fn len(&self) -> usize {
+        self.queries.len()
+    }
+
+    fn query(&self, index: usize) -> &[u8] {
+        &self.queries[index]
+    }
+
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+        answer(&self.queries[index], &mut self.response);
     }
 }
 

@@ -39,12 +39,37 @@ name = "small.example"
 file = "small.zone"
 "#;
 
+/// A node whose route BIRD learns. It is up as soon as it can be, and patient with a machine that is busy.
+pub(crate) const LEARNING: &str = r#"
+[node]
+listen = ["203.0.113.53:53", "[2001:db8:53::53]:53"]
+control = "control"
+workers = 1
+[anycast]
+addresses = ["203.0.113.53", "2001:db8:53::53"]
+prefixes = ["203.0.113.0/24", "2001:db8:53::/48"]
+stable-ms = 1
+hold-down-ms = 1
+hold-down-max-ms = 1
+probe-ms = 50
+freeze-ms = 3000
+[[zone]]
+name = "small.example"
+file = "small.zone"
+"#;
+
 fn start(site: &Site) -> Result<Process> {
+    start_with(site, CONFIGURATION)
+}
+
+/// Starts a node with this configuration, in the folder of the site, and with no limit to the size of core dumps.
+pub(crate) fn start_with(site: &Site, configuration: &str) -> Result<Process> {
     std::fs::write(site.file("small.zone"), ZONE)?;
-    std::fs::write(site.file("node.toml"), CONFIGURATION)?;
+    std::fs::write(site.file("node.toml"), configuration)?;
     let binary = tools::starling()?;
-    let mut command = site.node.command(binary.to_str().context("a path of text")?)?;
-    command.arg("run").arg("--config").arg(site.file("node.toml"));
+    let mut command = site.node.command("prlimit")?;
+    command.arg("--core=unlimited").arg(binary).arg("run").arg("--config").arg(site.file("node.toml"));
+    command.current_dir(site.file(""));
     let mut agent = Process::spawn("agent", &command, &site.file("agent.log"))?;
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -55,7 +80,8 @@ fn start(site: &Site) -> Result<Process> {
     }
 }
 
-fn ctl(control: &Path, arguments: &[&str]) -> Result<Output> {
+/// `starling ctl`, which has to go well.
+pub(crate) fn ctl(control: &Path, arguments: &[&str]) -> Result<Output> {
     let output =
         Command::new(tools::starling()?).arg("ctl").arg("--control").arg(control).args(arguments).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,6 +6,7 @@ mod driver;
 mod held;
 mod holder;
 mod ladder;
+mod signals;
 mod site;
 mod templates;
 mod upstream;

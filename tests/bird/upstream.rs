@@ -63,11 +63,15 @@ impl Talk {
         if reply.contains("8001 ") {
             return Ok(Look::Gone);
         }
-        let field =
-            |name: &str| reply.lines().find_map(|line| line.split_once(name)).map(|(_, value)| value.trim());
-        let path = field("BGP.as_path:").unwrap_or_default().split_whitespace().count();
-        let preference = field("BGP.local_pref:").and_then(|value| value.parse().ok()).unwrap_or(100);
-        Ok(if field("BGP.community:").is_some_and(|value| value.contains("(65535,0)")) {
+        // BIRD 2 writes `BGP.as_path`, BIRD 3 `bgp_path`.
+        let field = |names: [&str; 2]| {
+            let found = reply.lines().find_map(|line| names.iter().find_map(|name| line.split_once(name)));
+            found.map(|(_, value)| value.trim())
+        };
+        let path = field(["BGP.as_path:", "bgp_path:"]).unwrap_or_default().split_whitespace().count();
+        let preference = field(["BGP.local_pref:", "bgp_local_pref:"]);
+        let preference = preference.and_then(|value| value.parse().ok()).unwrap_or(100);
+        Ok(if field(["BGP.community:", "bgp_community:"]).is_some_and(|value| value.contains("(65535,0)")) {
             Look::Shutdown
         } else if path > 1 || preference < 100 {
             Look::Worse

@@ -134,7 +134,7 @@ fn serve(zones: &[Zone], words: &[String]) -> Responder {
         let zone = reading.zone.unwrap_or_else(|| {
             panic!("{}", reading.problems.iter().map(|p| p.to_string()).collect::<Vec<_>>().join("\n"))
         });
-        let table = zone::compile(&zone, &options).unwrap();
+        let table = zone::compile(zone, &options).unwrap();
         publisher.publish(SlotIndex(index as u32), Some(Arc::new(table)));
     }
     let slots = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_name(), SlotIndex(index as u32)));

@@ -2,7 +2,7 @@
 
 use crate::config;
 use crate::model::{Expected, Flat, Model};
-use crate::serving::{Dnssec, ask, serve};
+use crate::serving::{Dnssec, ask, query, serve};
 use crate::zones::{Question, RandomZone, question, questions, signed, unsigned};
 use nameserver::Transport;
 use proptest::prelude::*;
@@ -31,6 +31,34 @@ proptest! {
             compare(&zone, &question(&zone, asked), Dnssec::Wanted)?;
         }
         compare_owners(&zone)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(700))]
+
+    /// An explanation goes through the whole algorithm, and has the octets of the short ways.
+    #[test]
+    fn short_ways_give_the_octets_of_the_whole_algorithm(
+        zone in prop_oneof![unsigned(), signed(), signed()],
+        asked in questions(QUESTIONS),
+    ) {
+        let (mut short, mut whole) = (serve(&zone), serve(&zone));
+        let (mut from_short, mut from_whole) = (vec![0; 65_535], vec![0; 65_535]);
+        for question in asked.iter().map(|asked| question(&zone, asked)) {
+            for dnssec in [Dnssec::Wanted, Dnssec::Unwanted] {
+                for (transport, room) in [(Transport::Udp, 4096), (Transport::Udp, 512), (Transport::Tcp, 65_535)] {
+                    let query = query(&question, dnssec);
+                    let len = short.respond(&query, transport, &mut from_short[..room]);
+                    let (whole_len, explanation) = whole.explain(&query, transport, &mut from_whole[..room]);
+                    prop_assert!(
+                        from_short[..len] == from_whole[..whole_len],
+                        "{question:?} {dnssec:?} {transport:?} {:?}:\n{:02x?}\n{:02x?}",
+                        explanation.rules, &from_short[..len], &from_whole[..whole_len]
+                    );
+                }
+            }
+        }
     }
 }
 

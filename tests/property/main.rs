@@ -3,10 +3,15 @@
 //! A case that fails is shrunk and printed, and its seed is kept in `tests/proptest-regressions`.
 
 mod answers;
+mod batches;
 mod denial;
+#[path = "../fuzz/src/fixtures.rs"]
+mod fixtures;
 mod images;
 mod model;
 mod names;
+#[path = "../fuzz/src/seeds.rs"]
+mod seeds;
 mod serving;
 mod signing;
 mod validator;

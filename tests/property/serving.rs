@@ -32,14 +32,20 @@ pub(crate) fn ask(
     transport: Transport,
     dnssec: Dnssec,
 ) -> Message {
-    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
-    query.extend_from_slice(question.name.as_name().as_wire());
-    query.extend(question.rtype.0.to_be_bytes());
-    let dnssec_ok = if dnssec == Dnssec::Wanted { 0x80 } else { 0 };
-    query.extend([0, 1, 0, 0, 41, 4, 208, 0, 0, dnssec_ok, 0, 0, 0]);
+    let query = query(question, dnssec);
     let mut response = vec![0; 65_535];
     let len = responder.respond(&query, transport, &mut response);
     let message = Message::decode(&response[..len]).expect("a well-made response");
     assert_eq!(message.question, query[12..12 + message.question.len()], "the question comes back as it was");
     message
+}
+
+/// The octets of a query.
+pub(crate) fn query(question: &Question, dnssec: Dnssec) -> Vec<u8> {
+    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    query.extend_from_slice(question.name.as_name().as_wire());
+    query.extend(question.rtype.0.to_be_bytes());
+    let dnssec_ok = if dnssec == Dnssec::Wanted { 0x80 } else { 0 };
+    query.extend([0, 1, 0, 0, 41, 4, 208, 0, 0, dnssec_ok, 0, 0, 0]);
+    query
 }

@@ -63,7 +63,7 @@ pub(crate) fn compile(apex: Name<'_>, records: &[Record]) -> Table {
         gatherer.add(record.owner.as_name(), record.rtype, record.ttl, &record.rdata, place);
     }
     let zone = gatherer.finish().expect("a small zone");
-    zone::compile(&zone, &zone::CompileOptions { rotate: true, ..Default::default() })
+    zone::compile(zone, &zone::CompileOptions { rotate: true, ..Default::default() })
         .expect("a zone with a SOA")
 }
 

@@ -44,6 +44,8 @@ struct Model {
     check: Check,
     /// Whether each result was bad, from the first to the last.
     results: Vec<bool>,
+    /// Of each bad result whether overload explains it.
+    overloads: Vec<bool>,
     standing: Standing,
     since: Moment,
     runs: u64,
@@ -74,6 +76,7 @@ impl Model {
             now,
             check,
             results: Vec::new(),
+            overloads: Vec::new(),
             standing,
             since: now,
             runs: 0,
@@ -97,12 +100,19 @@ impl Model {
             if self.now >= due {
                 self.silent = Some(self.now);
                 self.results.push(true);
+                self.overloads.push(false);
             }
             change
         } else {
             self.now = self.now + spec.interval;
             let bad = rng.u32(0..100) < self.bad;
-            let outcome = if bad { Outcome::Fail("seen".to_owned()) } else { Outcome::Pass };
+            let is_overload = bad && rng.bool();
+            let outcome = match (bad, is_overload) {
+                (false, _) => Outcome::Pass,
+                (true, false) => Outcome::Fail("seen".to_owned()),
+                (true, true) => Outcome::Overloaded("seen".to_owned()),
+            };
+            self.overloads.extend(bad.then_some(is_overload));
             self.runs += 1;
             (self.heard, self.silent) = (self.now, None);
             self.results.push(bad);
@@ -128,7 +138,13 @@ impl Model {
         assert_eq!((self.check.standing(), self.check.since()), (self.standing, self.since));
         assert_eq!(self.check.runs(), self.runs);
         assert_eq!(self.check.failures(), self.results.iter().filter(|bad| **bad).count() as u64);
-        assert_eq!(self.check.failing().is_some(), standing == Standing::Failing);
+        // It keeps the newest bad result: as many good ones as could drive that out are more than any `rise` here.
+        let expected = (standing == Standing::Failing).then(|| match self.overloads.last() {
+            Some(true) => (Action::Degrade, Gravity::Soft),
+            _ => (Action::Withdraw, Gravity::Hard),
+        });
+        let weight = self.check.failing().map(|failing| (failing.action, failing.gravity));
+        assert_eq!(weight, expected);
         let shown: Vec<_> = self.check.last().map(|result| result.failure.is_some()).collect();
         let kept: Vec<_> = self.results.iter().rev().take(RESULTS_KEPT).copied().collect();
         assert_eq!(shown, kept);

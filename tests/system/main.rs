@@ -1,6 +1,7 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
 mod agent_link;
+mod bench;
 mod counts;
 mod handover;
 mod images;
@@ -8,8 +9,10 @@ mod lifecycle;
 mod malformed;
 mod management;
 mod node;
+mod overload;
 mod packet_path;
 mod privileges;
 mod reload;
 mod run;
+mod sockets;
 mod tcp;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Fake {
                 let mut buffer = [0; 512];
                 while !udp_ends.load(Ordering::Relaxed) {
                     let Ok((len, from)) = udp.recv_from(&mut buffer) else { continue };
-                    let serial = of_udp.lock().unwrap().serial;
+                    let serial = held(&of_udp).serial;
                     let mut answer = message(&buffer[12..len], &[soa(serial)]);
                     answer[..2].copy_from_slice(&buffer[..2]);
                     let _gone = udp.send_to(&answer, from);
@@ -73,7 +73,7 @@ impl Fake {
                     if tcp_ends.load(Ordering::Relaxed) {
                         return;
                     }
-                    let script = of_tcp.lock().unwrap().clone();
+                    let script = held(&of_tcp).clone();
                     // One after the other, as the node asks. What goes wrong is that it hangs up, as it may.
                     let _hung_up = stream.map(|stream| transfer(stream, script, &tcp_ends));
                 }
@@ -83,7 +83,7 @@ impl Fake {
     }
 
     fn play(&self, script: Script) {
-        *self.script.lock().unwrap() = script;
+        *held(&self.script) = script;
     }
 }
 
@@ -96,6 +96,10 @@ impl Drop for Fake {
             let _panicked = thread.join();
         }
     }
+}
+
+fn held(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
+    script.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn transfer(mut stream: TcpStream, script: Script, ending: &AtomicBool) -> Result<()> {

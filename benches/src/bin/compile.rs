@@ -15,7 +15,7 @@ fn main() {
     let reading = zone::read(apex.as_name(), "hosts", text.as_bytes(), &mut NoIncludes, &mut |_| ());
     let zone = reading.zone.expect("a good zone");
     let read = start.elapsed();
-    let table = zone::compile(&zone, &zone::CompileOptions::default()).expect("a good zone");
+    let table = zone::compile(zone, &zone::CompileOptions::default()).expect("a good zone");
     let total = start.elapsed();
     let records = f64::from(table.record_count());
     let octets = table.image().len() as f64;

@@ -5,7 +5,8 @@
 //! count` does that. `count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]` asks any question of any zone.
 
 use starling_benches::{
-    Edns, compiled, delegations_zone, hosts_zone, query, responder, signed_delegations_zone,
+    BATCH_LEN, Edns, SameQuery, compiled, delegations_zone, hosts_zone, query, responder,
+    signed_delegations_zone,
 };
 use std::fs::File;
 use std::hint::black_box;
@@ -87,12 +88,14 @@ fn stored(file: &Path) -> Table {
     Table::from_backing(Backing::mapped(&file).expect("it can be mapped")).expect("an image of this version")
 }
 
+/// Asks so many times, in batches as a worker does.
 fn ask(table: Table, query: &[u8], times: usize) {
     let mut responder = responder(Arc::new(table));
-    let mut response = vec![0; nameserver::UDP_RESPONSE_MAX];
-    let mut len = 0;
-    for _ in 0..times {
-        len = responder.respond(black_box(query), nameserver::Transport::Udp, black_box(&mut response));
+    let mut batch = SameQuery::new(query);
+    for asked in (0..times).step_by(BATCH_LEN) {
+        batch.set_len(times - asked);
+        responder.respond_batch(nameserver::Family::V4, black_box(&mut batch));
     }
-    println!("{len} octets, rcode {}", response[3] & 15);
+    let response = batch.response();
+    println!("{} octets, rcode {}", response.len(), response[3] & 15);
 }

@@ -124,6 +124,8 @@ pub struct Observation {
     pub at: Moment,
     /// What was seen where it was bad.
     pub failure: Option<String>,
+    /// Whether it was bad for overload alone.
+    pub is_overload: bool,
 }
 
 /// A check with what it has seen.
@@ -203,16 +205,17 @@ impl Check {
     }
 
     fn take(&mut self, now: Moment, outcome: Outcome) -> Option<Standing> {
-        let failure = match outcome {
-            Outcome::Pass => None,
-            Outcome::Fail(saw) => Some(saw),
+        let (failure, is_overload) = match outcome {
+            Outcome::Pass => (None, false),
+            Outcome::Fail(saw) => (Some(saw), false),
+            Outcome::Overloaded(saw) => (Some(saw), true),
         };
         let failed = failure.is_some();
         self.failures += u64::from(failed);
         let same = self.last.front().is_some_and(|newest| newest.failure.is_some() == failed);
         self.row = if same { self.row.saturating_add(1) } else { 1 };
         self.last.truncate(RESULTS_KEPT - 1);
-        self.last.push_front(Observation { at: now, failure });
+        self.last.push_front(Observation { at: now, failure, is_overload });
         let (standing, row) =
             if failed { (Standing::Failing, self.spec.fall) } else { (Standing::Passing, self.spec.rise) };
         if standing == self.standing || self.row < row {
@@ -263,22 +266,28 @@ impl Check {
         self.due
     }
 
-    /// How it fails, if it does.
+    /// Whether it fails for overload alone, by the newest bad result.
+    pub fn is_overload(&self) -> bool {
+        let newest = self.last.iter().find(|result| result.failure.is_some());
+        self.standing == Standing::Failing && newest.is_some_and(|result| result.is_overload)
+    }
+
+    /// How it fails, if it does. The newest bad result has the say: one that overload explains weighs less than the check
+    /// does otherwise, and one that it does not explain has the whole weight again.
     pub fn failing(&self) -> Option<Failing> {
         if self.standing != Standing::Failing {
             return None;
         }
         // While it still fails, a single good result may be the newest.
-        let saw = self.last.iter().find_map(|result| result.failure.clone());
-        Some(Failing {
-            check: self.spec.name.clone(),
-            action: self.spec.action,
-            gravity: self.spec.gravity,
-            since: self.since,
-            saw: saw.unwrap_or_else(|| {
+        let saw =
+            self.last.iter().find_map(|result| result.failure.clone()).unwrap_or_else(|| {
                 format!("nothing bad in the last {RESULTS_KEPT} results, too few good ones")
-            }),
-        })
+            });
+        let (action, gravity) = match self.is_overload() {
+            true => (self.spec.action.min(Action::Degrade), Gravity::Soft),
+            false => (self.spec.action, self.spec.gravity),
+        };
+        Some(Failing { check: self.spec.name.clone(), action, gravity, since: self.since, saw })
     }
 }
 
@@ -365,6 +374,23 @@ mod tests {
         assert_eq!(check.overdue(at(60_000)), None);
         assert_eq!(check.failures(), 1);
         assert_eq!(check.standing(), Standing::Passing);
+    }
+
+    #[test]
+    fn overload_weighs_less_until_something_else_is_seen() {
+        let mut check = Check::new(spec(), at(0)).unwrap();
+        let mut weight = |ms, outcome| {
+            check.observe(at(ms), Duration::ZERO, outcome);
+            check.failing().map(|failing| (failing.action, failing.gravity))
+        };
+        let overloaded = || Outcome::Overloaded("no answer".to_owned());
+        assert_eq!([0, 200].map(|ms| weight(ms, overloaded())), [None, None]);
+        let light = Some((Action::Degrade, Gravity::Soft));
+        assert_eq!(weight(400, overloaded()), light);
+        assert_eq!(weight(600, Outcome::Pass), light);
+        let heavy = Some((Action::Withdraw, Gravity::Hard));
+        assert_eq!(weight(800, Outcome::Fail("SERVFAIL".to_owned())), heavy);
+        assert_eq!(weight(1_000, overloaded()), light);
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub enum Outcome {
     Pass,
     /// Not so; what was seen, for people.
     Fail(String),
+    /// Nothing came, from a node that has more to do than it can: it fails, but with no more weight than overload has.
+    /// Those who take over get the load on top of their own, so it degrades at most, and is soft.
+    Overloaded(String),
 }
 
 /// A check that has failed often enough to count.

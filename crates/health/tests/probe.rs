@@ -54,7 +54,7 @@ fn faults(answered: &[Answered]) -> Vec<(Seat, &str)> {
 fn saw(answered: &Answered) -> &str {
     match &answered.outcome {
         Outcome::Pass => "",
-        Outcome::Fail(saw) => saw,
+        Outcome::Fail(saw) | Outcome::Overloaded(saw) => saw,
     }
 }
 

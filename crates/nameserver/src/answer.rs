@@ -34,7 +34,7 @@ impl Outcome {
     }
 
     #[inline]
-    fn referral() -> Outcome {
+    pub(crate) fn referral() -> Outcome {
         Outcome { rcode: Rcode::NOERROR, authoritative: false, truncated: false, ede: None }
     }
 
@@ -69,12 +69,8 @@ enum Step {
 }
 
 impl<'a, T: Trace> Answering<'a, '_, T> {
-    /// Answers; `exact` is what [`Table::find_exact`] found for the name of the question.
-    pub(crate) fn run(mut self, exact: Option<Node<'a>>) -> Outcome {
-        let table = self.table;
-        let apex_at = HEADER_LEN + self.name.label_start(self.name.label_count() - table.apex_labels());
-        self.writer.set_apex(apex_at, table.apex_len(), table.apex_labels());
-        let found = exact.map_or_else(|| table.find_encloser(self.name), Found::Exact);
+    /// Answers; `found` is where the name of the question leads.
+    pub(crate) fn run(mut self, found: Found<'a>) -> Outcome {
         let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
             Ok(Step::Alias { target_at }) => self.follow(target_at),
@@ -394,7 +390,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
 
     /// The name doesn't exist: a wildcard, or nothing.
     fn missing(&mut self, encloser: Encloser<'a>, name_at: usize) -> Result<Step, Full> {
-        let Some(wildcard) = self.table.node(encloser.node.denial().wildcard) else {
+        let Some(wildcard) = self.table.node(encloser.node.wildcard()) else {
             return self.name_error(encloser, name_at).map(Step::Done);
         };
         self.trace.note(Rule::Wildcard);

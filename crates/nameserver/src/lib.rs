@@ -5,13 +5,19 @@
 //! It never sees a zone file: what it answers from is a verified [`table::Table`].
 
 mod answer;
+mod batch;
 mod chaos;
 mod counters;
+mod desk;
 mod negative;
+mod opt;
+mod pending;
 mod responder;
+mod short;
 mod trace;
 mod writer;
 
+pub use batch::Batch;
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
 pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

@@ -2,10 +2,10 @@
 
 use crate::answer::{Answering, CHAIN_MAX, Outcome};
 use crate::trace::{Rule, Trace};
-use crate::writer::{Full, Owner, Section, Signatures};
+use crate::writer::{Full, Owner, Section, Signatures, Writer};
 use table::denial::Nsec3Place;
-use table::{Encloser, Extent, Found, ImageFlags, Node, NodeRef};
-use wire::{Rcode, RecordType};
+use table::{Encloser, Extent, Found, ImageFlags, Node, NodeRef, Table};
+use wire::{FoldedName, Rcode, RecordType};
 
 /// The most records of denial in one answer: three for the last name, and two for each wildcard before it would be
 /// more than fits a datagram; a longer list would only repeat what is there.
@@ -93,8 +93,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         let outcome = Outcome::authoritative(Rcode::NXDOMAIN);
         if self.signatures == Signatures::With
             && encloser.node.relative_len() == 0
-            && self.deny_below_apex(encloser).is_ok()
+            && self.proofs.are_none()
+            && let Ok(rule) = deny_below_apex(self.table, self.name, encloser.next_closer, self.writer)
         {
+            self.trace.note(rule);
             return Ok(outcome);
         }
         if self.soa().is_err() {
@@ -130,40 +132,6 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         self.pay_proofs()?;
         let extent = if self.signatures == Signatures::With { Extent::SignedSoa } else { Extent::Soa };
         self.writer.part(self.table.negative_part(extent))
-    }
-
-    /// Denies a name right below the apex, or below that, with the part that was made for it; nothing is appended where
-    /// the table has none, or what it has doesn't fit.
-    fn deny_below_apex(&mut self, encloser: Encloser<'a>) -> Result<(), Full> {
-        let [first, second] = self.table.negative_proofs();
-        if first.is_none() || !self.proofs.are_none() {
-            return Err(Full);
-        }
-        let (cover, rule) = if self.has(ImageFlags::NSEC) {
-            (self.table.nsec_cover(self.name), Rule::NsecProof)
-        } else {
-            let place = self.table.nsec3_place(self.name, encloser.next_closer);
-            (place.map(|(Nsec3Place::Cover(node) | Nsec3Place::Match(node))| node), Rule::Nsec3Proof)
-        };
-        let start = self.writer.mark();
-        self.writer.part(self.table.negative_part(Extent::Proofs))?;
-        if let Some(node) = cover.filter(|node| ![first, second].contains(&node.reference())) {
-            // The name shares no label with another but those of the apex.
-            let owner = match node.relative_len() {
-                0 => Owner::At(self.writer.apex_at),
-                labels_len => Owner::Literal { labels_len, rest_at: self.writer.apex_at },
-            };
-            let rtype = if rule == Rule::NsecProof { RecordType::NSEC } else { RecordType::NSEC3 };
-            if let Some(rrset) = node.rrset(rtype)
-                && let Err(full) =
-                    self.writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0)
-            {
-                self.writer.reset(start);
-                return Err(full);
-            }
-        }
-        self.trace.note(rule);
-        Ok(())
     }
 
     fn has(&self, flag: ImageFlags) -> bool {
@@ -335,4 +303,42 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         }
         encloser
     }
+}
+
+/// Denies a name right below the apex, or below that, with the part that was made for it. Nothing is appended where the table
+/// has none, or what it has doesn't fit.
+#[inline(always)]
+pub(crate) fn deny_below_apex(
+    table: &Table,
+    name: &FoldedName,
+    next_closer: usize,
+    writer: &mut Writer<'_>,
+) -> Result<Rule, Full> {
+    let [first, second] = table.negative_proofs();
+    if first.is_none() {
+        return Err(Full);
+    }
+    let (cover, rule, rtype) = if table.flags().has(ImageFlags::NSEC) {
+        (table.nsec_cover(name), Rule::NsecProof, RecordType::NSEC)
+    } else {
+        let place = table.nsec3_place(name, next_closer);
+        let cover = place.map(|(Nsec3Place::Cover(node) | Nsec3Place::Match(node))| node);
+        (cover, Rule::Nsec3Proof, RecordType::NSEC3)
+    };
+    let start = writer.mark();
+    writer.part(table.negative_part(Extent::Proofs))?;
+    if let Some(node) = cover.filter(|node| ![first, second].contains(&node.reference()))
+        && let Some(rrset) = node.rrset(rtype)
+    {
+        // The name shares no label with another but those of the apex.
+        let owner = match node.relative_len() {
+            0 => Owner::At(writer.apex_at),
+            labels_len => Owner::Literal { labels_len, rest_at: writer.apex_at },
+        };
+        if let Err(full) = writer.rrset(Section::Authority, node, rrset, owner, Signatures::With, 0) {
+            writer.reset(start);
+            return Err(full);
+        }
+    }
+    Ok(rule)
 }

@@ -77,6 +77,9 @@ rules! {
 
 /// Takes note of rules; the packet path takes none.
 pub(crate) trait Trace {
+    /// Whether anybody wants the notes. Short ways, which apply no rules one by one, are taken only where not.
+    fn is_wanted(&self) -> bool;
+
     fn note(&mut self, rule: Rule);
 }
 
@@ -84,6 +87,11 @@ pub(crate) trait Trace {
 pub(crate) struct Silent;
 
 impl Trace for Silent {
+    #[inline(always)]
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn note(&mut self, _rule: Rule) {}
 }
@@ -96,6 +104,10 @@ pub struct Explanation {
 }
 
 impl Trace for Explanation {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
     fn note(&mut self, rule: Rule) {
         self.rules.push(rule);
     }

@@ -145,6 +145,11 @@ impl Batch {
         Ok(received)
     }
 
+    /// Takes one batch from a listener's queue and forgets it; gives the number. An empty queue is the error EAGAIN.
+    pub(crate) fn discard(&mut self, listener: &UdpListener) -> io::Result<usize> {
+        self.ring.discard(listener.as_fd())
+    }
+
     fn respond<R: BatchResponder>(
         &mut self,
         received: usize,

@@ -31,6 +31,13 @@ macro_rules! counters {
             }
         }
 
+        impl CounterSnapshot {
+            /// Datagrams lost on purpose, so that in an overload what is answered is fresh.
+            pub fn shed(&self) -> u64 {
+                self.discarded.wrapping_add(self.turned_away)
+            }
+        }
+
         impl AddAssign for CounterSnapshot {
             fn add_assign(&mut self, other: CounterSnapshot) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
@@ -52,6 +59,13 @@ counters! {
     truncated,
     /// Datagrams discarded unanswered because they had waited too long, in an overload; not among `received`.
     discarded,
+    /// Datagrams that in an overload the kernel did not take in: because the worker let in only a share of what came, or,
+    /// which is not told apart then, because the queue was full. Some milliseconds old while an overload lasts.
+    turned_away,
+    /// Overloads of sockets that have begun; while it differs from `overloads_ended`, one lasts.
+    overloads_begun,
+    /// Overloads of sockets that have ended.
+    overloads_ended,
     /// Errors of a receive call: left behind by an earlier datagram's ICMP, or memory running out.
     receive_errors,
     /// Replies the kernel took.
@@ -86,12 +100,14 @@ pub(crate) struct OwnedCounter(AtomicU64);
 
 impl OwnedCounter {
     /// Adds; only the owning worker may call this, or counts are lost.
+    ///
+    /// Who sees the new value sees what the worker counted before, too; on x86 that costs nothing.
     pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
     }
 
     fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

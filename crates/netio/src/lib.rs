@@ -8,8 +8,8 @@
 //! [`WorkerHandle`]: wake, stop, counters. Apart from all that, [`Tun`] is an interface that lives as long as its
 //! holder.
 //!
-//! This crate must never: look inside a datagram or know DNS, read a clock, allocate or lock per batch,
-//! write a log line, or start a thread.
+//! This crate must never: look inside a datagram or know DNS, read a clock more than once a batch, allocate or lock per
+//! batch, write a log line, or start a thread.
 
 #![deny(unsafe_code)]
 
@@ -19,10 +19,12 @@ compile_error!("netio is written for Linux: recvmmsg, sendmmsg, SO_REUSEPORT gro
 pub mod batch;
 pub mod counters;
 pub mod inherited;
+mod overload;
 mod packet_info;
 pub mod peer;
 pub mod pin;
 mod send_policy;
+mod socket_source;
 #[expect(unsafe_code, reason = "system calls that std and socket2 do not offer; the module's API is safe")]
 mod sys;
 pub mod tun;

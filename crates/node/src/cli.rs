@@ -1,10 +1,10 @@
 //! The command line: declared once, from which parsing, help and errors follow.
 
 use crate::config::{self, ControlSocket, NODE_NAME_MAX, WORKERS_MAX};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,6 +39,19 @@ CAP_NET_BIND_SERVICE for port 53.
 On stdout: what `starling serve` says there, then `running`. The log goes to stderr.
 
 Signals: SIGHUP reloads the zones; SIGTERM and SIGINT drain, withdraw, answer for the grace period, and end.";
+
+const BENCH_NOTES: &str = "\
+Examples:
+  starling bench answer --table example.com.table --queries queries.txt
+  starling bench answer --zone example.com=example.com.zone --queries queries.txt --dnssec --json
+
+The time is that of the answers alone: reading a query's octets to having the response's, with a batch in memory as the \
+kernel would have left it. It says nothing of the network.
+
+Without hardware counters, as on most virtual machines, valgrind counts instructions: the difference between two runs, \
+divided by the passes and queries that they differ by, leaves out everything but the answers:
+  valgrind --tool=callgrind starling bench answer --table T --queries F --rounds 1 --passes 1
+  valgrind --tool=callgrind starling bench answer --table T --queries F --rounds 1 --passes 11";
 
 const ORIGIN_RULES: &str = "\
 The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its \
@@ -75,6 +88,8 @@ pub(crate) enum Command {
     /// Show the answer to a query, and why it is the answer, without a server
     #[command(after_help = ORIGIN_RULES)]
     Lookup(LookupArguments),
+    /// Measure what answers cost, without a server or a network
+    Bench(BenchArguments),
     /// Ask or tell a running node
     Ctl(CtlArguments),
 }
@@ -245,6 +260,63 @@ pub(crate) struct LookupArguments {
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }
+
+/// `starling bench`.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+/// What can be measured.
+#[derive(Subcommand, Debug)]
+pub(crate) enum BenchCommand {
+    /// Replay queries through the answer function, in batches as a worker gets them
+    #[command(after_help = BENCH_NOTES)]
+    Answer(AnswerArguments),
+}
+
+/// `starling bench answer`.
+#[derive(Args, Debug)]
+pub(crate) struct AnswerArguments {
+    /// Table file to answer from; repeatable
+    #[arg(long = "table", short, value_name = "TABLE")]
+    pub(crate) tables: Vec<PathBuf>,
+    /// Zone to compile and answer from; repeatable
+    #[arg(long = "zone", short, value_name = "NAME=FILE")]
+    pub(crate) zones: Vec<ZoneArgument>,
+    /// Configuration whose zones are compiled and answered from, with its `udp-payload-max`
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Queries to replay, as dnsperf reads them: a line `NAME TYPE` for each
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+    /// Give the queries an OPT record that offers this many octets [default: none; 1232 with --dnssec]
+    #[arg(long, value_name = "OCTETS")]
+    pub(crate) edns: Option<u16>,
+    /// Ask for DNSSEC records (the DO bit)
+    #[arg(long)]
+    pub(crate) dnssec: bool,
+    /// Queries in a batch
+    #[arg(long, default_value_t = BATCH_MAX, value_name = "N", value_parser = value_parser!(u16).range(1..=BATCH_MAX as i64))]
+    pub(crate) batch: u16,
+    /// Rounds to measure
+    #[arg(long, default_value = "5", value_name = "N")]
+    pub(crate) rounds: NonZeroU32,
+    /// How long a round is, such as 500ms or 2s
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Duration,
+    /// Make each round so many passes over the queries, instead of by time: for counting instructions from outside
+    #[arg(long, value_name = "N", conflicts_with = "time")]
+    pub(crate) passes: Option<NonZeroU32>,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// The most queries in a batch: as many as a worker receives at once.
+const BATCH_MAX: u16 = netio::batch::BATCH_LEN as u16;
 
 /// `starling ctl`.
 #[derive(Args, Debug)]

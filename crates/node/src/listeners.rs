@@ -2,7 +2,6 @@
 
 use anyhow::{Context, anyhow};
 use netio::udp::Steered;
-use netio::udp::Steering;
 use netio::{SocketOptions, UdpListener, bind_group};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -36,13 +35,13 @@ pub(crate) struct Listener {
 pub(crate) fn bind(
     address: SocketAddr,
     workers: NonZeroUsize,
-    steering: Steering,
+    options: &SocketOptions,
     tcp_workers: NonZeroUsize,
 ) -> anyhow::Result<Listener> {
     let attempts = if address.port() == 0 { PORT_ATTEMPTS_MAX } else { 1 };
     let mut taken = anyhow!("no port of {} is free for UDP and TCP", address.ip());
     for _ in 0..attempts {
-        let group = bind_group(address, workers, &SocketOptions { steering, ..SocketOptions::default() })?;
+        let group = bind_group(address, workers, options)?;
         let bound = group.listeners.first().map_or(address, UdpListener::address);
         match bind_tcp(bound, tcp_workers) {
             Ok(tcp) => {
@@ -65,7 +64,7 @@ pub(crate) fn bind(
 /// # Errors
 /// As [`bind`].
 pub(crate) fn rehearse(address: SocketAddr) -> anyhow::Result<()> {
-    bind(address, NonZeroUsize::MIN, Steering::Hash, NonZeroUsize::MIN).map(drop)
+    bind(address, NonZeroUsize::MIN, &SocketOptions::default(), NonZeroUsize::MIN).map(drop)
 }
 
 fn bind_tcp(address: SocketAddr, threads: NonZeroUsize) -> io::Result<Vec<TcpListener>> {
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn udp_and_tcp_have_one_port() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = bind(address.parse().unwrap(), TWO, Steering::Hash, TWO).unwrap();
+            let listener = bind(address.parse().unwrap(), TWO, &SocketOptions::default(), TWO).unwrap();
             assert_ne!(listener.address.port(), 0);
             assert_eq!((listener.udp.len(), listener.tcp.len()), (2, 2));
             assert!(listener.tcp.iter().all(|tcp| tcp.local_addr().unwrap() == listener.address));

@@ -28,6 +28,7 @@ mod management;
 mod node_status;
 mod privileges;
 mod progress;
+mod receive_queues;
 mod secondary;
 mod serve;
 mod signals;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Compile(arguments) => commands::compile::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Lookup(arguments) => commands::lookup::run(arguments),
+        Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Ctl(arguments) => commands::ctl::run(arguments),
     };
     let is_server = matches!(cli.command, Command::Serve(_) | Command::Run(_));

@@ -126,6 +126,7 @@ fn udp_counts(sockets: &netio::CounterSnapshot, queue_drops: u64, answers: &Coun
         truncated: answers.truncated,
         dropped: dropped.iter().sum(),
         queue_drops,
+        shed: sockets.shed(),
     }
 }
 
@@ -163,7 +164,8 @@ fn drops(
 ) -> BTreeMap<String, u64> {
     let counts = [
         queue,
-        rings.ring_full + rings.no_frame + rings.other,
+        sockets.shed(),
+        rings.total(),
         sockets.malformed_frames,
         sockets.checksum_errors,
         sockets.truncated,

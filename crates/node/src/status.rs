@@ -95,13 +95,14 @@ pub(crate) struct InterfaceStatus {
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the
-/// kernel was full (`queue`), or a ring of AF_XDP (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
+/// kernel was full (`queue`), in an overload it was kept short (`shed`), a ring of AF_XDP was full (`ring`), a frame there was no query (`frame`) or damaged (`checksum`), a
 /// query was longer than any (`too-long`), an answer found no room in a send buffer
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 11] = [
+pub(crate) const DROP_CAUSES: [&str; 12] = [
     "queue",
+    "shed",
     "ring",
     "frame",
     "checksum",
@@ -176,6 +177,9 @@ pub(crate) struct UdpCounts {
     pub(crate) dropped: u64,
     /// Datagrams that the kernel dropped because a receive queue was full.
     pub(crate) queue_drops: u64,
+    /// Datagrams lost on purpose in an overload, so that what is answered is fresh.
+    #[serde(default)]
+    pub(crate) shed: u64,
 }
 
 /// What the TCP service has counted since the start.
@@ -386,7 +390,13 @@ pub(crate) struct AgentStatus {
     pub(crate) checks: Vec<CheckStatus>,
     /// The other nodes.
     pub(crate) peers: Vec<PeerStatus>,
+    /// The serials of the zones that are probed: the critical ones, else the first. What peers compare with their own.
+    #[serde(default)]
+    pub(crate) serials: Serials,
 }
+
+/// The serials of a node, by zone.
+pub(crate) type Serials = BTreeMap<String, u32>;
 
 /// What BIRD says of the route.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -438,6 +448,10 @@ pub(crate) struct CheckStatus {
     pub(crate) fall: u32,
     /// See `fall`.
     pub(crate) rise: u32,
+    /// Whether it fails for want of an answer from a server that is overloaded, and weighs no more than that: soft, and
+    /// `degrade` at most.
+    #[serde(default)]
+    pub(crate) overloaded: bool,
     /// The last results, the newest first: milliseconds ago, and what was seen where it failed.
     pub(crate) last: Vec<CheckResult>,
 }

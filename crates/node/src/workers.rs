@@ -1,13 +1,13 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
 use crate::secondary::Notices;
-use nameserver::{Counters, Family, Responder, Transport};
+use nameserver::{Batch, Counters, Family, Responder};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tokio::sync::mpsc;
 use wire::probe::Seat;
@@ -17,6 +17,14 @@ use wire::query::is_notify;
 pub(crate) struct Workers {
     handles: Vec<WorkerHandle>,
     counters: Vec<Arc<Counters>>,
+    queue_drops: Mutex<QueueDrops>,
+}
+
+/// What the kernel has dropped in full queues, put together from counts that wrap and are not always there.
+#[derive(Default)]
+struct QueueDrops {
+    last: Vec<u32>,
+    total: u64,
 }
 
 /// That a worker has ended: asked to, or because it can't go on.
@@ -48,27 +56,45 @@ impl BatchAnswers {
                 self.responder.count_response(rcode);
             }
         }
+        self.responder.publish_counts();
     }
 }
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
-        self.responder.refresh();
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
-        self.responder.expect_family(if is_ipv4 { Family::V4 } else { Family::V6 });
-        for datagram in batch.iter_mut() {
-            let len = self.responder.respond(datagram.query, Transport::Udp, datagram.reply.buffer());
-            datagram.reply.set_len(len);
-        }
+        let family = if is_ipv4 { Family::V4 } else { Family::V6 };
+        self.responder.respond_batch(family, &mut Datagrams(batch));
         if self.responder.take_notifies() > 0 {
             self.answer_notifies(batch);
         }
-        self.responder.publish_counts();
     }
 
     fn idle(&mut self) {
         self.responder.refresh();
+    }
+}
+
+/// Datagrams as the answer function sees them.
+struct Datagrams<'b, 'd>(&'b mut [Datagram<'d>]);
+
+impl Batch for Datagrams<'_, '_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn query(&self, index: usize) -> &[u8] {
+        self.0[index].query
+    }
+
+    #[inline]
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+        let Datagram { query, reply, .. } = &mut self.0[index];
+        let len = answer(query, reply.buffer());
+        reply.set_len(len);
     }
 }
 
@@ -89,7 +115,8 @@ impl Workers {
         sockets: Vec<Vec<UdpListener>>,
         mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
     ) -> io::Result<(Workers, Vec<Prepared>)> {
-        let mut workers = Workers { handles: Vec::new(), counters: Vec::new() };
+        let mut workers =
+            Workers { handles: Vec::new(), counters: Vec::new(), queue_drops: Mutex::default() };
         let mut prepared = Vec::new();
         for (index, listeners) in sockets.into_iter().enumerate() {
             let worker = Worker::new(listeners)?;
@@ -170,10 +197,20 @@ impl Workers {
         total
     }
 
-    /// Datagrams that the kernel dropped because a queue was full.
+    /// Datagrams that the kernel dropped because a queue was full; in an overload, where they count as shed, as of
+    /// before it.
     pub(crate) fn queue_drops(&self) -> u64 {
-        let queues = self.handles.iter().filter_map(|handle| handle.receive_queues().ok());
-        queues.flatten().map(|(_, queue)| u64::from(queue.drops)).sum()
+        // A panic ends the process, so that nobody sees a poisoned lock.
+        let mut drops = self.queue_drops.lock().unwrap_or_else(PoisonError::into_inner);
+        drops.last.resize(self.handles.len(), 0);
+        let QueueDrops { last, total } = &mut *drops;
+        for (last, handle) in last.iter_mut().zip(&self.handles) {
+            if let Ok(Some(now)) = handle.queue_overflows() {
+                *total += u64::from(now.wrapping_sub(*last));
+                *last = now;
+            }
+        }
+        *total
     }
 
     /// What was dropped before the rings of the workers, now and since they were opened.

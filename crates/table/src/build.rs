@@ -25,6 +25,8 @@ const RRSETS_MAX: usize = 255;
 /// Names a bucket holds on average, of twelve: fuller ones spill into the next, emptier ones cost memory
 /// (6.7 octets a name at 9.6).
 const BUCKET_FILL_TENTHS: usize = 96;
+/// Octets that a name takes beside its records, usually: itself, the heads of a set or two, and its place in the index.
+const NAME_OCTETS: usize = 64;
 /// How many keys are tried before the builder gives up; one chain over the bound in a million tables is expected.
 const KEYS_MAX: u64 = 64;
 
@@ -158,11 +160,12 @@ struct Sections {
 }
 
 impl Builder {
-    /// Starts an image for the zone `apex`; about `names` names are expected.
-    pub fn new(apex: Name<'_>, serial: u32, flags: ImageFlags, names: usize) -> Builder {
+    /// Starts an image for the zone `apex`; about `names` names are expected, with records of `octets` octets.
+    pub fn new(apex: Name<'_>, serial: u32, flags: ImageFlags, names: usize, octets: usize) -> Builder {
         let mut lower = NameBuf::from(apex);
         lower.make_lowercase();
-        let mut image = Vec::with_capacity(HEADER_LEN + 48 * names);
+        // What is reserved and not used costs nothing; an image that has to grow is there twice for a while.
+        let mut image = Vec::with_capacity(HEADER_LEN + NAME_OCTETS * names + octets + octets / 4);
         image.resize(HEADER_LEN, 0);
         Builder {
             apex: lower,

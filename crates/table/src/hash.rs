@@ -15,7 +15,7 @@ pub(crate) struct Key {
 }
 
 /// The state after some labels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct State {
     v0: u64,
     v1: u64,

@@ -6,7 +6,8 @@
 //! [`publish`] gives packet threads the current images without locks.
 //!
 //! The crate knows the shape of records and of denial, but decides nothing about answers; it parses no zone
-//! files and reads no clock. The only `unsafe` is in [`map`], where a file is mapped.
+//! files and reads no clock. The only `unsafe` is in [`map`], where a file is mapped and
+//! memory is asked for ahead.
 
 mod build;
 pub mod denial;
@@ -18,6 +19,7 @@ mod node;
 mod parallel;
 mod part;
 pub mod publish;
+mod seek;
 mod table;
 mod verify;
 
@@ -25,5 +27,6 @@ pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
 pub use node::{Additional, Denial, Links, Node, Rrset};
 pub use part::{Extent, Part};
-pub use table::{Encloser, Found, Table};
+pub use seek::{Encloser, Found, Seek};
+pub use table::Table;
 pub use verify::ImageError;

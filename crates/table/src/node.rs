@@ -114,6 +114,16 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// The wildcard `*` below the node: the first field of [`Node::denial`].
+    #[inline]
+    pub fn wildcard(self) -> NodeRef {
+        if self.flags().has(NodeFlags::EXTRA) {
+            NodeRef(u32_at(self.image, self.at + NODE_FIXED))
+        } else {
+            NodeRef::NONE
+        }
+    }
+
     #[inline]
     fn first_rrset(self) -> usize {
         self.at + 4 * (self.head >> 24) as usize

@@ -50,9 +50,40 @@ pub struct Part<'t> {
     inner_pointers: &'t [[u8; 2]],
 }
 
-impl<'t> Part<'t> {
+/// Where the octets and pointers of an extent are: read once, when a table is taken into use.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PartPlace {
+    octets: (usize, usize),
+    records: u16,
+    apex_pointers: (usize, usize),
+    inner_pointers: (usize, usize),
+}
+
+/// The places of all extents, and the nodes whose records the proofs are.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PartPlaces {
+    extents: [PartPlace; 3],
+    pub(crate) proofs: [NodeRef; PROOFS],
+}
+
+impl PartPlaces {
+    /// Of the part at `at`.
+    pub(crate) fn read(image: &[u8], at: usize) -> PartPlaces {
+        PartPlaces {
+            extents: [Extent::Soa, Extent::SignedSoa, Extent::Proofs]
+                .map(|extent| PartPlace::read(image, at, extent)),
+            proofs: Part::proofs(image, at),
+        }
+    }
+
     #[inline]
-    pub(crate) fn read(image: &'t [u8], at: usize, extent: Extent) -> Part<'t> {
+    pub(crate) fn part<'t>(&self, image: &'t [u8], extent: Extent) -> Part<'t> {
+        self.extents[extent as usize].part(image)
+    }
+}
+
+impl PartPlace {
+    fn read(image: &[u8], at: usize, extent: Extent) -> PartPlace {
         let number =
             |extent: Extent, i: usize| usize::from(u16_at(image, at + EXTENT_LEN * extent as usize + 2 * i));
         let octets_at = at + OCTETS_AT;
@@ -62,16 +93,32 @@ impl<'t> Part<'t> {
             Extent::Proofs => usize::from(u16_at(image, at + INNER_COUNT_AT)),
             Extent::Soa | Extent::SignedSoa => 0,
         };
-        Part {
-            octets: &image[octets_at..octets_at + number(extent, 0)],
+        PartPlace {
+            octets: (octets_at, octets_at + number(extent, 0)),
             records: number(extent, 1) as u16,
-            apex_pointers: image[apex_at..apex_at + 2 * number(extent, 2)].as_chunks().0,
-            inner_pointers: image[inner_at..inner_at + 2 * inner_count].as_chunks().0,
+            apex_pointers: (apex_at, apex_at + 2 * number(extent, 2)),
+            inner_pointers: (inner_at, inner_at + 2 * inner_count),
         }
     }
 
-    /// The nodes whose records the proofs are; the first is none where there are no proofs.
     #[inline]
+    fn part(self, image: &[u8]) -> Part<'_> {
+        let octets = |(from, to): (usize, usize)| &image[from..to];
+        Part {
+            octets: octets(self.octets),
+            records: self.records,
+            apex_pointers: octets(self.apex_pointers).as_chunks().0,
+            inner_pointers: octets(self.inner_pointers).as_chunks().0,
+        }
+    }
+}
+
+impl<'t> Part<'t> {
+    fn read(image: &'t [u8], at: usize, extent: Extent) -> Part<'t> {
+        PartPlace::read(image, at, extent).part(image)
+    }
+
+    /// The nodes whose records the proofs are; the first is none where there are no proofs.
     pub(crate) fn proofs(image: &[u8], at: usize) -> [NodeRef; PROOFS] {
         [0, 1].map(|i| NodeRef(u32_at(image, at + REFS_AT + 4 * i)))
     }

@@ -28,12 +28,46 @@ const LINEAR_MAX: usize = 4;
 /// Which zone a name belongs to.
 #[derive(Default)]
 pub struct Directory {
-    /// Apex and slot by descending label count, where the zones are few.
-    few: Vec<(Box<[u8]>, usize, SlotIndex)>,
+    /// By descending label count, where the zones are few.
+    few: Vec<Apex>,
     /// Else the lower-case apex to its slot. The map's hash has a random key made at start.
     many: HashMap<Box<[u8]>, SlotIndex>,
     /// A bit for each number of labels that an apex has.
     depths: u128,
+}
+
+/// The apex of a zone, ready to be compared with the end of a name.
+struct Apex {
+    labels: usize,
+    /// The first eight octets, and which of them there are.
+    start: u64,
+    start_mask: u64,
+    wire: Box<[u8]>,
+    slot: SlotIndex,
+}
+
+impl Apex {
+    fn new(wire: Box<[u8]>, slot: SlotIndex) -> Apex {
+        let mut start = [0; 8];
+        let len = wire.len().min(8);
+        start[..len].copy_from_slice(&wire[..len]);
+        Apex {
+            labels: Name::from_wire(&wire).map_or(0, Name::label_count),
+            start: u64::from_le_bytes(start),
+            start_mask: u64::MAX >> (8 * (8 - len)),
+            wire,
+            slot,
+        }
+    }
+
+    /// Whether a name, which has as many labels or more, is at or below it.
+    #[inline]
+    fn ends(&self, name: &FoldedName) -> bool {
+        let start = name.label_start(name.label_count() - self.labels);
+        // A name ends with the root's octet, so what is equal to that is equally long.
+        (name.word(start) ^ self.start) & self.start_mask == 0
+            && (self.wire.len() <= 8 || name.is_from(start, &self.wire))
+    }
 }
 
 impl Directory {
@@ -47,10 +81,8 @@ impl Directory {
             directory.many.insert(lower.as_name().as_wire().into(), slot);
         }
         if directory.many.len() <= LINEAR_MAX {
-            let labels = |wire: &[u8]| Name::from_wire(wire).map_or(0, Name::label_count);
-            directory.few =
-                directory.many.drain().map(|(wire, slot)| (wire.clone(), labels(&wire), slot)).collect();
-            directory.few.sort_by_key(|(wire, labels, _)| (std::cmp::Reverse(*labels), wire.clone()));
+            directory.few = directory.many.drain().map(|(wire, slot)| Apex::new(wire, slot)).collect();
+            directory.few.sort_by_key(|apex| (std::cmp::Reverse(apex.labels), apex.wire.clone()));
         }
         directory
     }
@@ -68,9 +100,9 @@ impl Directory {
 
     #[inline]
     fn find_within(&self, name: &FoldedName, labels_max: usize) -> Option<SlotIndex> {
-        for (apex, labels, slot) in &self.few {
-            if *labels <= labels_max && name.is_from(name.label_start(name.label_count() - labels), apex) {
-                return Some(*slot);
+        for apex in &self.few {
+            if apex.labels <= labels_max && apex.ends(name) {
+                return Some(apex.slot);
             }
         }
         if self.many.is_empty() { None } else { self.find_among_many(name, labels_max) }

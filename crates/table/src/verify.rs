@@ -361,7 +361,7 @@ mod tests {
     const NAMES: u32 = 200_000;
 
     fn large_image() -> Vec<u8> {
-        let mut builder = Builder::new(Name::ROOT, 1, ImageFlags::NONE, NAMES as usize);
+        let mut builder = Builder::new(Name::ROOT, 1, ImageFlags::NONE, NAMES as usize, 0);
         let fixups = Fixups::default();
         let mut set = RrsetSpec {
             rtype: RecordType::A,

@@ -7,6 +7,8 @@ use std::num::NonZeroU16;
 /// The most records of a query that are looked at in search of the OPT record. Resolvers send one or two;
 /// every record costs a walk over its name.
 const RECORDS_MAX: usize = 8;
+/// The counts of a header with one question and nothing else.
+const ONE_QUESTION: u64 = 1 << 48;
 
 /// What the OPT record of a query says (RFC 6891 §6.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,7 +33,9 @@ impl Edns {
 }
 
 /// A query that can be answered. Its name is in the [`FoldedName`] that was filled while reading.
-#[derive(Clone, Copy, Debug)]
+///
+/// One value is kept for each query of a batch and filled anew.
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Query {
     /// The flags word of the header.
     pub flags: u16,
@@ -84,17 +88,48 @@ impl Query {
     ///
     /// QDCOUNT must be 1 (RFC 9619 §4); records in the answer and authority sections, and records other than
     /// OPT, are stepped over; a second OPT, or one whose options don't fill it, is malformed (RFC 6891 §6.1.1).
+    ///
+    /// # Errors
+    /// The bytes are no query, or not one that can be looked up; what the value is then means nothing.
     #[inline]
-    pub fn read(bytes: &[u8], name: &mut FoldedName) -> Result<Query, Rejected> {
+    pub fn read(&mut self, bytes: &[u8], name: &mut FoldedName) -> Result<(), Rejected> {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Err(Rejected::Silent) };
-        let flags = u16::from_be_bytes([header[2], header[3]]);
-        if flags & QR != 0 {
+        self.flags = u16::from_be_bytes([header[2], header[3]]);
+        let counts = u64::from_be_bytes([
+            header[4], header[5], header[6], header[7], header[8], header[9], header[10], header[11],
+        ]);
+        // All at once: a query with one question, and nothing else or one record behind it.
+        if self.flags & (QR | OPCODE_MASK) != 0 || counts & !1 != ONE_QUESTION {
+            return self.read_unusual(bytes, header, name);
+        }
+        let rest = self.read_question(bytes, name)?;
+        if counts == ONE_QUESTION {
+            self.edns = None;
+            return if rest.is_empty() { Ok(()) } else { Err(form_error(self.question_end, None)) };
+        }
+        if let Some(edns) = plain_opt(rest) {
+            self.edns = Some(edns);
+            return Ok(());
+        }
+        self.edns = read_additional(bytes, self.question_end)?;
+        Ok(())
+    }
+
+    /// A message with another header than that of nearly every query.
+    #[cold]
+    fn read_unusual(
+        &mut self,
+        bytes: &[u8],
+        header: &[u8; HEADER_LEN],
+        name: &mut FoldedName,
+    ) -> Result<(), Rejected> {
+        if self.flags & QR != 0 {
             return Err(Rejected::Silent);
         }
-        if flags & OPCODE_MASK != 0 {
+        if self.flags & OPCODE_MASK != 0 {
             return Err(not_implemented(bytes, header, name));
         }
-        Query::read_question(bytes, header, flags, name)
+        self.read_sections(bytes, header, name)
     }
 
     /// Reads a NOTIFY request (RFC 1996 §3), which has the form of a query; its answer section is stepped over, since
@@ -102,38 +137,40 @@ impl Query {
     ///
     /// # Errors
     /// As [`Query::read`], and silence for any other opcode.
-    pub fn read_notify(bytes: &[u8], name: &mut FoldedName) -> Result<Query, Rejected> {
+    pub fn read_notify(&mut self, bytes: &[u8], name: &mut FoldedName) -> Result<(), Rejected> {
         let header =
             bytes.first_chunk::<HEADER_LEN>().filter(|_| is_notify(bytes)).ok_or(Rejected::Silent)?;
-        Query::read_question(bytes, header, u16::from_be_bytes([header[2], header[3]]), name)
+        self.flags = u16::from_be_bytes([header[2], header[3]]);
+        self.read_sections(bytes, header, name)
     }
 
-    #[inline(always)]
-    fn read_question(
+    /// Reads one question and whatever records follow it.
+    fn read_sections(
+        &mut self,
         bytes: &[u8],
         header: &[u8; HEADER_LEN],
-        flags: u16,
         name: &mut FoldedName,
-    ) -> Result<Query, Rejected> {
+    ) -> Result<(), Rejected> {
         if header[4..6] != [0, 1] {
             return Err(form_error(HEADER_LEN, None));
         }
+        self.read_question(bytes, name)?;
+        self.edns = read_sections(bytes, header, self.question_end)?;
+        Ok(())
+    }
+
+    /// Reads the question; what follows it.
+    #[inline(always)]
+    fn read_question<'b>(&mut self, bytes: &'b [u8], name: &mut FoldedName) -> Result<&'b [u8], Rejected> {
         let name_end = name.read(bytes, HEADER_LEN).map_err(|_| form_error(HEADER_LEN, None))?;
-        let Some(fixed) = bytes.get(name_end..name_end + 4) else { return Err(form_error(HEADER_LEN, None)) };
-        let qtype = RecordType(u16::from_be_bytes([fixed[0], fixed[1]]));
-        let qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
-        let question_end = name_end + 4;
-        let edns = if header[6..12] == [0, 0, 0, 0, 0, 1] {
-            read_additional(bytes, question_end)?
-        } else if header[6..12] == [0; 6] {
-            if bytes.len() != question_end {
-                return Err(form_error(question_end, None));
-            }
-            None
-        } else {
-            read_sections(bytes, header, question_end)?
+        let question = bytes.get(name_end..).and_then(|rest| rest.split_first_chunk::<4>());
+        let Some(([type_high, type_low, class_high, class_low], rest)) = question else {
+            return Err(form_error(HEADER_LEN, None));
         };
-        Ok(Query { flags, qtype, qclass, question_end, edns })
+        self.qtype = RecordType(u16::from_be_bytes([*type_high, *type_low]));
+        self.qclass = Class(u16::from_be_bytes([*class_high, *class_low]));
+        self.question_end = name_end + 4;
+        Ok(rest)
     }
 
     /// Whether this is anything but a question of class IN and EDNS version 0 for records that a zone can have.
@@ -154,14 +191,26 @@ impl Query {
     }
 }
 
-/// The one record of the additional section: an OPT at nearly every query of a resolver, so without a loop.
-#[inline]
+/// What an OPT record says that has no options and is all that follows the question, as in nearly every query of a
+/// resolver; `None` for anything else.
+#[inline(always)]
+fn plain_opt(rest: &[u8]) -> Option<Edns> {
+    let opt: &[u8; message::OPT_LEN] = rest.try_into().ok()?;
+    let [root, type_high, type_low, size_high, size_low, _, version, flags, _, len_high, len_low] = *opt;
+    // As numbers: octet by octet takes a branch each.
+    let is_opt = u32::from_be_bytes([0, root, type_high, type_low]) == u32::from(RecordType::OPT.0);
+    if !is_opt || u16::from_be_bytes([len_high, len_low]) != 0 {
+        return None;
+    }
+    let udp_size = u16::from_be_bytes([size_high, size_low]);
+    Some(Edns { udp_size, version, dnssec_ok: flags & 0x80 != 0, nsid: false, probe_at: None })
+}
+
+/// The one record of the additional section.
+#[inline(never)]
 fn read_additional(bytes: &[u8], at: usize) -> Result<Option<Edns>, Rejected> {
-    let plain_opt = match bytes.get(at..at + message::OPT_LEN) {
-        Some(opt) => opt[..3] == [0, 0, 41],
-        None => false,
-    };
-    if !plain_opt {
+    let is_opt = bytes.get(at..at + message::OPT_LEN).is_some_and(|opt| opt[..3] == [0, 0, 41]);
+    if !is_opt {
         return read_records(bytes, at, [0, 0, 1], at);
     }
     let (edns, end) = read_opt(bytes, at).ok_or(form_error(at, None))?;
@@ -208,7 +257,6 @@ fn read_records(
 }
 
 /// The OPT record at `at`, owned by the root, and where it ends; `None` where it is malformed.
-#[inline]
 fn read_opt(bytes: &[u8], at: usize) -> Option<(Edns, usize)> {
     let opt = bytes.get(at..at + message::OPT_LEN)?;
     let udp_size = u16::from_be_bytes([opt[3], opt[4]]);
@@ -276,7 +324,10 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Query, Rejected> {
-        Query::read(bytes, &mut FoldedName::default())
+        // Left over from another query.
+        let edns = Some(Edns { nsid: true, version: 7, ..Edns::default() });
+        let mut query = Query { flags: 0xffff, question_end: 99, edns, ..Query::default() };
+        query.read(bytes, &mut FoldedName::default()).map(|()| query)
     }
 
     fn rcode(bytes: &[u8]) -> Option<Rcode> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A record type (RFC 1035 §3.2.2 and the IANA registry), any of the 65,536.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RecordType(pub u16);
 
 macro_rules! record_types {
@@ -95,7 +95,7 @@ fn numbered(text: &[u8], prefix: &[u8]) -> Option<u16> {
 }
 
 /// A class (RFC 1035 §3.2.4).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Class(pub u16);
 
 impl Class {

@@ -68,17 +68,19 @@ pub struct Reading {
     pub files: Vec<String>,
 }
 
-/// Reads and checks a zone. `file` is the text's name in messages; `progress` is told now and then how many octets
+/// Reads and checks a zone. A text that is given away is freed as soon as it has been read. `file` is its name in messages; `progress` is told now and then how many octets
 /// have been read.
 pub fn read(
     apex: Name<'_>,
     file: &str,
-    text: &[u8],
+    text: impl AsRef<[u8]>,
     include: &mut dyn Include,
     progress: &mut dyn FnMut(u64),
 ) -> Reading {
-    let mut sink = Progressing { gatherer: Gatherer::new(apex, text.len()), progress };
-    let report = master::parse(text, &Options::new(apex, file), include, &mut sink);
+    let mut sink = Progressing { gatherer: Gatherer::new(apex, text.as_ref().len()), progress };
+    let report = master::parse(text.as_ref(), &Options::new(apex, file), include, &mut sink);
+    // What follows needs room, too.
+    drop(text);
     let files = report.files;
     let place = |place: Place| Some((file_name(&files, place.file), place.line, place.column));
     let mut problems: Vec<Problem> = report

@@ -31,8 +31,8 @@ struct Run {
 /// Why records can't be held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GatherError {
-    /// The data of all records together has more than 4 GiB.
-    #[error("the zone has more than 4 GiB of record data")]
+    /// The data of all records together has more than 4 GiB, or there are more than two thousand million.
+    #[error("the zone has more than 4 GiB of record data, or more than 2,147,483,647 records")]
     TooLarge,
 }
 
@@ -48,8 +48,16 @@ pub struct Gatherer {
     overflow: bool,
 }
 
+/// Rows are numbered with 32 bits, and those of owners that are scattered over the text are there twice.
+const ROWS_MAX: usize = u32::MAX as usize / 2;
+/// Octets of a record before its data: a pointer as owner, type, class, TTL, length.
+const FIXED_LEN: usize = 12;
 /// How many records outside the zone are remembered for the report.
 const OUTSIDE_MAX: usize = 100;
+
+/// Octets of text that a record of its own owner takes at least, usually. What is reserved and not used costs nothing, as
+/// the kernel gives pages when they are written to; an array that has to grow is there twice for a while.
+const ROW_TEXT: usize = 20;
 
 impl Gatherer {
     /// Starts with no records; about `octets` of master file are expected.
@@ -58,10 +66,10 @@ impl Gatherer {
         lower.make_lowercase();
         Gatherer {
             apex: lower,
-            names: Vec::with_capacity(octets / 3),
-            rdata: Vec::with_capacity(octets / 4),
-            rows: Vec::with_capacity(octets / 48),
-            runs: Vec::with_capacity(octets / 64),
+            names: Vec::with_capacity(octets),
+            rdata: Vec::with_capacity(octets / 2),
+            rows: Vec::with_capacity(octets / ROW_TEXT),
+            runs: Vec::with_capacity(octets / ROW_TEXT),
             outside: Vec::new(),
             outside_count: 0,
             overflow: false,
@@ -87,6 +95,10 @@ impl Gatherer {
             self.overflow = true;
             return;
         };
+        if self.rows.len() >= ROWS_MAX {
+            self.overflow = true;
+            return;
+        }
         self.rdata.extend_from_slice(rdata);
         let row = self.rows.len() as u32;
         self.rows.push(Row { rdata_at, ttl, line: place.line, rtype, rdata_len, file: place.file });
@@ -126,29 +138,28 @@ impl Gatherer {
             Ordering::Equal => a.name_len.cmp(&b.name_len),
             different => different,
         };
-        self.runs.sort_by(order);
+        // Runs of one owner stay in the order of the text, without the half again that a stable sort needs.
+        self.runs.sort_unstable_by(|a, b| order(a, b).then(a.first_row.cmp(&b.first_row)));
         let mut zone = Zone {
             apex: self.apex,
-            rows: Vec::with_capacity(self.rows.len()),
+            rows: self.rows,
             owners: Vec::with_capacity(self.runs.len()),
             names: Vec::new(),
             rdata: self.rdata,
             outside: self.outside,
             outside_count: self.outside_count,
             duplicates: 0,
+            record_count: 0,
         };
         let mut runs = self.runs.as_slice();
         while let [first, ..] = runs {
             let same = runs.iter().take_while(|run| order(first, run) == Ordering::Equal).count();
-            let first_row = zone.rows.len();
-            for run in &runs[..same] {
-                let from = run.first_row as usize;
-                zone.rows.extend_from_slice(&self.rows[from..from + run.rows as usize]);
-            }
-            zone.sort_rows(first_row);
+            let (first_row, rows) = zone.gather_rows(&runs[..same]);
+            zone.record_count += rows;
             zone.owners.push(Owner {
                 name_at: first.name_at,
-                first_row: first_row as u32,
+                first_row,
+                rows: rows as u32,
                 name_len: first.name_len,
             });
             runs = &runs[same..];
@@ -168,43 +179,59 @@ impl Sink for Gatherer {
 struct Owner {
     name_at: u32,
     first_row: u32,
+    rows: u32,
     name_len: u8,
 }
 
 /// The records of a zone, by owner in canonical order, then by type, then by data.
+#[derive(Clone)]
 pub struct Zone {
     apex: NameBuf,
     names: Vec<u8>,
     rdata: Vec<u8>,
+    /// Those of an owner stand together and are sorted; in between there may be some that are nobody's any more.
     rows: Vec<Row>,
     owners: Vec<Owner>,
     outside: Vec<(NameBuf, Place)>,
     outside_count: u64,
     duplicates: u64,
+    record_count: usize,
 }
 
 impl Zone {
-    /// Sorts the rows from `first` on, which are of one owner, and drops repeated ones.
-    fn sort_rows(&mut self, first: usize) {
+    /// Brings together the rows of these runs, which are of one owner, sorts them and drops repeated ones; where they are,
+    /// and how many.
+    fn gather_rows(&mut self, runs: &[Run]) -> (u32, usize) {
+        let mut first = runs[0].first_row as usize;
+        let mut count = runs[0].rows as usize;
+        if runs.len() > 1 {
+            // Seldom: in most files the records of a name stand together, and stay where they are.
+            first = self.rows.len();
+            for run in runs {
+                let from = run.first_row as usize;
+                self.rows.extend_from_within(from..from + run.rows as usize);
+            }
+            count = self.rows.len() - first;
+        }
         let rdata = &self.rdata;
         let data =
             |row: &Row| &rdata[row.rdata_at as usize..row.rdata_at as usize + usize::from(row.rdata_len)];
-        let rows = &mut self.rows[first..];
+        let rows = &mut self.rows[first..first + count];
         if rows.len() > 1 {
             rows.sort_by(|a, b| a.rtype.cmp(&b.rtype).then_with(|| data(a).cmp(data(b))));
         }
-        let mut kept = first + 1;
-        for at in first + 1..self.rows.len() {
-            let (last, row) = (self.rows[kept - 1], self.rows[at]);
+        let mut kept = 1;
+        for at in 1..rows.len() {
+            let (last, row) = (rows[kept - 1], rows[at]);
             if last.rtype == row.rtype && data(&last) == data(&row) {
                 // RFC 2181 §5: a set holds each record once.
                 self.duplicates += 1;
                 continue;
             }
-            self.rows[kept] = row;
+            rows[kept] = row;
             kept += 1;
         }
-        self.rows.truncate(kept);
+        (first as u32, kept)
     }
 
     /// The name of the zone, in lower case.
@@ -214,7 +241,12 @@ impl Zone {
 
     /// How many records, each counted once.
     pub fn record_count(&self) -> usize {
-        self.rows.len()
+        self.record_count
+    }
+
+    /// Octets of all data, and of the fixed parts of records: about what they take in a table.
+    pub(crate) fn octets(&self) -> usize {
+        self.rdata.len() + FIXED_LEN * self.record_count
     }
 
     /// How many names own records.
@@ -292,10 +324,9 @@ impl<'z> OwnerView<'z> {
     }
 
     fn rows(self) -> &'z [Row] {
-        let from = self.zone.owners[self.index].first_row as usize;
-        let to =
-            self.zone.owners.get(self.index + 1).map_or(self.zone.rows.len(), |next| next.first_row as usize);
-        &self.zone.rows[from..to]
+        let owner = self.zone.owners[self.index];
+        let from = owner.first_row as usize;
+        &self.zone.rows[from..from + owner.rows as usize]
     }
 
     /// The record sets by ascending type; RRSIG records are one set, whatever they cover.

@@ -29,7 +29,7 @@ pub(crate) fn run(text: &[u8]) {
     };
     shown_and_read_again(&zone);
     let options = zone::CompileOptions { rotate: true, ..Default::default() };
-    match zone::compile(&zone, &options) {
+    match zone::compile(zone.clone(), &options) {
         Ok(table) => {
             all_found(&zone, &table);
             asked(&zone, table);

@@ -3,12 +3,14 @@
 
 use super::fixtures::{nsec3, zone_from};
 use super::signing::{Denial, OptOut};
-use super::transfer;
 use wire::RecordType;
 
 /// A zone small enough for an image of one or two thousand octets, with a node of each kind.
 const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
                      b DNAME e\nd NS n.d\nd NS m.d\nn.d A 192.0.2.3\nm.d AAAA 2001:db8::1\na MX 1 n\na MX 2 n.d\n";
+
+/// The zone of the transfers.
+pub(crate) const TRANSFER_APEX: &str = "z.";
 
 /// Names that the queries ask for, below an apex of the fixture.
 const NAMES: &[&str] = &[
@@ -75,7 +77,7 @@ pub(crate) fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> V
 
 /// Transfers of the small zone: in one message and in one for each record, owners as pointers to the apex where they are it.
 pub(crate) fn transfers() -> Vec<Vec<u8>> {
-    let apex = super::fixtures::name(transfer::APEX);
+    let apex = super::fixtures::name(TRANSFER_APEX);
     let reading =
         zone::read(apex.as_name(), "z", SMALL.as_bytes(), &mut zone::master::NoIncludes, &mut |_| ());
     let zone = reading.zone.expect("the small zone is good");
@@ -99,13 +101,13 @@ pub(crate) fn transfers() -> Vec<Vec<u8>> {
     let mut records: Vec<Vec<u8>> = records.into_iter().map(|(_, record)| record).collect();
     records.push(records[0].clone());
     let message = |records: &[Vec<u8>]| {
-        let mut message = query(transfer::APEX, RecordType::AXFR, 1, b"");
+        let mut message = query(TRANSFER_APEX, RecordType::AXFR, 1, b"");
         message[2] = 0x84;
         message[7] = records.len() as u8;
         message.extend(records.concat());
         [&(message.len() as u16).to_be_bytes()[..], &message].concat()
     };
-    vec![message(&records), records.chunks(1).flat_map(|one| message(one)).collect()]
+    vec![message(&records), records.chunks(1).flat_map(message).collect()]
 }
 
 /// Images of small zones, one for each kind of denial.

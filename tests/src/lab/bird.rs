@@ -134,10 +134,11 @@ fn learned(text: &str) -> Vec<Learned> {
                 found.push(Learned { pop: protocol.to_owned(), path_len: 0, draining: false, best });
             }
         } else if let (true, Some(last)) = (ours, found.last_mut()) {
-            let line = line.trim();
-            if let Some(path) = line.strip_prefix("BGP.as_path:") {
+            // BIRD 2 writes `BGP.as_path`, BIRD 3 `bgp_path`.
+            let value = |names: [&str; 2]| names.iter().find_map(|name| line.trim().strip_prefix(name));
+            if let Some(path) = value(["BGP.as_path:", "bgp_path:"]) {
                 last.path_len = path.split_whitespace().count();
-            } else if let Some(communities) = line.strip_prefix("BGP.community:") {
+            } else if let Some(communities) = value(["BGP.community:", "bgp_community:"]) {
                 last.draining = communities.contains("(65535,0)");
             }
         }

@@ -81,6 +81,12 @@ impl V4 {
         [self.packet(0x2000, first), self.packet(3, rest)]
     }
 
+    /// The packet as a first fragment of more, although the datagram's length says that it is all of it.
+    pub(super) fn first_of_more(&self) -> Vec<u8> {
+        let addresses = [self.source.octets(), self.destination.octets()].concat();
+        self.packet(0x2000, &datagram(self.ports, &self.payload, &addresses, self.damage[1]))
+    }
+
     fn packet(&self, fragment: u16, data: &[u8]) -> Vec<u8> {
         let header_len = 20 + self.options.len();
         let total = (header_len + data.len()) as u16;

@@ -178,7 +178,8 @@ fn a_ring_that_overflows_is_counted_and_goes_on() -> Result<()> {
     })??;
     serving.process.signal(Signal::CONT)?;
     let lost = tools::poll("the loss is counted", LIMIT, || {
-        let lost = serving.drops("ring")?;
+        // A worker that is short of a CPU takes long for a full ring, which is an overload.
+        let lost = serving.drops("ring")? + serving.drops("shed")?;
         let (received, xdp) = serving.received()?;
         ensure!(received == xdp, "{received} received, {xdp} through the ring");
         Ok((received + lost == 10_000).then_some(lost))

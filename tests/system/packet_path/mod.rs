@@ -145,6 +145,36 @@ fn large_packets_and_what_is_larger_than_a_ring_takes() -> Result<()> {
     serving.wait_received(before, 4, 4)?;
     drop(serving);
 
+    // Frames that are longer than a ring's, and those in several buffers, the kernel gets.
+    let wire = Wire::new("xdp-jumbo", 9000)?;
+    wire.configure(&[V4, V6], "", "packet-path = \"xdp\"")?;
+    let serving = wire.start()?;
+    ensure!(serving.interface()?.0 == "xdp", "{}", serving.process.log_tail());
+    for server in [V4, V6] {
+        let padded = |len: usize| -> Result<Vec<u8>> {
+            let edns = Edns { options: vec![(12, vec![0; len])], ..Edns::size(1232) };
+            Ok(Query::new(Name::parse("www.small.example.")?, TYPE_A).with_edns(edns).bytes(3))
+        };
+        let before = serving.received()?;
+        for len in [3900, 100] {
+            wire.ask(server, &padded(len)?)?
+                .with_context(|| format!("an answer with {len} octets of padding"))?;
+        }
+        serving.wait_received(before, 2, 1)?;
+        // Longer than any query: the socket counts it, in several buffers though it came.
+        let socket = wire
+            .client
+            .inside(|| std::net::UdpSocket::bind(if server == V4 { "0.0.0.0:0" } else { "[::]:0" }))??;
+        socket.send_to(&padded(8000)?, server)?;
+        wire.ask(server, &padded(100)?)?.context("an answer")?;
+    }
+    tools::poll(
+        "what is too long is counted",
+        LIMIT,
+        || Ok((serving.drops("too-long")? == 2).then_some(())),
+    )?;
+    drop(serving);
+
     // At the usual size of packets, what does not fit one is cut, and TCP has it whole.
     let wire = Wire::new("xdp-cut", 1500)?;
     std::fs::write(wire.path("small.zone"), crate::node::small_zone(1, &text))?;

@@ -43,12 +43,18 @@ fn what_a_ring_can_not_answer_the_kernel_gets() -> Result<()> {
     let (v4, v6) = (v4()?, v6()?);
 
     // Each line: what it is, the frames, and how many datagrams sockets and rings get of them.
-    let options = frames::V4 { options: vec![1, 1, 1, 0], ..v4.clone() };
+    // Options that look like the ports of a query, and a port that looks like its length.
+    let ports = [(4 + 8 + v4.payload.len()) as u16, 53];
+    let options = frames::V4 { options: vec![1, 1, 0, 53], ports, ..v4.clone() };
     let [first, second] = v4.fragments();
     let extension = frames::V6 { has_extension: true, ..v6.clone() };
     let mut padded = ethernet.v4(&v4);
     padded.extend([0; 9]);
-    let foreign = frames::Ethernet { destination: [2, 0, 0, 0, 0, 9], ..ethernet };
+    let foreign = |position: usize| {
+        let mut destination = ethernet.destination;
+        destination[position] ^= 2;
+        frames::Ethernet { destination, ..ethernet }.v4(&v4)
+    };
     let cases = [
         ("plain, IPv4", vec![ethernet.v4(&v4)], 0, 1),
         ("plain, IPv6", vec![ethernet.v6(&v6)], 0, 1),
@@ -62,7 +68,8 @@ fn what_a_ring_can_not_answer_the_kernel_gets() -> Result<()> {
         ),
         ("with an extension header", vec![ethernet.v6(&extension)], 1, 0),
         // The kernel drops what is not for this machine, and so no one gets it.
-        ("for another Ethernet address", vec![foreign.v4(&v4)], 0, 0),
+        ("for other Ethernet addresses", vec![foreign(0), foreign(3), foreign(5)], 0, 0),
+        ("a fragment that seems whole", vec![ethernet.frame(&[], 0x0800, &v4.first_of_more())], 0, 0),
         ("with a tag of a VLAN that there is not", vec![ethernet.frame(&[9], 0x0800, &v4.bytes())], 0, 0),
         ("with two tags", vec![ethernet.frame(&[9, 9], 0x0800, &v4.bytes())], 0, 0),
         ("from loopback", vec![ethernet.v4(&frames::V4 { source: Ipv4Addr::LOCALHOST, ..v4.clone() })], 0, 0),

@@ -96,6 +96,7 @@ fn replies_go_back_or_where_routes_lead() -> Result<()> {
     wire.server.link_up("elsewhere")?;
     wire.server.link_up("nowhere")?;
     wire.server.ip("route add 10.53.7.0/24 dev elsewhere")?;
+    wire.server.ip("neighbour add 10.53.7.1 lladdr 02:00:00:00:00:09 dev elsewhere nud permanent")?;
     wire.client.add_address(CLIENT_END, "10.53.7.1/32")?;
     let before = serving.received()?;
     let query = query(4)?;

@@ -96,9 +96,12 @@ impl Place {
         Ok(agent)
     }
 
-    /// Runs the node until it gives up by itself.
+    /// Runs the node until it gives up by itself. One that doesn't is killed, which is no exit code.
     pub(super) fn fail(&self) -> Result<Output> {
-        run(&mut self.command()?)
+        let command = self.command()?;
+        let mut bounded = Command::new(tools::program("timeout")?);
+        bounded.args(["--signal=KILL", &LIMIT.as_secs().to_string()]);
+        run(bounded.arg(command.get_program()).args(command.get_args()))
     }
 
     /// The prefixes in the private table with their metrics.

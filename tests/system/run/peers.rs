@@ -3,9 +3,10 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use starling_tests::netns::{self, cable};
-use starling_tests::tools;
+use starling_tests::{http, tools};
 
-use super::agent::{Agent, DEGRADED, DOWN, LIMIT, Place, SHORT, UP, lines};
+use super::agent::{Agent, DEGRADED, DOWN, LIMIT, Place, SHORT, UP, check, lines};
+use crate::node::small_zone;
 
 /// A node with the other as its peer, and a soft check that withdraws while the file `bad` is there.
 fn node(label: &str, own: u8, other: u8) -> Result<Place> {
@@ -89,4 +90,41 @@ fn of_two_that_fail_together_one_stays() -> Result<()> {
         ensure!(announced > 0, "both are gone: {told:#?}");
         Ok(told.iter().all(&settled).then_some(()))
     })
+}
+
+#[test]
+fn a_node_that_misses_changes_is_told_by_its_peers() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let places = &pair()?;
+    for place in places {
+        let text = std::fs::read_to_string(place.path("node.toml"))?;
+        let check = "[[check]]\nname = \"serials\"\naction = \"degrade\"\nmax-behind-ms = 1000\n";
+        place.write("node.toml", &format!("{text}{check}"))?;
+    }
+    let [one, two] = places;
+    let (first, second) = (one.start()?, two.start()?);
+    first.explains("equal serials", |told| check(told, "serials")["standing"] == "passing")?;
+    ensure!(one.json(&["explain"])?["serials"]["small.example."] == 1);
+
+    two.write("small.zone", &small_zone(2, ""))?;
+    two.said(&["reload"])?;
+    first.wait(DEGRADED)?;
+    let explained = first.explains("the reason", |told| told["held"] == "degraded")?;
+    let reason = "small.example. has serial 1; 1 of 1 peers have had newer ones, up to 2";
+    ensure!(lines(&explained["reasons"]).contains(reason), "{explained:#}");
+    ensure!(lines(&explained["reasons"]).contains("(soft, degrade)"), "{explained:#}");
+    let series = "starling_check_standing{check=\"serials\",standing=\"failing\"} 1\n";
+    let metrics =
+        one.namespace.inside(|| http::get("192.0.2.1:8053".parse().expect("an address"), "/metrics"))??;
+    ensure!(metrics.body.contains(series), "{}", metrics.body);
+    // Who is ahead is well.
+    let ahead = two.json(&["explain"])?;
+    ensure!(check(&ahead, "serials")["standing"] == "passing" && ahead["held"] == "up", "{ahead:#}");
+
+    one.write("small.zone", &small_zone(2, ""))?;
+    one.said(&["reload"])?;
+    first.wait(UP)?;
+    second.wait(UP)
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use starling_tests::process::Process;
 use starling_tests::{netns, tools};
 
-use super::agent::{DOWN, LIMIT, MANAGEMENT, Place, SERVICE, SHORT, UP, lines};
-use crate::node::said;
+use super::agent::{DOWN, LIMIT, MANAGEMENT, Place, SERVICE, SHORT, UP, check, lines};
+use crate::node::{said, small_zone};
 
 /// How long everything has to be good, in milliseconds: long enough to tell it from the start itself.
 const STABLE_MS: u64 = 1500;
@@ -136,5 +136,52 @@ fn hear(socket: &UnixDatagram, heard: &mut String, words: &[&str]) -> Result<()>
             Err(error) => return Err(error).with_context(|| format!("heard so far: {heard}")),
         }
     }
+    Ok(())
+}
+
+/// A server that is started again has read the configuration anew, and the agent has not.
+#[test]
+fn probes_find_the_workers_of_a_server_that_chooses_them_in_another_way() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let place = Place::new("steer", "")?;
+    let agent = place.start()?;
+    for (before, after) in [("workers = 2", "workers = 2\nsteering = \"cpu\""), ("\"cpu\"", "\"hash\"")] {
+        let text = std::fs::read_to_string(place.path("node.toml"))?;
+        place.write("node.toml", &text.replace(before, after))?;
+        let server = agent.server()?;
+        ensure!(std::process::Command::new("kill").arg("-KILL").arg(server.to_string()).status()?.success());
+        agent.explains("another server", |told| {
+            told["server"]["pid"] != server && told["server"]["state"] == "ready"
+        })?;
+        agent.wait(UP)?;
+    }
+    // The same sockets in another program's hands.
+    place.said(&["upgrade"])?;
+    agent.explains("probes of the next program", |told| {
+        check(told, "probe-udp-203.0.113.53:53")["standing"] == "passing"
+    })?;
+    Ok(())
+}
+
+#[test]
+fn an_upgrade_that_comes_before_the_server_answers_is_refused() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    // A zone that takes a while to load.
+    let place = Place::new("early", "")?;
+    let names: String = (0..200_000).map(|number| format!("h{number} A 192.0.2.3\n")).collect();
+    place.write("small.zone", &small_zone(1, &names))?;
+    let agent = place.launch()?;
+    let refused = tools::poll("a control socket", LIMIT, || {
+        let output = place.ctl(&["upgrade"])?;
+        Ok((!said(&output).contains("No such file")).then_some(said(&output)))
+    })?;
+    ensure!(refused.contains("nothing to hand over yet"), "{refused}\n{}", agent.process.log_tail());
+    agent.wait(UP)?;
+    let told = place.said(&["upgrade"])?;
+    ensure!(told.contains("the agent follows"), "{told}");
     Ok(())
 }

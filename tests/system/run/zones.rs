@@ -1,9 +1,13 @@
 //! What zones that are missing do to the route.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use starling_tests::netns;
 
-use super::agent::{DOWN, Place, SHORT, UP, check, lines};
+use super::agent::{DOWN, LIMIT, Place, SHORT, UP, check, lines};
 use crate::node::small_zone;
 
 const SECTIONS: &str = "[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n\
@@ -36,5 +40,32 @@ fn another_zone_that_is_missing_does_not() -> Result<()> {
     let _agent = place.start()?;
     let status = place.json(&["status"])?;
     ensure!(status["zones"]["failed"] == 1 && status["agent"]["held"] == "up", "{status:#}");
+    Ok(())
+}
+
+/// As the agent asks for its metrics, which show the first thousand.
+#[test]
+fn no_more_zones_are_told_than_were_asked_for() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let place = Place::with("zones", SHORT, SECTIONS)?;
+    place.write("other.zone", &small_zone(1, "").replace("small.example", "other.example"))?;
+    let _agent = place.start()?;
+    for (request, names) in [
+        (r#"{"command":"zones","max":1}"#, &["small.example."][..]),
+        (r#"{"command":"zones","max":0}"#, &[]),
+        (r#"{"command":"zones"}"#, &["small.example.", "other.example."]),
+    ] {
+        let mut stream = UnixStream::connect(place.path("control"))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        let told: Value = serde_json::from_str(&answer)?;
+        let told: Vec<&str> =
+            told["zones"].as_array().into_iter().flatten().filter_map(|zone| zone["name"].as_str()).collect();
+        ensure!(told == names, "{request}: {answer}");
+    }
     Ok(())
 }

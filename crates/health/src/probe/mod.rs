@@ -73,6 +73,8 @@ pub struct Answered {
     pub took: Duration,
     /// Whether the answer was as it should be.
     pub outcome: Outcome,
+    /// Whether nothing came at all: overload can explain that, and nothing else.
+    pub is_silence: bool,
 }
 
 /// Sends probes. It remembers which way leads to which thread, so each address and server needs one of its own.

@@ -128,6 +128,7 @@ impl<W: Way> Ways<W> {
     fn take_in(&mut self, round: &mut Round<W>, index: usize, reply: Reply<W>) {
         let Reply { way, took, what } = reply;
         round.is_expected[index] = false;
+        let is_silence = matches!(what, What::Silence(_));
         let fault = match what {
             What::Answer(seat, outcome) => match self.index_of(seat) {
                 Ok(answering) => return self.credit(round, answering, way, took, outcome),
@@ -141,7 +142,12 @@ impl<W: Way> Ways<W> {
         };
         self.keep(index, way);
         let seat = self.seat_of(index);
-        round.results[index].get_or_insert(Answered { seat, took, outcome: Outcome::Fail(fault) });
+        round.results[index].get_or_insert(Answered {
+            seat,
+            took,
+            outcome: Outcome::Fail(fault),
+            is_silence,
+        });
     }
 
     /// What came along a way that was tried.
@@ -173,7 +179,7 @@ impl<W: Way> Ways<W> {
         }
         self.keep(index, way);
         let seat = self.seat_of(index);
-        round.results[index].get_or_insert(Answered { seat, took, outcome });
+        round.results[index].get_or_insert(Answered { seat, took, outcome, is_silence: false });
     }
 
     /// Remembers a way, unless one is remembered already.
@@ -207,7 +213,7 @@ impl<W: Way> Ways<W> {
 fn first_fault(outcome: Outcome, fault: String) -> String {
     match outcome {
         Outcome::Pass => fault,
-        Outcome::Fail(content) => content,
+        Outcome::Fail(content) | Outcome::Overloaded(content) => content,
     }
 }
 
@@ -255,6 +261,7 @@ impl<W: Way> Round<W> {
                 self.tries, self.tries_unanswered
             ),
         };
-        Answered { seat, took: self.began.elapsed(), outcome: Outcome::Fail(fault) }
+        let is_silence = self.trouble.is_none() && self.tries_unanswered > 0;
+        Answered { seat, took: self.began.elapsed(), outcome: Outcome::Fail(fault), is_silence }
     }
 }

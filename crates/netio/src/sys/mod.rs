@@ -65,6 +65,10 @@ pub(crate) fn int_option(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::R
 
 /// Attaches a classic BPF program that chooses the socket of a reuseport group for each datagram.
 pub(crate) fn attach_reuseport_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, program)
+}
+
+fn attach(fd: BorrowedFd<'_>, option: c_int, program: &[libc::sock_filter]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: `program` is a live sock_fprog of the stated size, and its filter points at `len` live
@@ -73,12 +77,17 @@ pub(crate) fn attach_reuseport_filter(fd: BorrowedFd<'_>, program: &[libc::sock_
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
+            option,
             (&raw const program).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
     };
     check(returned).map(drop)
+}
+
+/// Attaches a classic BPF program that decides which datagrams the socket takes in.
+pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    attach(fd, libc::SO_ATTACH_FILTER, program)
 }
 
 /// The socket's `SO_MEMINFO` words; words an older kernel does not know stay 0.

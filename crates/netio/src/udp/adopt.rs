@@ -47,7 +47,9 @@ impl UdpListener {
         let carried = sys::int_option(socket.as_fd(), level, name).map_err(AdoptError::Unreadable)?;
         let packet_info = if carried == 0 { PacketInfo::Fixed } else { PacketInfo::Carried };
         let buffers = granted_buffers(&socket).map_err(AdoptError::Unreadable)?;
-        Ok(UdpListener { socket, address, packet_info, buffers })
+        let listener = UdpListener { socket, address, packet_info, buffers };
+        listener.admit_all(); // a process that was killed in an overload did not
+        Ok(listener)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::packet_info::PacketInfo;
 use crate::pin;
 use crate::sys;
 
+mod admission;
 mod adopt;
 mod error;
 mod steering;
@@ -63,7 +64,7 @@ impl Default for SocketOptions {
         SocketOptions {
             receive_buffer_bytes: BUFFER_BYTES,
             send_buffer_bytes: BUFFER_BYTES,
-            steering: Steering::Auto,
+            steering: Steering::Hash,
             sharing: Sharing::Exclusive,
             local_address: LocalAddress::Present,
         }
@@ -142,7 +143,8 @@ pub fn bind_group(
     let allowed = pin::allowed_cpus().map_err(steer)?;
     let steered =
         if found { Steered::AsFound } else { steering::choose(options.steering, workers, &allowed) };
-    if let Some(program) = steering::program(steered, workers) {
+    if steered == Steered::ByCpu {
+        let program = steering::by_cpu(&allowed[..workers.get()]);
         // One program serves the whole group. It is attached when the group is complete; until then
         // datagrams are spread by hash over the sockets there are.
         sys::attach_reuseport_filter(listeners[0].as_fd(), &program).map_err(steer)?;
@@ -346,6 +348,33 @@ mod tests {
         let group = bind_group(loopback("127.0.0.1:0"), TWO, &options).unwrap();
         let granted = GrantedBuffers { receive_bytes: 65_536, send_bytes: 32_768 };
         assert!(group.listeners.iter().all(|listener| listener.buffers() == granted));
+    }
+
+    #[test]
+    fn options_are_what_a_server_of_datagrams_needs() {
+        use libc::{IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET};
+        const V4: &[(i32, i32, i32)] = &[(IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_INTERFACE)];
+        const V6: &[(i32, i32, i32)] = &[
+            (IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT),
+            (IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1),
+            (IPPROTO_IPV6, libc::IPV6_V6ONLY, 1),
+        ];
+        let cases = [
+            ("127.0.0.1:0", V4, (IPPROTO_IP, libc::IP_PKTINFO, 0)),
+            ("0.0.0.0:0", V4, (IPPROTO_IP, libc::IP_PKTINFO, 1)),
+            ("[::1]:0", V6, (IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 0)),
+            ("[::]:0", V6, (IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)),
+        ];
+        for (address, options, packet_info) in cases {
+            let group = bind_group(loopback(address), TWO, &SocketOptions::default()).unwrap();
+            let reuse_port = (SOL_SOCKET, libc::SO_REUSEPORT, 1);
+            for (level, name, expected) in options.iter().copied().chain([packet_info, reuse_port]) {
+                for listener in &group.listeners {
+                    let value = sys::int_option(listener.as_fd(), level, name).unwrap();
+                    assert_eq!(value, expected, "{address}: option {name} of level {level}");
+                }
+            }
+        }
     }
 
     #[test]

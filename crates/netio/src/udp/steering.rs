@@ -12,12 +12,9 @@ use crate::pin::CpuIndex;
 /// queue would give everything to one worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Steering {
-    /// By CPU if there are as many workers as allowed CPUs and these are consecutive; else by hash.
-    Auto,
-    /// By hash, always.
+    /// By hash.
     Hash,
-    /// By CPU, always; with other than one worker a CPU, CPU number modulo workers, which need not be the
-    /// CPU the worker is pinned to.
+    /// By CPU, where there are no more workers than CPUs to pin them to; else by hash.
     Cpu,
 }
 
@@ -26,14 +23,8 @@ pub enum Steering {
 pub enum Steered {
     /// By hash of the four-tuple.
     ByHash,
-    /// CPU `first + i` to worker `i`. A datagram taken in on a CPU without a worker goes by hash: an index
-    /// beyond the group's end makes the kernel fall back to it.
-    ByCpu {
-        /// The CPU of worker 0.
-        first: CpuIndex,
-    },
-    /// CPU number modulo workers.
-    ByCpuModulo,
+    /// What the CPU of worker `i` takes in goes to worker `i`; what a CPU without a worker takes in goes by hash.
+    ByCpu,
     /// As the group that was joined is: our sockets come after its own in the kernel's order, and change
     /// places as those close, so that no index would mean one worker.
     AsFound,
@@ -41,32 +32,44 @@ pub enum Steered {
 
 /// Settles how a group is steered when worker `i` is pinned to the `i`-th allowed CPU.
 pub(super) fn choose(wanted: Steering, workers: NonZeroUsize, allowed: &[CpuIndex]) -> Steered {
-    let consecutive = allowed.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
-    let one_each = allowed.len() == workers.get() && consecutive;
-    match (wanted, allowed.first()) {
-        _ if workers.get() == 1 => Steered::ByHash, // nothing to choose
-        (Steering::Hash, _) => Steered::ByHash,
-        (Steering::Auto | Steering::Cpu, Some(&first)) if one_each => Steered::ByCpu { first },
-        (Steering::Auto, _) => Steered::ByHash,
-        (Steering::Cpu, _) => Steered::ByCpuModulo,
+    // One worker leaves nothing to choose; the second worker of a CPU would get nothing.
+    let has_choice = workers.get() > 1 && workers.get() <= allowed.len();
+    match wanted {
+        Steering::Cpu if has_choice => Steered::ByCpu,
+        Steering::Cpu | Steering::Hash => Steered::ByHash,
     }
 }
 
-/// The classic BPF program for the choice: it returns the index of a socket in the group.
-pub(super) fn program(steered: Steered, workers: NonZeroUsize) -> Option<[libc::sock_filter; 3]> {
-    let arithmetic = match steered {
-        Steered::ByHash | Steered::AsFound => return None,
-        // Below `first` it wraps to a huge index, which the kernel treats like any other beyond the end.
-        Steered::ByCpu { first } => (libc::BPF_SUB, first.0),
-        Steered::ByCpuModulo => (libc::BPF_MOD, workers.get()),
+/// The classic BPF program for steering by CPU: it returns the index of a socket in the group. `cpus` has the CPU of each
+/// worker.
+///
+/// An index beyond the group's end makes the kernel choose by hash.
+pub(super) fn by_cpu(cpus: &[CpuIndex]) -> Vec<libc::sock_filter> {
+    let instruction = |code: u32, jt, jf, k: usize| {
+        // CPUs are at most 8,191, workers no more.
+        libc::sock_filter { code: code as u16, jt, jf, k: u32::try_from(k).unwrap_or(u32::MAX) }
     };
-    let instruction = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let operand = u32::try_from(arithmetic.1).unwrap_or(u32::MAX);
-    Some([
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32),
-        instruction(libc::BPF_ALU | arithmetic.0 | libc::BPF_K, operand),
-        instruction(libc::BPF_RET | libc::BPF_A, 0),
-    ])
+    let cpu = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
+    let mut program = vec![libc::sock_filter {
+        k: cpu,
+        ..instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)
+    }];
+    let first = cpus.first().map_or(0, |cpu| cpu.0);
+    let is_consecutive = cpus.iter().enumerate().all(|(worker, cpu)| cpu.0 == first + worker);
+    if is_consecutive {
+        // Below `first` it wraps to a huge index, which the kernel treats like any other beyond the end.
+        program.push(instruction(libc::BPF_ALU | libc::BPF_SUB | libc::BPF_K, 0, 0, first));
+        program.push(instruction(libc::BPF_RET | libc::BPF_A, 0, 0, 0));
+        return program;
+    }
+    // Two instructions a worker, about a nanosecond for each CPU that it is not. `WORKERS_MAX` bounds the program: the kernel
+    // takes 4,096 instructions.
+    for (worker, cpu) in cpus.iter().enumerate() {
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, cpu.0));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, worker));
+    }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, cpus.len()));
+    program
 }
 
 #[cfg(test)]
@@ -74,25 +77,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steering_is_by_cpu_only_where_each_cpu_has_its_worker() {
-        use Steering::{Auto, Cpu, Hash};
-        let by_cpu = |first| Steered::ByCpu { first: CpuIndex(first) };
+    fn steering_is_by_cpu_only_where_each_worker_has_its_cpu() {
+        use Steering::{Cpu, Hash};
         let cases = [
-            (Auto, 4, &[0, 1, 2, 3][..], by_cpu(0)),
-            (Auto, 2, &[6, 7], by_cpu(6)),
-            (Auto, 2, &[1, 3], Steered::ByHash),
-            (Auto, 2, &[0, 1, 2, 3], Steered::ByHash),
-            (Auto, 1, &[0], Steered::ByHash),
-            (Auto, 2, &[], Steered::ByHash),
+            (Cpu, 4, &[0, 1, 2, 3][..], Steered::ByCpu),
+            (Cpu, 2, &[1, 3], Steered::ByCpu),
+            (Cpu, 2, &[0, 1, 2, 3], Steered::ByCpu),
+            (Cpu, 3, &[0, 1], Steered::ByHash),
+            (Cpu, 1, &[0], Steered::ByHash),
+            (Cpu, 2, &[], Steered::ByHash),
             (Hash, 2, &[0, 1], Steered::ByHash),
-            (Cpu, 2, &[0, 1], by_cpu(0)),
-            (Cpu, 2, &[0, 1, 2, 3], Steered::ByCpuModulo),
-            (Cpu, 1, &[0, 1], Steered::ByHash),
         ];
         for (wanted, workers, cpus, expected) in cases {
             let allowed: Vec<_> = cpus.iter().copied().map(CpuIndex).collect();
             let chosen = choose(wanted, NonZeroUsize::new(workers).unwrap(), &allowed);
             assert_eq!(chosen, expected, "{wanted:?}, {workers} workers on {cpus:?}");
+        }
+    }
+
+    /// Runs the program for a datagram that came in on a CPU.
+    fn run(program: &[libc::sock_filter], cpu: u32) -> u32 {
+        let (mut at, mut accumulator) = (0, 0u32);
+        loop {
+            let libc::sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            match u32::from(code) {
+                code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => accumulator = cpu,
+                code if code == libc::BPF_ALU | libc::BPF_SUB | libc::BPF_K => {
+                    accumulator = accumulator.wrapping_sub(k);
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
+                    at += usize::from(if accumulator == k { jt } else { jf });
+                }
+                code if code == libc::BPF_RET | libc::BPF_A => return accumulator,
+                code if code == libc::BPF_RET | libc::BPF_K => return k,
+                code => panic!("instruction {code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_cpu_has_its_worker_and_others_go_by_hash() {
+        for cpus in [&[0, 1, 2, 3][..], &[6, 7], &[1, 3], &[2, 3, 9], &[0, 2, 4, 6, 8, 10, 200], &[5]] {
+            let program = by_cpu(&cpus.iter().copied().map(CpuIndex).collect::<Vec<_>>());
+            for cpu in 0..256 {
+                let chosen = run(&program, cpu) as usize;
+                match cpus.iter().position(|of_worker| *of_worker == cpu as usize) {
+                    Some(worker) => assert_eq!(chosen, worker, "CPU {cpu} of {cpus:?}"),
+                    None => assert!(chosen >= cpus.len(), "CPU {cpu} of {cpus:?}: {chosen}"),
+                }
+            }
         }
     }
 }

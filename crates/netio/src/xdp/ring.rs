@@ -75,6 +75,13 @@ pub struct RingDrops {
     pub other: u64,
 }
 
+impl RingDrops {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.ring_full + self.no_frame + self.other
+    }
+}
+
 impl Ring {
     /// Opens a socket with its memory; it is bound to nothing yet.
     ///

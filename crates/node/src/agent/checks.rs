@@ -4,9 +4,11 @@
 //! at when they come.
 
 use super::probing;
+use super::serials::Behind;
 use super::view::View;
 use crate::config::{AnycastConfig, CheckConfig, Config, default_action};
-use crate::link::Beat;
+use crate::link::{Beat, ProbeZone};
+use crate::status::Serials;
 use health::exec;
 use health::{Check, CheckIndex, CheckSpec, Gravity, Moment, Outcome, Panel, SpecError, resources};
 use std::net::SocketAddr;
@@ -22,6 +24,10 @@ const OBSERVATIONS_MAX: usize = 256;
 const MIN_FREE_MIB: u64 = 64;
 /// The most queries lost in full queues if nobody says, in percent.
 const DROPS_MAX_PERCENT: u64 = 5;
+
+/// How long zones may be older than those of the peers if nobody says: some times what a change takes to get around by
+/// files that are copied every few minutes. Less would tell of each change, more of a node that misses them too late.
+const BEHIND_MAX: Duration = Duration::from_secs(600);
 
 /// The result of a run.
 pub(crate) struct Observation {
@@ -42,6 +48,10 @@ enum Subject {
     Zones,
     /// Queries lost in full queues.
     Drops { max_percent: u64 },
+    /// Threads that wait for a CPU.
+    Cpu,
+    /// Serials that are behind those of the peers.
+    Serials,
     /// What BIRD says; run with the verification.
     Bird,
     /// Free memory.
@@ -68,6 +78,12 @@ pub(crate) struct Checks {
     since: Moment,
     drops_seen: Option<(u64, u64)>,
     drops_due: Moment,
+    /// Queries received and lost as of the last beat.
+    counts: Option<(u64, u64)>,
+    cpu_due: Moment,
+    behind: Behind,
+    behind_max: Duration,
+    serials_due: Moment,
     zones_due: Moment,
 }
 
@@ -93,6 +109,9 @@ fn defaults(name: &str, anycast: &AnycastConfig) -> Defaults {
         "probe" => Defaults { interval: anycast.probe_every, ..of(200, 400, 3, 3, Gravity::Hard) },
         "zones" => of(200, 1_000, 1, 2, Gravity::Hard),
         "drops" => of(1_000, 1_000, 5, 3, Gravity::Soft),
+        // A thread that has waited for a CPU for 0.1 s was without one for 0.3 s or more.
+        "cpu" => of(200, 1_000, 10, 2, Gravity::Soft),
+        "serials" => of(1_000, 1_000, 1, 1, Gravity::Soft),
         "bird" => of(1_000, 2_000, 1, 2, Gravity::Soft),
         "memory" => of(5_000, 1_000, 2, 2, Gravity::Soft),
         "disk" => of(10_000, 5_000, 2, 2, Gravity::Soft),
@@ -112,6 +131,11 @@ impl Checks {
             subjects: Vec::new(),
             drops_seen: None,
             drops_due: Moment::default(),
+            counts: None,
+            cpu_due: Moment::default(),
+            behind: Behind::default(),
+            behind_max: BEHIND_MAX,
+            serials_due: Moment::default(),
             zones_due: Moment::default(),
         };
         let given = |name: &str| config.checks.iter().find(|check| check.name == name);
@@ -124,6 +148,11 @@ impl Checks {
         checks.add("zones".to_owned(), "zones", given("zones"), Subject::Zones, anycast)?;
         let max_percent = given("drops").and_then(|check| check.max_percent).unwrap_or(DROPS_MAX_PERCENT);
         checks.add("drops".to_owned(), "drops", given("drops"), Subject::Drops { max_percent }, anycast)?;
+        checks.add("cpu".to_owned(), "cpu", given("cpu"), Subject::Cpu, anycast)?;
+        if !config.peers.is_empty() {
+            checks.behind_max = given("serials").and_then(|check| check.max_behind).unwrap_or(BEHIND_MAX);
+            checks.add("serials".to_owned(), "serials", given("serials"), Subject::Serials, anycast)?;
+        }
         if anycast.bird.is_some() {
             checks.add("bird".to_owned(), "bird", given("bird"), Subject::Bird, anycast)?;
         }
@@ -170,31 +199,57 @@ impl Checks {
         Ok(())
     }
 
-    /// Looks at what can be seen in a beat.
-    pub(crate) fn beat(&mut self, now: Moment, beat: &Beat) {
+    /// Looks at what can be seen in a beat; tells how the server is overloaded, if too many queries were lost since the last
+    /// one.
+    pub(crate) fn beat(&mut self, now: Moment, beat: &Beat) -> Option<String> {
         if now >= self.zones_due {
             self.zones_due = now + self.interval_of(&Subject::Zones);
             let outcome = zones(beat);
             self.observe_where(now, |subject| *subject == Subject::Zones, &outcome);
         }
+        let (counts, max_percent) = ((beat.received, beat.queue_drops), self.drops_max_percent());
         if now >= self.drops_due {
-            let is_drops = |subject: &Subject| matches!(subject, Subject::Drops { .. });
-            let found = self.subjects.iter().find(|(_, subject)| is_drops(subject));
-            let Some((_, Subject::Drops { max_percent })) = found else { return };
-            let max_percent = *max_percent;
             self.drops_due = now + self.interval_of(&Subject::Drops { max_percent });
-            let counts = (beat.received, beat.queue_drops);
             if let Some(before) = self.drops_seen.replace(counts) {
+                let is_drops = |subject: &Subject| matches!(subject, Subject::Drops { .. });
                 self.observe_where(now, is_drops, &drops(before, counts, max_percent));
             }
+        }
+        match drops(self.counts.replace(counts)?, counts, max_percent) {
+            Outcome::Pass => None,
+            Outcome::Fail(saw) | Outcome::Overloaded(saw) => Some(saw),
+        }
+    }
+
+    /// The most queries that may be lost in full queues, in percent.
+    fn drops_max_percent(&self) -> u64 {
+        let found = self.subjects.iter().find_map(|(_, subject)| match subject {
+            Subject::Drops { max_percent } => Some(*max_percent),
+            _ => None,
+        });
+        found.unwrap_or(DROPS_MAX_PERCENT)
+    }
+
+    /// Takes in which thread of the server waits for a CPU, if one does.
+    pub(crate) fn cpu(&mut self, now: Moment, waits: Option<&str>) {
+        if now >= self.cpu_due {
+            self.cpu_due = now + self.interval_of(&Subject::Cpu);
+            let outcome = waits.map_or(Outcome::Pass, |waits| Outcome::Fail(waits.to_owned()));
+            self.observe_where(now, |subject| *subject == Subject::Cpu, &outcome);
         }
     }
 
     /// The server is another one: what was seen of the one before says nothing of it.
     pub(crate) fn forget_the_server(&mut self, now: Moment) {
         self.drops_seen = None;
+        self.counts = None;
         for (index, subject) in &self.subjects {
-            if matches!(subject, Subject::Address(..) | Subject::Zones | Subject::Drops { .. }) {
+            let of_server = match subject {
+                Subject::Address(..) | Subject::Zones | Subject::Drops { .. } | Subject::Cpu => true,
+                Subject::Serials => true,
+                Subject::Bird | Subject::Memory { .. } | Subject::Disk { .. } | Subject::Exec(_) => false,
+            };
+            if of_server {
                 self.panel.forget(*index, now);
             }
         }
@@ -203,6 +258,17 @@ impl Checks {
     /// What BIRD's verification came to.
     pub(crate) fn bird(&mut self, now: Moment, outcome: &Outcome) {
         self.observe_where(now, |subject| *subject == Subject::Bird, outcome);
+    }
+
+    /// Compares the serials of this node, which serves these zones, with those of its peers, if it is time to.
+    pub(crate) fn serials(&mut self, now: Moment, own: &[ProbeZone], peers: impl FnOnce() -> Vec<Serials>) {
+        // Without a server there is nothing to compare.
+        if own.is_empty() || now < self.serials_due {
+            return;
+        }
+        self.serials_due = now + self.interval_of(&Subject::Serials);
+        let outcome = self.behind.look(now, own, &peers(), self.behind_max);
+        self.observe_where(now, |subject| *subject == Subject::Serials, &outcome);
     }
 
     fn interval_of(&self, wanted: &Subject) -> Duration {
@@ -267,7 +333,12 @@ impl Checks {
                     let (executor, timeout) = (Rc::clone(executor), spec.timeout);
                     tokio::task::spawn_local(runner.run(async move || executor.run(&command, timeout).await));
                 }
-                Subject::Address(..) | Subject::Zones | Subject::Drops { .. } | Subject::Bird => {}
+                Subject::Address(..)
+                | Subject::Zones
+                | Subject::Drops { .. }
+                | Subject::Cpu
+                | Subject::Serials
+                | Subject::Bird => {}
             }
         }
         receiver
@@ -315,14 +386,14 @@ fn zones(beat: &Beat) -> Outcome {
     Outcome::Pass
 }
 
-/// Whether too many queries were lost in full queues since the last look.
+/// Whether too many queries were lost since the last look, because more came than could be answered.
 fn drops(before: (u64, u64), after: (u64, u64), max_percent: u64) -> Outcome {
     let received = after.0.saturating_sub(before.0);
     let dropped = after.1.saturating_sub(before.1);
     let percent = (dropped * 100).checked_div(received + dropped).unwrap_or(0);
     if percent > max_percent {
         return Outcome::Fail(format!(
-            "{dropped} of {} queries ({percent} %) were lost in full queues",
+            "{dropped} of {} queries ({percent} %) were lost in full queues or shed",
             received + dropped
         ));
     }

@@ -78,7 +78,8 @@ impl Told {
         }
         let checks: Vec<CheckStatus> =
             agent.checks.panel.iter().map(|(_, check)| check_status(check, now)).collect();
-        let hard = |check: &CheckStatus| check.standing == "failing" && check.gravity == "hard";
+        let hard =
+            |check: &CheckStatus| check.standing == "failing" && check.gravity == "hard" && !check.overloaded;
         let exported = !matches!(self.bird, BirdStatus::Differs(_) | BirdStatus::Unreachable(_));
         let seconds_on = Rung::ALL.into_iter().map(|rung| {
             let running = if rung == held { now.since(since) } else { Duration::ZERO };
@@ -105,6 +106,7 @@ impl Told {
             server: self.server.clone(),
             checks,
             peers: agent.peers.view().statuses,
+            serials: agent.view.zones().into_iter().map(|zone| (zone.name, zone.serial)).collect(),
         }
     }
 }
@@ -143,6 +145,7 @@ fn check_status(check: &Check, now: Moment) -> CheckStatus {
         took_us: u64::try_from(check.took().as_micros()).unwrap_or(u64::MAX),
         fall: spec.fall,
         rise: spec.rise,
+        overloaded: check.is_overload(),
         last: check.last().map(result).collect(),
     }
 }

@@ -9,6 +9,7 @@ mod explain;
 mod history;
 mod probing;
 mod route;
+mod serials;
 mod server;
 mod start;
 mod supervisor;

@@ -2,7 +2,7 @@
 
 use super::checks::Observation;
 use super::view::{Answers, View};
-use crate::config::{AnycastConfig, Config};
+use crate::config::{self, AnycastConfig, Config};
 use health::{Answered, CheckIndex, Outcome, ProbePlan, Prober, Steering, Transports};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Makes a query a probe.
     pub(crate) token: [u8; 16],
-    /// How the kernel chooses among the workers.
+    /// How the kernel chooses among the workers, by the configuration; what the server says counts more.
     pub(crate) steering: Steering,
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn run(
             let is_udp = |seat: Seat| matches!(seat, Seat::UdpWorker(_));
             let outcomes = [(rounds.udp, true), (rounds.tcp, false)];
             for (check, udp) in outcomes {
-                let outcome = fold(&answered, |seat| is_udp(seat) == udp);
+                let outcome = fold(&answered, |seat| is_udp(seat) == udp, view.overload());
                 let observation = Observation { check, took, outcome };
                 if observations.send(observation).await.is_err() {
                     return;
@@ -110,35 +110,74 @@ fn plan(target: &Target, rounds: &Rounds, answers: Answers) -> ProbePlan {
         transports: Transports::Both,
         workers: answers.workers,
         tcp_threads: answers.tcp_threads,
-        steering: target.steering,
+        steering: match answers.by_cpu {
+            Some(true) => Steering::ByCpu,
+            Some(false) => Steering::ByHash,
+            None => target.steering,
+        },
         token: target.token,
         timeout: rounds.timeout,
     }
 }
 
-/// What a round came to: every thread has to have answered well.
-fn fold(answered: &[Answered], counts: impl Fn(Seat) -> bool) -> Outcome {
-    let failures: Vec<String> = answered
-        .iter()
-        .filter(|answered| counts(answered.seat))
-        .filter_map(|answered| match &answered.outcome {
-            Outcome::Pass => None,
-            Outcome::Fail(saw) => Some(saw.clone()),
-        })
-        .collect();
-    match failures.len() {
-        0 => Outcome::Pass,
-        count if count > TOLD_MAX => {
-            Outcome::Fail(format!("{}; and {} more", failures[..TOLD_MAX].join("; "), count - TOLD_MAX))
+/// What a round came to: every thread has to have answered well. Where all that is missing is answers, and the server was
+/// overloaded, it is overload.
+fn fold(answered: &[Answered], counts: impl Fn(Seat) -> bool, overload: Option<String>) -> Outcome {
+    let failed =
+        answered.iter().filter(|answered| counts(answered.seat) && answered.outcome != Outcome::Pass);
+    let (mut told, mut count, mut is_silence) = (Vec::new(), 0_usize, true);
+    for answered in failed {
+        count += 1;
+        is_silence &= answered.is_silence;
+        if let Outcome::Fail(saw) | Outcome::Overloaded(saw) = &answered.outcome
+            && told.len() < TOLD_MAX
+        {
+            told.push(saw.clone());
         }
-        _ => Outcome::Fail(failures.join("; ")),
+    }
+    if count == 0 {
+        return Outcome::Pass;
+    }
+    let mut saw = told.join("; ");
+    if count > TOLD_MAX {
+        saw = format!("{saw}; and {} more", count - TOLD_MAX);
+    }
+    match overload {
+        Some(overload) if is_silence => Outcome::Overloaded(format!("{saw}; {overload}")),
+        _ => Outcome::Fail(saw),
     }
 }
 
 /// How the prober looks for the workers. With steering chosen by the kernel's state it has to try both ways.
-pub(crate) fn steering(of: netio::udp::Steering) -> Steering {
+pub(crate) fn steering(of: config::Steering) -> Steering {
     match of {
-        netio::udp::Steering::Hash => Steering::ByHash,
-        netio::udp::Steering::Cpu | netio::udp::Steering::Auto => Steering::ByCpu,
+        config::Steering::Hash => Steering::ByHash,
+        config::Steering::Cpu | config::Steering::Auto => Steering::ByCpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(index: u16, outcome: Outcome, is_silence: bool) -> Answered {
+        Answered { seat: Seat::UdpWorker(index), took: Duration::ZERO, outcome, is_silence }
+    }
+
+    #[test]
+    fn only_silence_is_explained_by_overload() {
+        let fail = |saw: &str| Outcome::Fail(saw.to_owned());
+        let silent = answered(0, fail("no answer"), true);
+        let wrong = answered(1, fail("SERVFAIL"), false);
+        let good = answered(2, Outcome::Pass, false);
+        let busy = || Some("9 of 10 were lost".to_owned());
+        let all = |_| true;
+        assert_eq!(fold(std::slice::from_ref(&good), all, busy()), Outcome::Pass);
+        assert_eq!(fold(&[good.clone(), silent.clone()], all, None), fail("no answer"));
+        let overloaded = Outcome::Overloaded("no answer; 9 of 10 were lost".to_owned());
+        assert_eq!(fold(&[good, silent.clone()], all, busy()), overloaded);
+        assert_eq!(fold(&[silent.clone(), wrong], all, busy()), fail("no answer; SERVFAIL"));
+        let many = [silent.clone(), silent.clone(), silent];
+        assert_eq!(fold(&many, all, None), fail("no answer; no answer; and 1 more"));
     }
 }

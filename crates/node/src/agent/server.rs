@@ -3,8 +3,8 @@
 //! What is known of it is known by descriptors: the link, which breaks when the process dies, and a pidfd, which can't come
 //! to mean another one.
 
-use super::watch::Watch;
-use crate::link::{AsyncLink, BEAT_EVERY, FromAgent, FromServer, LinkEnd, watched};
+use super::watch::{Finding, Kind, Watch};
+use crate::link::{AsyncLink, BEAT_EVERY, FromAgent, FromServer, LinkEnd, Look, Threads, watched};
 use anycast::governor::HOUR;
 use health::Moment;
 use rustix::io::Errno;
@@ -50,6 +50,8 @@ pub(crate) struct Ready {
     pub(crate) workers: u16,
     /// How many TCP threads answer.
     pub(crate) tcp_threads: u16,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash, if that is known.
+    pub(crate) by_cpu: Option<bool>,
 }
 
 /// A server that one agent program hands to the next.
@@ -94,6 +96,9 @@ pub(super) struct Server {
     pub(super) ready: Option<Ready>,
     /// Judges its beats, once it answers: loading zones may take as long as it takes.
     pub(super) watch: Option<Watch>,
+    threads: Threads,
+    /// When it has to be gone, if it is about to end by itself. Its threads stand still one after the other then.
+    ends_by: Option<Moment>,
 }
 
 impl Server {
@@ -112,7 +117,8 @@ impl Server {
         // Its end is waited for by the pidfd; `Child` neither kills nor waits when it is dropped.
         drop(child);
         let process = watched(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
-        let server = Server { pid, process, link, control, ready: None, watch: None };
+        let threads = Threads::of(pid);
+        let server = Server { pid, process, link, control, ready: None, watch: None, threads, ends_by: None };
         let start = FromAgent::Start {
             probe_token: launch.probe_token.clone(),
             freeze_ms: launch.freeze.as_millis() as u64, // at most a minute
@@ -128,6 +134,7 @@ impl Server {
     /// It is gone.
     pub(super) fn resume(handed: Handed, launch: &Launch, now: Moment) -> io::Result<Server> {
         let process = watched(rustix::process::pidfd_open(handed.pid, PidfdFlags::empty())?)?;
+        let threads = Threads::of(handed.pid);
         Ok(Server {
             pid: handed.pid,
             process,
@@ -135,6 +142,8 @@ impl Server {
             control: handed.control,
             ready: Some(handed.ready),
             watch: Some(Watch::new(launch.freeze, now)),
+            threads,
+            ends_by: None,
         })
     }
 
@@ -144,10 +153,21 @@ impl Server {
     }
 
     /// Says that the agent lives, and judges whether the server does.
-    pub(super) fn beat(&mut self, now: Moment) -> Option<String> {
+    pub(super) fn beat(&mut self, now: Moment) -> Finding {
         // A server that doesn't read any more doesn't beat either, which is judged.
         let _full = self.link.send(&FromAgent::Beat, &[]);
-        self.watch.as_mut().and_then(|watch| watch.judge(now))
+        match (self.ends_by, &mut self.watch) {
+            (Some(by), _) if now > by => {
+                Finding::Stands(format!("the server wanted to end, and has not within {END_WITHIN:?}"))
+            }
+            (Some(_), _) | (None, None) => Finding::Lives,
+            (None, Some(watch)) => watch.judge(now, |kind| look(&mut self.threads, kind)),
+        }
+    }
+
+    /// Takes in that it is about to end by itself.
+    pub(super) fn ends(&mut self, now: Moment) {
+        self.ends_by.get_or_insert(now + END_WITHIN);
     }
 
     /// Waits for the end of the process, and tells how it ended.
@@ -196,6 +216,16 @@ impl Server {
             tracing::warn!("the server did not end within {within:?} and is killed");
             self.kill().await;
         }
+    }
+}
+
+/// Looks at a thread of a server, by the name that it has there.
+fn look(threads: &mut Threads, kind: Kind) -> Option<Look> {
+    match kind {
+        Kind::Control => threads.look_at_first(),
+        Kind::Watch => threads.look_at("watch"),
+        Kind::Udp(index) => threads.look_at(&format!("udp-{index}")),
+        Kind::Tcp(index) => threads.look_at(&format!("tcp-{index}")),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::management::{self, Endpoint, Extent, Peers, Snapshot, Timing};
 use crate::privileges;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anycast::{Lease, Rung};
 use anyhow::{Context, bail};
@@ -68,6 +68,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Checks::new(&config, &anycast, health::Moment::default())?;
         return Ok(Exit::Fine);
     }
+    signals::no_core_dumps().context("core dumps can't be turned off")?;
     let received = if arguments.resume { Some(upgrade::receive()?) } else { None };
     privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
     // A shell or a supervisor may have left some open: commands of the operator's have no use for them.
@@ -305,7 +306,9 @@ fn snapshots(requests: Requests) -> management::Source {
                     if let Some(Response::Status(status)) = ask(&requests, Request::Status).await {
                         snapshot.server = Some(*status);
                     }
-                    if let Some(Response::Zones(zones)) = ask(&requests, Request::Zones).await {
+                    // More would cost the agent, which has to beat, time and memory for what the metrics leave out.
+                    let zones = Request::Zones { max: Some(management::ZONES_MAX) };
+                    if let Some(Response::Zones(zones)) = ask(&requests, zones).await {
                         snapshot.zones = zones.into();
                     }
                 };

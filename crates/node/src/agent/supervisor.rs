@@ -3,7 +3,7 @@
 //! A task of its own; the agent's loop is told what happens by [`Event`]s and says what it wants by [`Order`]s.
 
 use super::server::{Clock, END_WITHIN, Handed, Launch, Ready, Server, beats, now};
-use super::watch::Watch;
+use super::watch::{Finding, Watch};
 use crate::link::{Beat, FromAgent, FromServer};
 use rustix::process::Pid;
 use std::io;
@@ -25,6 +25,10 @@ pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 /// them ten; a machine that is busy needs some times that.
 const REPLACE_WITHIN: Duration = Duration::from_secs(600);
 
+/// What an upgrade is told that comes too early.
+const NOT_READY: &str =
+    "the server is being started, and has nothing to hand over yet; try again when the node is ready";
+
 /// How long after the end of its link a process that dies may still be there: the kernel closes descriptors first, and a
 /// large memory takes some milliseconds.
 const DIES_WITHIN: Duration = Duration::from_millis(50);
@@ -38,7 +42,9 @@ pub(crate) enum Event {
     Ready(Ready),
     /// It lives.
     Beat(Beat),
-    /// It doesn't answer any more: why, and whether by its own death or because it was killed for standing still.
+    /// Which thread of it waits for a CPU, if one does.
+    Cpu(Option<String>),
+    /// It doesn't answer any more, or is about not to: why, and how. Its death may be told after that as another loss.
     Lost(String, Loss),
     /// It has ended as it was asked to.
     Ended,
@@ -51,6 +57,8 @@ pub(crate) enum Loss {
     Died,
     /// It stood still.
     Froze,
+    /// It is about to end by itself: a signal asked it to, or a thread of its can't go on.
+    Ends,
 }
 
 /// What the agent wants.
@@ -144,8 +152,7 @@ impl Supervisor {
                 Err(_) => return Next::Start,
                 Ok(None | Some(Order::Stop)) => return Next::Stop,
                 Ok(Some(Order::Replace(_, reply))) => {
-                    let _gone = reply
-                        .send(Err("there is no server to replace just now; it is being started".to_owned()));
+                    let _gone = reply.send(Err(NOT_READY.to_owned()));
                 }
                 Ok(Some(Order::GiveUp(reply))) => {
                     let _gone = reply.send(None);
@@ -171,11 +178,16 @@ impl Supervisor {
                     Err(error) => return self.unlinked(server, error).await,
                 },
                 _ = beats.tick() => {
-                    if let Some(reason) = server.beat(now(self.clock)) {
-                        // The route goes first: killing takes a while, and a dying process answers nobody.
-                        self.tell(Event::Lost(reason, Loss::Froze));
-                        let how = server.kill().await;
-                        return End::Lost(format!("it was killed for standing still, and {how}"), Loss::Froze);
+                    match server.beat(now(self.clock)) {
+                        Finding::Stands(reason) => {
+                            // The route goes first: killing takes a while, and a dying process answers nobody.
+                            self.tell(Event::Lost(reason, Loss::Froze));
+                            let how = server.kill().await;
+                            return End::Lost(format!("it was killed for standing still, and {how}"), Loss::Froze);
+                        }
+                        Finding::Waits(what) => self.tell(Event::Cpu(Some(what))),
+                        Finding::Lives if server.watch.is_some() => self.tell(Event::Cpu(None)),
+                        Finding::Lives => {}
                     }
                 }
                 order = self.orders.recv() => match order {
@@ -186,6 +198,9 @@ impl Supervisor {
                     Some(Order::GiveUp(reply)) => {
                         let _gone = reply.send(server.hand_over());
                         return End::GivenUp;
+                    }
+                    Some(Order::Replace(_, reply)) if server.ready.is_none() => {
+                        let _gone = reply.send(Err(NOT_READY.to_owned()));
                     }
                     Some(Order::Replace(binary, reply)) => {
                         let (kept, result) = self.replace(server, binary).await;
@@ -202,8 +217,8 @@ impl Supervisor {
 
     fn hear(&self, server: &mut Server, frame: FromServer) {
         match frame {
-            FromServer::Ready { listen, workers, tcp_threads } => {
-                let ready = Ready { listen, workers, tcp_threads };
+            FromServer::Ready { listen, workers, tcp_threads, by_cpu } => {
+                let ready = Ready { listen, workers, tcp_threads, by_cpu };
                 server.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
                 server.ready = Some(ready.clone());
                 self.tell(Event::Ready(ready));
@@ -213,6 +228,11 @@ impl Supervisor {
                     watch.beat(now(self.clock), &beat);
                 }
                 self.tell(Event::Beat(beat));
+            }
+            FromServer::Ending => {
+                server.ends(now(self.clock));
+                let reason = "the server ends, and was not asked to".to_owned();
+                self.tell(Event::Lost(reason, Loss::Ends));
             }
             FromServer::Sockets { .. } => tracing::warn!("the server sends sockets that nobody asked for"),
         }
@@ -297,9 +317,11 @@ impl Supervisor {
                     }
                 },
                 received = new.link.receive() => match Self::heard_of_new(new, received).await? {
-                    FromServer::Ready { listen, workers, tcp_threads } => {
+                    FromServer::Ready { listen, workers, tcp_threads, .. } => {
+                        // The sockets are the same.
+                        let by_cpu = old.ready.as_ref().and_then(|ready| ready.by_cpu);
                         new.watch = Some(Watch::new(self.launch.freeze, now(self.clock)));
-                        new.ready = Some(Ready { listen, workers, tcp_threads });
+                        new.ready = Some(Ready { listen, workers, tcp_threads, by_cpu });
                     }
                     FromServer::Beat(beat) if new.ready.is_some() => {
                         if beat.zones_failed > zones_failed {
@@ -308,15 +330,16 @@ impl Supervisor {
                         }
                         return Ok(());
                     }
+                    FromServer::Ending => return Err(Failure::OfNew("the new server ends".to_owned())),
                     FromServer::Beat(_) | FromServer::Sockets { .. } => {}
                 },
                 _ = beats.tick() => {
                     let at = now(self.clock);
-                    if let Some(reason) = old.beat(at) {
+                    if let Finding::Stands(reason) = old.beat(at) {
                         let how = old.kill().await;
                         return Err(Failure::OfOld(End::Lost(format!("{reason}; it {how}"), Loss::Froze)));
                     }
-                    if let Some(reason) = new.beat(at) {
+                    if let Finding::Stands(reason) = new.beat(at) {
                         return Err(Failure::OfNew(reason));
                     }
                 }

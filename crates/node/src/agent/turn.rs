@@ -194,6 +194,7 @@ impl Agent {
             let as_of = Moment(now.0.saturating_sub(Duration::from_millis(oldest_ms)));
             self.governor.peers(now, healthy, as_of);
         }
+        self.checks.serials(now, &self.view.zones(), || self.peers.serials());
         if self.watchdog {
             // systemd may be gone for a moment while it is itself replaced.
             let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
@@ -243,6 +244,7 @@ impl Agent {
                 let answers = Answers {
                     workers: ready.workers,
                     tcp_threads: ready.tcp_threads,
+                    by_cpu: ready.by_cpu,
                     server: self.told.servers,
                 };
                 self.view.set_answers(Some(answers));
@@ -256,7 +258,15 @@ impl Agent {
                     &beat.probe_zones,
                     beat.reloading || beat.generation != beat.generation_served,
                 );
-                self.checks.beat(now, &beat);
+                if let Some(lost) = self.checks.beat(now, &beat) {
+                    self.view.set_overload(lost);
+                }
+            }
+            Event::Cpu(waits) => {
+                self.checks.cpu(now, waits.as_deref());
+                if let Some(waits) = waits {
+                    self.view.set_overload(waits);
+                }
             }
             Event::Lost(reason, loss) => {
                 self.lose(now, reason, loss);
@@ -269,8 +279,13 @@ impl Agent {
 
     fn lose(&mut self, now: Moment, reason: String, loss: Loss) {
         tracing::error!("{reason}");
-        let state = if loss == Loss::Froze { "frozen" } else { "waiting" };
-        if self.told.server.state != "frozen" {
+        let state = match loss {
+            Loss::Froze => "frozen",
+            Loss::Ends => "stopping",
+            Loss::Died => "waiting",
+        };
+        // The death of one that was lost before is no further loss.
+        if !matches!(self.told.server.state.as_str(), "frozen" | "stopping") {
             self.told.server.restarts += 1;
         }
         state.clone_into(&mut self.told.server.state);
@@ -437,6 +452,7 @@ impl Agent {
             listen: handed.ready.listen.clone(),
             workers: handed.ready.workers,
             tcp_threads: handed.ready.tcp_threads,
+            by_cpu: handed.ready.by_cpu,
             probe_token: self.launch.probe_token.clone(),
             governor: self.governor.carried().into(),
         }

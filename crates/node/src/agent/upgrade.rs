@@ -44,6 +44,9 @@ pub(crate) struct Baton {
     pub(crate) workers: u16,
     /// Its TCP threads.
     pub(crate) tcp_threads: u16,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash, if that is known.
+    #[serde(default)]
+    pub(crate) by_cpu: Option<bool>,
     /// Makes a query a probe.
     pub(crate) probe_token: String,
     /// The governor's state.
@@ -174,8 +177,8 @@ pub(crate) fn receive() -> anyhow::Result<Received> {
     let [lease, link]: [OwnedFd; 2] =
         fds.try_into().ok().context("the baton came without its descriptors")?;
     let pid = Pid::from_raw(baton.server_pid).context("the baton names no server")?;
-    let ready =
-        Ready { listen: baton.listen.clone(), workers: baton.workers, tcp_threads: baton.tcp_threads };
+    let Baton { workers, tcp_threads, by_cpu, .. } = baton;
+    let ready = Ready { listen: baton.listen.clone(), workers, tcp_threads, by_cpu };
     let server = Handed { pid, link, ready, control: baton.server_control.clone() };
     Ok(Received { baton, lease, server })
 }

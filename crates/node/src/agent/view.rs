@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 const OLD_SERIAL_FOR: Duration = Duration::from_secs(2);
 /// How many serials are remembered: beats come ten times a second.
 const SEEN_MAX: usize = 64;
+/// How long after overload was last seen it may explain that a probe had no answer. It is looked for ten times a second, and a
+/// probe waits 400 ms by default; more would excuse what has another cause.
+const OVERLOAD_FOR: Duration = Duration::from_secs(1);
 
 /// What tasks ask.
 #[derive(Default)]
@@ -26,6 +29,8 @@ struct Inner {
     /// When zones were last being read again. Each is served as soon as it is good, and told when all are done: until
     /// then nobody knows which serial is right.
     reloading_at: Option<Instant>,
+    /// How the server was last seen to be overloaded.
+    overload: Option<(String, Instant)>,
 }
 
 /// Who answers: how many threads there are to reach.
@@ -35,6 +40,8 @@ pub(crate) struct Answers {
     pub(crate) workers: u16,
     /// TCP threads.
     pub(crate) tcp_threads: u16,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash, if that is known.
+    pub(crate) by_cpu: Option<bool>,
     /// Which server: another number means that its ports are to be found anew.
     pub(crate) server: u64,
 }
@@ -55,6 +62,18 @@ impl View {
         }
     }
 
+    /// How the server is overloaded, if it is.
+    pub(crate) fn overload(&self) -> Option<String> {
+        let inner = self.inner.borrow();
+        let (what, at) = inner.overload.as_ref()?;
+        (at.elapsed() < OVERLOAD_FOR).then(|| what.clone())
+    }
+
+    /// Says how the server is overloaded now.
+    pub(crate) fn set_overload(&self, what: String) {
+        self.inner.borrow_mut().overload = Some((what, Instant::now()));
+    }
+
     /// Says which zones have which serials, and whether zones are being read again.
     pub(crate) fn set_zones(&self, zones: &[ProbeZone], reloading: bool) {
         let mut inner = self.inner.borrow_mut();
@@ -69,6 +88,11 @@ impl View {
         inner.old.extend(replaced.into_iter().filter(|zone| !zones.contains(zone)).map(|zone| (zone, now)));
         let surplus = inner.old.len().saturating_sub(SEEN_MAX);
         inner.old.drain(..surplus);
+    }
+
+    /// The zones that are probed, with the serials that are published.
+    pub(crate) fn zones(&self) -> Vec<ProbeZone> {
+        self.inner.borrow().zones.clone()
     }
 
     /// The zone whose turn it is, and the serials that are right for it; none while any may be.

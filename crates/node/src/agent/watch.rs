@@ -1,14 +1,57 @@
 //! Whether the server lives: judged from its beats alone, with the time as an argument.
 
-use crate::link::{Beat, Judgement, Silence};
+use crate::link::{Beat, Judgement, Look, Looks, Silence, Standing};
 use health::Moment;
 use std::time::Duration;
 
 /// What is known of the server's beats.
 pub(crate) struct Watch {
     silence: Silence,
-    /// For each thread its number, and when it last grew.
-    threads: Vec<(String, u64, Moment)>,
+    threads: Vec<Thread>,
+}
+
+/// A thread of the server.
+struct Thread {
+    kind: Kind,
+    /// Its number in the last beat, and when that last grew.
+    number: u64,
+    grew_at: Moment,
+    looks: Looks,
+}
+
+/// Which thread of the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The one that beats.
+    Watch,
+    /// A UDP worker.
+    Udp(usize),
+    /// A TCP thread.
+    Tcp(usize),
+    /// The one that answers the control socket, the process's first.
+    Control,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::Watch => write!(out, "the thread that beats"),
+            Kind::Udp(index) => write!(out, "UDP worker {index}"),
+            Kind::Tcp(index) => write!(out, "TCP thread {index}"),
+            Kind::Control => write!(out, "the control thread"),
+        }
+    }
+}
+
+/// What came of a look at the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Finding {
+    /// It lives.
+    Lives,
+    /// It lives, but a thread of it has no CPU; what there is to say of it.
+    Waits(String),
+    /// It, or a thread of it, stands still.
+    Stands(String),
 }
 
 impl Watch {
@@ -20,37 +63,50 @@ impl Watch {
     /// Takes in a beat.
     pub(crate) fn beat(&mut self, now: Moment, beat: &Beat) {
         self.silence.heard(now);
-        let udp =
-            beat.workers.iter().enumerate().map(|(index, count)| (format!("UDP worker {index}"), *count));
-        let tcp =
-            beat.tcp_threads.iter().enumerate().map(|(index, count)| (format!("TCP thread {index}"), *count));
-        let control = [("the control thread".to_owned(), beat.control)];
-        let threads = udp.chain(tcp).chain(control);
-        let before = std::mem::take(&mut self.threads);
-        self.threads = threads
-            .map(|(name, count)| match before.iter().find(|(known, _, _)| *known == name) {
-                Some((_, number, grew_at)) if *number == count => (name, count, *grew_at),
-                _ => (name, count, now),
+        let udp = beat.workers.iter().enumerate().map(|(index, count)| (Kind::Udp(index), *count));
+        let tcp = beat.tcp_threads.iter().enumerate().map(|(index, count)| (Kind::Tcp(index), *count));
+        let told = udp.chain(tcp).chain([(Kind::Control, beat.control)]);
+        let mut before = std::mem::take(&mut self.threads);
+        self.threads = told
+            .map(|(kind, number)| match before.iter().position(|known| known.kind == kind) {
+                Some(at) if before[at].number == number => before.swap_remove(at),
+                _ => Thread { kind, number, grew_at: now, looks: Looks::default() },
             })
             .collect();
     }
 
-    /// What stands still, if anything does. To be asked every [`crate::link::BEAT_EVERY`].
-    pub(crate) fn judge(&mut self, now: Moment) -> Option<String> {
-        match self.silence.judge(now) {
+    /// Judges; `look` tells how a thread is. To be asked every [`crate::link::BEAT_EVERY`].
+    pub(crate) fn judge(&mut self, now: Moment, mut look: impl FnMut(Kind) -> Option<Look>) -> Finding {
+        let waits = |kind: Kind, waited: Duration| {
+            Finding::Waits(format!("{kind} of the server has waited for a CPU for {} ms", waited.as_millis()))
+        };
+        match self.silence.judge(now, || look(Kind::Watch)) {
             Judgement::Fine => {}
             Judgement::Excused => {
-                self.threads.iter_mut().for_each(|(_, _, grew_at)| *grew_at = now);
-                return None;
+                self.threads.iter_mut().for_each(|thread| thread.grew_at = now);
+                return Finding::Lives;
             }
+            // Nothing new is known of the others.
+            Judgement::Waits(waited) => return waits(Kind::Watch, waited),
             Judgement::Silent(silent) => {
-                return Some(format!("the server has not said for {} ms that it lives", silent.as_millis()));
+                let silent = silent.as_millis();
+                return Finding::Stands(format!("the server has not said for {silent} ms that it lives"));
             }
         }
-        let stuck = self.threads.iter().find(|(_, _, grew_at)| now.since(*grew_at) > self.silence.freeze());
-        stuck.map(|(name, _, grew_at)| {
-            format!("{name} of the server has stood still for {} ms", now.since(*grew_at).as_millis())
-        })
+        let freeze = self.silence.freeze();
+        let mut finding = Finding::Lives;
+        for thread in &mut self.threads {
+            let (kind, still) = (thread.kind, now.since(thread.grew_at));
+            match thread.looks.judge(now, still, freeze, || look(kind)) {
+                Standing::Fine => {}
+                Standing::Waits(waited) => finding = waits(kind, waited),
+                Standing::Stuck => {
+                    let still = still.as_millis();
+                    return Finding::Stands(format!("{kind} of the server has stood still for {still} ms"));
+                }
+            }
+        }
+        finding
     }
 }
 
@@ -79,7 +135,10 @@ mod tests {
             if let Some(beat) = beats(ms) {
                 watch.beat(at(ms), &Beat { control: ms, ..beat });
             }
-            watch.judge(at(ms)).map(|complaint| (ms, complaint))
+            match watch.judge(at(ms), |_| None) {
+                Finding::Stands(complaint) => Some((ms, complaint)),
+                _ => None,
+            }
         })
     }
 
@@ -110,15 +169,32 @@ mod tests {
         let mut watch = Watch::new(FREEZE, at(0));
         assert_eq!(run(&mut watch, 100, 1_000, |ms| Some(beat(&[ms]))), None);
         // Ten seconds pass in which neither ran; then the server goes on.
-        assert_eq!(watch.judge(at(11_000)), None);
+        assert_eq!(watch.judge(at(11_000), |_| None), Finding::Lives);
         assert_eq!(run(&mut watch, 11_100, 20_000, |ms| Some(beat(&[ms]))), None);
     }
 
     #[test]
     fn a_paused_agent_does_not_forgive_a_frozen_server_for_good() {
         let mut watch = Watch::new(FREEZE, at(0));
-        assert_eq!(watch.judge(at(5_000)), None);
+        assert_eq!(watch.judge(at(5_000), |_| None), Finding::Lives);
         let (ms, _) = run(&mut watch, 5_100, 9_000, |_| None).unwrap();
         assert_eq!(ms, 5_800);
+    }
+
+    #[test]
+    fn one_thread_that_has_no_cpu_is_named_and_left_alone() {
+        let mut watch = Watch::new(FREEZE, at(0));
+        let look = |kind: Kind| {
+            let is_runnable = kind == Kind::Udp(1);
+            Some(Look { is_runnable, ran: Duration::from_millis(1), waited: Duration::ZERO })
+        };
+        let mut found = Vec::new();
+        for ms in (100..=3_000).step_by(100) {
+            watch.beat(at(ms), &Beat { control: ms, ..beat(&[ms, 7]) });
+            found.push(watch.judge(at(ms), look));
+        }
+        let waits = "UDP worker 1 of the server has waited for a CPU for 2700 ms";
+        assert_eq!(found.last(), Some(&Finding::Waits(waits.to_owned())));
+        assert!(!found.iter().any(|finding| matches!(finding, Finding::Stands(_))), "{found:?}");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
 fn request(command: &CtlCommand) -> Request {
     match command {
         CtlCommand::Status => Request::Status,
-        CtlCommand::Zones => Request::Zones,
+        CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
@@ -110,14 +110,15 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues",
+                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed",
                 udp.queries,
                 udp.xdp_queries,
                 udp.batches,
                 udp.answers,
                 udp.truncated,
                 udp.dropped,
-                udp.queue_drops
+                udp.queue_drops,
+                udp.shed
             ),
         ),
         (

@@ -1,5 +1,6 @@
 //! The commands that need no server of their own.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod ctl;

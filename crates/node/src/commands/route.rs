@@ -77,8 +77,9 @@ fn checks(out: &mut impl Write, checks: &[CheckStatus]) -> io::Result<()> {
         let CheckStatus { name, standing, action, gravity, rise, fall, .. } = check;
         writeln!(
             out,
-            "{name:width$}  {standing:8} for {:>8}  {action}, {gravity}; falls after {fall}, rises after {rise}; {} of {} runs failed; last took {:.1} ms",
+            "{name:width$}  {standing:8} for {:>8}  {action}, {gravity}{}; falls after {fall}, rises after {rise}; {} of {} runs failed; last took {:.1} ms",
             time(check.for_ms),
+            if check.overloaded { " (overloaded: degrade, soft)" } else { "" },
             check.failures,
             check.runs,
             check.took_us as f64 / 1000.0

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The checks that every node has; `[[check]]` with one of these names changes it.
-pub(crate) const BUILT_IN: &[&str] = &["probe", "zones", "drops", "bird", "memory", "disk"];
+pub(crate) const BUILT_IN: &[&str] = &["probe", "zones", "drops", "cpu", "serials", "bird", "memory", "disk"];
 
 /// The most checks: each has a task of its own.
 const CHECKS_MAX: usize = 64;
@@ -28,6 +28,9 @@ const BIRD_SOCKET: &str = "/run/bird/bird.ctl";
 
 /// From a millisecond to an hour: the bounds of most times.
 const AN_HOUR_MS: RangeInclusive<u64> = 1..=3_600_000;
+
+/// From nothing to thirty days: how long a zone may be older than those of the peers. An SOA record's expire is weeks.
+const A_MONTH_MS: RangeInclusive<u64> = 0..=30 * 86_400_000;
 
 /// How many transitions an hour may be allowed.
 const TRANSITIONS: RangeInclusive<u64> = TRANSITIONS_MIN as u64..=TRANSITIONS_MAX as u64;
@@ -110,6 +113,8 @@ pub(crate) struct CheckConfig {
     pub(crate) min_mib: Option<u64>,
     /// For `drops`: the most queries that may be lost in full queues, in percent.
     pub(crate) max_percent: Option<u64>,
+    /// For `serials`: how long a zone may be older than those of the peers.
+    pub(crate) max_behind: Option<Duration>,
 }
 
 /// The `[anycast]` section; none where an address or a prefix is wrong.
@@ -316,6 +321,7 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
     let shared = section.flag("shared", problems).unwrap_or(false);
     let min_mib = section.integer("min-mib", 0..=1 << 40, problems);
     let max_percent = section.integer("max-percent", 0..=100, problems);
+    let max_behind = section.integer("max-behind-ms", A_MONTH_MS, problems).map(Duration::from_millis);
     let whole = section.place();
     section.finish(problems);
     let (name, place) = name?;
@@ -338,6 +344,7 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
     let misplaced = [
         ("min-mib", min_mib.is_some(), ["memory", "disk"].contains(&name)),
         ("max-percent", max_percent.is_some(), name == "drops"),
+        ("max-behind-ms", max_behind.is_some(), name == "serials"),
     ];
     for (key, _, _) in misplaced.iter().filter(|(_, given, fits)| *given && !fits) {
         let title = format!("`{key}` means nothing to the check `{name}`");
@@ -380,6 +387,7 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
         shared,
         min_mib,
         max_percent,
+        max_behind,
     };
     (problems.len() == before).then_some((check, place))
 }
@@ -389,7 +397,7 @@ fn check(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<(C
 pub(crate) fn default_action(name: &str) -> Action {
     match name {
         "probe" | "zones" => Action::Withdraw,
-        "drops" | "bird" | "memory" | "disk" => Action::Report,
+        "drops" | "cpu" | "serials" | "bird" | "memory" | "disk" => Action::Report,
         _ => Action::Withdraw,
     }
 }

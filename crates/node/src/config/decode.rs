@@ -10,10 +10,9 @@ mod secondary;
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig, TcpConfig,
-    VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig, Steering,
+    TcpConfig, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
 };
-use netio::udp::Steering;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -26,6 +25,9 @@ use toml::de::{DeTable, DeValue};
 use wire::NameBuf;
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+
+/// Sizes a socket's buffers may have: from a batch of queries to more than a second of them, which nobody waits for.
+const BUFFER_BYTES: RangeInclusive<u64> = 65_536..=268_435_456;
 
 /// A value with its place in the file.
 type Placed<T> = (T, Range<usize>);
@@ -90,6 +92,12 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
     }
     node.workers = section.count("workers", 1..=WORKERS_MAX, problems);
     node.steering = steering(&mut section, problems).unwrap_or(node.steering);
+    let mut buffer = |key, default| {
+        let bytes = section.integer(key, BUFFER_BYTES, problems);
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default)
+    };
+    node.receive_buffer_bytes = buffer("receive-buffer-bytes", node.receive_buffer_bytes);
+    node.send_buffer_bytes = buffer("send-buffer-bytes", node.send_buffer_bytes);
     node.state_dir = section.path("state-dir", folder, problems);
     if let Some((text, _)) = section.text("control", problems) {
         node.control =
@@ -122,8 +130,8 @@ fn steering(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Optio
         "cpu" => Some(Steering::Cpu),
         "auto" => Some(Steering::Auto),
         _ => {
-            let help = "write \"hash\" (the default), \"cpu\" (the worker of the CPU that received it; for network cards \
-                        with a queue for each CPU) or \"auto\" (by CPU where workers and CPUs match)";
+            let help = "write \"auto\" (the default: by CPU where network cards have a queue for each worker), \"hash\" (of \
+                        the addresses) or \"cpu\" (the worker of the CPU that received it)";
             problems.push(Problem::at(place, format!("`{text}` is no way to steer"), "this text", help));
             None
         }

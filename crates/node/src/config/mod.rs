@@ -15,7 +15,6 @@ pub(crate) use problem::{ConfigError, Style};
 pub(crate) use secondary::{OnExpiry, SecondaryConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
-use netio::udp::Steering;
 use netio::xdp::{Mode, Reply};
 use problem::Problem;
 use std::collections::HashSet;
@@ -72,6 +71,10 @@ pub(crate) struct NodeConfig {
     pub(crate) workers: Option<NonZeroUsize>,
     /// Which worker a datagram goes to.
     pub(crate) steering: Steering,
+    /// Wanted receive buffer of each UDP socket, in octets.
+    pub(crate) receive_buffer_bytes: usize,
+    /// Wanted send buffer of each UDP socket, in octets.
+    pub(crate) send_buffer_bytes: usize,
     /// Where images are kept between runs.
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the control socket is.
@@ -93,9 +96,9 @@ impl Default for NodeConfig {
             listen: Vec::new(),
             management: Vec::new(),
             workers: None,
-            // By hash the workers share the load on any network card; by CPU they do so only where the card spreads its
-            // interrupts over all CPUs, and then without moving packets between them.
-            steering: Steering::Hash,
+            steering: Steering::Auto,
+            receive_buffer_bytes: netio::udp::BUFFER_BYTES,
+            send_buffer_bytes: netio::udp::BUFFER_BYTES,
             state_dir: None,
             control: ControlSocket::Default,
             version: None,
@@ -120,6 +123,8 @@ impl NodeConfig {
             ("management", self.management == other.management),
             ("workers", self.workers == other.workers),
             ("steering", self.steering == other.steering),
+            ("receive-buffer-bytes", self.receive_buffer_bytes == other.receive_buffer_bytes),
+            ("send-buffer-bytes", self.send_buffer_bytes == other.send_buffer_bytes),
             ("state-dir", self.state_dir == other.state_dir),
             ("control", self.control == other.control),
             ("version", self.version == other.version),
@@ -129,6 +134,17 @@ impl NodeConfig {
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }
+}
+
+/// Which worker a datagram goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Steering {
+    /// By CPU where the network cards spread what comes over the workers' CPUs, else by hash.
+    Auto,
+    /// By a hash of the addresses: the workers share the load on any network card.
+    Hash,
+    /// The worker of the CPU that took it in: no packet changes CPUs, but it is only as even as the card spreads it.
+    Cpu,
 }
 
 /// Where the control socket is.

@@ -23,6 +23,8 @@ name = "ams1"                                   # NSID and id.server
 listen = ["192.0.2.53:53", "[2001:db8::53]:53"]
 workers = 2
 steering = "cpu"
+receive-buffer-bytes = 1048576
+send-buffer-bytes = 524288
 state-dir = "/var/lib/starling"
 control = "run/control"
 version = "hide"
@@ -60,6 +62,8 @@ mode = "generic"
         management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
+        receive_buffer_bytes: 1_048_576,
+        send_buffer_bytes: 524_288,
         state_dir: Some(PathBuf::from("/var/lib/starling")),
         control: ControlSocket::At(PathBuf::from("/etc/starling/run/control")),
         version: None,
@@ -296,6 +300,9 @@ action = "degrade"
 [[check]]
 name = "disk"
 min-mib = 100
+[[check]]
+name = "serials"
+max-behind-ms = 90000
 "#
     );
     let config = decoded(&text).unwrap();
@@ -307,9 +314,10 @@ min-mib = 100
     let bird = anycast.bird.unwrap();
     assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
     assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));
-    let [battery, drops, disk] = &config.checks[..] else { panic!("{:?}", config.checks) };
+    let [battery, drops, disk, serials] = &config.checks[..] else { panic!("{:?}", config.checks) };
     assert_eq!(battery.exec.as_deref(), Some(&["/bin/battery".to_owned(), "--ok".to_owned()][..]));
     assert_eq!((battery.action, battery.gravity), (Some(Action::Degrade), Some(Gravity::Hard)));
+    assert_eq!(serials.max_behind, Some(Duration::from_secs(90)));
     assert_eq!((battery.rise, battery.fall), (Some(2), Some(3)));
     assert_eq!((drops.max_percent, drops.action, disk.min_mib), (Some(10), Some(Action::Degrade), Some(100)));
 }
@@ -348,6 +356,8 @@ fn what_a_check_can_not_be() {
     wrong("[[check]]\nname = \"disk\"\nexec = [\"/bin/df\"]\n", "is built in and runs no command");
     wrong("[[check]]\nname = \"mine\"\nexec = []\n", "has 0 entries");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nmin-mib = 5\n", "`min-mib` means nothing");
+    wrong("[[check]]\nname = \"drops\"\nmax-behind-ms = 5\n", "`max-behind-ms` means nothing");
+    wrong("[[check]]\nname = \"serials\"\nmax-behind-ms = -1\n", "`max-behind-ms` is out of range");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\naction = \"panic\"\n", "`panic` is no action");
     wrong("[[check]]\nname = \"mine\"\nexec = [\"/a\"]\nshared = true\n", "all nodes share");
     wrong("[[check]]\nname = \"my check\"\nexec = [\"/a\"]\n", "a name is a word");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"command":"status"}
-//! {"command":"zones"}
+//! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
@@ -33,7 +33,11 @@ pub(crate) enum Request {
     /// How it is.
     Status,
     /// Which zones it has.
-    Zones,
+    Zones {
+        /// The first so many of the configuration; all where there is no number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max: Option<usize>,
+    },
     /// To read zones again.
     Reload {
         /// The one zone; all where there is none.
@@ -87,7 +91,7 @@ impl Request {
         !matches!(
             self,
             Request::Status
-                | Request::Zones
+                | Request::Zones { .. }
                 | Request::Reload { .. }
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
@@ -133,6 +137,10 @@ mod tests {
     fn the_protocol_is_as_documented() {
         let parse = |text: &str| serde_json::from_str::<Request>(text);
         assert_eq!(parse(r#"{"command":"status"}"#).unwrap(), Request::Status);
+        assert_eq!(parse(r#"{"command":"zones"}"#).unwrap(), Request::Zones { max: None });
+        assert_eq!(parse(r#"{"command":"zones","max":7}"#).unwrap(), Request::Zones { max: Some(7) });
+        // An older server is asked for all zones in words that it knows.
+        assert_eq!(serde_json::to_string(&Request::Zones { max: None }).unwrap(), r#"{"command":"zones"}"#);
         let reload = Request::Reload { zone: None, force: false };
         assert_eq!(parse(r#"{"command":"reload","zone":null}"#).unwrap(), reload);
         assert_eq!(parse(r#"{"command":"reload"}"#).unwrap(), reload);

@@ -236,7 +236,10 @@ async fn respond(request: Request, subject: &Subject) -> (Response, Option<Until
 async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
-        Request::Zones => Response::Zones(subject.board.zones_and_copies().to_vec()),
+        Request::Zones { max } => {
+            let zones = subject.board.zones_and_copies();
+            Response::Zones(zones.iter().take(max.unwrap_or(usize::MAX)).cloned().collect())
+        }
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Reload { zone, force } => {

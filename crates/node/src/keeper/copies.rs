@@ -15,7 +15,7 @@ use table::Table;
 use table::publish::Standing;
 use tokio::sync::{oneshot, watch};
 use transfer::Soa;
-use wire::{FoldedName, NameBuf, RecordType};
+use wire::{NameBuf, RecordType};
 use zone::Gatherer;
 
 /// A zone that is a copy, as it is configured, and the version that there is of it.
@@ -204,8 +204,6 @@ fn is_transferred(zone: &ZoneConfig, table: &Table) -> bool {
 
 /// The SOA record of a table.
 fn soa_of(table: &Table) -> Option<Soa> {
-    let mut apex = FoldedName::default();
-    apex.set(table.apex_name());
     // The numbers end the record, whatever its names are compressed to.
-    table.find_exact(&apex)?.rrset(RecordType::SOA).and_then(|soa| Soa::from_rdata(soa.records()))
+    table.apex().rrset(RecordType::SOA).and_then(|soa| Soa::from_rdata(soa.records()))
 }

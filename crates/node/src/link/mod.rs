@@ -4,9 +4,11 @@
 //! other's for as long as is allowed kills it. The link is for two processes of one version, but an upgrade joins
 //! two: unknown fields are passed over, and new ones have defaults.
 
+mod scheduling;
 mod silence;
 mod transport;
 
+pub(crate) use scheduling::{Look, Looks, Standing, Threads};
 pub(crate) use silence::{Judgement, Silence};
 pub(crate) use transport::{AsyncLink, DESCRIPTORS_MAX, LinkEnd, watched};
 
@@ -60,9 +62,16 @@ pub(crate) enum FromServer {
         workers: u16,
         /// How many TCP threads answer.
         tcp_threads: u16,
+        /// Whether it is the CPU that chooses the UDP worker, and not a hash. The server has read the configuration later than
+        /// its agent, if it was started again. Not known of sockets that were taken over.
+        #[serde(default)]
+        by_cpu: Option<bool>,
     },
     /// It lives, and so it is with its threads and zones.
     Beat(Beat),
+    /// It ends, though the agent hasn't asked for it: it takes no more queries from now on, and is gone when its TCP clients
+    /// have their answers.
+    Ending,
     /// Sockets for another server; the descriptors travel with the frame, in the order of the list.
     Sockets {
         /// What they are.
@@ -106,7 +115,7 @@ pub(crate) struct Beat {
     pub(crate) control: u64,
     /// Queries received over UDP since the start.
     pub(crate) received: u64,
-    /// Datagrams that the kernel dropped because a receive queue was full, since the start.
+    /// Datagrams lost because more came than could be answered, in full receive queues or shed, since the start.
     pub(crate) queue_drops: u64,
     /// Zones by state.
     pub(crate) zones_ok: u64,

@@ -1,5 +1,6 @@
 //! Whether the other end of a link is silent for too long; the time is an argument.
 
+use super::scheduling::{Look, Looks, Standing};
 use health::Moment;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ pub(crate) struct Silence {
     heard_at: Moment,
     /// When the judge last looked: if that is long ago, it was this process that stood still.
     looked_at: Moment,
+    looks: Looks,
 }
 
 /// What a look comes to.
@@ -20,6 +22,8 @@ pub(crate) enum Judgement {
     /// The machine was paused, or this process was: what is old is old for everybody, and gets a fresh start. Two that wake
     /// up together shall not kill each other.
     Excused,
+    /// It is silent because it waits for a CPU, and has for so long.
+    Waits(Duration),
     /// It has been silent for so long, which is too long.
     Silent(Duration),
 }
@@ -27,7 +31,7 @@ pub(crate) enum Judgement {
 impl Silence {
     /// As if it had just been heard.
     pub(crate) fn new(freeze: Duration, now: Moment) -> Silence {
-        Silence { freeze, heard_at: now, looked_at: now }
+        Silence { freeze, heard_at: now, looked_at: now, looks: Looks::default() }
     }
 
     /// How long it may be silent.
@@ -40,17 +44,19 @@ impl Silence {
         self.heard_at = now;
     }
 
-    /// Judges. To be asked every [`super::BEAT_EVERY`].
-    pub(crate) fn judge(&mut self, now: Moment) -> Judgement {
+    /// Judges; `look` tells how the thread is that has to be heard. To be asked every [`super::BEAT_EVERY`].
+    pub(crate) fn judge(&mut self, now: Moment, look: impl FnOnce() -> Option<Look>) -> Judgement {
         let asleep = now.since(self.looked_at);
         self.looked_at = now;
         if asleep > self.freeze / 2 {
             self.heard_at = now;
             return Judgement::Excused;
         }
-        match now.since(self.heard_at) {
-            silent if silent > self.freeze => Judgement::Silent(silent),
-            _ => Judgement::Fine,
+        let silent = now.since(self.heard_at);
+        match self.looks.judge(now, silent, self.freeze, look) {
+            Standing::Fine => Judgement::Fine,
+            Standing::Waits(waited) => Judgement::Waits(waited),
+            Standing::Stuck => Judgement::Silent(silent),
         }
     }
 }
@@ -71,7 +77,7 @@ mod tests {
             if beating(*ms) {
                 silence.heard(at(*ms));
             }
-            matches!(silence.judge(at(*ms)), Judgement::Silent(_))
+            matches!(silence.judge(at(*ms), || None), Judgement::Silent(_))
         })
     }
 
@@ -90,7 +96,17 @@ mod tests {
     #[test]
     fn who_was_asleep_itself_gives_the_other_a_new_start() {
         let mut silence = Silence::new(FREEZE, at(0));
-        assert_eq!(silence.judge(at(10_000)), Judgement::Excused);
+        assert_eq!(silence.judge(at(10_000), || None), Judgement::Excused);
         assert_eq!(run(&mut silence, 10_100, 20_000, |_| false), Some(10_800));
+    }
+
+    #[test]
+    fn who_waits_for_a_cpu_is_told_from_who_is_frozen() {
+        let waits = Look { is_runnable: true, ran: Duration::from_millis(1), waited: Duration::ZERO };
+        let mut silence = Silence::new(FREEZE, at(0));
+        let judgements: Vec<Judgement> =
+            (1..=20).map(|tenth| silence.judge(at(tenth * 100), || Some(waits))).collect();
+        assert_eq!(judgements[0], Judgement::Fine);
+        assert_eq!(judgements[19], Judgement::Waits(Duration::from_millis(1_800)));
     }
 }

@@ -1,5 +1,6 @@
 //! One question to a peer: a connection of its own, one request, a bounded answer.
 
+use crate::status::Serials;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -29,6 +30,9 @@ pub(super) struct PeerState {
     pub(super) held: String,
     /// Whether it takes itself for healthy.
     pub(super) healthy: bool,
+    /// Which serials it serves; an older version doesn't tell.
+    #[serde(default)]
+    pub(super) serials: Serials,
 }
 
 /// Why a peer could not be asked.

@@ -10,6 +10,7 @@ mod pages;
 mod peers;
 mod server;
 
+pub(crate) use metrics::ZONES_MAX;
 pub(crate) use peers::{Peers, Timing};
 pub(crate) use server::Endpoint;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub(crate) struct Snapshot {
     /// The server; none while it loads its zones, or where it does not answer its agent.
     pub(crate) server: Option<NodeStatus>,
-    /// The server's zones in the order of the configuration; those beyond [`metrics::ZONES_MAX`] may be missing.
+    /// The server's zones in the order of the configuration; those beyond [`ZONES_MAX`] may be missing.
     pub(crate) zones: Arc<[ZoneStatus]>,
     /// The agent; none where the server runs alone.
     pub(crate) agent: Option<AgentStatus>,

@@ -1,7 +1,7 @@
 //! What is answered on which path.
 
 use super::{Extent, SNAPSHOT_WITHIN, Snapshot, Source, metrics};
-use crate::status::{AgentStatus, NodeStatus};
+use crate::status::{AgentStatus, CheckStatus, NodeStatus};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -88,7 +88,9 @@ fn agent_trouble(agent: &AgentStatus) -> Option<String> {
     if agent.server.state != "ready" {
         return Some(format!("the server is {}", agent.server.state));
     }
-    let hard = agent.checks.iter().find(|check| check.gravity == "hard" && check.standing == "failing")?;
+    let is_hard =
+        |check: &&CheckStatus| check.gravity == "hard" && check.standing == "failing" && !check.overloaded;
+    let hard = agent.checks.iter().find(is_hard)?;
     let saw = hard.last.iter().find_map(|result| result.failure.as_deref());
     Some(format!("check {} fails: {}", hard.name, saw.unwrap_or("its last runs passed, but too few yet")))
 }

@@ -6,7 +6,7 @@
 
 use super::ask::{PeerState, ask};
 use crate::config::PeerConfig;
-use crate::status::PeerStatus;
+use crate::status::{PeerStatus, Serials};
 use anycast::Rung;
 use std::convert::Infallible;
 use std::future::pending;
@@ -82,6 +82,17 @@ impl Peers {
     /// What is known now.
     pub(crate) fn view(&self) -> PeersView {
         self.view_at(Instant::now())
+    }
+
+    /// The serials of the peers that answer, whether they announce or not: what they serve is served.
+    pub(crate) fn serials(&self) -> Vec<Serials> {
+        let (now, fresh) = (Instant::now(), self.timing.interval * STALE_AFTER_INTERVALS);
+        let heard = |record: &Mutex<Record>| {
+            let record = locked(record);
+            let (at, state) = record.answer.as_ref().filter(|_| record.trouble.is_none())?;
+            (now.saturating_duration_since(*at) <= fresh).then(|| state.serials.clone())
+        };
+        self.records.iter().filter_map(heard).collect()
     }
 
     fn view_at(&self, now: Instant) -> PeersView {

@@ -84,6 +84,7 @@ pub(super) fn check(name: &str, gravity: &str, standing: &str) -> CheckStatus {
         took_us: 1500,
         fall: 3,
         rise: 2,
+        overloaded: false,
         last: vec![CheckResult { ago_ms: 5, failure }],
     }
 }
@@ -114,6 +115,7 @@ pub(super) fn agent(wanted: &str, held: &str) -> AgentStatus {
             answered_ms_ago: Some(250),
             trouble: None,
         }],
+        serials: BTreeMap::from([("example.com.".to_owned(), 4_000_000_000)]),
     }
 }
 

@@ -72,8 +72,9 @@ impl Notices {
     /// Writes the response to a NOTIFY request and gives its length, 0 for none, and its response code.
     pub(crate) fn answer(&self, request: &[u8], from: IpAddr, response: &mut [u8]) -> (usize, Rcode) {
         let mut name = FoldedName::default();
-        let (rcode, question_end, has_opt) = match Query::read_notify(request, &mut name) {
-            Ok(query) => {
+        let mut query = Query::default();
+        let (rcode, question_end, has_opt) = match query.read_notify(request, &mut name) {
+            Ok(()) => {
                 let Some(rcode) = self.take(&query, &name, from) else { return (0, Rcode::SERVFAIL) };
                 (rcode, query.question_end, query.edns.is_some())
             }

@@ -5,7 +5,7 @@ use super::watch::{Watch, Watcher};
 use crate::link::{FromAgent, FromServer, LinkEnd, SocketKind};
 use anyhow::{Context, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Signal, getppid, pidfd_open, set_parent_process_death_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, set_parent_process_death_signal};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ type Link = LinkEnd<FromServer, FromAgent>;
 /// The agent.
 pub(super) struct Agent {
     link: Link,
-    process: OwnedFd,
+    process: (OwnedFd, Pid),
     freeze: Duration,
     /// What makes a query a probe.
     pub(super) probe_token: [u8; TOKEN_LEN],
@@ -58,7 +58,13 @@ impl Agent {
         ensure!(!is_broken(&link)?, "the agent is gone already");
         let (probe_token, freeze_ms, adopt) = started(&link)?;
         let handed = if adopt { Some(adopted(&link)?) } else { None };
-        Ok(Agent { link, process, freeze: Duration::from_millis(freeze_ms), probe_token, handed })
+        Ok(Agent {
+            link,
+            process: (process, parent),
+            freeze: Duration::from_millis(freeze_ms),
+            probe_token,
+            handed,
+        })
     }
 
     /// Starts the thread that tells the agent how the server is, and hears and watches it.

@@ -26,6 +26,7 @@ use crate::logging;
 use crate::management::{self, Snapshot};
 use crate::privileges;
 use crate::progress::Progress;
+use crate::signals;
 use crate::zones::state_dir::StateDir;
 use agent::{Agent, Handed};
 use anyhow::{Context, bail};
@@ -50,7 +51,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
     abort_on_panic();
     // Before any file is read, so that a reload can read what the start could.
     privileges::keep_only(privileges::UNTIL_CONFIGURED)?;
-    let agent = if arguments.agent_link { Some(Agent::meet()?) } else { None };
+    let agent = if arguments.agent_link {
+        signals::no_core_dumps().context("core dumps can't be turned off")?;
+        Some(Agent::meet()?)
+    } else {
+        None
+    };
     let file = arguments.config.clone();
     let config = match config::load(file.as_deref(), &arguments.node, &arguments.zones, Purpose::Serve) {
         Ok(config) => config,

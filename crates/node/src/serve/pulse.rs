@@ -34,12 +34,13 @@ impl Pulse {
         let zones = self.board.zones();
         let of = |state| zones.iter().filter(|zone| zone.state == state).count() as u64;
         let (generation, generation_served) = self.board.generations();
+        let sockets = self.workers.socket_counts();
         Beat {
             workers: self.workers.rounds(),
             tcp_threads: self.tcp.beats(),
             control: self.control.load(Ordering::Relaxed),
-            received: self.workers.socket_counts().received,
-            queue_drops: self.workers.queue_drops(),
+            received: sockets.received,
+            queue_drops: self.workers.queue_drops() + self.workers.ring_drops().total() + sockets.shed(),
             zones_ok: of(ZoneState::Ok),
             zones_stale: of(ZoneState::Stale),
             zones_failed: of(ZoneState::Failed) + of(ZoneState::Expired),

@@ -72,6 +72,7 @@ pub(super) struct Running {
     status: Sources,
     management: management::Endpoint,
     packet_path: PacketPath,
+    watch: Option<Watch>,
 }
 
 impl Running {
@@ -82,7 +83,7 @@ impl Running {
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
         let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
-        let Sockets { addresses, udp, tcp } = match sockets {
+        let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
         };
@@ -125,10 +126,10 @@ impl Running {
         say_ready(&addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
         tracing::info!("ready: {} UDP workers and {tcp_threads} TCP threads answer", workers.count());
-        if let Some(watch) = watch {
+        if let Some(watch) = &watch {
             let (workers, tcp, board) = (Arc::clone(&workers), Arc::clone(&tcp), Arc::clone(&board));
             let pulse = Pulse { workers, tcp, board, control: Arc::clone(&turns), lock };
-            watch.ready(addresses.clone(), pulse);
+            watch.ready(addresses.clone(), by_cpu, pulse);
         }
         let status = Sources {
             name: node.name.clone(),
@@ -153,6 +154,7 @@ impl Running {
             status,
             management,
             packet_path,
+            watch,
         })
     }
 
@@ -206,6 +208,9 @@ impl Running {
                 }
             }
         };
+        if let Some(watch) = self.watch.filter(|_| !is_leaving) {
+            watch.ending();
+        }
         let threads = Threads { worker_ended: self.worker_ended, workers_left, tcp_ended: self.tcp_ended };
         let all_ended = async {
             threads.ended().await;

@@ -3,12 +3,15 @@
 use crate::config::NodeConfig;
 use crate::link::SocketKind;
 use crate::listeners::{self, Listener};
+use crate::receive_queues;
 use anyhow::{Context, bail, ensure};
-use netio::{UdpListener, pin};
+use netio::udp::{Steered, Steering};
+use netio::{SocketOptions, UdpListener, pin};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// The sockets of a server.
 pub(super) struct Sockets {
@@ -18,6 +21,8 @@ pub(super) struct Sockets {
     pub(super) udp: Vec<Vec<UdpListener>>,
     /// Those of each TCP thread.
     pub(super) tcp: Vec<Vec<TcpListener>>,
+    /// Whether it is the CPU that chooses the UDP worker, and not a hash; not known of sockets that were taken over.
+    pub(super) by_cpu: Option<bool>,
 }
 
 impl Sockets {
@@ -28,22 +33,34 @@ impl Sockets {
     pub(super) fn bind(node: &NodeConfig) -> anyhow::Result<Sockets> {
         let cpus = pin::allowed_cpus().context("cannot read which CPUs may be used")?;
         let workers = node.workers.or(NonZeroUsize::new(cpus.len())).unwrap_or(NonZeroUsize::MIN);
+        let interfaces = Path::new(receive_queues::INTERFACES);
+        let (steering, why) = receive_queues::settle(node.steering, interfaces, workers, &cpus);
+        if workers > NonZeroUsize::MIN {
+            let by = if steering == Steering::Cpu { "the CPU that receives a query" } else { "hash" };
+            tracing::info!("UDP workers are chosen by {by}: {why}");
+        }
+        let options = SocketOptions {
+            steering,
+            receive_buffer_bytes: node.receive_buffer_bytes,
+            send_buffer_bytes: node.send_buffer_bytes,
+            ..SocketOptions::default()
+        };
         let bound: Vec<Listener> = node
             .listen
             .iter()
-            .map(|address| listeners::bind(*address, workers, node.steering, node.tcp.workers))
+            .map(|address| listeners::bind(*address, workers, &options, node.tcp.workers))
             .collect::<anyhow::Result<_>>()?;
-        for listener in &bound {
-            tracing::debug!("{}: UDP workers are chosen {:?}", listener.address, listener.steered);
-        }
+        warn_of_small_buffers(&bound, &options);
         let addresses = bound.iter().map(|listener| listener.address).collect();
+        let is_by_cpu = |listener: &Listener| listener.steered == Steered::ByCpu;
+        let by_cpu = Some(bound.iter().any(is_by_cpu));
         let mut udp: Vec<Vec<_>> = (0..workers.get()).map(|_| Vec::new()).collect();
         let mut tcp: Vec<Vec<_>> = (0..node.tcp.workers.get()).map(|_| Vec::new()).collect();
         for listener in bound {
             udp.iter_mut().zip(listener.udp).for_each(|(sockets, socket)| sockets.push(socket));
             tcp.iter_mut().zip(listener.tcp).for_each(|(sockets, socket)| sockets.push(socket));
         }
-        Ok(Sockets { addresses, udp, tcp })
+        Ok(Sockets { addresses, udp, tcp, by_cpu })
     }
 
     /// Takes over the sockets of another server.
@@ -77,7 +94,7 @@ impl Sockets {
         let (udp, addresses) = by_thread(udp, of_udp).context("UDP sockets are missing")?;
         let (tcp, tcp_addresses) = by_thread(tcp, of_tcp).context("TCP listeners are missing")?;
         ensure!(addresses == tcp_addresses, "UDP and TCP do not listen on the same addresses");
-        Ok(Sockets { addresses, udp, tcp })
+        Ok(Sockets { addresses, udp, tcp, by_cpu: None })
     }
 
     /// Says what the configuration wants and these sockets don't have.
@@ -102,6 +119,26 @@ impl Sockets {
             && node.listen.iter().zip(&self.addresses).all(|(wanted, bound)| is(wanted, bound));
         if !same {
             keep("listen", format!("{:?}", node.listen), format!("{:?}", self.addresses));
+        }
+    }
+}
+
+/// Says where the kernel has granted less than was asked for.
+fn warn_of_small_buffers(bound: &[Listener], options: &SocketOptions) {
+    let Some(granted) = bound.iter().flat_map(|listener| &listener.udp).map(UdpListener::buffers).next()
+    else {
+        return;
+    };
+    let wanted = [
+        ("receive", "rmem_max", granted.receive_bytes, options.receive_buffer_bytes),
+        ("send", "wmem_max", granted.send_bytes, options.send_buffer_bytes),
+    ];
+    for (what, limit, granted, wanted) in wanted {
+        if granted < wanted {
+            tracing::warn!(
+                "UDP sockets have {what} buffers of {granted} octets instead of {wanted}, and lose queries sooner when \
+                 the node is held up: raise net.core.{limit}, or give it CAP_NET_ADMIN"
+            );
         }
     }
 }

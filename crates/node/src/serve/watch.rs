@@ -7,10 +7,10 @@
 use super::handover;
 use super::pulse::Pulse;
 use super::requests::Asked;
-use crate::link::{BEAT_EVERY, FromAgent, FromServer, Judgement, LinkEnd, Silence};
+use crate::link::{BEAT_EVERY, FromAgent, FromServer, Judgement, LinkEnd, Silence, Threads};
 use crate::privileges;
 use health::Moment;
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -32,14 +32,21 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Tells the agent that the server answers, and from now on how it is.
-    pub(super) fn ready(&self, listen: Vec<SocketAddr>, pulse: Pulse) {
+    pub(super) fn ready(&self, listen: Vec<SocketAddr>, by_cpu: Option<bool>, pulse: Pulse) {
         let (workers, tcp_threads) = pulse.threads();
-        if let Err(error) = self.link.send(&FromServer::Ready { listen, workers, tcp_threads }, &[]) {
+        // Before the agent is told, which may ask for the sockets at once. Set once: a server becomes ready once.
+        let _only_once = self.pulse.set(pulse);
+        if let Err(error) = self.link.send(&FromServer::Ready { listen, workers, tcp_threads, by_cpu }, &[]) {
             // An agent that is gone is noticed by the thread.
             tracing::warn!("the agent can't be told that the server is ready: {error}");
         }
-        // Set once: a server becomes ready once.
-        let _only_once = self.pulse.set(pulse);
+    }
+
+    /// Tells the agent that the server ends. Its death would be noticed too, but that is seconds away where a TCP client
+    /// takes its time, and the sockets are closed before.
+    pub(super) fn ending(&self) {
+        // An agent that is gone, or doesn't read, holds no route for much longer.
+        let _unheard = self.link.send(&FromServer::Ending, &[]);
     }
 }
 
@@ -47,6 +54,8 @@ impl Watch {
 pub(super) struct Watcher {
     link: Arc<Link>,
     agent: OwnedFd,
+    /// Of the agent the first thread beats.
+    agent_threads: Threads,
     pulse: Arc<OnceLock<Pulse>>,
     asks: mpsc::Sender<Asked>,
     clock: Instant,
@@ -54,6 +63,8 @@ pub(super) struct Watcher {
     silence: Option<Silence>,
     /// Whether the agent doesn't read what it is told; said once.
     is_unread: bool,
+    /// Whether the agent waits for a CPU; said once.
+    is_starved: bool,
 }
 
 /// That the thread has nothing left to do.
@@ -63,13 +74,24 @@ impl Watcher {
     /// A watcher over an agent whose beats may be missing for as long as `freeze`.
     pub(super) fn new(
         link: Arc<Link>,
-        agent: OwnedFd,
+        (agent, pid): (OwnedFd, Pid),
         freeze: Duration,
         asks: mpsc::Sender<Asked>,
     ) -> Watcher {
         let silence = Some(Silence::new(freeze, Moment::default()));
         let clock = Instant::now();
-        Watcher { link, agent, pulse: Arc::default(), asks, clock, silence, is_unread: false }
+        let agent_threads = Threads::of(pid);
+        Watcher {
+            link,
+            agent,
+            agent_threads,
+            pulse: Arc::default(),
+            asks,
+            clock,
+            silence,
+            is_unread: false,
+            is_starved: false,
+        }
     }
 
     /// Starts the thread. It ends with the process, or when the link does.
@@ -145,10 +167,21 @@ impl Watcher {
     /// Judges the agent, and tells it how the server is.
     fn tick(&mut self) -> Result<(), Over> {
         let now = self.now();
-        if let Some(Judgement::Silent(silent)) = self.silence.as_mut().map(|silence| silence.judge(now)) {
-            self.kill(silent);
-            self.ask(Asked::End);
-            return Err(Over);
+        let agent = &self.agent_threads;
+        match self.silence.as_mut().map(|silence| silence.judge(now, || agent.look_at_first())) {
+            Some(Judgement::Silent(silent)) => {
+                self.kill(silent);
+                self.ask(Asked::End);
+                return Err(Over);
+            }
+            Some(Judgement::Waits(waited)) if !std::mem::replace(&mut self.is_starved, true) => {
+                tracing::warn!(
+                    "the agent has waited for a CPU for {} ms: the machine is overloaded",
+                    waited.as_millis()
+                );
+            }
+            Some(Judgement::Fine) => self.is_starved = false,
+            _ => {}
         }
         let Some(pulse) = self.pulse.get() else { return Ok(()) };
         match self.link.send(&FromServer::Beat(pulse.beat()), &[]) {

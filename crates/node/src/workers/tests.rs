@@ -38,8 +38,9 @@ impl Server {
         let zone = zone("example.com.");
         publisher.publish_directory(Directory::new([(zone.as_name(), SlotIndex(0))]));
         let count = |count: u16| NonZeroUsize::new(count.into()).unwrap();
+        let options = netio::SocketOptions { steering, ..netio::SocketOptions::default() };
         let bound =
-            listeners::bind(address.parse().unwrap(), count(workers), steering, count(TCP_THREADS)).unwrap();
+            listeners::bind(address.parse().unwrap(), count(workers), &options, count(TCP_THREADS)).unwrap();
         let settings = Arc::new(Settings { probe_token: Some(TOKEN), ..Settings::default() });
         let mut responder =
             |counters, seat| Responder::new(publisher.reader(), Arc::clone(&settings), counters, seat);
@@ -70,7 +71,7 @@ impl Server {
             &mut zone::master::NoIncludes,
             &mut |_| (),
         );
-        let table = zone::compile(&reading.zone.unwrap(), &zone::CompileOptions::default()).unwrap();
+        let table = zone::compile(reading.zone.unwrap(), &zone::CompileOptions::default()).unwrap();
         self.publisher.publish(SlotIndex(0), Some(Arc::new(table)));
     }
 

@@ -144,8 +144,7 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     let mut sources =
         Sources { root: master_file.to_owned(), root_shown: file.clone(), stamps: vec![stamp], progress };
     let reading =
-        zone::read(zone.name.as_name(), &file, &text, &mut sources, &mut |octets| progress.read(octets));
-    drop(text);
+        zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
     let (table, warnings) =
         compile_reading(zone, reading, source::source_stamp(zone, &stamps), &file, || progress.compiling())?;
@@ -226,7 +225,7 @@ fn compile_reading(
     };
     compiling();
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
-    match zone::compile(&records, &options) {
+    match zone::compile(records, &options) {
         Ok(table) => Ok((table, warnings)),
         Err(error) => Err(ZoneErrors {
             errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],

@@ -38,12 +38,20 @@ pub enum CompileError {
     Build(#[from] BuildError),
 }
 
-/// Makes the answer table of a zone.
+/// Makes the answer table of a zone, which is freed as soon as everything in it has been written.
 ///
 /// # Errors
 /// When the apex has no SOA record, or the table can't be built. A zone that passed its checks fails only for
 /// want of memory or for sets that fit no message.
-pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileError> {
+pub fn compile(zone: Zone, options: &CompileOptions) -> Result<Table, CompileError> {
+    let builder = write(&zone, options)?;
+    // The table is copied to where it stays; the zone and the copy need not be there at once.
+    drop(zone);
+    Ok(builder.finish(options.source)?)
+}
+
+/// Writes everything that is in the zone.
+fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError> {
     let plan = Plan::new(zone);
     let chain = denial::Nsec3Chain::new(zone, &plan);
     let mut flags = ImageFlags::NONE;
@@ -55,7 +63,7 @@ pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileEr
     } else if zone.find(zone.apex()).is_some_and(|apex| apex.has(RecordType::NSEC)) {
         flags = flags.with(ImageFlags::NSEC);
     }
-    let mut builder = Builder::new(zone.apex(), zone.serial(), flags, plan.nodes.len());
+    let mut builder = Builder::new(zone.apex(), zone.serial(), flags, plan.nodes.len(), zone.octets());
     if let Some((iterations, salt)) = chain.parameters() {
         builder.nsec3_parameters(iterations, salt);
     }
@@ -76,7 +84,7 @@ pub fn compile(zone: &Zone, options: &CompileOptions) -> Result<Table, CompileEr
         zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA)).ok_or(CompileError::NoSoa)?;
     let soa = encoder.negative_soa(soa);
     builder.negative_soa(&soa)?;
-    Ok(builder.finish(options.source)?)
+    Ok(builder)
 }
 
 fn add_rrsets(

@@ -48,7 +48,8 @@ fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
     });
     families.counter("starling_answers", "Answers by response code, those lost in sending too.", answers)?;
     let drops = server.drops.iter().map(|(cause, count)| ([("cause", cause.as_str())], *count));
-    let help = "Messages lost or left without an answer: in the kernel's receive queue, in a ring of AF_XDP, in frames that are \
+    let help = "Messages lost or left without an answer: in the kernel's full receive queue, shed in an overload so that \
+                 answers are fresh, in a ring of AF_XDP, in frames that are \
                 no queries (frame) or damaged (checksum), too long, in sending (no room, too big, forbidden, unreachable, other), \
                 or because nothing may be answered (silent).";
     families.counter("starling_drops", help, drops)?;

@@ -187,7 +187,7 @@ fn an_old_answer_counts_no_more() {
     let peer = PeerConfig { name: "fra1".to_owned(), address: "192.0.2.20:8053".parse().unwrap() };
     let peers = Peers::new(vec![peer], TIMING);
     let heard = Instant::now();
-    let state = PeerState { held: "up".to_owned(), healthy: true };
+    let state = PeerState { held: "up".to_owned(), healthy: true, serials: Serials::new() };
     *locked(&peers.records[0]) = Record { answer: Some((heard, state)), trouble: None };
     assert_eq!(peers.view_at(heard + TIMING.interval * 3).healthy, Some(1));
     let stale = peers.view_at(heard + TIMING.interval * 3 + Duration::from_millis(1));

@@ -50,7 +50,7 @@ fn check_zone(zone: &Zone, now: Option<u32>, text: &str, expected: &[&str]) {
         && lines.iter().zip(expected).all(|(line, start)| line.starts_with(start));
     assert!(agree, "{text}\nfound:\n{}\nexpected:\n{}", lines.join("\n"), expected.join("\n"));
     if findings.iter().all(|finding| finding.severity == Severity::Warning) {
-        crate::compile(zone, &crate::CompileOptions::default())
+        crate::compile(zone.clone(), &crate::CompileOptions::default())
             .unwrap_or_else(|error| panic!("{error}\n{text}"));
     }
 }
@@ -356,10 +356,10 @@ proptest! {
         }
         let zone = read("example.", &text);
         let findings = findings(&zone, Some(0));
-        if findings.iter().all(|finding| finding.severity == Severity::Warning) {
-            prop_assert!(crate::compile(&zone, &crate::CompileOptions::default()).is_ok());
-        }
         prop_assert!(zone.find(Name::ROOT).is_none());
+        if findings.iter().all(|finding| finding.severity == Severity::Warning) {
+            prop_assert!(crate::compile(zone, &crate::CompileOptions::default()).is_ok());
+        }
     }
 }
 

@@ -1,0 +1,453 @@
+//! What a responder has beside the tables: finishing the response to a query that was taken in.
+
+use crate::answer::{Answering, Outcome};
+use crate::chaos;
+use crate::counters::{CounterSnapshot, Counters, Family};
+use crate::negative::Proofs;
+use crate::opt::{self, EDE_LEN, OptPlan};
+use crate::pending::{Kind, Lookup, Pending};
+use crate::responder::{Notifies, Settings, Transport};
+use crate::short;
+use crate::trace::{Rule, Trace};
+use crate::writer::{Signatures, Writer, copy};
+use std::sync::Arc;
+use table::publish::{Reader, SlotIndex, Standing};
+use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
+use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
+use wire::probe::{SEAT_LEN, Seat};
+use wire::query::is_notify;
+use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
+
+/// Settings, counts, and what is used again for every query.
+pub(crate) struct Desk {
+    settings: Arc<Settings>,
+    /// Where the thread sits, as probes are told.
+    seat: [u8; SEAT_LEN],
+    counters: Arc<Counters>,
+    /// Where the messages come from, by what [`Desk::expect_family`] last said.
+    family: Family,
+    /// The counts of that family, so that counting a message takes no index; and those of the other one.
+    counts: CounterSnapshot,
+    other_counts: CounterSnapshot,
+    spare: FoldedName,
+    proofs: Proofs,
+    rotation: usize,
+    /// NOTIFY requests that were left to the caller.
+    notifies: u32,
+}
+
+/// A query as it came.
+struct Asked<'q> {
+    bytes: &'q [u8],
+    query: &'q Query,
+    transport: Transport,
+    opt: OptPlan,
+}
+
+/// Where a question leads.
+enum Lead<'t> {
+    /// To a zone: its table, and where the name leads there.
+    Zone(&'t Table, Found<'t>),
+    /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
+    AnyClass(&'t Table, Found<'t>),
+    /// To a zone whose copy is older than it should be, which answers say.
+    Stale(&'t Table, Found<'t>),
+    /// To the server itself.
+    Chaos,
+    /// No further.
+    End(Outcome),
+}
+
+impl Desk {
+    /// A desk for the thread at this seat.
+    pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Desk {
+        Desk {
+            settings,
+            seat: seat.to_octets(),
+            counters,
+            family: Family::default(),
+            counts: CounterSnapshot::default(),
+            other_counts: CounterSnapshot::default(),
+            spare: FoldedName::default(),
+            proofs: Proofs::default(),
+            rotation: 0,
+            notifies: 0,
+        }
+    }
+
+    /// How many NOTIFY requests were left to the caller since the last call.
+    #[inline]
+    pub(crate) fn take_notifies(&mut self) -> u32 {
+        std::mem::take(&mut self.notifies)
+    }
+
+    /// Counts a response that the caller wrote.
+    pub(crate) fn count_response(&mut self, rcode: Rcode) {
+        self.counts.count_rcode(rcode);
+    }
+
+    /// Says over which family the messages come that are answered next.
+    #[inline]
+    pub(crate) fn expect_family(&mut self, family: Family) {
+        if self.family != family {
+            self.family = family;
+            std::mem::swap(&mut self.counts, &mut self.other_counts);
+        }
+    }
+
+    /// Makes the counts of the family known to others.
+    #[inline]
+    pub(crate) fn publish_counts(&self) {
+        self.counters.publish(self.family, &self.counts);
+    }
+
+    /// Writes the response to a query that was taken in; its length.
+    #[inline(always)]
+    pub(crate) fn respond(
+        &mut self,
+        reader: &Reader,
+        pending: &mut Pending,
+        bytes: &[u8],
+        transport: Transport,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
+        match transport {
+            Transport::Udp => self.counts.udp_queries += 1,
+            Transport::Tcp => self.counts.tcp_queries += 1,
+        }
+        self.rotation = self.rotation.wrapping_add(1);
+        if let Kind::Usual = pending.kind
+            && !trace.is_wanted()
+            && let Some(table) = pending.lookup.table(reader)
+            && let Some(node) = table.find_exact(&pending.lookup.name, &pending.lookup.seek)
+            && let Some(len) = self.plain_hit(&pending.query, bytes, table, node, response)
+        {
+            return len;
+        }
+        self.respond_at_length(reader, pending, bytes, transport, response, trace)
+    }
+
+    /// Writes any response. A function of its own, so that the registers belong to the short way.
+    #[inline(never)]
+    fn respond_at_length(
+        &mut self,
+        reader: &Reader,
+        pending: &mut Pending,
+        bytes: &[u8],
+        transport: Transport,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
+        if response.len() < UDP_PLAIN_MAX {
+            return 0;
+        }
+        let Pending { kind, query, lookup, rejected } = pending;
+        let opt = OptPlan::new(query.edns, bytes, &self.settings);
+        let asked = Asked { bytes, query, transport, opt };
+        let lead = match kind {
+            Kind::Usual => zone_lead(reader, lookup, trace),
+            Kind::Odd => self.oddity(reader, &asked, lookup, trace),
+            Kind::Rejected => return self.reject(bytes, *rejected, response, trace),
+        };
+        self.assemble(&asked, lookup, lead, response, trace)
+    }
+
+    /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
+    /// 512 octets. Everything else, and nothing else, takes the general way, and so does this where rules are noted; the
+    /// two give the same octets.
+    #[inline(always)]
+    fn plain_hit(
+        &mut self,
+        query: &Query,
+        bytes: &[u8],
+        table: &Table,
+        node: Node<'_>,
+        response: &mut [u8],
+    ) -> Option<usize> {
+        let (opt_len, dnssec_ok) = match query.edns {
+            None => (0, false),
+            Some(Edns { nsid: false, probe_at: None, dnssec_ok, .. }) => (OPT_LEN, dnssec_ok),
+            Some(_) => return None,
+        };
+        if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS {
+            return None;
+        }
+        let rrset = node.rrset(query.qtype)?;
+        let mut first = 0;
+        if rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE) {
+            first = self.rotation % usize::from(rrset.count());
+            // Records of different lengths are turned by walking over them.
+            if first != 0 && (rrset.stride() == 0 || rrset.has_fixups()) {
+                return None;
+            }
+        }
+        let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
+        let (signatures, signature_count) =
+            if dnssec_ok { (rrset.signatures(), rrset.signature_count()) } else { (&[][..], 0) };
+        let records = rrset.records();
+        let records_end = query.question_end + records.len();
+        let end = records_end + signatures.len();
+        if end + opt_len > UDP_PLAIN_MAX {
+            return None;
+        }
+        copy(&mut response[..query.question_end], &bytes[..query.question_end]);
+        if first == 0 {
+            copy(&mut response[query.question_end..records_end], records);
+        } else {
+            let (head, tail) = records.split_at(first * rrset.stride());
+            let middle = query.question_end + tail.len();
+            copy(&mut response[query.question_end..middle], tail);
+            copy(&mut response[middle..records_end], head);
+        }
+        if !signatures.is_empty() {
+            response[records_end..end].copy_from_slice(signatures);
+        }
+        let flags = QR | AA | (query.flags & RD);
+        let answers = rrset.count() + signature_count;
+        let additional = u16::from(opt_len != 0);
+        response[2..HEADER_LEN].copy_from_slice(&header(flags, 1, [answers, 0, additional]));
+        if opt_len != 0 {
+            let opt = opt::fixed(Rcode::NOERROR, dnssec_ok, self.settings.udp_payload_max);
+            response[end..end + OPT_LEN].copy_from_slice(&opt);
+        }
+        self.counts.count_rcode(Rcode::NOERROR);
+        Some(end + opt_len)
+    }
+
+    /// Puts any answer together.
+    #[inline(always)]
+    fn assemble(
+        &mut self,
+        asked: &Asked<'_>,
+        lookup: &mut Lookup,
+        lead: Lead<'_>,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
+        let Asked { bytes, query, transport, opt } = asked;
+        let limit = match (transport, query.edns) {
+            (Transport::Tcp, _) => MESSAGE_MAX,
+            (Transport::Udp, None) => UDP_PLAIN_MAX,
+            // RFC 6891 §6.2.3: less than 512 means 512.
+            (Transport::Udp, Some(edns)) => {
+                usize::from(edns.udp_size.min(self.settings.udp_payload_max)).max(UDP_PLAIN_MAX)
+            }
+        };
+        let end = query.question_end;
+        response[..end].copy_from_slice(&bytes[..end]);
+        // The OPT record goes last; its room is kept in what the caller gave, too.
+        let stale_len = if matches!(lead, Lead::Stale(..)) && opt.len() != 0 { EDE_LEN } else { 0 };
+        let limit = limit.min(response.len()) - opt.len() - stale_len;
+        let mut writer = Writer::new(response, end, limit);
+        let outcome = match lead {
+            Lead::End(outcome) => outcome,
+            Lead::Chaos => chaos::answer(&self.settings, &lookup.name, query.qtype, &mut writer),
+            Lead::Zone(table, found) => self.look_up(asked, lookup, table, found, &mut writer, trace),
+            Lead::AnyClass(table, found) => {
+                let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
+                Outcome { authoritative: false, ..outcome }
+            }
+            Lead::Stale(table, found) => {
+                self.look_up(asked, lookup, table, found, &mut writer, trace).with_ede(ede::STALE_ANSWER)
+            }
+        };
+        self.finish(query.flags, outcome, *opt, writer)
+    }
+
+    /// Answers from a table, by the short way or else by the whole algorithm.
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        asked: &Asked<'_>,
+        lookup: &mut Lookup,
+        table: &Table,
+        found: Found<'_>,
+        writer: &mut Writer<'_>,
+        trace: &mut impl Trace,
+    ) -> Outcome {
+        let apex_labels = table.apex_labels();
+        let apex_at = HEADER_LEN + lookup.name.label_start(lookup.name.label_count() - apex_labels);
+        writer.set_apex(apex_at, table.apex_len(), apex_labels);
+        let signatures = if asked.opt.dnssec_ok { Signatures::With } else { Signatures::Without };
+        if !trace.is_wanted() {
+            let start = writer.mark();
+            let qtype = asked.query.qtype;
+            if let Some(outcome) = short::answer(table, &lookup.name, qtype, found, signatures, writer) {
+                return outcome;
+            }
+            writer.reset(start);
+        }
+        self.proofs.clear();
+        Answering {
+            table,
+            name: &mut lookup.name,
+            spare: &mut self.spare,
+            qtype: asked.query.qtype,
+            transport: asked.transport,
+            signatures,
+            rotation: self.rotation,
+            writer,
+            proofs: &mut self.proofs,
+            trace,
+        }
+        .run(found)
+    }
+
+    /// What is not a question for zone data.
+    #[cold]
+    fn oddity<'t>(
+        &self,
+        reader: &'t Reader,
+        asked: &Asked<'_>,
+        lookup: &mut Lookup,
+        trace: &mut impl Trace,
+    ) -> Lead<'t> {
+        let Asked { query, transport, .. } = asked;
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            trace.note(Rule::BadVersion);
+            return Lead::End(Outcome::error(Rcode::BADVERS));
+        }
+        if query.qclass == Class::CH {
+            trace.note(Rule::Chaos);
+            return Lead::Chaos;
+        }
+        if query.qclass == Class::ANY && query.asks_for_data() {
+            lookup.begin(reader, query.qtype, trace);
+            lookup.approach(reader);
+            return match zone_lead(reader, lookup, trace) {
+                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
+                other => other,
+            };
+        }
+        if query.qclass != Class::IN {
+            trace.note(Rule::Outside);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
+        }
+        trace.note(Rule::MetaType);
+        Lead::End(match query.qtype {
+            // RFC 6891 §6.1.1 and RFC 8945: these are parts of messages, not questions.
+            RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => {
+                Outcome::error(Rcode::FORMERR)
+            }
+            // RFC 5936 §4.2: there are no transfers over UDP.
+            RecordType::AXFR if *transport == Transport::Udp => Outcome::error(Rcode::NOTIMP),
+            // Transfers are for those who are allowed them; where no zone begins there is nothing to transfer.
+            RecordType::AXFR | RecordType::IXFR if is_apex(reader, &lookup.name) => {
+                Outcome::error(Rcode::REFUSED)
+            }
+            RecordType::AXFR | RecordType::IXFR => Outcome::error(Rcode::NOTAUTH),
+            _ => Outcome::error(Rcode::NOTIMP).with_ede(ede::NOT_SUPPORTED),
+        })
+    }
+
+    #[cold]
+    fn reject(
+        &mut self,
+        bytes: &[u8],
+        rejected: Option<Rejected>,
+        response: &mut [u8],
+        trace: &mut impl Trace,
+    ) -> usize {
+        let Some(Rejected::Answer { rcode, question_end, edns }) = rejected else {
+            self.counts.silent += 1;
+            return 0;
+        };
+        if rcode == Rcode::NOTIMP && self.settings.notifies == Notifies::Caller && is_notify(bytes) {
+            self.notifies = self.notifies.saturating_add(1);
+            return 0;
+        }
+        trace.note(if rcode == Rcode::NOTIMP { Rule::UnknownOpcode } else { Rule::Malformed });
+        self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
+        let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
+        response[..question_end].copy_from_slice(&bytes[..question_end]);
+        let opt = OptPlan::new(edns, bytes, &self.settings);
+        let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
+        self.finish(flags, Outcome::error(rcode), opt, writer)
+    }
+
+    /// Writes the header and the OPT record.
+    #[inline(always)]
+    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: Writer<'_>) -> usize {
+        let [answers, authority, mut additional] = writer.counts();
+        let question_len = u16::from(writer.question_end() > HEADER_LEN);
+        let mut len = writer.len;
+        let octets = writer.octets;
+        if opt.len() != 0 {
+            additional += 1;
+            len = opt.write(octets, len, &outcome, &self.settings, &self.seat);
+        }
+        let mut flags = QR | (query_flags & (OPCODE_MASK | RD)) | (outcome.rcode.0 & 0xf);
+        if outcome.authoritative {
+            flags |= AA;
+        }
+        if outcome.truncated {
+            flags |= TC;
+            self.counts.truncated += 1;
+        }
+        // The identifier is in place, with the question.
+        if let Some(start) = octets.first_chunk_mut::<HEADER_LEN>() {
+            start[2..].copy_from_slice(&header(flags, question_len, [answers, authority, additional]));
+        }
+        self.counts.count_rcode(outcome.rcode);
+        len
+    }
+}
+
+/// Finds the table and the node for a question for zone data.
+#[inline(always)]
+fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, trace: &mut impl Trace) -> Lead<'t> {
+    let Some(slot) = lookup.zone else {
+        trace.note(Rule::Outside);
+        return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
+    };
+    let Some(table) = reader.table(slot) else { return unusual_lead(reader, slot, &lookup.name, trace) };
+    Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
+}
+
+#[inline(always)]
+fn find<'t>(table: &'t Table, name: &FoldedName, seek: &Seek) -> Found<'t> {
+    table.find_exact(name, seek).map_or_else(|| table.find_encloser(name, seek), Found::Exact)
+}
+
+/// Where a question for a zone without a current table leads.
+#[cold]
+fn unusual_lead<'t>(
+    reader: &'t Reader,
+    slot: SlotIndex,
+    name: &FoldedName,
+    trace: &mut impl Trace,
+) -> Lead<'t> {
+    let code = match reader.standing(slot) {
+        Standing::Stale(table) => {
+            // On the way here nothing was looked for in it.
+            let mut seek = Seek::default();
+            table.seek(name, &mut seek);
+            table.approach(&mut seek);
+            return Lead::Stale(table, find(table, name, &seek));
+        }
+        // RFC 8914 §4.25 names a zone that has expired.
+        Standing::Expired => ede::INVALID_DATA,
+        Standing::Absent | Standing::Current(_) => ede::NOT_READY,
+    };
+    trace.note(Rule::NotLoaded);
+    Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(code))
+}
+
+/// Whether the name of the question is that of a zone.
+fn is_apex(reader: &Reader, name: &FoldedName) -> bool {
+    let slot = reader.directory().find(name);
+    slot.and_then(|slot| reader.standing(slot).table())
+        .is_some_and(|table| table.apex_len() == name.as_wire().len())
+}
+
+/// What follows the identifier in a header: flags, and how many questions and records of each section.
+#[inline]
+fn header(flags: u16, questions: u16, [answers, authority, additional]: [u16; 3]) -> [u8; HEADER_LEN - 2] {
+    // Put together as one number: octet by octet takes three times the instructions.
+    let numbers = [flags, questions, answers, authority, additional];
+    let whole = numbers.into_iter().fold(0u128, |whole, number| whole << 16 | u128::from(number)) << 48;
+    let mut octets = [0; HEADER_LEN - 2];
+    octets.copy_from_slice(&whole.to_be_bytes()[..HEADER_LEN - 2]);
+    octets
+}

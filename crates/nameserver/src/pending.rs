@@ -1,0 +1,96 @@
+//! A query on its way: read, and its name looked for as far as memory has answered.
+
+use crate::trace::{Rule, Trace};
+use table::publish::{Reader, SlotIndex};
+use table::{Seek, Table};
+use wire::{FoldedName, Query, RecordType, Rejected};
+
+/// A query that was taken in. A value is used again and again; nothing is cleared in between.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) kind: Kind,
+    pub(crate) query: Query,
+    /// Why nothing can be looked up.
+    pub(crate) rejected: Option<Rejected>,
+    pub(crate) lookup: Lookup,
+}
+
+/// What was taken in.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Kind {
+    /// A question for zone data of class IN, which is looked for in the zones as it is.
+    Usual,
+    /// Another question.
+    Odd,
+    /// Nothing that can be looked up.
+    #[default]
+    Rejected,
+}
+
+/// The name that is asked for, and where it leads.
+#[derive(Default)]
+pub(crate) struct Lookup {
+    pub(crate) name: FoldedName,
+    /// The zone of a question for zone data; none where none encloses its name.
+    pub(crate) zone: Option<SlotIndex>,
+    /// The search in that zone's table, where it has one.
+    pub(crate) seek: Seek,
+}
+
+impl Pending {
+    /// Reads a query, and begins to look for what it asks.
+    #[inline(always)]
+    pub(crate) fn take_in(&mut self, reader: &Reader, bytes: &[u8], trace: &mut impl Trace) {
+        self.lookup.zone = None;
+        self.kind = match self.query.read(bytes, &mut self.lookup.name) {
+            Err(rejected) => {
+                self.rejected = Some(rejected);
+                Kind::Rejected
+            }
+            Ok(()) if self.query.is_odd() => Kind::Odd,
+            Ok(()) => {
+                self.lookup.begin(reader, self.query.qtype, trace);
+                Kind::Usual
+            }
+        };
+    }
+}
+
+impl Lookup {
+    /// Begins to look for zone data.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, reader: &Reader, qtype: RecordType, trace: &mut impl Trace) {
+        self.zone = reader.directory().find(&self.name);
+        if qtype == RecordType::DS {
+            self.turn_to_parent(reader, trace);
+        }
+        if let Some(table) = self.table(reader) {
+            table.seek(&self.name, &mut self.seek);
+        }
+    }
+
+    /// DS records of an apex are in the zone above, if that is here too (RFC 4035 §3.1.4.1).
+    #[cold]
+    fn turn_to_parent(&mut self, reader: &Reader, trace: &mut impl Trace) {
+        // An apex without a table still has its place in the directory, so compare labels there.
+        let above = reader.directory().find_above(&self.name);
+        if above.is_some() && above != self.zone {
+            trace.note(Rule::DsAtParent);
+            self.zone = above;
+        }
+    }
+
+    /// The table of the name's zone.
+    #[inline(always)]
+    pub(crate) fn table<'t>(&self, reader: &'t Reader) -> Option<&'t Table> {
+        self.zone.and_then(|slot| reader.table(slot))
+    }
+
+    /// Goes the next step.
+    #[inline(always)]
+    pub(crate) fn approach(&mut self, reader: &Reader) {
+        if let Some(table) = self.table(reader) {
+            table.approach(&mut self.seek);
+        }
+    }
+}

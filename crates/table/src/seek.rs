@@ -1,0 +1,304 @@
+//! How a name is found, in steps between which memory has time to answer.
+//!
+//! A lookup touches two places that no cache foresees: a bucket of the index, and the node. [`Table::seek`] hashes the
+//! name and asks for the bucket, [`Table::approach`] looks at the bucket and asks for the node, and what follows finds both
+//! close by, if enough other names were worked on in between.
+
+use crate::format::{
+    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, ImageFlags, NodeFlags, NodeRef, u32_at,
+    u64_at,
+};
+use crate::hash::{self, State};
+use crate::node::Node;
+use crate::table::Table;
+use wire::FoldedName;
+
+/// Octets of a line of the cache.
+const LINE: usize = 64;
+/// Lines of a node that are asked for: the node of a host takes one or two, that of a signed delegation four to eight, of
+/// which the processor itself fetches the next once two in a row were touched.
+const NODE_LINES: usize = 2;
+
+const _: () = assert!(BUCKET_LEN == LINE, "a bucket is one line");
+const _: () = assert!(BUCKET_SLOTS == 12, "`marks` reads eight tags and then four");
+
+/// The closest encloser of a name that doesn't exist (RFC 4592 §3.3.1).
+#[derive(Clone, Copy)]
+pub struct Encloser<'t> {
+    /// Its node.
+    pub node: Node<'t>,
+    /// Which label of the queried name, counted from the left, is the next closer name's first.
+    pub next_closer: usize,
+}
+
+/// Where a name leads.
+#[derive(Clone, Copy)]
+pub enum Found<'t> {
+    /// The name exists and the zone has authority for it, or it is itself a delegation.
+    Exact(Node<'t>),
+    /// The name is below a delegation, which is this node.
+    BelowCut(Encloser<'t>),
+    /// The name is below the owner of a DNAME.
+    BelowDname(Encloser<'t>),
+    /// The name doesn't exist.
+    Missing(Encloser<'t>),
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Sought {
+    /// The apex, which is found without the index.
+    #[default]
+    Apex,
+    /// The whole name.
+    Whole,
+    /// Only its last label above the apex, where a walk begins.
+    Top,
+}
+
+/// A lookup on its way. It belongs to one name and one table; a value is used again and again.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Seek {
+    sought: Sought,
+    /// After the last label, where only that is looked for.
+    state: State,
+    place: Place,
+}
+
+/// Where in the index a hash leads.
+#[derive(Clone, Copy, Default, Debug)]
+struct Place {
+    bucket: u32,
+    /// The first node of the bucket with the tag of the hash; none where there is none.
+    node: NodeRef,
+    /// Whether another node may be the one: with the same tag, or in a bucket that this one spills into.
+    goes_on: bool,
+    tag: u8,
+}
+
+impl Table {
+    /// Begins to look for a name that is at or below the apex.
+    ///
+    /// In a zone that mostly delegates, of a name of several labels below the apex only the last is looked for: nearly
+    /// always there is a cut above it, and to look for the whole name first would be in vain. The same goes for a name
+    /// that has more labels than any in the zone.
+    #[inline(always)]
+    pub fn seek(&self, name: &FoldedName, seek: &mut Seek) {
+        let labels = self.labels_below(name);
+        if labels == 0 {
+            seek.sought = Sought::Apex;
+            return;
+        }
+        let mut state = self.start;
+        if labels > self.depth_max || (labels > 1 && self.flags().has(ImageFlags::DELEGATES)) {
+            seek.sought = Sought::Top;
+            state.absorb_labels(name, labels - 1, labels);
+            seek.state = state;
+        } else {
+            seek.sought = Sought::Whole;
+            state.absorb_labels(name, 0, labels);
+        }
+        seek.place = self.place(state.finish());
+        self.backing.prefetch(self.bucket_at(seek.place.bucket));
+    }
+
+    /// Looks at the bucket.
+    #[inline(always)]
+    pub fn approach(&self, seek: &mut Seek) {
+        if seek.sought == Sought::Apex {
+            return;
+        }
+        seek.place = seek.place.looked_at(self);
+        let node = seek.place.node.at();
+        if node != 0 {
+            (0..NODE_LINES).for_each(|line| self.backing.prefetch(node + LINE * line));
+        }
+    }
+
+    /// Finds a name that is at or below the apex.
+    ///
+    /// An existing name costs one probe. For any other the walk goes down from the apex, one label a probe,
+    /// and ends at the first name that is missing, so labels beyond the closest encloser cost nothing.
+    pub fn find(&self, name: &FoldedName) -> Found<'_> {
+        let mut seek = Seek::default();
+        self.seek(name, &mut seek);
+        self.approach(&mut seek);
+        match self.find_exact(name, &seek) {
+            Some(node) => Found::Exact(node),
+            None => self.find_encloser(name, &seek),
+        }
+    }
+
+    /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
+    #[inline(always)]
+    pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
+        match seek.sought {
+            Sought::Apex => Some(self.apex()),
+            Sought::Top => None,
+            Sought::Whole => {
+                let end = name.label_start(self.labels_below(name));
+                let node = self.probe(seek.place, name, 0, end)?;
+                (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
+            }
+        }
+    }
+
+    /// Where a name leads that [`Table::find_exact`] did not find.
+    #[inline(always)]
+    pub fn find_encloser(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        let apex = self.apex();
+        let labels = self.labels_below(name);
+        let leads_away = apex.flags().has(NodeFlags::CUT) || apex.flags().has(NodeFlags::DNAME);
+        // Where the walk ends after one step, it needs no more than what is known already.
+        if !leads_away && seek.sought == Sought::Top {
+            let top = labels - 1;
+            match self.probe(seek.place, name, name.label_start(top), name.label_start(labels)) {
+                None => return Found::Missing(Encloser { node: apex, next_closer: top }),
+                Some(node) if top > 0 && node.flags().has(NodeFlags::CUT) => {
+                    return Found::BelowCut(Encloser { node, next_closer: top - 1 });
+                }
+                Some(_) => {}
+            }
+        } else if !leads_away && seek.sought == Sought::Whole && labels == 1 {
+            return Found::Missing(Encloser { node: apex, next_closer: 0 });
+        }
+        self.descend(name, seek)
+    }
+
+    /// The walk down from the apex, a label at a time.
+    #[inline(never)]
+    fn descend(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        let labels = self.labels_below(name);
+        let end = name.label_start(labels);
+        let mut state = self.start;
+        let mut node = self.apex();
+        let mut below = labels;
+        loop {
+            let encloser = Encloser { node, next_closer: below.wrapping_sub(1) };
+            if node.flags().has(NodeFlags::CUT) {
+                return Found::BelowCut(encloser);
+            }
+            if node.flags().has(NodeFlags::DNAME) {
+                return Found::BelowDname(encloser);
+            }
+            if below == 0 {
+                return Found::Exact(node);
+            }
+            below -= 1;
+            // Where the whole name was looked for first, it would have been found, were it there and not occluded.
+            let is_known_missing = below == 0 && seek.sought == Sought::Whole;
+            if is_known_missing || labels - below > self.depth_max {
+                return Found::Missing(encloser);
+            }
+            let place = if below + 1 == labels && seek.sought == Sought::Top {
+                state = seek.state;
+                seek.place
+            } else {
+                state.absorb_labels(name, below, below + 1);
+                self.place(state.finish()).looked_at(self)
+            };
+            match self.probe(place, name, name.label_start(below), end) {
+                Some(exact) if below == 0 => return Found::Exact(exact),
+                Some(next) => node = next,
+                None => return Found::Missing(encloser),
+            }
+        }
+    }
+
+    #[inline]
+    fn labels_below(&self, name: &FoldedName) -> usize {
+        name.label_count().saturating_sub(self.apex_labels())
+    }
+
+    /// Where a hash leads; the bucket has yet to be looked at.
+    #[inline]
+    fn place(&self, hash: u64) -> Place {
+        let bucket = hash::bucket(hash, self.buckets);
+        Place { bucket, tag: hash::tag(hash), ..Place::default() }
+    }
+
+    #[inline]
+    fn bucket_at(&self, index: u32) -> usize {
+        self.buckets_at + index as usize * BUCKET_LEN
+    }
+
+    #[inline]
+    fn bucket(&self, index: u32) -> Option<&[u8; BUCKET_LEN]> {
+        self.image().get(self.bucket_at(index)..)?.first_chunk()
+    }
+
+    /// The node with this name, in a bucket that was looked at or one that it spills into.
+    #[inline(always)]
+    fn probe(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+        if !place.node.is_none() {
+            let node = Node::new(self.image(), place.node);
+            if node.is_named(name, start, end) {
+                return Some(node);
+            }
+        }
+        if place.goes_on { self.probe_on(place, name, start, end) } else { None }
+    }
+
+    /// As [`Table::probe`], where it was not the first node.
+    #[inline(never)]
+    fn probe_on(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+        let image = self.image();
+        let mut index = place.bucket;
+        for _ in 0..CHAIN_MAX {
+            let bucket = self.bucket(index)?;
+            let mut marks = marks(bucket, place.tag);
+            while marks != 0 {
+                let node = Node::new(image, node_in(bucket, marks));
+                if node.is_named(name, start, end) {
+                    return Some(node);
+                }
+                marks &= marks - 1;
+            }
+            if bucket[BUCKET_SPILL] == 0 {
+                return None;
+            }
+            index = if index + 1 == self.buckets { 0 } else { index + 1 };
+        }
+        None
+    }
+}
+
+impl Place {
+    /// With what its bucket has.
+    #[inline(always)]
+    fn looked_at(mut self, table: &Table) -> Place {
+        if let Some(bucket) = table.bucket(self.bucket) {
+            let marks = marks(bucket, self.tag);
+            if marks != 0 {
+                self.node = node_in(bucket, marks);
+            }
+            self.goes_on = marks & marks.wrapping_sub(1) != 0 || bucket[BUCKET_SPILL] != 0;
+        }
+        self
+    }
+}
+
+/// The slots of a bucket that have this tag, a bit for each: those of the first eight in the high bits of their octets,
+/// those of the last four one place lower.
+#[inline]
+fn marks(bucket: &[u8; BUCKET_LEN], tag: u8) -> u64 {
+    let tags = u64::from(tag) * 0x0101_0101_0101_0101;
+    let low = matches(u64_at(bucket, 0) ^ tags);
+    let high = matches(u64::from(u32_at(bucket, 8)) ^ (tags & 0xffff_ffff)) & 0x8080_8080;
+    low | high >> 1
+}
+
+/// The high bit of each octet that is zero; octets above a zero one may be marked wrongly, which the
+/// comparison of names that follows puts right. An empty slot's reference is never compared: its tag is 0.
+#[inline]
+fn matches(word: u64) -> u64 {
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
+}
+
+/// The node of the first slot that is marked.
+#[inline]
+fn node_in(bucket: &[u8; BUCKET_LEN], marks: u64) -> NodeRef {
+    let bit = marks.trailing_zeros();
+    let slot = ((bit >> 3) + ((!bit & 1) << 3)) as usize;
+    NodeRef(u32_at(bucket, BUCKET_REFS + 4 * (slot % BUCKET_SLOTS)))
+}
