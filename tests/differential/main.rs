@@ -60,12 +60,14 @@ fn everything_nsec3_salted() -> Result<()> {
 /// Starling has the zones from a peer, by transfer.
 #[test]
 fn everything_transferred_from_nsd() -> Result<()> {
-    transferred("plain from NSD", Kind::Nsd, None)
+    transferred("nsec from NSD", Kind::Nsd, Some(Denial::Nsec))
 }
 
+/// Unsigned, because Knot sends signatures with the TTL of what they cover, as RFC 4034 §3 wants it, where the master file
+/// and so the other peers have another: `ttlmax` was signed for a shorter time than its TTL.
 #[test]
 fn everything_transferred_from_knot() -> Result<()> {
-    transferred("nsec from Knot", Kind::Knot, Some(Denial::Nsec))
+    transferred("plain from Knot", Kind::Knot, None)
 }
 
 #[test]
