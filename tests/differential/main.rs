@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use starling_tests::name::Name;
-use starling_tests::server::{Kind, Server, all_alive};
+use starling_tests::server::{Kind, Server, all_alive, own_socket_address, starling_secondary};
 use starling_tests::signing::{Denial, sign};
 use starling_tests::tools;
 use starling_tests::zonedata::Zones;
@@ -57,18 +57,53 @@ fn everything_nsec3_salted() -> Result<()> {
     everything("nsec3 with salt and iterations", Some(Denial::Nsec3Salted))
 }
 
+/// Starling has the zones from a peer, by transfer.
+#[test]
+fn everything_transferred_from_nsd() -> Result<()> {
+    transferred("nsec from NSD", Kind::Nsd, Some(Denial::Nsec))
+}
+
+/// Unsigned, because Knot sends signatures with the TTL of what they cover, as RFC 4034 §3 wants it, where the master file
+/// and so the other peers have another: `ttlmax` was signed for a shorter time than its TTL.
+#[test]
+fn everything_transferred_from_knot() -> Result<()> {
+    transferred("plain from Knot", Kind::Knot, None)
+}
+
+#[test]
+fn everything_transferred_from_bind() -> Result<()> {
+    transferred("nsec3 from BIND", Kind::Bind, Some(Denial::Nsec3))
+}
+
+fn transferred(title: &str, primary: Kind, denial: Option<Denial>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let zones = everything_zones(denial, folder.path())?;
+    let listen = own_socket_address()?;
+    let start =
+        |kind: &Kind| Server::primary(*kind, &zones.files, folder.path(), listen).context(kind.to_string());
+    let mut servers = Kind::PEERS.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let source = servers.iter().find(|server| server.kind == primary).context("one of the peers")?.address;
+    let starling = folder.path().join("starling");
+    servers.push(starling_secondary(&zones.files, &[source], listen, &starling, "")?);
+    judge_servers(title, &cases::around(&zones), &zones, &mut servers)
+}
+
 fn everything(title: &str, denial: Option<Denial>) -> Result<()> {
     let folder = tempfile::tempdir()?;
+    let zones = everything_zones(denial, folder.path())?;
+    judge(title, &cases::around(&zones), &zones, folder.path())
+}
+
+fn everything_zones(denial: Option<Denial>, folder: &Path) -> Result<Zones> {
     let source = |(apex, file): (&str, &str)| -> Result<(Name, PathBuf)> {
         Ok((Name::parse(apex)?, tools::data("zones").join(file)))
     };
     let mut zones: Vec<_> = SIGNED.into_iter().map(source).collect::<Result<_>>()?;
     if let Some(denial) = denial {
-        zones = sign(&zones, denial, folder.path())?;
+        zones = sign(&zones, denial, folder)?;
     }
     zones.push(source(NEVER_SIGNED)?);
-    let zones = Zones::read(&zones, folder.path())?;
-    judge(title, &cases::around(&zones), &zones, folder.path())
+    Zones::read(&zones, folder)
 }
 
 /// The root zone of the Internet and what a root server was asked.
@@ -85,10 +120,18 @@ fn root_zone() -> Result<()> {
 }
 
 fn judge(title: &str, questions: &[cases::Question], zones: &Zones, folder: &Path) -> Result<()> {
-    let mut servers = start(zones, folder)?;
-    let outcome = compare::compare(&servers, questions, zones);
+    judge_servers(title, questions, zones, &mut start(zones, folder)?)
+}
+
+fn judge_servers(
+    title: &str,
+    questions: &[cases::Question],
+    zones: &Zones,
+    servers: &mut [Server],
+) -> Result<()> {
+    let outcome = compare::compare(servers, questions, zones);
     // Why a server is silent is in its log.
-    all_alive(&mut servers)?;
+    all_alive(servers)?;
     finish(title, &outcome?)
 }
 

@@ -15,6 +15,8 @@ mod reply;
 mod seeds;
 #[path = "../property/signing.rs"]
 mod signing;
+#[path = "src/transfer.rs"]
+mod transfer;
 
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
@@ -36,6 +38,11 @@ fn master_files() {
 #[test]
 fn images() {
     replay("image", image::run);
+}
+
+#[test]
+fn transfers() {
+    replay("transfer", transfer::run);
 }
 
 fn replay(target: &str, run: fn(&[u8])) {

@@ -83,14 +83,28 @@ pub struct Server {
 impl Server {
     /// Starts a server for these zones; returns when it answers for every one of them.
     pub fn start(kind: Kind, zones: &[ZoneFile], folder: &Path) -> Result<Self> {
+        if kind == Kind::Starling {
+            return starling(zones, &folder.join(kind.to_string()), &[]);
+        }
+        Self::start_peer(kind, zones, folder, None)
+    }
+
+    /// Starts a peer that lets these zones be transferred, and tells `secondary` of new versions.
+    pub fn primary(kind: Kind, zones: &[ZoneFile], folder: &Path, secondary: SocketAddr) -> Result<Self> {
+        Self::start_peer(kind, zones, folder, Some(secondary))
+    }
+
+    fn start_peer(
+        kind: Kind,
+        zones: &[ZoneFile],
+        folder: &Path,
+        secondary: Option<SocketAddr>,
+    ) -> Result<Self> {
         let folder = folder.join(kind.to_string());
         std::fs::create_dir_all(&folder)?;
-        if kind == Kind::Starling {
-            return starling(zones, &folder, &[]);
-        }
         let mut failure = None;
         for _ in 0..START_ATTEMPTS {
-            match peer(kind, zones, &folder) {
+            match peer(kind, zones, &folder, secondary) {
                 Ok(server) => return Ok(server),
                 // Only a port taken in the meantime is worth another attempt.
                 Err(error) if !format!("{error:#}").contains("in use") => {
@@ -125,6 +139,37 @@ pub fn starling(zones: &[ZoneFile], folder: &Path, arguments: &[&str]) -> Result
     let mut process = Process::spawn("starling", &command, &folder.join("log"))?;
     let addresses = starling_ready(&mut process)?;
     let address = *addresses.first().context("starling names no listener before `ready`")?;
+    Ok(Server { kind: Kind::Starling, address, process })
+}
+
+/// Starts Starling with a configuration that makes it a secondary of these zones, with further lines for all of them;
+/// returns when it answers for every one.
+pub fn starling_secondary(
+    zones: &[ZoneFile],
+    primaries: &[SocketAddr],
+    listen: SocketAddr,
+    folder: &Path,
+    lines: &str,
+) -> Result<Server> {
+    std::fs::create_dir_all(folder)?;
+    let config = folder.join("secondary.toml");
+    let control = folder.join("control");
+    let mut text = format!("[node]\nlisten = [\"{listen}\"]\ncontrol = \"{}\"\n", control.display());
+    write!(text, "workers = 1\n[secondary]\n{lines}\n")?;
+    let primaries: Vec<String> = primaries.iter().map(|primary| format!("\"{primary}\"")).collect();
+    for zone in zones {
+        let name = zone.apex.to_string();
+        write!(text, "[[zone]]\nname = '{name}'\nrotate = true\nprimaries = [{}]\n", primaries.join(", "))?;
+    }
+    std::fs::write(&config, text)?;
+    let mut command = Command::new(tools::starling()?);
+    command.arg("serve").arg("--config").arg(&config);
+    let mut process = Process::spawn("starling", &command, &folder.join("log"))?;
+    let address = *starling_ready(&mut process)?.first().context("starling names no listener")?;
+    let deadline = Instant::now() + START_LIMIT;
+    for zone in zones {
+        wait_for_zone(&mut process, address, &zone.apex, deadline)?;
+    }
     Ok(Server { kind: Kind::Starling, address, process })
 }
 
@@ -168,6 +213,13 @@ pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 64 + (pid >> 8 & 0x3f) as u8, pid as u8, TAKEN.fetch_add(1, Ordering::Relaxed))
 }
 
+/// An address of its own with a port that is free at the time of asking, for a server that others have to know before it
+/// starts.
+pub fn own_socket_address() -> Result<SocketAddr> {
+    let address = own_address();
+    Ok(SocketAddr::new(IpAddr::V4(address), free_port(address)?))
+}
+
 /// A port free for UDP and TCP at this address at the time of asking.
 pub fn free_port(address: Ipv4Addr) -> Result<u16> {
     for _ in 0..100 {
@@ -180,15 +232,15 @@ pub fn free_port(address: Ipv4Addr) -> Result<u16> {
     bail!("no port of {address} is free for both UDP and TCP")
 }
 
-fn peer(kind: Kind, zones: &[ZoneFile], folder: &Path) -> Result<Server> {
+fn peer(kind: Kind, zones: &[ZoneFile], folder: &Path, secondary: Option<SocketAddr>) -> Result<Server> {
     // BIND listens only on addresses that an interface lists, and loopback lists just the one.
     let ip = if kind == Kind::Bind { Ipv4Addr::LOCALHOST } else { own_address() };
     let address = SocketAddr::new(IpAddr::V4(ip), free_port(ip)?);
     let (program, arguments, text) = match kind {
-        Kind::Nsd => ("nsd", vec!["-d", "-c"], nsd_config(address, zones, folder)),
-        Kind::Knot => ("knotd", vec!["-c"], knot_config(address, zones, folder)),
+        Kind::Nsd => ("nsd", vec!["-d", "-c"], nsd_config(address, zones, folder, secondary)),
+        Kind::Knot => ("knotd", vec!["-c"], knot_config(address, zones, folder, secondary)),
         // -g keeps named in the foreground with its log on stderr.
-        Kind::Bind => ("named", vec!["-g", "-n", "1", "-c"], bind_config(address, zones, folder)),
+        Kind::Bind => ("named", vec!["-g", "-n", "1", "-c"], bind_config(address, zones, folder, secondary)),
         Kind::Starling => bail!("starling has no configuration file here"),
     };
     let config = folder.join("config");
@@ -223,7 +275,12 @@ fn wait_for_zone(process: &mut Process, address: SocketAddr, apex: &Name, deadli
     bail!("does not answer for {apex} after {START_LIMIT:?}\n{}", process.log_tail())
 }
 
-fn nsd_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String {
+fn nsd_config(
+    address: SocketAddr,
+    zones: &[ZoneFile],
+    folder: &Path,
+    secondary: Option<SocketAddr>,
+) -> String {
     let at = folder.display();
     // rrl-ratelimit: Debian's build limits to 200 answers a second unless told otherwise.
     let mut text = format!(
@@ -239,20 +296,39 @@ fn nsd_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String 
     for zone in zones {
         let file = zone.generic.display();
         writeln!(text, "zone:\n name: \"{}\"\n zonefile: \"{file}\"", zone.apex).expect("a String takes all");
+        if let Some(secondary) = secondary {
+            let (ip, port) = (secondary.ip(), secondary.port());
+            writeln!(text, " provide-xfr: 127.0.0.0/8 NOKEY\n notify: {ip}@{port} NOKEY")
+                .expect("a String takes all");
+        }
     }
     text
 }
 
-fn knot_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String {
+fn knot_config(
+    address: SocketAddr,
+    zones: &[ZoneFile],
+    folder: &Path,
+    secondary: Option<SocketAddr>,
+) -> String {
     let at = folder.display();
+    let (mut remote, mut transfers) = (String::new(), "");
+    if let Some(secondary) = secondary {
+        let (ip, port) = (secondary.ip(), secondary.port());
+        remote = format!(
+            "remote:\n  - id: secondary\n    address: {ip}@{port}\nacl:\n  - id: transfers\n    \
+             address: 127.0.0.0/8\n    action: transfer\n"
+        );
+        transfers = "    notify: secondary\n    acl: transfers\n";
+    }
     let mut text = format!(
         "server:\n  rundir: \"{at}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  \
          background-workers: 1\n  udp-max-payload: 1232\n  tcp-idle-timeout: 60\n\
          log:\n  - target: stderr\n    any: info\n\
          database:\n  storage: \"{at}/db\"\n\
-         template:\n  - id: default\n    storage: \"{at}\"\n    zonefile-sync: -1\n    journal-content: none\n    \
+         {remote}template:\n  - id: default\n    storage: \"{at}\"\n    zonefile-sync: -1\n    journal-content: none\n    \
          semantic-checks: off\n\
-         zone:\n",
+         {transfers}zone:\n",
         address.ip(),
         address.port()
     );
@@ -263,7 +339,12 @@ fn knot_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String
     text
 }
 
-fn bind_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String {
+fn bind_config(
+    address: SocketAddr,
+    zones: &[ZoneFile],
+    folder: &Path,
+    secondary: Option<SocketAddr>,
+) -> String {
     let at = folder.display();
     let mut text = format!(
         "options {{\n directory \"{at}\"; pid-file \"{at}/pid\"; session-keyfile \"{at}/session.key\"; lock-file none;\n \
@@ -277,7 +358,11 @@ fn bind_config(address: SocketAddr, zones: &[ZoneFile], folder: &Path) -> String
     );
     for zone in zones {
         let file = zone.file.display();
-        writeln!(text, "zone \"{}\" {{ type primary; file \"{file}\"; }};", zone.apex)
+        let notify = secondary.map_or_else(String::new, |secondary| {
+            let (ip, port) = (secondary.ip(), secondary.port());
+            format!("notify explicit; also-notify {{ {ip} port {port}; }}; notify-delay 0;")
+        });
+        writeln!(text, "zone \"{}\" {{ type primary; file \"{file}\"; {notify} }};", zone.apex)
             .expect("a String takes all");
     }
     text

@@ -4,17 +4,18 @@ use crate::answer::{Answering, Outcome};
 use crate::chaos;
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
-use crate::opt::{self, OptPlan};
+use crate::opt::{self, EDE_LEN, OptPlan};
 use crate::pending::{Kind, Lookup, Pending};
-use crate::responder::{Settings, Transport};
+use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Signatures, Writer, copy};
 use std::sync::Arc;
-use table::publish::Reader;
-use table::{Found, ImageFlags, Node, NodeFlags, Table};
+use table::publish::{Reader, SlotIndex, Standing};
+use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::{SEAT_LEN, Seat};
+use wire::query::is_notify;
 use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
+    /// NOTIFY requests that were left to the caller.
+    notifies: u32,
 }
 
 /// A query as it came.
@@ -47,6 +50,8 @@ enum Lead<'t> {
     Zone(&'t Table, Found<'t>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
     AnyClass(&'t Table, Found<'t>),
+    /// To a zone whose copy is older than it should be, which answers say.
+    Stale(&'t Table, Found<'t>),
     /// To the server itself.
     Chaos,
     /// No further.
@@ -66,7 +71,19 @@ impl Desk {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
+            notifies: 0,
         }
+    }
+
+    /// How many NOTIFY requests were left to the caller since the last call.
+    #[inline]
+    pub(crate) fn take_notifies(&mut self) -> u32 {
+        std::mem::take(&mut self.notifies)
+    }
+
+    /// Counts a response that the caller wrote.
+    pub(crate) fn count_response(&mut self, rcode: Rcode) {
+        self.counts.count_rcode(rcode);
     }
 
     /// Says over which family the messages come that are answered next.
@@ -229,7 +246,8 @@ impl Desk {
         let end = query.question_end;
         response[..end].copy_from_slice(&bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
-        let limit = limit.min(response.len()) - opt.len();
+        let stale_len = if matches!(lead, Lead::Stale(..)) && opt.len() != 0 { EDE_LEN } else { 0 };
+        let limit = limit.min(response.len()) - opt.len() - stale_len;
         let mut writer = Writer::new(response, end, limit);
         let outcome = match lead {
             Lead::End(outcome) => outcome,
@@ -238,6 +256,9 @@ impl Desk {
             Lead::AnyClass(table, found) => {
                 let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
+            }
+            Lead::Stale(table, found) => {
+                self.look_up(asked, lookup, table, found, &mut writer, trace).with_ede(ede::STALE_ANSWER)
             }
         };
         self.finish(query.flags, outcome, *opt, writer)
@@ -304,7 +325,7 @@ impl Desk {
             lookup.begin(reader, query.qtype, trace);
             lookup.approach(reader);
             return match zone_lead(reader, lookup, trace) {
-                Lead::Zone(table, found) => Lead::AnyClass(table, found),
+                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
                 other => other,
             };
         }
@@ -341,6 +362,10 @@ impl Desk {
             self.counts.silent += 1;
             return 0;
         };
+        if rcode == Rcode::NOTIMP && self.settings.notifies == Notifies::Caller && is_notify(bytes) {
+            self.notifies = self.notifies.saturating_add(1);
+            return 0;
+        }
         trace.note(if rcode == Rcode::NOTIMP { Rule::UnknownOpcode } else { Rule::Malformed });
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
@@ -385,19 +410,44 @@ fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, trace: &mut impl Trace) ->
         trace.note(Rule::Outside);
         return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
     };
-    let Some(table) = reader.table(slot) else {
-        trace.note(Rule::NotLoaded);
-        return Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(ede::NOT_READY));
+    let Some(table) = reader.table(slot) else { return unusual_lead(reader, slot, &lookup.name, trace) };
+    Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
+}
+
+#[inline(always)]
+fn find<'t>(table: &'t Table, name: &FoldedName, seek: &Seek) -> Found<'t> {
+    table.find_exact(name, seek).map_or_else(|| table.find_encloser(name, seek), Found::Exact)
+}
+
+/// Where a question for a zone without a current table leads.
+#[cold]
+fn unusual_lead<'t>(
+    reader: &'t Reader,
+    slot: SlotIndex,
+    name: &FoldedName,
+    trace: &mut impl Trace,
+) -> Lead<'t> {
+    let code = match reader.standing(slot) {
+        Standing::Stale(table) => {
+            // On the way here nothing was looked for in it.
+            let mut seek = Seek::default();
+            table.seek(name, &mut seek);
+            table.approach(&mut seek);
+            return Lead::Stale(table, find(table, name, &seek));
+        }
+        // RFC 8914 §4.25 names a zone that has expired.
+        Standing::Expired => ede::INVALID_DATA,
+        Standing::Absent | Standing::Current(_) => ede::NOT_READY,
     };
-    let exact = table.find_exact(&lookup.name, &lookup.seek);
-    let found = exact.map_or_else(|| table.find_encloser(&lookup.name, &lookup.seek), Found::Exact);
-    Lead::Zone(table, found)
+    trace.note(Rule::NotLoaded);
+    Lead::End(Outcome::error(Rcode::SERVFAIL).with_ede(code))
 }
 
 /// Whether the name of the question is that of a zone.
 fn is_apex(reader: &Reader, name: &FoldedName) -> bool {
     let slot = reader.directory().find(name);
-    slot.and_then(|slot| reader.table(slot)).is_some_and(|table| table.apex_len() == name.as_wire().len())
+    slot.and_then(|slot| reader.standing(slot).table())
+        .is_some_and(|table| table.apex_len() == name.as_wire().len())
 }
 
 /// What follows the identifier in a header: flags, and how many questions and records of each section.

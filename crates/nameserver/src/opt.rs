@@ -11,6 +11,9 @@ pub(crate) const OPTION_FIXED: usize = 4;
 /// Octets of the option that tells a probe which thread answered.
 pub(crate) const PROBE_LEN: usize = OPTION_FIXED + SEAT_LEN;
 
+/// Octets of the option with an Extended DNS Error.
+pub(crate) const EDE_LEN: usize = OPTION_FIXED + 2;
+
 /// What goes into the OPT record of the response.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct OptPlan {
@@ -103,7 +106,8 @@ impl OptPlan {
             put(&[&option::PROBE.to_be_bytes(), &(seat.len() as u16).to_be_bytes(), seat]);
         }
         if let Some(code) = outcome.ede {
-            // Errors carry nothing but the question, at most 271 octets: there is room in 512.
+            // Errors carry nothing but the question, at most 271 octets: there is room in 512. For what is stale, room
+            // was kept.
             put(&[&option::EDE.to_be_bytes(), &2u16.to_be_bytes(), &code.to_be_bytes()]);
         }
         at

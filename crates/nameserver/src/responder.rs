@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
-use crate::opt::{OPTION_FIXED, PROBE_LEN};
+use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
 use std::sync::Arc;
@@ -19,8 +19,7 @@ pub const UDP_RESPONSE_MAX: usize = 4096;
 /// more than 512 octets.
 pub const SERVER_ID_MAX: usize = 128;
 const _: () = assert!(
-    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + OPTION_FIXED + 2
-        <= UDP_PLAIN_MAX,
+    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + EDE_LEN <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );
 
@@ -45,11 +44,30 @@ pub struct Settings {
     pub udp_payload_max: u16,
     /// What makes a query a probe, which is told the thread that answers it ([`wire::probe`]). `None` tells nobody.
     pub probe_token: Option<[u8; TOKEN_LEN]>,
+    /// Who answers NOTIFY requests.
+    pub notifies: Notifies,
+}
+
+/// Who answers NOTIFY requests (RFC 1996).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Notifies {
+    /// The responder: that this is not implemented.
+    #[default]
+    Unknown,
+    /// The caller, who knows from whom they come: they get no response here, and are noted, see
+    /// [`Responder::take_notifies`].
+    Caller,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { server_id: None, version: None, udp_payload_max: 1232, probe_token: None }
+        Settings {
+            server_id: None,
+            version: None,
+            udp_payload_max: 1232,
+            probe_token: None,
+            notifies: Notifies::Unknown,
+        }
     }
 }
 
@@ -100,6 +118,18 @@ impl Responder {
     #[inline]
     pub fn publish_counts(&self) {
         self.desk.publish_counts();
+    }
+
+    /// How many NOTIFY requests were left to the caller since the last call; see [`Settings::notifies`]. Once a batch, or
+    /// where nothing was written.
+    #[inline]
+    pub fn take_notifies(&mut self) -> u32 {
+        self.desk.take_notifies()
+    }
+
+    /// Counts a response that the caller wrote, to a NOTIFY request.
+    pub fn count_response(&mut self, rcode: Rcode) {
+        self.desk.count_response(rcode);
     }
 
     /// Writes the response to `query` and returns its length in octets; 0 means that nothing must be sent.

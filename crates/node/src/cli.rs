@@ -361,6 +361,20 @@ pub(crate) enum CtlCommand {
         /// The zone
         zone: String,
     },
+    /// Ask the primaries of a zone whether they have a newer version, and transfer it if so
+    ///
+    /// Waits for the result; exit code 1 says that no primary could be asked, or that the new version is not good.
+    Refresh {
+        /// The zone
+        zone: String,
+    },
+    /// Transfer a zone from a primary whatever its serial is, such as after one that went back
+    ///
+    /// Waits for the result. The version that is served stays until the new one has proved good.
+    Retransfer {
+        /// The zone
+        zone: String,
+    },
     /// Move traffic away: announce the route as the last choice (RFC 8326)
     ///
     /// Without --for it stays so until `undrain`.

@@ -9,6 +9,7 @@
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
+//! - [`secondary`]: keeping copies of zones that other servers have
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
 //! - [`management`]: metrics, health and state over HTTP, and what the peers say
 //! - [`commands`]: everything that needs no server
@@ -28,6 +29,7 @@ mod node_status;
 mod privileges;
 mod progress;
 mod receive_queues;
+mod secondary;
 mod serve;
 mod signals;
 mod status;

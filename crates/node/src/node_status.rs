@@ -1,6 +1,7 @@
 //! What `ctl status` is put together from.
 
 use crate::keeper::Board;
+use crate::secondary;
 use crate::status::{
     self, AnswerCount, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts, UdpCounts,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Sources {
     pub(crate) tcp_counters: Vec<Arc<Counters>>,
     /// How the interfaces are.
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
+    /// Who keeps copies up to date.
+    pub(crate) secondary: secondary::Service,
 }
 
 impl Sources {
@@ -62,6 +65,7 @@ impl Sources {
             ),
             interfaces: (self.interfaces)(),
             outgoing: service.transfer_counts(),
+            copies: self.secondary.counts(),
         }
     }
 }

@@ -58,6 +58,9 @@ pub(crate) struct NodeStatus {
     /// Transfers of zones to secondaries.
     #[serde(default)]
     pub(crate) outgoing: OutgoingCounts,
+    /// What was done to keep copies up to date.
+    #[serde(default)]
+    pub(crate) copies: CopyCounts,
 }
 
 /// What has become of transfers to secondaries since the start.
@@ -99,6 +102,24 @@ pub(crate) struct NotifyStatus {
     pub(crate) serial: u32,
     /// What it said.
     pub(crate) state: String,
+}
+
+/// What was done to keep copies of zones up to date, since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CopyCounts {
+    /// Rounds in which a primary confirmed that nothing is newer.
+    pub(crate) current: u64,
+    /// Rounds that brought a new version into service.
+    pub(crate) renewed: u64,
+    /// Rounds that came to nothing.
+    pub(crate) failed: u64,
+    /// NOTIFY requests that were heard.
+    pub(crate) notifies: u64,
+    /// NOTIFY requests that were refused: from somebody else, or of a zone that is none of the copies here.
+    pub(crate) notifies_refused: u64,
+    /// NOTIFY requests that were heard, but of which there were too many at once to act on.
+    pub(crate) notifies_dropped: u64,
 }
 
 /// How queries come through an interface.
@@ -176,6 +197,9 @@ pub(crate) struct ZoneCounts {
     pub(crate) stale: usize,
     /// Not served at all.
     pub(crate) failed: usize,
+    /// Not served any more: copies that no primary has confirmed for too long.
+    #[serde(default)]
+    pub(crate) expired: usize,
 }
 
 /// What the UDP workers have counted since the start.
@@ -230,7 +254,7 @@ pub(crate) struct TcpCounts {
 pub(crate) struct ZoneStatus {
     /// The apex.
     pub(crate) name: String,
-    /// The master file.
+    /// The master file; empty where the zone is transferred.
     pub(crate) file: String,
     /// What is served of it.
     pub(crate) state: ZoneState,
@@ -244,6 +268,27 @@ pub(crate) struct ZoneStatus {
     /// The secondaries that are notified of it.
     #[serde(default)]
     pub(crate) notified: Vec<NotifyStatus>,
+    /// How it is kept up to date, where it is a copy of a primary's.
+    #[serde(default)]
+    pub(crate) copy: Option<CopyStatus>,
+}
+
+/// How a copy is kept up to date.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CopyStatus {
+    /// Where it comes from.
+    pub(crate) primaries: Vec<String>,
+    /// Whether primaries are being asked now, or are about to be.
+    pub(crate) asking: bool,
+    /// When a primary last confirmed it (RFC 3339).
+    pub(crate) confirmed: Option<String>,
+    /// When they are asked next.
+    pub(crate) next: Option<String>,
+    /// When it expires, or has expired.
+    pub(crate) expires: Option<String>,
+    /// Why the last round came to nothing.
+    pub(crate) failure: Option<String>,
 }
 
 /// What is served of a zone.
@@ -256,6 +301,8 @@ pub(crate) enum ZoneState {
     Stale,
     /// Nothing: its names get SERVFAIL.
     Failed,
+    /// Nothing any more, since no primary has confirmed it for too long: its names get SERVFAIL.
+    Expired,
 }
 
 /// The version of a zone that is served.
@@ -272,7 +319,7 @@ pub(crate) struct ServedStatus {
     pub(crate) digest: String,
     /// Octets of the table.
     pub(crate) table_bytes: u64,
-    /// `master-file` or `image`.
+    /// `master-file`, `transfer` or `image`.
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).
     pub(crate) since: String,

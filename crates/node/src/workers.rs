@@ -1,5 +1,6 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
+use crate::secondary::Notices;
 use crate::transfers::{Keyring, Transfers};
 use nameserver::{Batch, Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tokio::sync::mpsc;
 use wire::probe::Seat;
+use wire::query::is_notify;
 
 /// What the workers' handles and counters are kept in.
 pub(crate) struct Workers {
@@ -36,19 +38,21 @@ pub(crate) struct WorkerEnded {
 pub(crate) struct BatchAnswers {
     responder: Responder,
     keyring: Keyring,
+    notices: Option<Arc<Notices>>,
 }
 
 impl BatchAnswers {
-    /// Answers with this responder; what is signed with one of these keys is answered so, too.
-    pub(crate) fn new(responder: Responder, keyring: Keyring) -> BatchAnswers {
-        BatchAnswers { responder, keyring }
+    /// Answers with this responder; what is signed with one of these keys is answered so, too, and NOTIFY requests with
+    /// `notices`.
+    pub(crate) fn new(responder: Responder, keyring: Keyring, notices: Option<Arc<Notices>>) -> BatchAnswers {
+        BatchAnswers { responder, keyring, notices }
     }
 
     /// Answers a batch in which some are signed, without what a batch gains. Nodes have few signed queries: one for each
     /// zone and secondary at each refresh.
     #[cold]
     fn respond_one_by_one(&mut self, family: Family, batch: &mut [Datagram<'_>]) {
-        let BatchAnswers { responder, keyring } = self;
+        let BatchAnswers { responder, keyring, .. } = self;
         responder.refresh();
         responder.expect_family(family);
         for datagram in batch {
@@ -62,6 +66,20 @@ impl BatchAnswers {
         }
         responder.publish_counts();
     }
+
+    /// Answers the NOTIFY requests of a batch, which the responder has left out.
+    #[cold]
+    fn answer_notifies(&mut self, batch: &mut [Datagram<'_>]) {
+        let Some(notices) = &self.notices else { return };
+        for datagram in batch.iter_mut().filter(|datagram| is_notify(datagram.query)) {
+            let (len, rcode) = notices.answer(datagram.query, datagram.peer.ip(), datagram.reply.buffer());
+            datagram.reply.set_len(len);
+            if len > 0 {
+                self.responder.count_response(rcode);
+            }
+        }
+        self.responder.publish_counts();
+    }
 }
 
 impl BatchResponder for BatchAnswers {
@@ -74,6 +92,9 @@ impl BatchResponder for BatchAnswers {
             self.respond_one_by_one(family, batch);
         } else {
             self.responder.respond_batch(family, &mut Datagrams(batch));
+        }
+        if self.responder.take_notifies() > 0 {
+            self.answer_notifies(batch);
         }
     }
 
@@ -136,19 +157,20 @@ impl Workers {
         Ok((workers, prepared))
     }
 
-    /// Starts the threads; each says once over `ended` that it has ended.
+    /// Starts the threads, with who answers NOTIFY requests; each says once over `ended` that it has ended.
     ///
     /// # Errors
     /// The CPUs of the process can't be read, or a thread can't be started.
     pub(crate) fn start(
         prepared: Vec<Prepared>,
         transfers: &Arc<Transfers>,
+        notices: Option<&Arc<Notices>>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
-            let (ended, keyring) = (ended.clone(), Keyring::new(transfers));
+            let (ended, keyring, notices) = (ended.clone(), Keyring::new(transfers), notices.cloned());
             thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
@@ -158,7 +180,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder, keyring));
+                let result = worker.serve(&mut BatchAnswers::new(responder, keyring, notices));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

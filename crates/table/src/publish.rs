@@ -122,9 +122,33 @@ impl Directory {
     }
 }
 
+/// What there is of a zone to answer from.
+#[derive(Clone, Default)]
+pub enum Standing {
+    /// Nothing yet.
+    #[default]
+    Absent,
+    /// Nothing any more: the copy of a secondary zone was not confirmed for too long.
+    Expired,
+    /// Its current image.
+    Current(Arc<Table>),
+    /// An image that would have expired, were it not for the operator's choice.
+    Stale(Arc<Table>),
+}
+
+impl Standing {
+    /// The image, current or stale.
+    pub fn table(&self) -> Option<&Arc<Table>> {
+        match self {
+            Standing::Current(table) | Standing::Stale(table) => Some(table),
+            Standing::Absent | Standing::Expired => None,
+        }
+    }
+}
+
 enum Change {
     Directory(Arc<Directory>),
-    Zone(SlotIndex, Option<Arc<Table>>),
+    Zone(SlotIndex, Standing),
 }
 
 /// What one reader and the publisher share.
@@ -139,9 +163,9 @@ struct Inbox {
 pub struct Publisher {
     generation: Generation,
     directory: Arc<Directory>,
-    zones: Vec<Option<Arc<Table>>>,
+    zones: Vec<Standing>,
     inboxes: Vec<Arc<Inbox>>,
-    retired: Vec<(Generation, Option<Arc<Table>>)>,
+    retired: Vec<(Generation, Standing)>,
 }
 
 impl Publisher {
@@ -175,12 +199,17 @@ impl Publisher {
 
     /// Publishes the image of a zone, or with `None` that the zone has none: its names get SERVFAIL.
     pub fn publish(&mut self, slot: SlotIndex, table: Option<Arc<Table>>) -> Generation {
+        self.publish_standing(slot, table.map_or(Standing::Absent, Standing::Current))
+    }
+
+    /// Publishes what there is of a zone.
+    pub fn publish_standing(&mut self, slot: SlotIndex, standing: Standing) -> Generation {
         let index = slot.0 as usize;
         if self.zones.len() <= index {
-            self.zones.resize(index + 1, None);
+            self.zones.resize_with(index + 1, Standing::default);
         }
-        let replaced = std::mem::replace(&mut self.zones[index], table.clone());
-        let generation = self.send(|| Change::Zone(slot, table.clone()));
+        let replaced = std::mem::replace(&mut self.zones[index], standing.clone());
+        let generation = self.send(|| Change::Zone(slot, standing.clone()));
         self.retired.push((generation, replaced));
         generation
     }
@@ -196,9 +225,9 @@ impl Publisher {
         self.generation
     }
 
-    /// The image of a zone.
+    /// The image of a zone, current or stale.
     pub fn table(&self, slot: SlotIndex) -> Option<&Arc<Table>> {
-        self.zones.get(slot.0 as usize)?.as_ref()
+        self.zones.get(slot.0 as usize)?.table()
     }
 
     /// The generation that every reader has passed: changes up to it are served. Images replaced by then are freed.
@@ -220,7 +249,7 @@ pub struct Reader {
     inbox: Arc<Inbox>,
     seen: Generation,
     directory: Arc<Directory>,
-    zones: Vec<Option<Arc<Table>>>,
+    zones: Vec<Standing>,
 }
 
 impl Reader {
@@ -239,13 +268,13 @@ impl Reader {
         while let Some(change) = self.inbox.changes.pop() {
             match change {
                 Change::Directory(directory) => self.directory = directory,
-                Change::Zone(slot, table) => {
+                Change::Zone(slot, standing) => {
                     let index = slot.0 as usize;
                     if self.zones.len() <= index {
-                        self.zones.resize(index + 1, None);
+                        self.zones.resize_with(index + 1, Standing::default);
                     }
                     // The publisher still has the replaced image, so nothing is freed here.
-                    self.zones[index] = table;
+                    self.zones[index] = standing;
                 }
             }
         }
@@ -260,15 +289,26 @@ impl Reader {
         &self.directory
     }
 
-    /// The image of a zone; `None` where it has none to serve.
+    /// The image of a zone; `None` where it has none that can be served without saying more: see [`Reader::standing`].
     #[inline]
     pub fn table(&self, slot: SlotIndex) -> Option<&Table> {
-        self.zones.get(slot.0 as usize)?.as_deref()
+        match self.zones.get(slot.0 as usize) {
+            Some(Standing::Current(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// What there is of a zone.
+    pub fn standing(&self, slot: SlotIndex) -> &Standing {
+        self.zones.get(slot.0 as usize).unwrap_or(&Standing::Absent)
     }
 
     /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
-    /// work by dropping it.
+    /// work by dropping it; `None` as for [`Reader::table`], so that nobody gets a copy of what has expired here.
     pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
-        self.zones.get(slot.0 as usize)?.clone()
+        match self.zones.get(slot.0 as usize) {
+            Some(Standing::Current(table)) => Some(Arc::clone(table)),
+            _ => None,
+        }
     }
 }

@@ -48,6 +48,8 @@ pub mod option {
 
 /// Extended DNS error codes (RFC 8914 §4).
 pub mod ede {
+    /// The answer is older than it should be (§4.4).
+    pub const STALE_ANSWER: u16 = 3;
     /// The server is not ready to serve (§4.15).
     pub const NOT_READY: u16 = 14;
     /// The server is not authoritative for the name (§4.21).

@@ -342,6 +342,44 @@ impl NameBuf {
         Ok(name)
     }
 
+    /// Reads the name at `at` in a message from outside, following compression pointers, and returns where it ends
+    /// there. Its case is kept.
+    ///
+    /// Each pointer must lead before the labels that it was found in (RFC 1035 §4.1.4: "a prior occurrence"), so the walk
+    /// ends after at most one step for each octet of the message that is before `at`, and sooner at 255 octets of name.
+    ///
+    /// # Errors
+    /// When the message ends first, a label or pointer is none, or the name is too long.
+    pub fn read_compressed(message: &[u8], at: usize) -> Result<(NameBuf, usize), NameError> {
+        let mut name = NameBuf { len: 0, bytes: [0; NAME_MAX] };
+        let (mut from, mut len, mut end) = (at, 0, None);
+        let mut segment_start = at;
+        loop {
+            let octet = usize::from(*message.get(from).ok_or(NameError::Short)?);
+            if octet >= 0xc0 {
+                let low = usize::from(*message.get(from + 1).ok_or(NameError::Short)?);
+                end.get_or_insert(from + 2);
+                let target = (octet & 0x3f) << 8 | low;
+                if target >= segment_start {
+                    return Err(NameError::Label);
+                }
+                (from, segment_start) = (target, target);
+                continue;
+            }
+            if octet > LABEL_MAX {
+                return Err(NameError::Label);
+            }
+            let label = message.get(from..from + 1 + octet).ok_or(NameError::Short)?;
+            name.bytes.get_mut(len..len + label.len()).ok_or(NameError::Long)?.copy_from_slice(label);
+            len += label.len();
+            from += label.len();
+            if octet == 0 {
+                name.len = len as u8; // at most 255: the get_mut above
+                return Ok((name, end.unwrap_or(from)));
+            }
+        }
+    }
+
     /// The name, borrowed.
     pub fn as_name(&self) -> Name<'_> {
         Name { wire: &self.bytes[..usize::from(self.len)] }
@@ -454,6 +492,24 @@ mod tests {
             assert_eq!(name(pair[0]).as_name().canonical_cmp(name(pair[1]).as_name()), Ordering::Less);
             assert_eq!(name(pair[1]).as_name().canonical_cmp(name(pair[0]).as_name()), Ordering::Greater);
         }
+    }
+
+    #[test]
+    fn compressed_names_are_followed_backwards_only() {
+        // 0: Example.  9: www + pointer to 0.  15: pointer to 9.  17: pointer to itself.
+        let message = b"\x07Example\x00\x03www\xc0\x00\xc0\x09\xc0\x11";
+        let read = |at| NameBuf::read_compressed(message, at).map(|(name, end)| (name.to_string(), end));
+        assert_eq!(read(0), Ok(("Example.".to_owned(), 9)));
+        assert_eq!(read(9), Ok(("www.Example.".to_owned(), 15)));
+        assert_eq!(read(15), Ok(("www.Example.".to_owned(), 17)));
+        assert_eq!(read(17), Err(NameError::Label));
+        assert_eq!(read(18), Err(NameError::Short));
+        // Labels that lead into a pointer back to themselves would make a name without end.
+        assert_eq!(NameBuf::read_compressed(b"\x01a\xc0\x00", 0), Err(NameError::Label));
+        assert_eq!(NameBuf::read_compressed(b"\x40", 0), Err(NameError::Label));
+        let mut long = vec![];
+        (0..5).for_each(|_| long.extend([&[63u8][..], &[b'a'; 63]].concat()));
+        assert_eq!(NameBuf::read_compressed(&long, 0), Err(NameError::Long));
     }
 
     #[test]

@@ -129,6 +129,28 @@ impl Query {
         if self.flags & OPCODE_MASK != 0 {
             return Err(not_implemented(bytes, header, name));
         }
+        self.read_sections(bytes, header, name)
+    }
+
+    /// Reads a NOTIFY request (RFC 1996 §3), which has the form of a query; its answer section is stepped over, since
+    /// the serial in it is a hint that nobody has vouched for (§3.7).
+    ///
+    /// # Errors
+    /// As [`Query::read`], and silence for any other opcode.
+    pub fn read_notify(&mut self, bytes: &[u8], name: &mut FoldedName) -> Result<(), Rejected> {
+        let header =
+            bytes.first_chunk::<HEADER_LEN>().filter(|_| is_notify(bytes)).ok_or(Rejected::Silent)?;
+        self.flags = u16::from_be_bytes([header[2], header[3]]);
+        self.read_sections(bytes, header, name)
+    }
+
+    /// Reads one question and whatever records follow it.
+    fn read_sections(
+        &mut self,
+        bytes: &[u8],
+        header: &[u8; HEADER_LEN],
+        name: &mut FoldedName,
+    ) -> Result<(), Rejected> {
         if header[4..6] != [0, 1] {
             return Err(form_error(HEADER_LEN, None));
         }
@@ -268,6 +290,13 @@ fn read_options(bytes: &[u8], mut at: usize, edns: &mut Edns) -> Option<()> {
         at += 4 + len;
     }
     (at == bytes.len()).then_some(())
+}
+
+/// Whether a message is a NOTIFY request: its opcode says so, and it is no response (RFC 1996 §3.3).
+#[inline]
+pub fn is_notify(bytes: &[u8]) -> bool {
+    let opcode_of_notify = u16::from(Opcode::NOTIFY.0) << 11;
+    u16_at(bytes, 2).is_some_and(|flags| flags & (QR | OPCODE_MASK) == opcode_of_notify)
 }
 
 /// The question's name as the client wrote it, where it stands in a message that [`Query::read`] accepted.

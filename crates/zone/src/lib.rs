@@ -95,22 +95,42 @@ pub fn read(
     if report.stopped {
         problems.push(Problem { severity: Severity::Error, place: None, cause: Cause::Stopped });
     }
-    let zone = match sink.gatherer.finish() {
-        Ok(zone) => zone,
-        Err(error) => {
-            problems.push(Problem { severity: Severity::Error, place: None, cause: error.into() });
-            return Reading { zone: None, problems, files };
-        }
-    };
+    let mut zone = sink.gatherer.finish();
     // Half a zone would be full of findings that are no news.
     if problems.is_empty() {
-        check::check(&zone, &mut |Finding { severity, place: at, kind }| {
-            let place = at.map(|(index, line, column)| (file_name(&files, index), line, column));
-            problems.push(Problem { severity, place, cause: kind.into() });
+        zone = checked(zone, &mut problems, |(index, line, column)| {
+            Some((file_name(&files, index), line, column))
         });
+    } else if let Err(error) = &zone {
+        problems.push(Problem { severity: Severity::Error, place: None, cause: (*error).into() });
     }
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    Reading { zone: (!refused).then_some(zone), problems, files }
+    Reading { zone: zone.ok().filter(|_| !refused), problems, files }
+}
+
+/// Checks a zone whose records came from a message rather than a text, so that its problems have no place.
+pub fn conclude(gatherer: Gatherer) -> Reading {
+    let mut problems = Vec::new();
+    let zone = checked(gatherer.finish(), &mut problems, |_| None);
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    Reading { zone: zone.ok().filter(|_| !refused), problems, files: Vec::new() }
+}
+
+/// Adds what is wrong with the gathered records.
+fn checked(
+    zone: Result<Zone, GatherError>,
+    problems: &mut Vec<Problem>,
+    place: impl Fn((u16, u32, u32)) -> Option<(String, u32, u32)>,
+) -> Result<Zone, GatherError> {
+    match &zone {
+        Ok(zone) => check::check(zone, &mut |Finding { severity, place: at, kind }| {
+            problems.push(Problem { severity, place: at.and_then(&place), cause: kind.into() });
+        }),
+        Err(error) => {
+            problems.push(Problem { severity: Severity::Error, place: None, cause: (*error).into() })
+        }
+    }
+    zone
 }
 
 fn file_name(files: &[String], index: u16) -> String {

@@ -76,6 +76,11 @@ impl Gatherer {
         }
     }
 
+    /// Adds a record that came from no text.
+    pub fn add_received(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) {
+        self.add(owner, rtype, ttl, rdata, Place { file: 0, line: 0, column: 0 });
+    }
+
     /// Adds a record.
     pub fn add(&mut self, owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8], place: Place) {
         let Some(relative_len) = owner.relative_len(self.apex.as_name()) else {

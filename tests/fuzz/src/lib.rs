@@ -11,6 +11,7 @@ mod reply;
 mod seeds;
 #[path = "../../property/signing.rs"]
 mod signing;
+mod transfer;
 
 /// Any octets as a query.
 pub fn message(octets: &[u8]) {
@@ -25,6 +26,11 @@ pub fn master(octets: &[u8]) {
 /// Any octets as an answer table.
 pub fn image(octets: &[u8]) {
     image::run(octets);
+}
+
+/// Any octets as what a primary sends.
+pub fn transfer(octets: &[u8]) {
+    transfer::run(octets);
 }
 
 /// Inputs of a target that code makes.

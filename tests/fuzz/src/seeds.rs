@@ -9,6 +9,9 @@ use wire::RecordType;
 const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
                      b DNAME e\nd NS n.d\nd NS m.d\nn.d A 192.0.2.3\nm.d AAAA 2001:db8::1\na MX 1 n\na MX 2 n.d\n";
 
+/// The zone of the transfers.
+pub(crate) const TRANSFER_APEX: &str = "z.";
+
 /// Names that the queries ask for, below an apex of the fixture.
 const NAMES: &[&str] = &[
     "", "a.", "c.", "c1.", "l1.", "out.", "gone.", "x.w.", "x.t.", "t.", "n.w2.", "x.n.w2.", "f.g.",
@@ -21,6 +24,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "message" => messages(),
         "image" => images(),
+        "transfer" => transfers(),
         _ => Vec::new(),
     }
 }
@@ -69,6 +73,41 @@ pub(crate) fn query(name: &str, rtype: RecordType, class: u16, edns: &[u8]) -> V
     octets.extend(class.to_be_bytes());
     octets.extend(edns);
     octets
+}
+
+/// Transfers of the small zone: in one message and in one for each record, owners as pointers to the apex where they are it.
+pub(crate) fn transfers() -> Vec<Vec<u8>> {
+    let apex = super::fixtures::name(TRANSFER_APEX);
+    let reading =
+        zone::read(apex.as_name(), "z", SMALL.as_bytes(), &mut zone::master::NoIncludes, &mut |_| ());
+    let zone = reading.zone.expect("the small zone is good");
+    let mut records: Vec<(RecordType, Vec<u8>)> = Vec::new();
+    for owner in zone.owners() {
+        for set in owner.rrsets() {
+            for data in set.rdatas() {
+                let mut record = match owner.name().eq_ignore_case(apex.as_name()) {
+                    true => vec![0xc0, 12],
+                    false => owner.name().as_wire().to_vec(),
+                };
+                record.extend([set.rtype().0, 1].map(u16::to_be_bytes).as_flattened());
+                record.extend(60u32.to_be_bytes());
+                record.extend((data.len() as u16).to_be_bytes());
+                record.extend(data);
+                records.push((set.rtype(), record));
+            }
+        }
+    }
+    records.sort_by_key(|(rtype, _)| *rtype != RecordType::SOA);
+    let mut records: Vec<Vec<u8>> = records.into_iter().map(|(_, record)| record).collect();
+    records.push(records[0].clone());
+    let message = |records: &[Vec<u8>]| {
+        let mut message = query(TRANSFER_APEX, RecordType::AXFR, 1, b"");
+        message[2] = 0x84;
+        message[7] = records.len() as u8;
+        message.extend(records.concat());
+        [&(message.len() as u16).to_be_bytes()[..], &message].concat()
+    };
+    vec![message(&records), records.chunks(1).flat_map(message).collect()]
 }
 
 /// Images of small zones, one for each kind of denial.

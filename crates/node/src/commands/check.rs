@@ -68,8 +68,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         zones.push(source::zone(source, arguments.origin.as_ref(), Rotation::On)?);
     }
     for zone in &arguments.zones {
-        let (name, file) = (zone.name.clone(), zone.file.clone());
-        zones.push(ZoneConfig::new(name, file));
+        zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On));
     }
 
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
@@ -108,7 +107,7 @@ fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigF
         .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
     let errors = match loaded {
         Ok(config) => {
-            zones.extend(config.zones);
+            zones.extend(of_files(config.zones));
             Vec::new()
         }
         Err(error) => {
@@ -117,14 +116,20 @@ fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigF
                 eprintln!("{}", error.render(style));
             }
             // The zones that could be read are checked all the same: one run tells everything.
-            zones.extend(config::zones_despite_errors(file));
+            zones.extend(of_files(config::zones_despite_errors(file)));
             error.lines()
         }
     };
     ConfigFindings { file: file.display().to_string(), errors }
 }
 
+/// The zones that there is something to check of: the others are with their primaries.
+fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
+    zones.into_iter().filter(|zone| zone.file().is_some())
+}
+
 fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
+    let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
         Ok(Compiled { table, warnings, .. }) => {
             let content =
@@ -133,13 +138,7 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
         }
         Err(ZoneErrors { errors, warnings }) => (None, errors, warnings),
     };
-    ZoneFindings {
-        name: zone.name.to_string(),
-        file: zone.file.display().to_string(),
-        content,
-        errors,
-        warnings,
-    }
+    ZoneFindings { name: zone.name.to_string(), file: file.display().to_string(), content, errors, warnings }
 }
 
 fn print(findings: &Findings) -> std::io::Result<()> {

@@ -4,7 +4,9 @@ use super::{print_json, route};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
-use crate::status::{AgentStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus};
+use crate::status::{
+    AgentStatus, CopyStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus,
+};
 use anyhow::bail;
 use std::io::{self, Write};
 use std::path::Path;
@@ -46,6 +48,8 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
         CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
+        CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
+        CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month
             then_up: *then == Then::Up,
@@ -96,7 +100,13 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ("since", format!("{} ({} s)", status.since, status.uptime_s)),
         ("listening", status.listen.join(" ")),
         ("workers", format!("{} UDP, {} TCP", status.workers, status.tcp_workers)),
-        ("zones", format!("{} ok, {} stale, {} failed", zones.ok, zones.stale, zones.failed)),
+        (
+            "zones",
+            format!(
+                "{} ok, {} stale, {} failed, {} expired",
+                zones.ok, zones.stale, zones.failed, zones.expired
+            ),
+        ),
         ("generation", generation(status)),
         (
             "UDP",
@@ -161,6 +171,7 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
             ZoneState::Ok => "ok",
             ZoneState::Stale => "stale",
             ZoneState::Failed => "failed",
+            ZoneState::Expired => "expired",
         };
         let mut row = [zone.name.as_str(), state, "-", "-", "-", "-", "-", "-", "-"].map(str::to_owned);
         if let Some(served) = &zone.served {
@@ -178,10 +189,14 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
-        for notified in index.checked_sub(1).into_iter().flat_map(|index| &zones[index].notified) {
+        let Some(zone) = index.checked_sub(1).map(|index| &zones[index]) else { continue };
+        if let Some(copy) = &zone.copy {
+            writeln!(out, "  {}", copy_line(copy))?;
+        }
+        for notified in &zone.notified {
             writeln!(out, "  {}: told of {}, {}", notified.secondary, notified.serial, notified.state)?;
         }
-        if let Some(error) = index.checked_sub(1).and_then(|index| zones[index].error.as_ref()) {
+        if let Some(error) = &zone.error {
             writeln!(
                 out,
                 "  since {}, {}:",
@@ -192,6 +207,23 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn copy_line(copy: &CopyStatus) -> String {
+    let mut line = format!("copy of {}", copy.primaries.join(" "));
+    let times = [("confirmed", &copy.confirmed), ("expires", &copy.expires), ("asked next", &copy.next)];
+    for (what, time) in times {
+        if let Some(time) = time {
+            line.push_str(&format!(", {what} {time}"));
+        }
+    }
+    if copy.asking {
+        line.push_str(", asked now");
+    }
+    if let Some(failure) = &copy.failure {
+        line.push_str(&format!("; {failure}"));
+    }
+    line
 }
 
 fn print_reload(report: &ReloadReport) -> io::Result<()> {

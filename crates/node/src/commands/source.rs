@@ -29,7 +29,7 @@ pub(super) fn zone(
                 format!("the zone is called {} and --origin says {origin}; leave one out", named.name);
             return Err(UsageError(message).into());
         }
-        return Ok(ZoneConfig { rotation, ..ZoneConfig::new(named.name, named.file) });
+        return Ok(ZoneConfig::of_file(named.name, named.file, rotation));
     }
     let (name, evidence) = match origin {
         Some(origin) => (origin.clone(), Evidence::CommandLine),
@@ -41,7 +41,7 @@ pub(super) fn zone(
             source.display()
         );
     }
-    Ok(ZoneConfig { rotation, ..ZoneConfig::new(name, source.to_owned()) })
+    Ok(ZoneConfig::of_file(name, source.to_owned(), rotation))
 }
 
 fn work_out(source: &Path) -> anyhow::Result<(NameBuf, Evidence)> {

@@ -5,19 +5,21 @@
 
 mod interfaces;
 mod management;
+mod secondary;
 mod transfer;
 
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, Steering, TcpConfig, VERSION_MAX,
-    WORKERS_MAX, ZoneConfig,
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig, Steering,
+    TcpConfig, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
 };
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -74,8 +76,21 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         let announced = config.anycast.as_ref().map_or(&[][..], |anycast| anycast.plan.addresses());
         config.transfer = transfer::transfer(section, &config.keys, announced, problems);
     }
+    let announced: Vec<IpAddr> =
+        config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
+    let mut defaults = SecondaryConfig::default();
+    if let Some(value) = root.take("secondary")
+        && let Some(mut section) = Section::of(value, "[secondary]", problems)
+    {
+        secondary::settings(&mut section, &mut defaults, &announced, problems);
+        section.finish(problems);
+    }
     if let Some(value) = root.take("zone") {
-        config.zones = zones(value, folder, &config.keys, problems);
+        config.zones = zones(
+            value,
+            &Around { folder, defaults: &defaults, announced: &announced, keys: &config.keys },
+            problems,
+        );
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -207,12 +222,18 @@ fn tcp(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> TcpConfig {
     tcp
 }
 
-fn zones(
-    value: &Value<'_>,
-    folder: &Path,
-    keys: &transfer::Keys,
-    problems: &mut Vec<Problem>,
-) -> Vec<ZoneConfig> {
+/// What a [[zone]] is read with.
+struct Around<'a> {
+    folder: &'a Path,
+    /// What [secondary] says for all of them.
+    defaults: &'a SecondaryConfig,
+    /// The service addresses.
+    announced: &'a [IpAddr],
+    /// The keys by their names.
+    keys: &'a transfer::Keys,
+}
+
+fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
     let Some(items) = value.get_ref().as_array() else {
         let help = "zones are written as [[zone]], with two brackets, so that there can be several";
         problems.push(wrong_type(value, "zone", "a list", help));
@@ -222,7 +243,7 @@ fn zones(
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in items.iter() {
         let Some(section) = Section::of(item, "[[zone]]", problems) else { continue };
-        let Some((zone, place)) = zone(section, folder, keys, problems) else { continue };
+        let Some((zone, place)) = zone(section, around, problems) else { continue };
         if !names.insert(zone.name.as_name().as_wire().to_vec()) {
             let title = format!("the zone {} is configured twice", zone.name);
             problems.push(Problem::at(place, title, "again here", "remove one of the two [[zone]] sections"));
@@ -235,8 +256,7 @@ fn zones(
 
 fn zone(
     mut section: Section<'_, '_>,
-    folder: &Path,
-    keys: &transfer::Keys,
+    around: &Around<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<(ZoneConfig, Range<usize>)> {
     let name = section.required("name", "name = \"example.com\"", problems).and_then(|(text, place)| {
@@ -250,7 +270,7 @@ fn zone(
             }
         }
     });
-    let file = section.required("file", "file = \"zones/example.com.zone\"", problems).map(|(text, _)| text);
+    let source = source(&mut section, around, problems);
     let rotation = match section.take("rotate") {
         Some(value) => match value.get_ref().as_bool() {
             Some(true) => Rotation::On,
@@ -263,11 +283,48 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
-    let secondaries = transfer::secondaries("secondaries", &mut section, keys, problems);
-    let notify = transfer::targets(&mut section, keys, problems);
+    let secondaries = transfer::secondaries("secondaries", &mut section, around.keys, problems);
+    let notify = transfer::targets(&mut section, around.keys, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, file: folder.join(file?), rotation, critical, secondaries, notify }, place))
+    Some((ZoneConfig { name, source: source?, rotation, critical, secondaries, notify }, place))
+}
+
+/// Where the records of a zone come from: exactly one of `file` and `primaries`.
+fn source(
+    section: &mut Section<'_, '_>,
+    around: &Around<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<ZoneSource> {
+    match (section.place_of("file"), section.has("primaries")) {
+        (Some(place), true) => {
+            section.know("file");
+            let title = "the zone has a `file` and `primaries`";
+            let help =
+                "keep `file` if this node has the zone's master file, `primaries` if it is a secondary";
+            problems.push(Problem::at(place, title, "one of them is too much", help));
+            secondary::zone(section, around.defaults, around.announced, problems);
+            None
+        }
+        (None, false) => {
+            section.know("file");
+            section.know("primaries");
+            let title = "[[zone]] has neither `file` nor `primaries`";
+            let help = "add `file = \"zones/example.com.zone\"`, or `primaries = [\"192.0.2.1:53\"]` for a secondary";
+            problems.push(Problem::at(section.place(), title, "in this section", help));
+            None
+        }
+        (Some(_), false) => {
+            secondary::refuse(section, problems);
+            let (file, _) = section.text("file", problems)?;
+            Some(ZoneSource::MasterFile(around.folder.join(file)))
+        }
+        (None, true) => {
+            section.know("file");
+            let config = secondary::zone(section, around.defaults, around.announced, problems)?;
+            Some(ZoneSource::Primaries(Arc::new(config)))
+        }
+    }
 }
 
 /// The name of a zone, in lower case; a missing final dot is supplied.

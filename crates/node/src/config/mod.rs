@@ -7,11 +7,13 @@
 mod anycast;
 mod decode;
 mod problem;
+mod secondary;
 mod transfer;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
+pub(crate) use secondary::{OnExpiry, SecondaryConfig};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
@@ -221,8 +223,8 @@ pub(crate) enum PacketPath {
 pub(crate) struct ZoneConfig {
     /// The apex, in lower case.
     pub(crate) name: NameBuf,
-    /// Its master file.
-    pub(crate) file: PathBuf,
+    /// Where its records come from.
+    pub(crate) source: ZoneSource,
     /// Whether the records of a set rotate from answer to answer.
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
@@ -233,11 +235,37 @@ pub(crate) struct ZoneConfig {
     pub(crate) notify: Vec<Target>,
 }
 
+/// Where the records of a zone come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ZoneSource {
+    /// A master file.
+    MasterFile(PathBuf),
+    /// Other servers: this node is a secondary of the zone.
+    Primaries(Arc<SecondaryConfig>),
+}
+
 impl ZoneConfig {
-    /// A zone with a master file, and nothing else said of it.
-    pub(crate) fn new(name: NameBuf, file: PathBuf) -> ZoneConfig {
-        let rotation = Rotation::default();
-        ZoneConfig { name, file, rotation, critical: false, secondaries: Vec::new(), notify: Vec::new() }
+    /// A zone with a master file, and everything else as nobody said otherwise.
+    pub(crate) fn of_file(name: NameBuf, file: PathBuf, rotation: Rotation) -> ZoneConfig {
+        let source = ZoneSource::MasterFile(file);
+        let (secondaries, notify) = (Vec::new(), Vec::new());
+        ZoneConfig { name, source, rotation, critical: false, secondaries, notify }
+    }
+
+    /// The master file, where there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.source {
+            ZoneSource::MasterFile(file) => Some(file),
+            ZoneSource::Primaries(_) => None,
+        }
+    }
+
+    /// How the zone is kept as a copy, where it is one.
+    pub(crate) fn secondary(&self) -> Option<&Arc<SecondaryConfig>> {
+        match &self.source {
+            ZoneSource::MasterFile(_) => None,
+            ZoneSource::Primaries(secondary) => Some(secondary),
+        }
     }
 }
 
@@ -301,7 +329,8 @@ pub(crate) fn load(
             let title = format!("the zone {} is given twice", zone.name);
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
-            config.zones.push(ZoneConfig::new(zone.name.clone(), zone.file.clone()));
+            let rotation = Rotation::default();
+            config.zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), rotation));
         }
     }
     if purpose != Purpose::Check && file_is_good {
@@ -333,7 +362,7 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
     }
     if config.zones.is_empty() {
         let help = match file {
-            Some(_) => "add a [[zone]] with `name` and `file`, or give `--zone NAME=FILE`",
+            Some(_) => "add a [[zone]] with `name` and `file` or `primaries`, or give `--zone NAME=FILE`",
             None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
         };
         problems.push(Problem::general("there is no zone to serve", help));

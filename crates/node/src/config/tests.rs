@@ -85,9 +85,8 @@ mode = "generic"
     };
     assert_eq!(config.node, node);
     let zone = |name: &str, file: &str, rotation| ZoneConfig {
-        rotation,
         critical: rotation == Rotation::Off,
-        ..ZoneConfig::new(apex(name).unwrap(), PathBuf::from(file))
+        ..ZoneConfig::of_file(apex(name).unwrap(), PathBuf::from(file), rotation)
     };
     let zones = [
         zone("example.com.", "/etc/starling/zones/example.com.zone", Rotation::On),
@@ -139,7 +138,8 @@ file = \"y\"
         "node.toml:2:1: unknown key `worker`; did you mean `workers`?",
         "node.toml:3:19: `udp-payload-max` is out of range; give a number from 512 to 4096",
         "node.toml:4:10: listen must be a list of addresses; write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`",
-        "node.toml:5:1: [[zone]] has no `file`; add `file = \"zones/example.com.zone\"`",
+        "node.toml:5:1: [[zone]] has neither `file` nor `primaries`; add `file = \"zones/example.com.zone\"`, or \
+         `primaries = [\"192.0.2.1:53\"]` for a secondary",
         "node.toml:6:8: `a..b` is not a domain name: the name has an empty label; write the zone's name as in a \
          master file, with or without the final dot",
         "node.toml:10:10: rotate must be true or false; write `rotate = false`",
@@ -455,4 +455,85 @@ fn who_may_transfer_and_who_is_notified_is_read() {
         let (_, problems) = decode(&format!("{key}{lines}"));
         assert_eq!(problems.iter().map(|problem| &problem.title).collect::<Vec<_>>(), [expected], "{lines}");
     }
+}
+
+#[test]
+fn a_secondary_zone() {
+    let config = decoded(
+        r#"
+[secondary]
+source = ["192.0.2.10", "2001:db8::10"]
+refresh-min-s = 5
+on-expiry = "serve"
+
+[[zone]]
+name = "example.com"
+primaries = ["192.0.2.1:53", "[2001:db8::1]:5353"]
+
+[[zone]]
+name = "example.org"
+primaries = ["192.0.2.1:53"]
+source = "192.0.2.11"
+notify-from = ["192.0.2.7", "2001:db8::/64"]
+transfer-max-bytes = 1000000
+transfer-timeout-ms = 5000
+refresh-max-s = 600
+retry-min-s = 2
+retry-max-s = 3
+expire-min-s = 4
+expire-max-s = 5
+on-expiry = "servfail"
+"#,
+    )
+    .unwrap();
+    let [first, second] = [0, 1].map(|index| config.zones[index].secondary().unwrap());
+    assert_eq!(first.primaries, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
+    assert_eq!(first.source_for(first.primaries[0]), Some("192.0.2.10".parse().unwrap()));
+    assert_eq!(first.source_for(first.primaries[1]), Some("2001:db8::10".parse().unwrap()));
+    assert_eq!((first.on_expiry, second.on_expiry), (OnExpiry::Serve, OnExpiry::Servfail));
+    assert_eq!(first.clamps.refresh.min, Duration::from_secs(5));
+    assert_eq!(first.transfer_max, SecondaryConfig::default().transfer_max);
+    let seconds = |clamp: ::transfer::refresh::Clamp| (clamp.min.as_secs(), clamp.max.as_secs());
+    assert_eq!(seconds(second.clamps.refresh), (5, 600));
+    assert_eq!((seconds(second.clamps.retry), seconds(second.clamps.expire)), ((2, 3), (4, 5)));
+    assert_eq!((second.transfer_max, second.transfer_timeout), (1_000_000, Duration::from_secs(5)));
+    assert_eq!(second.sources, ["192.0.2.11".parse::<std::net::IpAddr>().unwrap()]);
+    let hears = |from: &str| second.hears(from.parse().unwrap());
+    assert_eq!(hears("192.0.2.1"), Some(Some(0)));
+    assert_eq!(hears("::ffff:192.0.2.7"), Some(None));
+    assert_eq!((hears("2001:db8::9"), hears("192.0.2.8")), (Some(None), None));
+}
+
+#[test]
+fn a_secondary_zone_that_can_not_be() {
+    let one = |text: &str, what: &str| {
+        let lines = lines(text);
+        assert!(lines.iter().any(|line| line.contains(what)), "{what}: {lines:#?}");
+        assert!(lines.iter().all(|line| line.starts_with("node.toml:")), "{lines:#?}");
+    };
+    one("[[zone]]\nname = \"a\"", "node.toml:1:1: [[zone]] has neither `file` nor `primaries`");
+    one(
+        "[[zone]]\nname = \"a\"\nfile = \"x\"\nprimaries = [\"192.0.2.1:53\"]",
+        "node.toml:3:8: the zone has a `file` and",
+    );
+    one(
+        "[[zone]]\nname = \"a\"\nfile = \"x\"\nsource = \"192.0.2.1\"",
+        "`source` is for zones that are transferred",
+    );
+    one("[[zone]]\nname = \"a\"\nprimaries = []", "0 primaries");
+    one("[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1\"]", "a primary is an address with a port");
+    one("[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1:53\", \"192.0.2.1:53\"]", "named twice");
+    let secondary = "[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1:53\"]\n";
+    one(&format!("{secondary}refresh-min-s = 90000"), "`refresh-min-s` is 90000, which is more than");
+    one(&format!("{secondary}on-expiry = \"die\""), "`die` is no way to treat an expired zone");
+    one(&format!("{secondary}source = \"192.0.2.1:53\""), "`source` is an address to ask primaries from");
+    one(&format!("{secondary}source = [\"192.0.2.1\", \"192.0.2.2\"]"), "second source of its family");
+    one(&format!("{secondary}notify-from = [\"x\"]"), "no address and no prefix");
+    let route = "[anycast]\naddresses = [\"192.0.2.53\"]\nprefixes = [\"192.0.2.0/24\"]\n";
+    one(&format!("{route}{secondary}source = \"192.0.2.53\""), "192.0.2.53 is a service address");
+    one(&format!("{route}[secondary]\nsource = \"192.0.2.53\""), "192.0.2.53 is a service address");
+    one(
+        &format!("{route}[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.53:53\"]"),
+        "192.0.2.53:53 is a service address",
+    );
 }

@@ -71,7 +71,10 @@ pub(crate) async fn ask_server(path: &Path, request: &Request) -> anyhow::Result
 /// How long the answer may take.
 fn within(request: &Request) -> Duration {
     match request {
-        Request::Reload { .. } | Request::Upgrade { .. } => RELOAD_WITHIN,
+        Request::Reload { .. }
+        | Request::Refresh { .. }
+        | Request::Retransfer { .. }
+        | Request::Upgrade { .. } => RELOAD_WITHIN,
         _ => ANSWER_WITHIN,
     }
 }

@@ -4,6 +4,7 @@
 //! {"command":"status"}
 //! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
 //! {"command":"reload","zone":"example.com.","force":false}
+//! {"command":"refresh","zone":"example.com."}              and retransfer
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
 //! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
@@ -50,6 +51,16 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// To ask the primaries of a zone for a newer version.
+    Refresh {
+        /// The zone.
+        zone: String,
+    },
+    /// To transfer a zone from a primary in any case.
+    Retransfer {
+        /// The zone.
+        zone: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -84,7 +95,12 @@ impl Request {
     pub(crate) fn is_of_the_route(&self) -> bool {
         !matches!(
             self,
-            Request::Status | Request::Zones { .. } | Request::Reload { .. } | Request::Notify { .. }
+            Request::Status
+                | Request::Zones { .. }
+                | Request::Reload { .. }
+                | Request::Refresh { .. }
+                | Request::Retransfer { .. }
+                | Request::Notify { .. }
         )
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Request, Response, default_path};
 use crate::config::{self, ControlSocket, NodeConfig};
-use crate::keeper::{self, Board, Changed};
+use crate::keeper::{self, Board, Changed, ReloadRequest};
+use crate::secondary;
 use crate::status::{NodeStatus, ZoneStatus};
 use crate::transfers::Transfers;
 use anyhow::{Context, bail};
@@ -21,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use transfer::refresh::Purpose;
 
 /// The longest request in octets: a command and a zone's name with every octet escaped twice.
 const REQUEST_LEN_MAX: u64 = 4096;
@@ -100,6 +102,8 @@ pub(crate) struct Ready {
     pub(crate) transfers: Arc<Transfers>,
     /// Who reloads.
     pub(crate) reloads: SyncSender<keeper::Request>,
+    /// Who keeps copies up to date.
+    pub(crate) secondary: secondary::Service,
 }
 
 /// A bound control socket; its file goes away with the value.
@@ -237,6 +241,8 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Status => Response::Status(Box::new((subject.status)())),
         Request::Zones { max } => Response::Zones(zones(subject, max.unwrap_or(usize::MAX))),
         Request::Notify { zone } => notify(&zone, subject),
+        Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
+        Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
                 Ok(zone) => zone,
@@ -252,7 +258,7 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
 
 /// The zones, with what their secondaries have said.
 fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
-    let mut zones: Vec<ZoneStatus> = subject.board.zones().iter().take(max).cloned().collect();
+    let mut zones: Vec<ZoneStatus> = subject.board.zones_and_copies().iter().take(max).cloned().collect();
     for zone in &mut zones {
         if let Ok(name) = config::apex(&zone.name) {
             zone.notified = subject.transfers.notifications.statuses(name.as_name());
@@ -293,12 +299,24 @@ async fn ask_agent(
 
 async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Ready) -> Response {
     let (reply, report) = oneshot::channel();
-    if subject.reloads.try_send(keeper::Request { zone, changed, reply: Some(reply) }).is_err() {
+    let request = ReloadRequest { zone, changed, reply: Some(reply) };
+    if subject.reloads.try_send(keeper::Request::Reload(request)).is_err() {
         return Response::Error("too many reloads are waiting; try again when they are done".to_owned());
     }
     match report.await {
         Ok(report) => Response::Reload(report),
         Err(_) => Response::Error("the node is ending".to_owned()),
+    }
+}
+
+async fn refresh(zone: &str, purpose: Purpose, subject: &Ready) -> Response {
+    let zone = match config::apex(zone) {
+        Ok(zone) => zone,
+        Err(error) => return Response::Error(format!("that is not a zone's name: {error}")),
+    };
+    match subject.secondary.request(zone, purpose).await {
+        Ok(done) => Response::Done(done),
+        Err(error) => Response::Error(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What everybody may know of the keeper's work, also while it is at it.
 
-use crate::status::{ZoneCounts, ZoneState, ZoneStatus};
+use crate::status::{CopyStatus, ZoneCounts, ZoneState, ZoneStatus};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use table::publish::Generation;
@@ -12,6 +13,8 @@ pub(crate) struct Board {
     generation: AtomicU64,
     served: AtomicU64,
     reloading: AtomicBool,
+    /// How the zones that are copies are kept up to date, by name.
+    copies: Mutex<HashMap<String, CopyStatus>>,
 }
 
 impl Board {
@@ -19,6 +22,27 @@ impl Board {
     pub(crate) fn zones(&self) -> Arc<[ZoneStatus]> {
         // The lock guards a single assignment, which can't be left half done.
         Arc::clone(&self.zones.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All zones, with how those are kept up to date that are copies.
+    pub(crate) fn zones_and_copies(&self) -> Arc<[ZoneStatus]> {
+        let zones = self.zones();
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if copies.is_empty() {
+            return zones;
+        }
+        let with_copy =
+            |zone: &ZoneStatus| ZoneStatus { copy: copies.get(&zone.name).cloned(), ..zone.clone() };
+        zones.iter().map(with_copy).collect()
+    }
+
+    /// Says how a copy is kept up to date; nothing where it is a copy no longer.
+    pub(crate) fn set_copy(&self, zone: String, status: Option<CopyStatus>) {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            Some(status) => drop(copies.insert(zone, status)),
+            None => drop(copies.remove(&zone)),
+        }
     }
 
     /// Zones by state.
@@ -29,6 +53,7 @@ impl Board {
                 ZoneState::Ok => counts.ok += 1,
                 ZoneState::Stale => counts.stale += 1,
                 ZoneState::Failed => counts.failed += 1,
+                ZoneState::Expired => counts.expired += 1,
             }
         }
         counts

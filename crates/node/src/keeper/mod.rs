@@ -4,23 +4,28 @@
 //! mix. What others may know of it is on the [`Board`].
 
 mod board;
+mod copies;
 mod reload;
 
 pub(crate) use board::Board;
-pub(crate) use reload::{Changed, QUEUE_MAX, Request};
+pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
+pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
-use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig};
+use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
+use tokio::sync::watch;
+use zone::Gatherer;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -34,6 +39,16 @@ pub(crate) type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send>
 
 /// Makes a packet thread look for changes.
 pub(crate) type Wake = Box<dyn Fn() + Send>;
+
+/// What the keeper is asked to do.
+pub(crate) enum Request {
+    /// To read zones again.
+    Reload(ReloadRequest),
+    /// To take a transferred version of a zone into service.
+    Install(Box<Install>),
+    /// To take a zone out of service that has expired, or back into it.
+    Judge(Judgement),
+}
 
 /// The keeper of the zones.
 pub(crate) struct Keeper {
@@ -51,6 +66,8 @@ pub(crate) struct Keeper {
     transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
+    /// The zones that are copies, for who keeps them up to date.
+    copies: watch::Sender<Arc<[ConfiguredCopy]>>,
 }
 
 /// A configured zone.
@@ -62,6 +79,10 @@ struct Entry {
     listed: bool,
     served: Option<Served>,
     error: Option<Held>,
+    /// Of a copy: whether it was not confirmed for too long.
+    expired: bool,
+    /// The table that is not served while that is so.
+    withheld: Option<Arc<Table>>,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -92,13 +113,8 @@ impl Keeper {
         progress: &Progress,
     ) -> Keeper {
         transfers.configure(&config);
-        let entries = config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry {
-            zone,
-            slot: SlotIndex(slot),
-            listed: true,
-            served: None,
-            error: None,
-        });
+        let entries =
+            config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
         let entries: Vec<Entry> = entries.collect();
         let mut keeper = Keeper {
             publisher: Publisher::new(),
@@ -113,10 +129,13 @@ impl Keeper {
             board,
             transfers,
             unstored: Vec::new(),
+            copies: watch::Sender::new(Arc::default()),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
+        keeper.judge_by_age();
         keeper.publish_directory();
+        keeper.tell_copies();
         // Readers are made from now on, and begin with all of this.
         keeper.board.set_generation(keeper.generation, keeper.generation);
         keeper.update_board();
@@ -139,7 +158,7 @@ impl Keeper {
     }
 
     fn job(&self, entry: usize, images: Images) -> Job {
-        Job { entry, zone: self.entries[entry].zone.clone(), images }
+        Job { entry, zone: self.entries[entry].zone.clone(), images, transferred: Mutex::default() }
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -152,14 +171,16 @@ impl Keeper {
     ) {
         let Keeper { publisher, generation, entries, state, unstored, .. } = self;
         let state = state.as_ref();
-        let work =
-            |job: &Job| load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name()));
+        let work = |job: &Job| match job.take_transferred() {
+            Some((records, primary)) => load::compile_transferred(&job.zone, records, primary),
+            None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
+        };
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
             let entry = &mut entries[job.entry];
             let result = match result {
                 Ok(loaded) => {
-                    if loaded.from == LoadedFrom::MasterFile {
+                    if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
                     }
                     let (change, published) = entry.take(loaded, publisher);
@@ -183,11 +204,17 @@ impl Keeper {
             let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
                 continue;
             };
-            if let Err(error) = state.store(&entry.zone, table, &served.files) {
-                tracing::warn!(
-                    "zone {}: its image could not be stored, so it will be compiled at the next start: {error}",
-                    entry.zone.name
-                );
+            let (stored, consequence) = match entry.zone.source {
+                ZoneSource::MasterFile(_) => {
+                    (state.store(&entry.zone, table, &served.files), "it will be compiled at the next start")
+                }
+                ZoneSource::Primaries(_) => {
+                    (state.store_transferred(&entry.zone, table), "the next start begins with an older one")
+                }
+            };
+            if let Err(error) = stored {
+                let name = &entry.zone.name;
+                tracing::warn!("zone {name}: its image could not be stored, so {consequence}: {error}");
             }
         }
     }
@@ -236,6 +263,14 @@ struct Job {
     entry: usize,
     zone: ZoneConfig,
     images: Images,
+    /// What a primary has sent, until somebody compiles it.
+    transferred: Mutex<Option<(Gatherer, SocketAddr)>>,
+}
+
+impl Job {
+    fn take_transferred(&self) -> Option<(Gatherer, SocketAddr)> {
+        self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// A new version of a zone that was published.
@@ -246,6 +281,10 @@ struct Change {
 }
 
 impl Entry {
+    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
+        Entry { zone, slot, listed, served: None, error: None, expired: false, withheld: None }
+    }
+
     /// Publishes a good version, and logs it.
     fn take(&mut self, loaded: Loaded, publisher: &mut Publisher) -> (Change, Generation) {
         let Loaded { table, files, from, no_image, warnings, took } = loaded;
@@ -253,18 +292,18 @@ impl Entry {
         for warning in warnings.iter().take(MESSAGES_MAX) {
             tracing::warn!("{warning}");
         }
-        let before = publisher.table(self.slot);
+        let before = self.withheld.as_ref().or(publisher.table(self.slot));
         let from_serial = before.map(|table| table.serial());
         if let Some(note) = before.and_then(|before| serial_note(before, &table)) {
             tracing::warn!("zone {name}: {note}");
         }
         let (serial, records, names) = (table.serial(), table.record_count(), table.name_count());
+        let file = self.zone.file().unwrap_or(Path::new("")).display();
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
-            (LoadedFrom::MasterFile, None) => format!("compiled from {}", self.zone.file.display()),
-            (LoadedFrom::MasterFile, Some(why)) => {
-                format!("compiled from {}, because {why}", self.zone.file.display())
-            }
+            (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
+            (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
+            (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
         };
         tracing::info!(
             "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
@@ -272,6 +311,8 @@ impl Entry {
         );
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
+        self.expired = false;
+        self.withheld = None;
         let generation = publisher.publish(self.slot, Some(table));
         (Change { from_serial, to_serial: serial, took }, generation)
     }
@@ -279,19 +320,32 @@ impl Entry {
     /// Keeps what is served, and logs and remembers why.
     fn hold_back(&mut self, errors: &ZoneErrors) {
         let name = &self.zone.name;
+        let count = errors.errors.len();
+        if self.zone.secondary().is_some() && self.served.is_none() {
+            // Nothing is wrong with the node: its primaries have to be asked first.
+            errors.errors.iter().take(MESSAGES_MAX).for_each(|error| tracing::info!("{error}"));
+            self.remember(errors);
+            return;
+        }
         for error in errors.errors.iter().take(MESSAGES_MAX) {
             tracing::error!("{error}");
         }
-        let count = errors.errors.len();
         let consequence = match (self.served.is_some(), self.listed) {
             (true, _) => "the version before goes on being served",
             (false, true) => "its names get SERVFAIL",
             (false, false) => "it is not added",
         };
         let errors_text = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-        tracing::error!(
-            "zone {name}: not loaded, {errors_text}; {consequence}; mend the file, then `starling ctl reload`"
-        );
+        let remedy = match self.zone.source {
+            ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
+            ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
+        };
+        tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; {remedy}");
+        self.remember(errors);
+    }
+
+    fn remember(&mut self, errors: &ZoneErrors) {
+        let count = errors.errors.len();
         let since = self.error.as_ref().map_or_else(SystemTime::now, |held| held.since);
         let errors = errors.errors.iter().take(MESSAGES_MAX).cloned().collect();
         self.error = Some(Held { errors, count, since });
@@ -312,10 +366,13 @@ impl Entry {
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
+                LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),
         });
         let state = match (&served, &self.error) {
+            (None, _) if self.expired => ZoneState::Expired,
+            (Some(_), None) if self.expired => ZoneState::Stale,
             (Some(_), None) => ZoneState::Ok,
             (Some(_), Some(_)) => ZoneState::Stale,
             (None, _) => ZoneState::Failed,
@@ -325,8 +382,9 @@ impl Entry {
             count: held.count,
             messages: held.errors.clone(),
         });
-        let file = self.zone.file.display().to_string();
+        let file = self.zone.file().map_or_else(String::new, |file| file.display().to_string());
         ZoneStatus {
+            copy: None,
             name: self.zone.name.to_string(),
             file,
             state,

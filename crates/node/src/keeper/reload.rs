@@ -1,6 +1,6 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
-use super::{Change, Entry, Job, Keeper};
+use super::{Change, Entry, Job, Keeper, Request};
 use crate::config::ZoneConfig;
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
@@ -27,7 +27,7 @@ const NUDGE_AFTER: Duration = Duration::from_millis(1100);
 const NUDGES: u32 = 4;
 
 /// A reload that somebody asks for.
-pub(crate) struct Request {
+pub(crate) struct ReloadRequest {
     /// One zone; `None` for all of them and the configuration.
     pub(crate) zone: Option<NameBuf>,
     /// Whether zones are compiled even if their files have not changed.
@@ -64,23 +64,37 @@ impl Keeper {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut together = vec![first];
-            together.extend(requests.try_iter().take(QUEUE_MAX));
-            self.board.set_reloading(true);
-            let report = self.reload(&together);
-            self.board.set_reloading(false);
-            for request in together {
-                let Some(reply) = request.reply else { continue };
-                // A client that has gone away has its reload all the same.
-                let _gone = reply.send(part_for(request.zone.as_ref(), &report));
+            let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
+            for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
+                match request {
+                    Request::Reload(reload) => reloads.push(reload),
+                    Request::Install(install) => installs.push(*install),
+                    Request::Judge(judgement) => judgements.push(judgement),
+                }
+            }
+            self.judge(judgements);
+            self.install(installs);
+            if !reloads.is_empty() {
+                self.reload_together(reloads);
             }
             nudges_left = NUDGES;
         }
     }
 
-    fn reload(&mut self, requests: &[Request]) -> ReloadReport {
+    fn reload_together(&mut self, together: Vec<ReloadRequest>) {
+        self.board.set_reloading(true);
+        let report = self.reload(&together);
+        self.board.set_reloading(false);
+        for request in together {
+            let Some(reply) = request.reply else { continue };
+            // A client that has gone away has its reload all the same.
+            let _gone = reply.send(part_for(request.zone.as_ref(), &report));
+        }
+    }
+
+    fn reload(&mut self, requests: &[ReloadRequest]) -> ReloadReport {
         let mut report = ReloadReport::default();
-        let all: Vec<&Request> = requests.iter().filter(|request| request.zone.is_none()).collect();
+        let all: Vec<&ReloadRequest> = requests.iter().filter(|request| request.zone.is_none()).collect();
         let mut chosen: HashMap<usize, Images> = HashMap::new();
         if !all.is_empty() && self.reconfigure(&mut report) {
             for entry in 0..self.entries.len() {
@@ -124,7 +138,12 @@ impl Keeper {
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
             let entry = &mut self.entries[index];
-            if images == Images::Use && entry.is_current() {
+            if entry.zone.secondary().is_some() {
+                // Its primaries are asked when that is due, or by `refresh`.
+                report
+                    .zones
+                    .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+            } else if images == Images::Use && entry.is_current() {
                 // A file that was broken and is back to what is served holds nothing back any more.
                 entry.error = None;
                 report
@@ -138,6 +157,11 @@ impl Keeper {
         self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
             zones.push(outcome(job, result))
         });
+        self.list_more();
+    }
+
+    /// Lets names lead to the zones that have their first good version.
+    pub(super) fn list_more(&mut self) {
         let mut listed_more = false;
         for entry in &mut self.entries {
             if !entry.listed && entry.served.is_some() {
@@ -181,10 +205,11 @@ impl Keeper {
                 Some(index) => self.entries[*index].zone = zone,
                 None => {
                     let slot = self.take_slot();
-                    self.entries.push(Entry { zone, slot, listed: false, served: None, error: None });
+                    self.entries.push(Entry::new(zone, slot, false));
                 }
             }
         }
+        self.tell_copies();
         true
     }
 

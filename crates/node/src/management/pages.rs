@@ -122,7 +122,10 @@ fn route_readiness(agent: &AgentStatus) -> Page {
 
 fn zones_readiness(server: &NodeStatus) -> Page {
     let zones = server.zones;
-    let body = format!("zones: {} ok, {} stale, {} failed", zones.ok, zones.stale, zones.failed);
+    let body = format!(
+        "zones: {} ok, {} stale, {} failed, {} expired",
+        zones.ok, zones.stale, zones.failed, zones.expired
+    );
     let status = if zones.ok + zones.stale > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Page::text(status, body)
 }

@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, InterfaceStatus, NodeStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
     OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
     ZoneError, ZoneState, ZoneStatus,
 };
@@ -22,7 +22,7 @@ pub(super) fn server() -> NodeStatus {
         generation: 5,
         generation_served: 4,
         reloading: false,
-        zones: ZoneCounts { ok: 1, stale: 1, failed: 1 },
+        zones: ZoneCounts { ok: 1, stale: 1, failed: 1, expired: 0 },
         udp: UdpCounts { queries: 100, xdp_queries: 30, ..UdpCounts::default() },
         tcp: TcpCounts::default(),
         answers: BTreeMap::new(),
@@ -38,6 +38,7 @@ pub(super) fn server() -> NodeStatus {
             detail: None,
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
+        copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
     }
 }
 
@@ -68,6 +69,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
         notified: Vec::new(),
+        copy: None,
     }
 }
 

@@ -174,7 +174,7 @@ fn attach_all(
     tried: &Sender<()>,
 ) {
     let Start { services, workers, responder } = start;
-    let mut answers = BatchAnswers::new(responder, Keyring::default());
+    let mut answers = BatchAnswers::new(responder, Keyring::default(), None);
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;
     let mut is_first = true;

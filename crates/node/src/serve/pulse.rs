@@ -43,7 +43,7 @@ impl Pulse {
             queue_drops: self.workers.queue_drops() + self.workers.ring_drops().total() + sockets.shed(),
             zones_ok: of(ZoneState::Ok),
             zones_stale: of(ZoneState::Stale),
-            zones_failed: of(ZoneState::Failed),
+            zones_failed: of(ZoneState::Failed) + of(ZoneState::Expired),
             critical_failed: critical_failed(&zones),
             probe_zones: probe_zones(&zones),
             generation,
@@ -54,7 +54,7 @@ impl Pulse {
 }
 
 fn critical_failed(zones: &[ZoneStatus]) -> Vec<String> {
-    let failed = zones.iter().filter(|zone| zone.critical && zone.state == ZoneState::Failed);
+    let failed = zones.iter().filter(|zone| zone.critical && zone.served.is_none());
     failed.take(CRITICAL_MAX).map(|zone| zone.name.clone()).collect()
 }
 
@@ -92,6 +92,7 @@ mod tests {
             served,
             error: None,
             notified: Vec::new(),
+            copy: None,
         }
     }
 

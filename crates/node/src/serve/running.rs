@@ -9,16 +9,17 @@ use super::watch::Watch;
 use crate::config::NodeConfig;
 use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
-use crate::keeper::{self, Board, Changed, Keeper};
+use crate::keeper::{self, Board, Changed, Keeper, ReloadRequest};
 use crate::link::BEAT_EVERY;
 use crate::management::{self, Snapshot};
 use crate::node_status::Sources;
 use crate::privileges;
+use crate::secondary::{self, Notices, Supplies};
 use crate::tcp;
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
-use nameserver::{Counters, Responder, Settings};
+use nameserver::{Counters, Notifies, Responder, Settings};
 use std::future::ready;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -65,6 +66,7 @@ pub(super) struct Running {
     transfers: Arc<Transfers>,
     board: Arc<Board>,
     reloads: SyncSender<keeper::Request>,
+    secondary: secondary::Service,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
     /// Ends when the images of the start are stored.
@@ -95,14 +97,15 @@ impl Running {
         // Nothing is left to do that needs any; the threads that are started from here on never have one.
         privileges::give_up()?;
 
+        let (notices, heard) = Notices::new();
         let settings = Arc::new(settings(node, probe_token));
         let mut responder =
             |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
         let (workers, prepared_udp) = Workers::prepare(udp, &mut responder)?;
-        let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &mut responder);
+        let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &notices, &mut responder);
         let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
-        Workers::start(prepared_udp, &transfers, &ended)?;
+        Workers::start(prepared_udp, &transfers, Some(&notices), &ended)?;
         let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
         packet_path.begin(&addresses, workers.handles(), || {
             responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
@@ -113,8 +116,17 @@ impl Running {
         }
         keeper.wakes(Box::new(tcp.waker()));
         let (reloads, requests) = sync_channel(keeper::QUEUE_MAX);
+        let supplies = Supplies {
+            copies: keeper.copies(),
+            keeper: reloads.clone(),
+            board: Arc::clone(&board),
+            confirmations: keeper.confirmations(),
+            heard,
+        };
         let (storing, stored) = oneshot::channel();
         thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
+        let secondary = secondary::Service::start(supplies, notices)
+            .context("cannot start the thread that keeps copies of zones")?;
 
         say_ready(&addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
@@ -132,6 +144,7 @@ impl Running {
             listen: addresses,
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
+            secondary: secondary.clone(),
         };
         Ok(Running {
             workers,
@@ -139,6 +152,7 @@ impl Running {
             transfers,
             board,
             reloads,
+            secondary,
             worker_ended,
             tcp_ended,
             stored,
@@ -166,7 +180,8 @@ impl Running {
         let status = self.status;
         let status = Rc::new(move || status.status(&workers, &tcp, &board));
         let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
-        let snapshot = move || Snapshot { server: Some(of_snapshot()), zones: zones.zones(), agent: None };
+        let snapshot =
+            move || Snapshot { server: Some(of_snapshot()), zones: zones.zones_and_copies(), agent: None };
         let managing = self.management.serve(Rc::new(move |_| Box::pin(ready(snapshot()))));
         tokio::pin!(managing);
         let subject = Subject::Ready(Ready {
@@ -174,6 +189,7 @@ impl Running {
             board: Arc::clone(&self.board),
             transfers: Arc::clone(&self.transfers),
             reloads: self.reloads.clone(),
+            secondary: self.secondary.clone(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);
@@ -270,19 +286,20 @@ async fn end(
 
 fn prepare_tcp(
     sockets: Vec<Vec<TcpListener>>,
+    notices: &Arc<Notices>,
     mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
 ) -> (Vec<Arc<Counters>>, Vec<tcp::Prepared>) {
     let prepared = sockets.into_iter().zip(0..).map(|(listeners, thread)| {
         let counters = Arc::new(Counters::default());
         let responder = responder(Arc::clone(&counters), Seat::TcpThread(thread));
-        (counters, tcp::Prepared { listeners, responder })
+        (counters, tcp::Prepared { listeners, responder, notices: Some(Arc::clone(notices)) })
     });
     prepared.unzip()
 }
 
 fn reload_for_signal(reloads: &SyncSender<keeper::Request>) {
-    let request = keeper::Request { zone: None, changed: Changed::Only, reply: None };
-    if reloads.try_send(request).is_err() {
+    let request = ReloadRequest { zone: None, changed: Changed::Only, reply: None };
+    if reloads.try_send(keeper::Request::Reload(request)).is_err() {
         tracing::warn!("SIGHUP: as many reloads as may be are waiting already, and one of them will do");
     }
 }
@@ -294,6 +311,7 @@ fn settings(node: &NodeConfig, probe_token: Option<[u8; TOKEN_LEN]>) -> Settings
         version: node.version.as_ref().map(octets),
         udp_payload_max: node.udp_payload_max,
         probe_token,
+        notifies: Notifies::Caller,
     }
 }
 

@@ -93,7 +93,7 @@ impl Connection<'_> {
             let received = self.input.len();
             let next = answer(
                 &mut self.shared.answering.borrow_mut(),
-                self.family,
+                self.client,
                 &mut self.input,
                 &mut self.output,
             );
@@ -205,17 +205,17 @@ impl Connection<'_> {
 }
 
 /// Answers the queries in `input` until it has no whole one left, or there is enough to send.
-fn answer(answering: &mut Answering, family: Family, input: &mut BytesMut, output: &mut BytesMut) -> Next {
+fn answer(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
     answering.responder.refresh();
     answering.keyring.refresh();
-    answering.responder.expect_family(family);
-    let next = answer_all(answering, input, output);
+    answering.responder.expect_family(if peer.is_ipv4() { Family::V4 } else { Family::V6 });
+    let next = answer_all(answering, peer, input, output);
     answering.responder.publish_counts();
     next
 }
 
-fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut BytesMut) -> Next {
-    let Answering { responder, keyring, response } = answering;
+fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
+    let Answering { responder, keyring, notices, response } = answering;
     while output.len() < FLUSH_FROM {
         let len = match frame(input) {
             Frame::Incomplete => return Next::Read,
@@ -226,11 +226,21 @@ fn answer_all(answering: &mut Answering, input: &mut BytesMut, output: &mut Byte
             return Next::Transfer(len);
         }
         let query = &input[PREFIX..PREFIX + len];
-        let answer_len = if keyring.is_for(query) {
+        let mut answer_len = if keyring.is_for(query) {
             keyring.respond(responder, query, Transport::Tcp, response)
         } else {
             responder.respond(query, Transport::Tcp, response)
         };
+        if answer_len == 0
+            && responder.take_notifies() > 0
+            && let Some(notices) = notices
+        {
+            let rcode;
+            (answer_len, rcode) = notices.answer(query, peer, response);
+            if answer_len > 0 {
+                responder.count_response(rcode);
+            }
+        }
         input.advance(PREFIX + len);
         if answer_len > 0 {
             output.put_u16(answer_len as u16); // `response` has 65,535 octets
@@ -249,11 +259,18 @@ mod tests {
     use table::publish::Publisher;
     use wire::probe::Seat;
 
+    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn answering() -> Answering {
         let reader = Publisher::new().reader();
         let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
         let responder = Responder::new(reader, settings, counters, Seat::TcpThread(0));
-        Answering { responder, keyring: Keyring::default(), response: vec![0; 65_535].into_boxed_slice() }
+        Answering {
+            responder,
+            keyring: Keyring::default(),
+            notices: None,
+            response: vec![0; 65_535].into_boxed_slice(),
+        }
     }
 
     fn framed(id: u8) -> Vec<u8> {
@@ -266,13 +283,13 @@ mod tests {
     fn frames_are_found_at_any_segmentation() {
         let whole = [framed(1), framed(2)].concat();
         let mut expected = BytesMut::new();
-        answer(&mut answering(), Family::V4, &mut BytesMut::from(&whole[..]), &mut expected);
+        answer(&mut answering(), V4, &mut BytesMut::from(&whole[..]), &mut expected);
         assert!(!expected.is_empty());
         for cut in 0..whole.len() {
             let (mut input, mut output, mut answering) = (BytesMut::new(), BytesMut::new(), answering());
             for part in [&whole[..cut], &whole[cut..]] {
                 input.extend_from_slice(part);
-                assert_eq!(answer(&mut answering, Family::V4, &mut input, &mut output), Next::Read);
+                assert_eq!(answer(&mut answering, V4, &mut input, &mut output), Next::Read);
             }
             assert!(input.is_empty());
             assert_eq!(output, expected, "cut at {cut}");
@@ -283,7 +300,7 @@ mod tests {
     fn an_empty_message_ends_the_connection_after_the_answers_before_it() {
         let mut input = BytesMut::from(&[framed(1), vec![0, 0], framed(2)].concat()[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), Family::V4, &mut input, &mut output), Next::Close);
+        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Close);
         assert_eq!(output[3], 1);
         assert_eq!(usize::from(u16::from_be_bytes([output[0], output[1]])), output.len() - PREFIX);
     }
@@ -294,7 +311,7 @@ mod tests {
         response[4] |= 0x80;
         let mut input = BytesMut::from(&[response, framed(2)].concat()[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), Family::V4, &mut input, &mut output), Next::Read);
+        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Read);
         assert_eq!(output[3], 2);
         assert_eq!(usize::from(u16::from_be_bytes([output[0], output[1]])), output.len() - PREFIX);
     }
@@ -303,7 +320,7 @@ mod tests {
     fn answers_are_sent_before_there_are_too_many() {
         let mut input = BytesMut::from(&framed(1).repeat(10_000)[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), Family::V4, &mut input, &mut output), Next::Answer);
+        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Answer);
         assert!((FLUSH_FROM..2 * FLUSH_FROM).contains(&output.len()));
         assert!(!input.is_empty());
     }

@@ -11,6 +11,7 @@ mod transfer;
 pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
+use crate::secondary::Notices;
 use crate::status::OutgoingCounts;
 use crate::transfers::{Keyring, Transfers};
 use admission::{Admission, Refusal, Ticket};
@@ -60,6 +61,8 @@ pub(crate) struct Prepared {
     pub(crate) listeners: Vec<TcpListener>,
     /// Its responder.
     pub(crate) responder: Responder,
+    /// Who answers NOTIFY requests.
+    pub(crate) notices: Option<Arc<Notices>>,
 }
 
 /// The part of a thread that its connections share.
@@ -75,6 +78,7 @@ struct Shared {
 struct Answering {
     responder: Responder,
     keyring: Keyring,
+    notices: Option<Arc<Notices>>,
     response: Box<[u8]>,
 }
 
@@ -94,7 +98,7 @@ impl Service {
         let (published, changes) = watch::channel(0);
         let mut beats = Vec::new();
         let mut duplicates = Vec::new();
-        for (index, Prepared { listeners, responder }) in prepared.into_iter().enumerate() {
+        for (index, Prepared { listeners, responder, notices }) in prepared.into_iter().enumerate() {
             for listener in &listeners {
                 duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
             }
@@ -106,8 +110,8 @@ impl Service {
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
-                let answering =
-                    RefCell::new(Answering { responder, keyring: Keyring::new(&transfers), response });
+                let keyring = Keyring::new(&transfers);
+                let answering = RefCell::new(Answering { responder, keyring, notices, response });
                 let shared = Rc::new(Shared { answering, limits, admission, transfers, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
@@ -272,7 +276,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
         Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
     };
     let shared = Rc::clone(shared);
-    connections.spawn_local(async move { connection::serve(stream, peer.ip(), &shared, &ticket).await });
+    let peer = peer.ip();
+    connections.spawn_local(async move { connection::serve(stream, peer, &shared, &ticket).await });
 }
 
 #[cfg(test)]
@@ -293,6 +298,7 @@ mod tests {
                 Arc::new(Counters::default()),
                 Seat::TcpThread(thread),
             ),
+            notices: None,
         });
         let (running, mut ended) = mpsc::channel(1);
         let service =

@@ -170,12 +170,12 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ZoneConfig;
+    use crate::config::{Rotation, ZoneConfig};
     use wire::NameBuf;
 
     fn transfers(outgoing_max: usize) -> Arc<Transfers> {
         let secondary = |prefix: &str| Secondary { from: Some(prefix.parse().unwrap()), key: None };
-        let mut zone = ZoneConfig::new(name("a.example."), "a".into());
+        let mut zone = ZoneConfig::of_file(name("a.example."), "a".into(), Rotation::default());
         zone.secondaries = vec![secondary("192.0.2.7/32"), secondary("2001:db8::/64")];
         let mut config = Config { zones: vec![zone], ..Config::default() };
         config.transfer.allow = vec![secondary("198.51.100.0/24")];

@@ -50,17 +50,33 @@ pub(crate) fn is_table(path: &Path) -> bool {
 /// # Errors
 /// Those of the system, such as a full disk; the old file is then still there, and the temporary one is not.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, write_synced)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// As [`replace`], but the system writes it to disk when it likes: after a power failure there may be the old file or none.
+///
+/// # Errors
+/// As [`replace`].
+pub(crate) fn replace_soon(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, |path, content| std::fs::write(path, content))
+}
+
+fn replace_with(
+    path: &Path,
+    content: &[u8],
+    write: impl Fn(&Path, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
-    let written = write_synced(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
+    let written = write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // Where even this fails, the next attempt overwrites it.
         let _gone_or_not = std::fs::remove_file(&temporary);
-        return written;
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    written
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {

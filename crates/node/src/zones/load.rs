@@ -2,22 +2,25 @@
 
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
-use crate::config::{Rotation, ZoneConfig};
+use crate::config::{Rotation, ZoneConfig, ZoneSource};
 use crate::progress::ZoneProgress;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
-use zone::CompileOptions;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
+use zone::{CompileOptions, Gatherer, Reading};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LoadedFrom {
     /// Compiled from the master file in this run.
     MasterFile,
+    /// Compiled from what this primary sent, in this run.
+    Transfer(SocketAddr),
     /// Mapped from the state directory.
     Image,
 }
@@ -67,7 +70,7 @@ pub(crate) struct ZoneErrors {
 }
 
 impl ZoneErrors {
-    fn one(error: String) -> ZoneErrors {
+    pub(crate) fn one(error: String) -> ZoneErrors {
         ZoneErrors { errors: vec![error], warnings: Vec::new() }
     }
 }
@@ -83,11 +86,15 @@ pub(crate) fn load(
     progress: &ZoneProgress,
 ) -> Result<Loaded, ZoneErrors> {
     let start = Instant::now();
+    let file = match &zone.source {
+        ZoneSource::MasterFile(file) => file,
+        ZoneSource::Primaries(_) => return load_transferred(zone, state, start),
+    };
     let mut no_image = None;
     if let Some(state) = state
         && images == Images::Use
     {
-        match state.load(zone) {
+        match state.load(zone, file) {
             Ok((table, files)) => {
                 return Ok(Loaded {
                     table: Arc::new(table),
@@ -117,8 +124,14 @@ pub(crate) fn load(
 /// # Errors
 /// All problems of the zone.
 pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Compiled, ZoneErrors> {
-    let file = zone.file.display().to_string();
-    let (text, stamp) = source::read(&zone.file).map_err(|error| {
+    let master_file = zone.file().ok_or_else(|| {
+        ZoneErrors::one(format!(
+            "{}: it is transferred from its primaries, and has no master file",
+            zone.name
+        ))
+    })?;
+    let file = master_file.display().to_string();
+    let (text, stamp) = source::read(master_file).map_err(|error| {
         let help = match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 "; its mode must let the node's user read it, even where that is root"
@@ -129,10 +142,73 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     })?;
     progress.expect(text.len() as u64);
     let mut sources =
-        Sources { root: zone.file.clone(), root_shown: file.clone(), stamps: vec![stamp], progress };
+        Sources { root: master_file.to_owned(), root_shown: file.clone(), stamps: vec![stamp], progress };
     let reading =
         zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
+    let (table, warnings) =
+        compile_reading(zone, reading, source::source_stamp(zone, &stamps), &file, || progress.compiling())?;
+    let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
+    Ok(Compiled { table, files, warnings })
+}
+
+/// Checks and compiles a zone that a primary has sent.
+///
+/// # Errors
+/// All problems of the zone.
+pub(crate) fn compile_transferred(
+    zone: &ZoneConfig,
+    records: Gatherer,
+    primary: SocketAddr,
+) -> Result<Loaded, ZoneErrors> {
+    let start = Instant::now();
+    let from = format!("{} from {primary}", zone.name);
+    let stamp = source::transfer_stamp(zone);
+    let (table, warnings) =
+        compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
+            errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
+            warnings: failed.warnings,
+        })?;
+    Ok(Loaded {
+        table: Arc::new(table),
+        files: Vec::new(),
+        from: LoadedFrom::Transfer(primary),
+        no_image: None,
+        warnings: warnings.iter().map(|warning| format!("{from}: {warning}")).collect(),
+        took: start.elapsed(),
+    })
+}
+
+/// The image that an earlier run has transferred.
+fn load_transferred(
+    zone: &ZoneConfig,
+    state: Option<&StateDir>,
+    start: Instant,
+) -> Result<Loaded, ZoneErrors> {
+    let missing = |why: &dyn std::fmt::Display| {
+        ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name))
+    };
+    let state =
+        state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
+    let table = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
+    Ok(Loaded {
+        table: Arc::new(table),
+        files: Vec::new(),
+        from: LoadedFrom::Image,
+        no_image: None,
+        warnings: Vec::new(),
+        took: start.elapsed(),
+    })
+}
+
+/// Compiles what was read if it has no errors; gives the table and the warnings.
+fn compile_reading(
+    zone: &ZoneConfig,
+    reading: Reading,
+    stamp: SourceStamp,
+    from: &str,
+    compiling: impl Fn(),
+) -> Result<(Table, Vec<String>), ZoneErrors> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for problem in &reading.problems {
@@ -143,20 +219,16 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     }
     let Some(records) = reading.zone.filter(|_| errors.is_empty()) else {
         if errors.is_empty() {
-            errors.push(format!("{file}: the zone {} can't be used", zone.name));
+            errors.push(format!("{from}: the zone {} can't be used", zone.name));
         }
         return Err(ZoneErrors { errors, warnings });
     };
-    progress.compiling();
-    let options =
-        CompileOptions { rotate: zone.rotation == Rotation::On, source: source::source_stamp(zone, &stamps) };
+    compiling();
+    let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
     match zone::compile(records, &options) {
-        Ok(table) => {
-            let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
-            Ok(Compiled { table, files, warnings })
-        }
+        Ok(table) => Ok((table, warnings)),
         Err(error) => Err(ZoneErrors {
-            errors: vec![format!("{file}: cannot compile {}: {error}", zone.name)],
+            errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],
             warnings,
         }),
     }
@@ -164,7 +236,8 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
 
 /// Whether a zone's files and options are still those that a table was made from.
 pub(crate) fn is_current(zone: &ZoneConfig, files: &[PathBuf], made_from: SourceStamp) -> bool {
-    files.first() == Some(&zone.file) && source::source_stamp_now(zone, files) == Some(made_from)
+    zone.file().is_some_and(|file| files.first().is_some_and(|first| first == file))
+        && source::source_stamp_now(zone, files) == Some(made_from)
 }
 
 /// Reads what a master file includes, and keeps track of it.

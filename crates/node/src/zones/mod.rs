@@ -6,3 +6,4 @@ pub(crate) mod origin;
 pub(crate) mod parallel;
 pub(crate) mod source;
 pub(crate) mod state_dir;
+pub(crate) mod transferred;

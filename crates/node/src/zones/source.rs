@@ -81,6 +81,14 @@ pub(crate) fn source_stamp(zone: &ZoneConfig, files: &[FileStamp]) -> SourceStam
     SourceStamp(*hasher.finalize().as_bytes())
 }
 
+/// The stamp of a table made from a transfer. Not of the program's version: there may be nobody to transfer the zone from
+/// again, and an image of another format is refused by itself.
+pub(crate) fn transfer_stamp(zone: &ZoneConfig) -> SourceStamp {
+    let mut hasher = blake3::Hasher::new_derive_key("Starling: a zone that was transferred");
+    hasher.update(zone.name.as_name().as_wire());
+    SourceStamp(*hasher.finalize().as_bytes())
+}
+
 /// The stamp that a table made from these files now would get; `None` where one of them can't be looked at.
 pub(crate) fn source_stamp_now(zone: &ZoneConfig, files: &[PathBuf]) -> Option<SourceStamp> {
     let files = files.iter().map(|path| FileStamp::now(path)).collect::<io::Result<Vec<_>>>();
@@ -130,7 +138,7 @@ mod tests {
     use crate::config;
 
     fn zone(name: &str, rotation: Rotation) -> ZoneConfig {
-        ZoneConfig { rotation, ..ZoneConfig::new(config::apex(name).unwrap(), PathBuf::from("x")) }
+        ZoneConfig::of_file(config::apex(name).unwrap(), PathBuf::from("x"), rotation)
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! STATE-DIR/lock                  held while a node runs
 //! STATE-DIR/tables/NAME.table     the image, see crate `table`
 //! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
+//! STATE-DIR/tables/NAME.transfer  JSON: of a zone that was transferred, when a primary last confirmed it
 //! ```
 //! An image is used if it is valid and its stamp is the one that its files have now; the list of files is
 //! needed to know which files those are without reading them.
 
 use super::image::{self, OpenError};
 use super::source;
+use super::transferred::Confirmations;
 use crate::config::ZoneConfig;
 use rustix::fs::FlockOperation;
 use std::fs::File;
@@ -18,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use table::{ImageError, Table};
-use wire::Name;
+use wire::{Name, NameBuf};
 
 /// The longest escaped zone name used as a file name; longer ones are shortened with a digest, so that with
 /// suffixes they stay below the 255 octets that file systems allow.
@@ -60,6 +62,8 @@ pub(crate) enum NoImage {
     Older,
     /// The image is of another zone.
     OtherZone,
+    /// The image was made from a master file, and the zone is transferred now.
+    NoTransfer,
     /// It can't be used.
     Unusable(OpenError),
 }
@@ -71,6 +75,7 @@ impl std::fmt::Display for NoImage {
             NoImage::Older => {
                 f.write_str("its image is older than its zone file, its options or this program")
             }
+            NoImage::NoTransfer => f.write_str("its image was not transferred"),
             NoImage::OtherZone => f.write_str("its image is of another zone"),
             NoImage::Unusable(OpenError::Invalid { source: source @ ImageError::Version { .. }, .. }) => {
                 write!(f, "its image is of another format: {source}")
@@ -132,7 +137,31 @@ impl StateDir {
     ///
     /// # Errors
     /// Why it isn't.
-    pub(crate) fn load(&self, zone: &ZoneConfig) -> Result<(Table, Vec<PathBuf>), NoImage> {
+    pub(crate) fn load(&self, zone: &ZoneConfig, file: &Path) -> Result<(Table, Vec<PathBuf>), NoImage> {
+        let table = self.table(zone)?;
+        let files = self.sources(zone).ok_or(NoImage::Older)?;
+        // A list that doesn't begin with the zone's file is of an earlier configuration.
+        if files.first().is_none_or(|first| first != file)
+            || source::source_stamp_now(zone, &files) != Some(table.source())
+        {
+            return Err(NoImage::Older);
+        }
+        Ok((table, files))
+    }
+
+    /// The stored image of a zone that was transferred.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn load_transferred(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
+        let table = self.table(zone)?;
+        if table.source() != source::transfer_stamp(zone) {
+            return Err(NoImage::NoTransfer);
+        }
+        Ok(table)
+    }
+
+    fn table(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
         let table = match image::open(&self.path(zone, "table")) {
             Ok(table) => table,
             Err(OpenError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -143,13 +172,7 @@ impl StateDir {
         if table.apex_name() != zone.name.as_name() {
             return Err(NoImage::OtherZone);
         }
-        let files = self.sources(zone).ok_or(NoImage::Older)?;
-        // A list that doesn't begin with the zone's file is of an earlier configuration.
-        if files.first() != Some(&zone.file) || source::source_stamp_now(zone, &files) != Some(table.source())
-        {
-            return Err(NoImage::Older);
-        }
-        Ok((table, files))
+        Ok(table)
     }
 
     fn sources(&self, zone: &ZoneConfig) -> Option<Vec<PathBuf>> {
@@ -168,12 +191,25 @@ impl StateDir {
         image::replace(&self.path(zone, "table"), table.image())
     }
 
+    /// Stores the image of a zone that was transferred.
+    ///
+    /// # Errors
+    /// Those of writing; what was stored before is then still there.
+    pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Table) -> io::Result<()> {
+        image::replace(&self.path(zone, "table"), table.image())
+    }
+
+    /// Where it is kept when zones were last confirmed by a primary.
+    pub(crate) fn confirmations(&self) -> Confirmations {
+        Confirmations::in_folder(self.tables.clone())
+    }
+
     /// Forgets the image of a zone that is no longer configured.
     ///
     /// # Errors
     /// Those of removing, except that there is none.
     pub(crate) fn remove(&self, zone: &ZoneConfig) -> io::Result<()> {
-        for extension in ["table", "sources"] {
+        for extension in ["table", "sources", "transfer"] {
             match std::fs::remove_file(self.path(zone, extension)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -183,8 +219,13 @@ impl StateDir {
     }
 
     fn path(&self, zone: &ZoneConfig, extension: &str) -> PathBuf {
-        self.tables.join(format!("{}.{extension}", file_stem(zone.name.as_name())))
+        path_in(&self.tables, &zone.name, extension)
     }
+}
+
+/// The file of a zone with this extension.
+pub(super) fn path_in(tables: &Path, zone: &NameBuf, extension: &str) -> PathBuf {
+    tables.join(format!("{}.{extension}", file_stem(zone.as_name())))
 }
 
 /// A zone's name as part of a file name: lower case, without the final dot, everything but letters, digits, `-`,

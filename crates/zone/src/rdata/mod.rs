@@ -2,7 +2,8 @@
 //!
 //! [`fields`] describes every type with a presentation format as a row of fields. From that row the master
 //! file reader turns text into wire form, [`display`] turns wire form into text, and [`validate`], [`names`]
-//! and [`to_canonical`] walk the wire form. Data is always uncompressed. A type without a row is opaque: any
+//! and [`to_canonical`] walk the wire form. Data is always uncompressed, but where
+//! [`from_message`] takes it out of a message. A type without a row is opaque: any
 //! octets are good, and its text is that of RFC 3597 §5.
 //!
 //! Nothing here knows of zones, files or messages.
@@ -10,6 +11,7 @@
 pub(crate) mod encoding;
 mod fields;
 pub(crate) mod loc;
+mod message;
 pub(crate) mod mnemonics;
 mod names;
 mod show;
@@ -21,6 +23,7 @@ mod validate;
 mod tests;
 
 pub use fields::{Field, NameForm, fields};
+pub use message::from_message;
 pub use names::{EmbeddedName, Names, names, to_canonical};
 pub use show::{Display, display};
 pub use validate::{RdataError, validate};

@@ -119,17 +119,38 @@ pub(super) fn encode_zones(
     families: &mut Families<'_>,
 ) -> fmt::Result {
     let counts = server.zones;
-    let states = [("ok", counts.ok), ("stale", counts.stale), ("failed", counts.failed)];
-    let help =
-        "Zones by state: served as their files are, in an older version because of errors, not served.";
+    let states =
+        [("ok", counts.ok), ("stale", counts.stale), ("failed", counts.failed), ("expired", counts.expired)];
+    let help = "Zones by state: served as their files and primaries have them, in an older version because of errors, not \
+                served, not served any more because no primary has confirmed them for too long.";
     families.gauge(
         "starling_zones",
         help,
         states.map(|(state, count)| ([("state", state)], count as u64)),
     )?;
-    let all = counts.ok + counts.stale + counts.failed;
+    let all = counts.ok + counts.stale + counts.failed + counts.expired;
     let help = "Zones that have no series of their own, because there are so many.";
     families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
+
+    let copies = server.copies;
+    let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];
+    let help = "Rounds of asking the primaries of a zone: nothing newer, a new version served, neither.";
+    families.counter(
+        "starling_secondary_rounds",
+        help,
+        rounds.map(|(result, count)| ([("result", result)], count)),
+    )?;
+    let notifies = [
+        ("taken", copies.notifies),
+        ("refused", copies.notifies_refused),
+        ("dropped", copies.notifies_dropped),
+    ];
+    let help = "NOTIFY requests: acted on, from somebody else or of another zone, too many at once.";
+    families.counter(
+        "starling_notifies",
+        help,
+        notifies.map(|(result, count)| ([("result", result)], count)),
+    )?;
 
     let errors = zones.iter().map(|zone| {
         let count = zone.error.as_ref().map_or(0, |error| error.count as u64);

@@ -38,7 +38,11 @@ fn what_the_server_counts() {
     assert_eq!(family(&text, "starling_generation_served"), [" 4"]);
     assert_eq!(
         family(&text, "starling_zones"),
-        ["{state=\"ok\"} 1", "{state=\"stale\"} 1", "{state=\"failed\"} 1"]
+        ["{state=\"ok\"} 1", "{state=\"stale\"} 1", "{state=\"failed\"} 1", "{state=\"expired\"} 0"]
+    );
+    assert_eq!(
+        family(&text, "starling_secondary_rounds_total"),
+        ["{result=\"current\"} 0", "{result=\"renewed\"} 4", "{result=\"failed\"} 0"]
     );
     assert!(family(&text, "starling_route_held").is_empty(), "a server alone holds no route");
 }
@@ -66,7 +70,7 @@ fn zones_are_labels_whatever_their_names_are() {
 fn a_thousand_zones_have_series_of_their_own() {
     let mut snapshot = snapshot(None);
     snapshot.zones = (0..1500).map(|index| zone(&format!("z{index}."), ZoneState::Ok)).collect();
-    snapshot.server.as_mut().unwrap().zones = ZoneCounts { ok: 1500, stale: 0, failed: 0 };
+    snapshot.server.as_mut().unwrap().zones = ZoneCounts { ok: 1500, stale: 0, failed: 0, expired: 0 };
     let text = text(snapshot);
     let serials = family(&text, "starling_zone_serial");
     assert_eq!(serials.len(), ZONES_MAX);

@@ -32,9 +32,13 @@ fn a_server_alone_is_healthy_once_it_answers() {
     assert_eq!(get("/healthz", loading.clone()), wait);
     assert_eq!(get("/readyz", loading), wait);
     assert_eq!(get("/healthz", snapshot(None)), (200, "healthy\n".to_owned()));
-    assert_eq!(get("/readyz", snapshot(None)), (200, "zones: 1 ok, 1 stale, 1 failed\n".to_owned()));
+    assert_eq!(
+        get("/readyz", snapshot(None)),
+        (200, "zones: 1 ok, 1 stale, 1 failed, 0 expired\n".to_owned())
+    );
     let mut none_served = snapshot(None);
-    none_served.server.as_mut().unwrap().zones = crate::status::ZoneCounts { ok: 0, stale: 0, failed: 2 };
+    none_served.server.as_mut().unwrap().zones =
+        crate::status::ZoneCounts { ok: 0, stale: 0, failed: 1, expired: 1 };
     assert_eq!(get("/readyz", none_served).0, 503);
 }
 

@@ -1,0 +1,196 @@
+//! What makes a zone a copy of another server's: in [secondary] for all, in [[zone]] for one.
+
+use super::super::problem::Problem;
+use super::super::secondary::{NOTIFIERS_MAX, OnExpiry, PRIMARIES_MAX, SecondaryConfig};
+use super::{Section, Value, wrong_type};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use transfer::refresh::Clamp;
+
+/// The keys that only a secondary has, `primaries` apart.
+const KEYS: [&str; 11] = [
+    "source",
+    "notify-from",
+    "transfer-max-bytes",
+    "transfer-timeout-ms",
+    "refresh-min-s",
+    "refresh-max-s",
+    "retry-min-s",
+    "retry-max-s",
+    "expire-min-s",
+    "expire-max-s",
+    "on-expiry",
+];
+/// The longest interval in seconds: what a SOA record can say.
+const SECONDS_MAX: u64 = u32::MAX as u64;
+
+/// Reads what a [[zone]] with `primaries` says, beside what holds for all of them.
+pub(super) fn zone(
+    section: &mut Section<'_, '_>,
+    defaults: &SecondaryConfig,
+    announced: &[IpAddr],
+    problems: &mut Vec<Problem>,
+) -> Option<SecondaryConfig> {
+    let mut config = defaults.clone();
+    if let Some(value) = section.take("primaries") {
+        config.primaries = primaries(value, announced, problems);
+    }
+    settings(section, &mut config, announced, problems);
+    (!config.primaries.is_empty()).then_some(config)
+}
+
+/// Says of each key that only a secondary has that it is out of place.
+pub(super) fn refuse(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) {
+    section.know("primaries");
+    for key in KEYS {
+        section.know(key);
+        if let Some(place) = section.place_of(key) {
+            let title = format!("`{key}` is for zones that are transferred, and this one has a `file`");
+            problems.push(Problem::at(
+                place,
+                title,
+                "here",
+                "remove it, or give `primaries` instead of `file`",
+            ));
+        }
+    }
+}
+
+/// Reads what may be said for all zones or for one.
+pub(super) fn settings(
+    section: &mut Section<'_, '_>,
+    config: &mut SecondaryConfig,
+    announced: &[IpAddr],
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(value) = section.take("source") {
+        config.sources = sources(value, announced, problems);
+    }
+    if let Some(value) = section.take("notify-from") {
+        config.notifiers = notifiers(value, problems);
+    }
+    if let Some(octets) = section.integer("transfer-max-bytes", 4096..=1 << 36, problems) {
+        config.transfer_max = octets;
+    }
+    if let Some(ms) = section.integer("transfer-timeout-ms", 100..=86_400_000, problems) {
+        config.transfer_timeout = Duration::from_millis(ms);
+    }
+    let clamps = &mut config.clamps;
+    clamp(section, ["refresh-min-s", "refresh-max-s"], &mut clamps.refresh, problems);
+    clamp(section, ["retry-min-s", "retry-max-s"], &mut clamps.retry, problems);
+    clamp(section, ["expire-min-s", "expire-max-s"], &mut clamps.expire, problems);
+    let words = [("servfail", OnExpiry::Servfail), ("serve", OnExpiry::Serve)];
+    if let Some(choice) = section.choice("on-expiry", "way to treat an expired zone", &words, problems) {
+        config.on_expiry = choice;
+    }
+}
+
+fn clamp(
+    section: &mut Section<'_, '_>,
+    [min, max]: [&'static str; 2],
+    clamp: &mut Clamp,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(seconds) = section.integer(min, 1..=SECONDS_MAX, problems) {
+        clamp.min = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = section.integer(max, 1..=SECONDS_MAX, problems) {
+        clamp.max = Duration::from_secs(seconds);
+    }
+    let place = section.place_of(max).or(section.place_of(min));
+    if clamp.min > clamp.max
+        && let Some(place) = place
+    {
+        let title = format!(
+            "`{min}` is {}, which is more than `{max}`, {}",
+            clamp.min.as_secs(),
+            clamp.max.as_secs()
+        );
+        problems.push(Problem::at(place, title, "this bound", "let the lower bound be below the upper one"));
+    }
+}
+
+fn primaries(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    const HELP: &str =
+        "write `primaries = [\"192.0.2.1:53\", \"[2001:db8::1]:53\"]`; names are not looked up";
+    let Some(items) = value.get_ref().as_array() else {
+        problems.push(wrong_type(value, "primaries", "a list of addresses", HELP));
+        return Vec::new();
+    };
+    if items.is_empty() || items.len() > PRIMARIES_MAX {
+        let title = format!("{} primaries; there may be 1 to {PRIMARIES_MAX}", items.len());
+        problems.push(Problem::at(value.span(), title, "this list", HELP));
+        return Vec::new();
+    }
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for item in items.iter() {
+        let parsed = item.get_ref().as_str().map(str::parse::<SocketAddr>);
+        let title = match parsed {
+            Some(Ok(address)) if announced.contains(&address.ip()) => {
+                format!(
+                    "{address} is a service address: this node would ask itself or whichever node is nearest"
+                )
+            }
+            Some(Ok(address)) if found.contains(&address) => format!("the primary {address} is named twice"),
+            Some(Ok(address)) if address.port() != 0 && !address.ip().is_unspecified() => {
+                found.push(address);
+                continue;
+            }
+            _ => "a primary is an address with a port".to_owned(),
+        };
+        problems.push(Problem::at(item.span(), title, "this primary", HELP));
+    }
+    found
+}
+
+/// An address or a list of them, at most one of each family.
+fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+    const HELP: &str = "write `source = \"192.0.2.10\"`, or one of each family as \
+                        `source = [\"192.0.2.10\", \"2001:db8::10\"]`: addresses of this machine alone, without a port";
+    let items: Vec<&Value<'_>> = match value.get_ref().as_array() {
+        Some(items) => items.iter().collect(),
+        None => vec![value],
+    };
+    let mut found: Vec<IpAddr> = Vec::new();
+    for item in items {
+        let parsed = item.get_ref().as_str().map(str::parse::<IpAddr>);
+        let title = match parsed {
+            // What a primary answers to such an address goes to whichever node is nearest to it.
+            Some(Ok(address)) if announced.contains(&address) => {
+                format!("{address} is a service address: answers to it can reach another node")
+            }
+            Some(Ok(address)) if found.iter().any(|known| known.is_ipv4() == address.is_ipv4()) => {
+                format!("{address} is a second source of its family")
+            }
+            Some(Ok(address)) if !address.is_unspecified() && !address.is_multicast() => {
+                found.push(address);
+                continue;
+            }
+            _ => "`source` is an address to ask primaries from".to_owned(),
+        };
+        problems.push(Problem::at(item.span(), title, "this address", HELP));
+    }
+    found
+}
+
+fn notifiers(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+    const HELP: &str =
+        "write `notify-from = [\"192.0.2.9\", \"2001:db8::/64\"]`; the primaries need not be named";
+    let Some(items) = value.get_ref().as_array().filter(|items| items.len() <= NOTIFIERS_MAX) else {
+        let wanted = "a list of at most 64 addresses and prefixes";
+        problems.push(wrong_type(value, "notify-from", wanted, HELP));
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items.iter() {
+        let text = item.get_ref().as_str().unwrap_or_default();
+        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(prefix) => found.push(prefix),
+            Err(_) => {
+                problems.push(Problem::at(item.span(), "this is no address and no prefix", "here", HELP))
+            }
+        }
+    }
+    found
+}

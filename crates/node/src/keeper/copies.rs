@@ -1,0 +1,211 @@
+//! The zones that are copies of a primary's: taking new versions into service, and expired ones out of it.
+
+use super::{Entry, Keeper};
+use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
+use crate::progress::Progress;
+use crate::zones::load::{Images, ZoneErrors};
+use crate::zones::parallel::Priority;
+use crate::zones::source;
+use crate::zones::transferred::Confirmations;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use table::Table;
+use table::publish::Standing;
+use tokio::sync::{oneshot, watch};
+use transfer::Soa;
+use wire::{NameBuf, RecordType};
+use zone::Gatherer;
+
+/// A zone that is a copy, as it is configured, and the version that there is of it.
+#[derive(Clone)]
+pub(crate) struct ConfiguredCopy {
+    /// Its apex.
+    pub(crate) name: NameBuf,
+    /// How it is kept.
+    pub(crate) config: Arc<SecondaryConfig>,
+    /// What the version says that is served, or was until it expired.
+    pub(crate) soa: Option<Soa>,
+}
+
+/// A version that a primary has sent.
+pub(crate) struct Install {
+    /// Of which zone.
+    pub(crate) zone: NameBuf,
+    /// Its records.
+    pub(crate) records: Gatherer,
+    /// Who sent it.
+    pub(crate) primary: SocketAddr,
+    /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
+    pub(crate) reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
+}
+
+/// What has become of a copy.
+pub(crate) struct Judgement {
+    /// Of which zone.
+    pub(crate) zone: NameBuf,
+    /// What.
+    pub(crate) verdict: Verdict,
+}
+
+/// What has become of a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// It was not confirmed for too long.
+    Expired,
+    /// It was, and now a primary has confirmed it.
+    Confirmed,
+}
+
+impl Keeper {
+    /// The zones that are copies, now and after each change of the configuration.
+    pub(crate) fn copies(&self) -> watch::Receiver<Arc<[ConfiguredCopy]>> {
+        self.copies.subscribe()
+    }
+
+    /// Whether any zone is a copy, and may so come later.
+    pub(crate) fn has_copies(&self) -> bool {
+        self.entries.iter().any(|entry| entry.zone.secondary().is_some())
+    }
+
+    /// Where it is kept when copies were last confirmed.
+    pub(crate) fn confirmations(&self) -> Option<Confirmations> {
+        self.state.as_ref().map(|state| state.confirmations())
+    }
+
+    /// Tells which zones are copies.
+    pub(super) fn tell_copies(&self) {
+        let copies = self.entries.iter().filter_map(|entry| {
+            let config = Arc::clone(entry.zone.secondary()?);
+            let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
+            let soa =
+                table.filter(|table| is_transferred(&entry.zone, table)).and_then(|table| soa_of(table));
+            Some(ConfiguredCopy { name: entry.zone.name.clone(), config, soa })
+        });
+        self.copies.send_replace(copies.collect());
+    }
+
+    /// Takes out of service, before anything is served, what expired while the node was away.
+    pub(super) fn judge_by_age(&mut self) {
+        let Some(confirmations) = self.confirmations() else { return };
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            let Some(config) = entry.zone.secondary() else { continue };
+            let Some(soa) = self.publisher.table(entry.slot).and_then(|table| soa_of(table)) else {
+                continue;
+            };
+            let clamp = config.clamps.expire;
+            let expire: Duration = soa.expire.min(clamp.max).max(clamp.min);
+            if confirmations.age(&entry.zone.name) >= expire {
+                self.expire(index);
+            }
+        }
+    }
+
+    fn expire(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        let Some(config) = entry.zone.secondary() else { return };
+        let Some(table) = self.publisher.table(entry.slot).cloned() else { return };
+        entry.expired = true;
+        let name = &entry.zone.name;
+        let standing = match config.on_expiry {
+            OnExpiry::Servfail => {
+                tracing::error!(
+                    "zone {name}: expired, no primary has confirmed it for as long as its SOA record allows; its names get \
+                     SERVFAIL until one does"
+                );
+                entry.withheld = Some(table);
+                Standing::Expired
+            }
+            OnExpiry::Serve => {
+                tracing::error!(
+                    "zone {name}: expired, no primary has confirmed it for as long as its SOA record allows; it goes on being \
+                     served, marked as stale"
+                );
+                Standing::Stale(table)
+            }
+        };
+        self.generation = self.publisher.publish_standing(entry.slot, standing);
+    }
+
+    /// Takes expired zones out of service, and those that were confirmed back into it.
+    pub(super) fn judge(&mut self, judgements: Vec<Judgement>) {
+        if judgements.is_empty() {
+            return;
+        }
+        self.board.set_reloading(true);
+        for Judgement { zone, verdict } in judgements {
+            let Some(index) = self.entries.iter().position(|entry| entry.zone.name == zone) else { continue };
+            match verdict {
+                Verdict::Expired => self.expire(index),
+                Verdict::Confirmed => self.revive(index),
+            }
+        }
+        self.update_board();
+        self.wait_until_served();
+        self.board.set_reloading(false);
+    }
+
+    fn revive(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        let table = entry.withheld.take().or(self.publisher.table(entry.slot).cloned());
+        let Some(table) = table.filter(|_| entry.expired) else { return };
+        entry.expired = false;
+        tracing::info!("zone {}: a primary has confirmed it again; it is served as before", entry.zone.name);
+        self.generation = self.publisher.publish(entry.slot, Some(table));
+    }
+
+    /// Checks and compiles what primaries have sent, and takes what is good into service.
+    pub(super) fn install(&mut self, installs: Vec<Install>) {
+        if installs.is_empty() {
+            return;
+        }
+        // Also for the agent: while this is so, its probes take either serial for right.
+        self.board.set_reloading(true);
+        let mut jobs = Vec::new();
+        let mut replies = HashMap::new();
+        for Install { zone, records, primary, reply } in installs {
+            let is_it = |entry: &Entry| entry.zone.name == zone && entry.zone.secondary().is_some();
+            // No longer configured: who waits learns that by the reply that is dropped.
+            let Some(index) = self.entries.iter().position(is_it) else { continue };
+            let mut job = self.job(index, Images::PassOver);
+            job.transferred = Mutex::new(Some((records, primary)));
+            jobs.push(job);
+            replies.insert(index, reply);
+        }
+        let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
+        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
+            if let Err(failed) = result {
+                errors.insert(job.entry, failed.clone());
+            }
+        });
+        self.list_more();
+        self.update_board();
+        self.wait_until_served();
+        self.board.set_reloading(false);
+        // Of this node: it may be a primary for others in turn.
+        self.notify_secondaries();
+        for (index, reply) in replies {
+            let table = self.publisher.table(self.entries[index].slot);
+            let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
+                (Some(failed), _) => Err(failed),
+                (None, Some(soa)) => Ok(soa),
+                (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
+            };
+            // Whoever asked may have given up; the zone is served all the same.
+            let _gone = reply.send(result);
+        }
+        self.store_images();
+    }
+}
+
+fn is_transferred(zone: &ZoneConfig, table: &Table) -> bool {
+    table.source() == source::transfer_stamp(zone)
+}
+
+/// The SOA record of a table.
+fn soa_of(table: &Table) -> Option<Soa> {
+    // The numbers end the record, whatever its names are compressed to.
+    table.apex().rrset(RecordType::SOA).and_then(|soa| Soa::from_rdata(soa.records()))
+}

@@ -1,0 +1,336 @@
+//! The loop that keeps the machines of all zones going.
+
+use super::notices::{Heard, Notice, zone_of};
+use super::round::{self, Around, Outcome, Subject};
+use super::{Command, Counts, Notices, Supplies};
+use crate::config::SecondaryConfig;
+use crate::keeper::{self, Board, ConfiguredCopy, Judgement, Verdict};
+use crate::status::{self, CopyStatus};
+use crate::zones::transferred::Confirmations;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use transfer::refresh::{Copy, End, Machine, Moment, Purpose};
+use wire::NameBuf;
+
+/// How many zones are looked at at a time, each with a socket or two. A primary 50 ms away answers for 640 zones a second
+/// then; more would be a burst that a small primary drops, fewer would make a start with thousands of zones slow.
+const ROUNDS_MAX: usize = 32;
+/// How many of them transfer or are compiled at a time. Each may take the memory that its limit allows, and a primary serves
+/// only so many connections: NSD 100, BIND 150 by default, for all its secondaries.
+const TRANSFERS_MAX: usize = 10;
+/// How long the loop waits where nothing is due: for ever, but a timer wants a number.
+const FOREVER: Duration = Duration::from_secs(86_400);
+/// How long until a full queue of the keeper is tried again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// How many operators wait for what comes of one zone.
+const WAITING_MAX: usize = 64;
+
+type Key = Box<[u8]>;
+
+/// The state of all zones.
+pub(super) struct Driver {
+    start: Instant,
+    start_wall: SystemTime,
+    zones: HashMap<Key, Zone>,
+    /// When zones are due, each once at most.
+    due: BTreeSet<(Moment, Key)>,
+    /// Zones whose round is due and has no place yet, in their order.
+    waiting: VecDeque<Key>,
+    rounds: JoinSet<(Key, u64, Outcome)>,
+    /// What the keeper has to be told, in its order.
+    outbox: VecDeque<Judgement>,
+    /// Tells a zone from one of the same name that was configured before.
+    incarnations: u64,
+    around: Arc<Around>,
+    copies: watch::Receiver<Arc<[ConfiguredCopy]>>,
+    keeper: SyncSender<keeper::Request>,
+    board: Arc<Board>,
+    confirmations: Option<Confirmations>,
+    heard: Heard,
+    notices: Arc<Notices>,
+    counts: Arc<Counts>,
+}
+
+struct Zone {
+    name: NameBuf,
+    config: Arc<SecondaryConfig>,
+    machine: Machine,
+    incarnation: u64,
+    is_waiting: bool,
+    /// Its place in [`Driver::due`].
+    scheduled: Option<Moment>,
+    confirmed: Option<SystemTime>,
+    failure: Option<String>,
+    /// Who wants to know what comes of the round that begins next, and of the one that is under way.
+    askers: Vec<oneshot::Sender<Result<String, String>>>,
+    asked: Vec<oneshot::Sender<Result<String, String>>>,
+}
+
+impl Driver {
+    pub(super) fn new(supplies: Supplies, notices: Arc<Notices>, counts: Arc<Counts>) -> Driver {
+        let Supplies { copies, keeper, board, confirmations, heard } = supplies;
+        let around = Around {
+            keeper: keeper.clone(),
+            transfers: Semaphore::new(TRANSFERS_MAX),
+            confirmations: confirmations.clone(),
+        };
+        Driver {
+            start: Instant::now(),
+            start_wall: SystemTime::now(),
+            zones: HashMap::new(),
+            due: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            rounds: JoinSet::new(),
+            outbox: VecDeque::new(),
+            incarnations: 0,
+            around: Arc::new(around),
+            copies,
+            keeper,
+            board,
+            confirmations,
+            heard,
+            notices,
+            counts,
+        }
+    }
+
+    /// Keeps all copies up to date until nobody can ask for anything any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.reconfigure();
+        loop {
+            let now = self.now();
+            self.advance(now);
+            self.send();
+            let wake_at = self.wake_at();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                Some(notice) = self.heard.recv() => self.notice(&notice),
+                Ok(()) = self.copies.changed() => self.reconfigure(),
+                Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => {
+                    // A panic aborts the process; nothing else ends a task early.
+                    if let Ok((key, incarnation, outcome)) = ended {
+                        self.finish(&key, incarnation, outcome);
+                    }
+                }
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.start.elapsed()
+    }
+
+    fn wake_at(&self) -> Instant {
+        let due = self.due.first().map_or(FOREVER + self.now(), |(due, _)| *due);
+        let wake_at = self.start + due.min(self.now() + FOREVER);
+        if self.outbox.is_empty() { wake_at } else { wake_at.min(Instant::now() + ASK_AGAIN_AFTER) }
+    }
+
+    /// Does what is due by now, as far as there is place.
+    fn advance(&mut self, now: Moment) {
+        while self.due.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, key)) = self.due.pop_first() else { return };
+            let Some(zone) = self.zones.get_mut(&key) else { continue };
+            zone.scheduled = None;
+            if zone.machine.expire(now) {
+                self.outbox.push_back(Judgement { zone: zone.name.clone(), verdict: Verdict::Expired });
+                self.tell(&key);
+            }
+            let Some(zone) = self.zones.get_mut(&key) else { continue };
+            if !zone.is_waiting && zone.machine.next_round().is_some_and(|next| next <= now) {
+                zone.is_waiting = true;
+                self.waiting.push_back(key.clone());
+            }
+            self.schedule(&key, now);
+        }
+        while self.rounds.len() < ROUNDS_MAX {
+            let Some(key) = self.waiting.pop_front() else { return };
+            self.begin(&key, now);
+        }
+    }
+
+    /// Notes when a zone is due next; one whose round waits for its place is not due for that.
+    fn schedule(&mut self, key: &Key, now: Moment) {
+        let Some(zone) = self.zones.get_mut(key) else { return };
+        if let Some(before) = zone.scheduled.take() {
+            self.due.remove(&(before, key.clone()));
+        }
+        let expires = zone.machine.expires().filter(|_| !zone.machine.is_expired());
+        let round = zone.machine.next_round().filter(|_| !zone.is_waiting);
+        if let Some(due) = expires.into_iter().chain(round).min() {
+            let due = due.max(now);
+            zone.scheduled = Some(due);
+            self.due.insert((due, key.clone()));
+        }
+    }
+
+    fn begin(&mut self, key: &Key, now: Moment) {
+        let Some(zone) = self.zones.get_mut(key) else { return };
+        zone.is_waiting = false;
+        let Some(round) = zone.machine.begin(now) else { return };
+        zone.asked.append(&mut zone.askers);
+        let subject = Subject { name: zone.name.clone(), config: Arc::clone(&zone.config), round };
+        let (around, incarnation, of) = (Arc::clone(&self.around), zone.incarnation, key.clone());
+        self.rounds.spawn(async move { (of, incarnation, round::make(around, subject).await) });
+        self.tell(key);
+    }
+
+    fn finish(&mut self, key: &Key, incarnation: u64, outcome: Outcome) {
+        let now = self.now();
+        let Outcome { report, said } = outcome;
+        let Some(zone) = self.zones.get_mut(key).filter(|zone| zone.incarnation == incarnation) else {
+            return;
+        };
+        let had_expired = zone.machine.is_expired();
+        zone.machine.finish(now, &report);
+        let count = match report.end {
+            End::Current => &self.counts.current,
+            End::Renewed(_) => &self.counts.renewed,
+            End::Failed => &self.counts.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if report.end != End::Failed {
+            zone.confirmed = Some(SystemTime::now());
+        }
+        if had_expired && report.end == End::Current {
+            self.outbox.push_back(Judgement { zone: zone.name.clone(), verdict: Verdict::Confirmed });
+        }
+        if let Err(failure) = &said {
+            // Every time: rounds that fail are a retry interval apart.
+            tracing::warn!("zone {}: not refreshed: {failure}", zone.name);
+        }
+        zone.failure = said.as_ref().err().cloned();
+        for asker in zone.asked.drain(..) {
+            let _gone = asker.send(said.clone());
+        }
+        self.schedule(key, now);
+        self.tell(key);
+    }
+
+    /// Tells the keeper what it has to be told, as far as it has room.
+    fn send(&mut self) {
+        while let Some(judgement) = self.outbox.pop_front() {
+            match self.keeper.try_send(keeper::Request::Judge(judgement)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(keeper::Request::Judge(back))) => {
+                    self.outbox.push_front(back);
+                    return;
+                }
+                // The node is ending.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let Command { zone: name, purpose, reply } = command;
+        let key: Key = name.as_name().as_wire().into();
+        let Some(zone) = self.zones.get_mut(&key) else {
+            let said =
+                format!("{name} is no secondary zone here; `starling ctl zones` lists the zones there are");
+            let _gone = reply.send(Err(said));
+            return;
+        };
+        if zone.askers.len() >= WAITING_MAX {
+            let _gone = reply.send(Err("too many such requests are waiting for this zone".to_owned()));
+            return;
+        }
+        zone.askers.push(reply);
+        self.request(&key, purpose, None);
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        if let Some(name) = zone_of(notice) {
+            tracing::debug!("zone {name}: NOTIFY heard");
+        }
+        self.request(&notice.zone, Purpose::Refresh, notice.primary);
+    }
+
+    fn request(&mut self, key: &Key, purpose: Purpose, by: Option<usize>) {
+        let now = self.now();
+        let Some(zone) = self.zones.get_mut(key) else { return };
+        zone.machine.request(now, purpose, by);
+        self.schedule(key, now);
+    }
+
+    /// Takes in which zones are copies now. Those that stay as they are go on.
+    fn reconfigure(&mut self) {
+        let copies = Arc::clone(&self.copies.borrow_and_update());
+        self.notices.set(&copies);
+        let configured: HashSet<&[u8]> = copies.iter().map(|copy| copy.name.as_name().as_wire()).collect();
+        let gone: Vec<Key> = self.zones.keys().filter(|key| !configured.contains(&***key)).cloned().collect();
+        for key in gone {
+            if let Some(zone) = self.zones.remove(&key) {
+                if let Some(due) = zone.scheduled {
+                    self.due.remove(&(due, key));
+                }
+                self.board.set_copy(zone.name.to_string(), None);
+            }
+        }
+        let now = self.now();
+        for copy in copies.iter() {
+            let key: Key = copy.name.as_name().as_wire().into();
+            if self.zones.get(&key).is_some_and(|zone| zone.config == copy.config) {
+                continue;
+            }
+            let zone = self.new_zone(copy, now);
+            if let Some(Zone { scheduled: Some(due), .. }) = self.zones.insert(key.clone(), zone) {
+                self.due.remove(&(due, key.clone()));
+            }
+            self.schedule(&key, now);
+            self.tell(&key);
+        }
+    }
+
+    fn new_zone(&mut self, copy: &ConfiguredCopy, now: Moment) -> Zone {
+        self.incarnations += 1;
+        let known = self
+            .zones
+            .get(copy.name.as_name().as_wire())
+            .and_then(|zone| SystemTime::now().duration_since(zone.confirmed?).ok());
+        let age = known.or_else(|| self.confirmations.as_ref().map(|kept| kept.age(&copy.name)));
+        // Without a state folder there is no copy from before, and no age either.
+        let held = copy.soa.map(|soa| Copy { soa, age: age.unwrap_or_default() });
+        let confirmed = held.and_then(|held| SystemTime::now().checked_sub(held.age));
+        let config = Arc::clone(&copy.config);
+        let machine = Machine::new(config.clamps, config.primaries.len(), held, now, fastrand::u64(..));
+        Zone {
+            name: copy.name.clone(),
+            config,
+            machine,
+            incarnation: self.incarnations,
+            is_waiting: false,
+            scheduled: None,
+            confirmed,
+            failure: None,
+            askers: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Tells how a zone is.
+    fn tell(&self, key: &Key) {
+        let Some(zone) = self.zones.get(key) else { return };
+        let at = |moment: Moment| self.start_wall.checked_add(moment).map(status::timestamp);
+        let next = zone.machine.next_round().filter(|_| !zone.is_waiting);
+        let status = CopyStatus {
+            primaries: zone.config.primaries.iter().map(ToString::to_string).collect(),
+            asking: next.is_none(),
+            confirmed: zone.confirmed.map(status::timestamp),
+            next: next.and_then(at),
+            expires: zone.machine.expires().and_then(at),
+            failure: zone.failure.clone(),
+        };
+        self.board.set_copy(zone.name.to_string(), Some(status));
+    }
+}

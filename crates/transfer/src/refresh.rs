@@ -1,0 +1,326 @@
+//! When a secondary looks at its primaries, and when its copy has expired (RFC 1034 §4.3.5, RFC 1035 §3.3.13).
+//!
+//! A [`Machine`] holds the state of one zone. Whoever drives it asks [`Machine::due`] when to come back, begins a round
+//! with [`Machine::begin`] when one is due, asks the primaries it names, lets [`choose`] say whom to transfer from, and
+//! tells what came of it with [`Machine::finish`]. Moments are durations since the driver's clock began, so that the
+//! machine runs on a virtual clock as well.
+//!
+//! What keeps a copy from expiring is a primary that has answered with authority and has nothing newer, or a transfer that
+//! was taken into service. A NOTIFY only makes a round due at once; it is evidence of nothing.
+
+use crate::Soa;
+use crate::serial::is_newer;
+use fastrand::Rng;
+use std::time::Duration;
+
+/// A point in time: how long ago the driver's clock began.
+pub type Moment = Duration;
+
+/// By how much of itself a refresh or retry interval is shortened at most, at random, in percent: zones that were loaded
+/// together drift apart. Less keeps them together for hours; more asks needlessly often.
+const JITTER_PERCENT: u64 = 10;
+
+/// How long after the first failed round the next one follows while there is no copy yet, doubling from one to the next.
+/// A node that starts before its primary has it within seconds; a primary that stays away isn't bothered much.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// Where that doubling ends: five minutes is what a new zone may be late when the primary begins to allow its transfer.
+const FIRST_RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How long a primary that did not answer is left out while others do, doubling from one failure to the next. A round
+/// costs the full time-out of a dead primary, so a shorter time slows every round; a longer one notices its return later.
+const ASLEEP_FOR: Duration = Duration::from_secs(30);
+/// Where that doubling ends.
+const ASLEEP_FOR_MAX: Duration = Duration::from_secs(600);
+
+/// The shortest and the longest that an operator allows of an interval, whatever the SOA record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clamp {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest; not below `min`.
+    pub max: Duration,
+}
+
+impl Clamp {
+    fn apply(self, interval: Duration) -> Duration {
+        // Not `Ord::clamp`, which panics where the bounds are the wrong way round.
+        interval.min(self.max).max(self.min)
+    }
+}
+
+/// The bounds of a zone's intervals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clamps {
+    /// Of the refresh interval.
+    pub refresh: Clamp,
+    /// Of the retry interval.
+    pub retry: Clamp,
+    /// Of the time until the copy expires.
+    pub expire: Clamp,
+}
+
+/// The copy that a secondary has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copy {
+    /// Its SOA record.
+    pub soa: Soa,
+    /// How long ago a primary last confirmed it.
+    pub age: Duration,
+}
+
+/// What a round is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To have what the primaries have, if that is newer.
+    Refresh,
+    /// To have what a primary has, whatever its serial.
+    Retransfer,
+}
+
+/// A round to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Round {
+    /// What for.
+    pub purpose: Purpose,
+    /// The serial of the copy, if there is one.
+    pub serial: Option<u32>,
+    /// Whom to ask, by index.
+    pub ask: Vec<usize>,
+}
+
+/// What a primary answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Surveyed {
+    /// Which primary.
+    pub primary: usize,
+    /// Its serial; `None` where it gave no answer that can be used.
+    pub serial: Option<u32>,
+}
+
+/// What is to be done after the primaries were asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// To transfer, from the first of these that works: the freshest first.
+    Transfer(Vec<usize>),
+    /// Nothing: no primary has anything newer.
+    Current,
+    /// Nothing: no primary answered.
+    Unknown,
+}
+
+/// What came of a round.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// What the primaries answered; a transfer that failed on the way counts as no answer.
+    pub surveyed: Vec<Surveyed>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The copy is as new as any.
+    Current,
+    /// There is a new copy.
+    Renewed(Soa),
+    /// Neither could be found out or done.
+    Failed,
+}
+
+/// Decides what follows from the primaries' answers.
+pub fn choose(purpose: Purpose, copy: Option<u32>, answers: &[Surveyed]) -> Choice {
+    let mut answered: Vec<(usize, u32)> =
+        answers.iter().filter_map(|answer| Some((answer.primary, answer.serial?))).collect();
+    if answered.is_empty() {
+        return Choice::Unknown;
+    }
+    if let (Purpose::Refresh, Some(copy)) = (purpose, copy) {
+        answered.retain(|(_, serial)| is_newer(*serial, copy));
+    }
+    // RFC 1982 orders pairs only, so the freshest is found by comparing each with each: there are few.
+    let newer_than_it =
+        |serial: u32, all: &[(usize, u32)]| all.iter().filter(|(_, other)| is_newer(*other, serial)).count();
+    let all = answered.clone();
+    answered.sort_by_key(|(primary, serial)| (newer_than_it(*serial, &all), *primary));
+    if answered.is_empty() {
+        return Choice::Current;
+    }
+    Choice::Transfer(answered.into_iter().map(|(primary, _)| primary).collect())
+}
+
+#[derive(Clone, Copy, Default)]
+struct Primary {
+    failures: u32,
+    asleep_until: Moment,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    soa: Soa,
+    expires: Moment,
+    expired: bool,
+}
+
+/// The state of one secondary zone.
+pub struct Machine {
+    clamps: Clamps,
+    primaries: Vec<Primary>,
+    copy: Option<Held>,
+    next_round: Moment,
+    rounds_failed: u32,
+    busy: bool,
+    /// Asked for while a round was under way, which may have read an older version.
+    again: Option<Purpose>,
+    purpose: Purpose,
+    rng: Rng,
+}
+
+impl Machine {
+    /// The state of a zone with so many primaries, of which there may be a copy from before. A first round is due at once.
+    pub fn new(clamps: Clamps, primaries: usize, copy: Option<Copy>, now: Moment, seed: u64) -> Machine {
+        let copy = copy.map(|copy| {
+            let left = clamps.expire.apply(copy.soa.expire).saturating_sub(copy.age);
+            Held { soa: copy.soa, expires: now.saturating_add(left), expired: false }
+        });
+        Machine {
+            clamps,
+            primaries: vec![Primary::default(); primaries],
+            copy,
+            next_round: now,
+            rounds_failed: 0,
+            busy: false,
+            again: None,
+            purpose: Purpose::Refresh,
+            rng: Rng::with_seed(seed),
+        }
+    }
+
+    /// When something is to be done next: a round, or saying that the copy has expired.
+    pub fn due(&self) -> Moment {
+        let expires = self.copy.filter(|copy| !copy.expired).map(|copy| copy.expires);
+        let round = if self.busy { Moment::MAX } else { self.next_round };
+        expires.map_or(round, |expires| expires.min(round))
+    }
+
+    /// When the next round is due, if none is under way.
+    pub fn next_round(&self) -> Option<Moment> {
+        (!self.busy).then_some(self.next_round)
+    }
+
+    /// When the copy expires or has expired, if there is one.
+    pub fn expires(&self) -> Option<Moment> {
+        self.copy.map(|copy| copy.expires)
+    }
+
+    /// Whether the copy has expired.
+    pub fn is_expired(&self) -> bool {
+        self.copy.is_some_and(|copy| copy.expired)
+    }
+
+    /// The SOA record of the copy.
+    pub fn soa(&self) -> Option<Soa> {
+        self.copy.map(|copy| copy.soa)
+    }
+
+    /// Whether the copy expires now; true once.
+    pub fn expire(&mut self, now: Moment) -> bool {
+        let Some(copy) = self.copy.as_mut().filter(|copy| !copy.expired && copy.expires <= now) else {
+            return false;
+        };
+        copy.expired = true;
+        true
+    }
+
+    /// Begins a round if one is due.
+    pub fn begin(&mut self, now: Moment) -> Option<Round> {
+        if self.busy || now < self.next_round {
+            return None;
+        }
+        self.busy = true;
+        let mut ask: Vec<usize> =
+            (0..self.primaries.len()).filter(|index| self.primaries[*index].asleep_until <= now).collect();
+        if ask.is_empty() {
+            // Nobody is left to make up for the dead ones.
+            ask = (0..self.primaries.len()).collect();
+        }
+        let purpose = std::mem::replace(&mut self.purpose, Purpose::Refresh);
+        Some(Round { purpose, serial: self.copy.map(|copy| copy.soa.serial), ask })
+    }
+
+    /// Takes in what came of the round that was begun.
+    pub fn finish(&mut self, now: Moment, report: &Report) {
+        self.busy = false;
+        for answer in &report.surveyed {
+            let Some(primary) = self.primaries.get_mut(answer.primary) else { continue };
+            match answer.serial {
+                Some(_) => *primary = Primary::default(),
+                None => {
+                    primary.asleep_until =
+                        now.saturating_add(doubled(ASLEEP_FOR, primary.failures, ASLEEP_FOR_MAX));
+                    primary.failures = primary.failures.saturating_add(1);
+                }
+            }
+        }
+        match report.end {
+            End::Renewed(soa) => self.confirm(now, Some(soa)),
+            End::Current => self.confirm(now, None),
+            End::Failed => {
+                let wait = match self.copy {
+                    Some(copy) => self.clamps.retry.apply(copy.soa.retry),
+                    None => doubled(FIRST_RETRY, self.rounds_failed, FIRST_RETRY_MAX),
+                };
+                self.rounds_failed = self.rounds_failed.saturating_add(1);
+                self.next_round = now.saturating_add(self.jittered(wait));
+            }
+        }
+        if let Some(purpose) = self.again.take() {
+            self.purpose = purpose;
+            self.next_round = now;
+        }
+    }
+
+    /// A primary has confirmed the copy, or there is a new one.
+    fn confirm(&mut self, now: Moment, renewed: Option<Soa>) {
+        self.rounds_failed = 0;
+        let Some(soa) = renewed.or(self.copy.map(|copy| copy.soa)) else {
+            // `Current` without a copy says nothing that could be served.
+            self.next_round = now.saturating_add(FIRST_RETRY);
+            return;
+        };
+        let expires = now.saturating_add(self.clamps.expire.apply(soa.expire));
+        self.copy = Some(Held { soa, expires, expired: false });
+        let wait = self.clamps.refresh.apply(soa.refresh);
+        self.next_round = now.saturating_add(self.jittered(wait));
+    }
+
+    /// Makes a round due at once: a primary said that it has something new, or an operator asks. Where a round is under way,
+    /// one more follows it, and one is enough for any number of requests.
+    pub fn request(&mut self, now: Moment, purpose: Purpose, by: Option<usize>) {
+        if let Some(primary) = by.and_then(|index| self.primaries.get_mut(index)) {
+            // Whoever sends is awake.
+            *primary = Primary::default();
+        }
+        let waiting = if self.busy { self.again } else { Some(self.purpose) };
+        let purpose = if waiting == Some(Purpose::Retransfer) { Purpose::Retransfer } else { purpose };
+        if self.busy {
+            self.again = Some(purpose);
+        } else {
+            self.purpose = purpose;
+            self.next_round = self.next_round.min(now);
+        }
+    }
+
+    fn jittered(&mut self, interval: Duration) -> Duration {
+        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let shortened = millis / 100 * JITTER_PERCENT + millis % 100 * JITTER_PERCENT / 100;
+        Duration::from_millis(millis - self.rng.u64(0..=shortened))
+    }
+}
+
+fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(most)
+}
+
+#[cfg(test)]
+mod tests;

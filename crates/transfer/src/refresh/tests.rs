@@ -1,0 +1,213 @@
+use super::*;
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const CLAMPS: Clamps = Clamps {
+    refresh: Clamp { min: s(10), max: s(1000) },
+    retry: Clamp { min: s(5), max: s(100) },
+    expire: Clamp { min: s(50), max: s(10_000) },
+};
+
+fn soa(serial: u32, refresh: u64, retry: u64, expire: u64) -> Soa {
+    Soa { serial, refresh: s(refresh), retry: s(retry), expire: s(expire) }
+}
+
+fn answers(serials: &[Option<u32>]) -> Vec<Surveyed> {
+    serials.iter().enumerate().map(|(primary, serial)| Surveyed { primary, serial: *serial }).collect()
+}
+
+fn report(serials: &[Option<u32>], end: End) -> Report {
+    Report { surveyed: answers(serials), end }
+}
+
+fn within(moment: Moment, from: Moment, interval: Duration) {
+    assert!(moment <= from + interval, "{moment:?} is later than {from:?} + {interval:?}");
+    assert!(moment >= from + interval * 9 / 10, "{moment:?} is much earlier than {from:?} + {interval:?}");
+}
+
+#[test]
+fn the_freshest_primary_comes_first_and_older_ones_not_at_all() {
+    let choice = |copy, serials: &[Option<u32>]| choose(Purpose::Refresh, copy, &answers(serials));
+    assert_eq!(choice(Some(5), &[Some(6), Some(8), None, Some(7)]), Choice::Transfer(vec![1, 3, 0]));
+    assert_eq!(choice(Some(5), &[Some(5), Some(4), None]), Choice::Current);
+    assert_eq!(choice(None, &[Some(5), Some(6)]), Choice::Transfer(vec![1, 0]));
+    assert_eq!(choice(Some(u32::MAX), &[Some(3), Some(u32::MAX - 1)]), Choice::Transfer(vec![0]), "it wraps");
+    assert_eq!(choice(Some(5), &[None, None]), Choice::Unknown);
+    assert_eq!(choose(Purpose::Retransfer, Some(5), &answers(&[Some(4)])), Choice::Transfer(vec![0]));
+}
+
+#[test]
+fn intervals_are_those_of_the_soa_record_within_the_clamps() {
+    let mut machine = Machine::new(CLAMPS, 1, None, s(7), 1);
+    assert_eq!(machine.due(), s(7));
+    assert_eq!(machine.begin(s(7)), Some(Round { purpose: Purpose::Refresh, serial: None, ask: vec![0] }));
+    assert_eq!(machine.begin(s(7)), None, "one round at a time");
+    machine.finish(s(8), &report(&[Some(1)], End::Renewed(soa(1, 100, 20, 500))));
+    within(machine.due(), s(8), s(100));
+    assert_eq!(machine.expires(), Some(s(508)));
+    let at = machine.due();
+    machine.begin(at).unwrap();
+    machine.finish(at, &report(&[None], End::Failed));
+    within(machine.due(), at, s(20));
+    assert_eq!(machine.expires(), Some(s(508)), "what failed confirms nothing");
+    let at = machine.due();
+    machine.begin(at).unwrap();
+    machine.finish(at, &report(&[Some(1)], End::Current));
+    assert_eq!(machine.expires(), Some(at + s(500)));
+    // Out of the clamps on either side.
+    let at = machine.due();
+    machine.begin(at).unwrap();
+    machine.finish(at, &report(&[Some(2)], End::Renewed(soa(2, 0, 0, 0))));
+    within(machine.due(), at, s(10));
+    assert_eq!(machine.expires(), Some(at + s(50)));
+    let at = machine.due();
+    machine.begin(at).unwrap();
+    let most = u64::from(u32::MAX);
+    machine.finish(at, &report(&[Some(3)], End::Renewed(soa(3, most, most, most))));
+    within(machine.due(), at, s(1000));
+    assert_eq!(machine.expires(), Some(at + s(10_000)));
+}
+
+#[test]
+fn a_copy_from_before_is_as_old_as_it_is() {
+    let copy = Copy { soa: soa(1, 100, 20, 500), age: s(450) };
+    let mut machine = Machine::new(CLAMPS, 1, Some(copy), s(0), 1);
+    assert_eq!((machine.due(), machine.expires()), (s(0), Some(s(50))), "looked at at once");
+    machine.begin(s(0)).unwrap();
+    assert!(!machine.expire(s(49)));
+    assert!(machine.expire(s(50)));
+    assert!(!machine.expire(s(51)), "said once");
+    assert!(machine.is_expired());
+    machine.finish(s(60), &report(&[Some(1)], End::Current));
+    assert!(!machine.is_expired());
+    let mut machine = Machine::new(CLAMPS, 1, Some(Copy { age: s(501), ..copy }), s(3), 1);
+    assert!(machine.expire(s(3)));
+}
+
+#[test]
+fn without_a_copy_it_is_tried_again_soon_and_then_less_often() {
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let at = machine.due();
+        machine.begin(at).unwrap();
+        machine.finish(at, &report(&[None], End::Failed));
+        waits.push(machine.due() - at);
+    }
+    assert!(waits[0] <= s(2) && waits[11] >= s(270) && waits[11] <= s(300), "{waits:?}");
+}
+
+#[test]
+fn a_dead_primary_is_left_alone_while_another_lives() {
+    let mut machine = Machine::new(CLAMPS, 2, None, s(0), 1);
+    machine.begin(s(0)).unwrap();
+    machine.finish(s(0), &report(&[None, Some(1)], End::Renewed(soa(1, 10, 5, 500))));
+    let at = machine.due();
+    assert_eq!(machine.begin(at).unwrap().ask, [1]);
+    machine
+        .finish(at, &Report { surveyed: vec![Surveyed { primary: 1, serial: Some(1) }], end: End::Current });
+    machine.request(s(12), Purpose::Refresh, Some(0));
+    assert_eq!(machine.begin(s(12)).unwrap().ask, [0, 1], "it has sent something, so it lives");
+    machine.finish(s(12), &report(&[None, None], End::Failed));
+    assert_eq!(machine.begin(machine.due()).unwrap().ask, [0, 1], "when all are dead, all are asked");
+    let at = s(20);
+    machine.finish(at, &report(&[None, Some(1)], End::Current));
+    machine.request(s(200), Purpose::Refresh, None);
+    assert_eq!(machine.begin(s(200)).unwrap().ask, [0, 1], "it is tried again some time");
+}
+
+#[test]
+fn what_is_asked_for_during_a_round_is_done_after_it_once() {
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    machine.begin(s(0)).unwrap();
+    machine.request(s(1), Purpose::Retransfer, None);
+    machine.request(s(1), Purpose::Refresh, Some(0));
+    assert_eq!(machine.begin(s(1)), None);
+    machine.finish(s(2), &report(&[Some(1)], End::Renewed(soa(1, 100, 20, 500))));
+    assert_eq!(machine.begin(s(2)).map(|round| round.purpose), Some(Purpose::Retransfer));
+    machine.finish(s(3), &report(&[Some(1)], End::Current));
+    assert_eq!(machine.begin(s(3)), None);
+    machine.request(s(4), Purpose::Refresh, None);
+    assert_eq!(machine.begin(s(4)).map(|round| round.purpose), Some(Purpose::Refresh));
+}
+
+/// Primaries that come and go and move on, seen through rounds that take their time: the rules hold at every step.
+#[test]
+fn random_lives_keep_the_rules() {
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..4);
+        let mut now = s(rng.u64(0..100));
+        let mut machine = Machine::new(CLAMPS, count, None, now, seed);
+        let mut serials = vec![rng.u32(..); count];
+        let (mut copy, mut confirmed): (Option<Soa>, Option<Moment>) = (None, None);
+        for step in 0..300 {
+            let context = format!("seed {seed}, step {step}");
+            now = now.max(machine.due().min(now + s(2000)));
+            let expires = confirmed.zip(copy).map(|(at, soa)| at + CLAMPS.expire.apply(soa.expire));
+            assert_eq!(machine.expires(), expires, "{context}");
+            machine.expire(now);
+            assert_eq!(machine.is_expired(), expires.is_some_and(|expires| expires <= now), "{context}");
+            if rng.u8(0..10) == 0 {
+                machine.request(now, Purpose::Refresh, Some(rng.usize(0..count)));
+            }
+            let Some(round) = machine.begin(now) else { continue };
+            assert!(!round.ask.is_empty(), "{context}");
+            assert_eq!(round.serial, copy.map(|soa| soa.serial), "{context}");
+            let alive: Vec<bool> = (0..count).map(|_| rng.u8(0..4) > 0).collect();
+            for serial in &mut serials {
+                *serial = serial.wrapping_add(rng.u32(0..3) * rng.u32(..1 << 20));
+            }
+            let mut surveyed: Vec<Surveyed> = round
+                .ask
+                .iter()
+                .map(|&primary| Surveyed { primary, serial: alive[primary].then_some(serials[primary]) })
+                .collect();
+            now += Duration::from_millis(rng.u64(0..5000));
+            let end = match choose(round.purpose, round.serial, &surveyed) {
+                Choice::Unknown => End::Failed,
+                Choice::Current => End::Current,
+                Choice::Transfer(order) => {
+                    let first = order[0];
+                    let best = surveyed.iter().filter_map(|answer| answer.serial);
+                    assert!(
+                        best.clone().all(|other| !is_newer(other, serials[first])) || best.count() > 2,
+                        "{context}"
+                    );
+                    if rng.bool() {
+                        End::Renewed(soa(
+                            serials[first],
+                            rng.u64(0..2000),
+                            rng.u64(0..200),
+                            rng.u64(0..20_000),
+                        ))
+                    } else {
+                        surveyed.iter_mut().for_each(|answer| answer.serial = None);
+                        End::Failed
+                    }
+                }
+            };
+            if let End::Renewed(soa) = end {
+                assert!(
+                    copy.is_none_or(|copy| is_newer(soa.serial, copy.serial)),
+                    "{context}: it goes forward"
+                );
+                copy = Some(soa);
+            }
+            if end != End::Failed {
+                confirmed = Some(now);
+            }
+            machine.finish(now, &Report { surveyed, end });
+            let next = machine.next_round().unwrap();
+            let longest = match (end, copy) {
+                (End::Failed, None) => FIRST_RETRY_MAX,
+                (End::Failed, Some(_)) => CLAMPS.retry.max,
+                _ => CLAMPS.refresh.max,
+            };
+            assert!(next <= now + longest, "{context}: the next round comes in time");
+        }
+    }
+}
