@@ -59,7 +59,7 @@ fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
     families.counter("starling_notifies_sent", help, [([], counts.notifies_sent)])?;
     families.counter("starling_transfers_out", "Requests for transfers, by what became of them.", results)?;
     families.counter(
-        "starling_transfer_out_octets",
+        "starling_transfer_out_bytes",
         "Octets of messages of transfers to secondaries.",
         [([], counts.octets)],
     )
