@@ -221,7 +221,7 @@ pub fn own_socket_address() -> Result<SocketAddr> {
 }
 
 /// A port free for UDP and TCP at this address at the time of asking.
-fn free_port(address: Ipv4Addr) -> Result<u16> {
+pub fn free_port(address: Ipv4Addr) -> Result<u16> {
     for _ in 0..100 {
         let udp = UdpSocket::bind((address, 0))?;
         let port = udp.local_addr()?.port();

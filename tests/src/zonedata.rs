@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -35,7 +36,7 @@ impl Zones {
         let reader = Server::start(Kind::Bind, &files, &folder.join("reader"))?;
         let mut records = BTreeMap::new();
         for zone in &files {
-            let transferred = transfer(&reader, &zone.apex)?;
+            let transferred = transfer(reader.address, &zone.apex)?;
             std::fs::write(&zone.generic, generic(&transferred)?)?;
             records.insert(zone.apex.clone(), transferred);
         }
@@ -63,8 +64,8 @@ impl Zones {
 }
 
 /// Fetches a zone (RFC 5936 §2.2); the SOA stands first, once.
-fn transfer(server: &Server, apex: &Name) -> Result<Vec<Record>> {
-    let mut stream = client::connect(server.address)?;
+pub fn transfer(server: SocketAddr, apex: &Name) -> Result<Vec<Record>> {
+    let mut stream = client::connect(server)?;
     client::write_framed(&mut stream, &Query::new(apex.clone(), TYPE_AXFR).bytes(1))?;
     let mut records: Vec<Record> = Vec::new();
     let mut soa_count = 0;

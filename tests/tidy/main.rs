@@ -16,11 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("table", &["wire"]),
     ("nameserver", &["table", "wire"]),
     ("zone", &["table", "wire"]),
+    ("transfer", &["zone", "table", "wire"]),
     ("health", &["wire"]),
     // `netio` for the TUN interface alone: opening one takes an `ioctl`, and `unsafe` stays where it is.
     ("anycast", &["health", "netio"]),
-    ("transfer", &["wire", "table", "zone"]),
-    ("node", &["wire", "netio", "table", "nameserver", "zone", "health", "anycast", "transfer"]),
+    ("node", &["wire", "netio", "table", "nameserver", "zone", "transfer", "health", "anycast"]),
 ];
 /// The crates that see every packet.
 const DATA_PLANE: &[&str] = &["wire", "netio", "table", "nameserver"];

@@ -1,5 +1,8 @@
-//! Zones that come from other servers: real primaries and lying ones.
+//! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
 mod hostile;
+mod notify;
+mod primary;
+mod secondaries;
 mod secondary;
 mod site;

@@ -95,6 +95,15 @@ impl Desk {
         }
     }
 
+    /// Counts a message that was answered elsewhere.
+    pub(crate) fn count(&mut self, transport: Transport, rcode: Rcode) {
+        match transport {
+            Transport::Udp => self.counts.udp_queries += 1,
+            Transport::Tcp => self.counts.tcp_queries += 1,
+        }
+        self.counts.count_rcode(rcode);
+    }
+
     /// Makes the counts of the family known to others.
     #[inline]
     pub(crate) fn publish_counts(&self) {

@@ -7,10 +7,11 @@ use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
 use std::sync::Arc;
+use table::Table;
 use table::publish::Reader;
 use wire::message::{HEADER_LEN, OPT_LEN, UDP_PLAIN_MAX};
 use wire::probe::{Seat, TOKEN_LEN};
-use wire::{NAME_MAX, Rcode};
+use wire::{FoldedName, NAME_MAX, Name, Rcode};
 
 /// The largest response over UDP that any setting allows, in octets: a response buffer for UDP needs no more.
 pub const UDP_RESPONSE_MAX: usize = 4096;
@@ -177,6 +178,19 @@ impl Responder {
         let mut explanation = Explanation::default();
         let len = self.respond_traced(query, transport, response, &mut explanation);
         (len, explanation)
+    }
+
+    /// The table of the zone with this apex, in the version that queries are answered from.
+    pub fn zone(&mut self, apex: Name<'_>) -> Option<Arc<Table>> {
+        let mut name = FoldedName::default();
+        name.set(apex);
+        let slot = self.reader.directory().find(&name)?;
+        self.reader.shared(slot).filter(|table| table.apex_len() == apex.len())
+    }
+
+    /// Counts a message that somebody else has answered, with this code.
+    pub fn count(&mut self, transport: Transport, rcode: Rcode) {
+        self.desk.count(transport, rcode);
     }
 
     #[inline]

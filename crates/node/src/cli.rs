@@ -356,6 +356,11 @@ pub(crate) enum CtlCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Tell the secondaries of a zone once more which version there is (NOTIFY, RFC 1996)
+    Notify {
+        /// The zone
+        zone: String,
+    },
     /// Ask the primaries of a zone whether they have a newer version, and transfer it if so
     ///
     /// Waits for the result; exit code 1 says that no primary could be asked, or that the new version is not good.

@@ -34,6 +34,7 @@ mod serve;
 mod signals;
 mod status;
 mod tcp;
+mod transfers;
 mod workers;
 mod zones;
 

@@ -64,6 +64,7 @@ impl Sources {
                 udp_answers.silent + tcp_answers.silent,
             ),
             interfaces: (self.interfaces)(),
+            outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
         }
     }

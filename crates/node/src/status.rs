@@ -55,9 +55,53 @@ pub(crate) struct NodeStatus {
     /// The configured interfaces.
     #[serde(default)]
     pub(crate) interfaces: Vec<InterfaceStatus>,
+    /// Transfers of zones to secondaries.
+    #[serde(default)]
+    pub(crate) outgoing: OutgoingCounts,
     /// What was done to keep copies up to date.
     #[serde(default)]
     pub(crate) copies: CopyCounts,
+}
+
+/// What has become of transfers to secondaries since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct OutgoingCounts {
+    /// Running now.
+    pub(crate) running: u64,
+    /// Sent to their end.
+    pub(crate) completed: u64,
+    /// Answered with the SOA record alone: the secondary had the zone.
+    pub(crate) current: u64,
+    /// Cut off: the secondary was too slow or went away, or the zone's table was damaged.
+    pub(crate) cut_off: u64,
+    /// Refused: the client is none of the zone's secondaries.
+    pub(crate) refused: u64,
+    /// Answered with SERVFAIL because as many as may be were running.
+    pub(crate) turned_away: u64,
+    /// Octets of messages sent.
+    pub(crate) octets: u64,
+    /// NOTIFY messages sent, repetitions included.
+    #[serde(default)]
+    pub(crate) notifies_sent: u64,
+    /// Changes that a secondary has acknowledged.
+    #[serde(default)]
+    pub(crate) notifies_acknowledged: u64,
+    /// Changes that a secondary has refused or never acknowledged.
+    #[serde(default)]
+    pub(crate) notifies_failed: u64,
+}
+
+/// How it stands with a secondary that is notified of a zone.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct NotifyStatus {
+    /// Its address.
+    pub(crate) secondary: String,
+    /// Of which serial it was told.
+    pub(crate) serial: u32,
+    /// What it said.
+    pub(crate) state: String,
 }
 
 /// What was done to keep copies of zones up to date, since the start.
@@ -221,6 +265,9 @@ pub(crate) struct ZoneStatus {
     pub(crate) served: Option<ServedStatus>,
     /// What holds a newer version back.
     pub(crate) error: Option<ZoneError>,
+    /// The secondaries that are notified of it.
+    #[serde(default)]
+    pub(crate) notified: Vec<NotifyStatus>,
     /// How it is kept up to date, where it is a copy of a primary's.
     #[serde(default)]
     pub(crate) copy: Option<CopyStatus>,

@@ -1,7 +1,8 @@
 //! The UDP workers: one thread for each, pinned to its CPU, answering batches.
 
 use crate::secondary::Notices;
-use nameserver::{Batch, Counters, Family, Responder};
+use crate::transfers::{Keyring, Transfers};
+use nameserver::{Batch, Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
@@ -36,13 +37,34 @@ pub(crate) struct WorkerEnded {
 /// The answer function at the end of `netio`'s batches.
 pub(crate) struct BatchAnswers {
     responder: Responder,
+    keyring: Keyring,
     notices: Option<Arc<Notices>>,
 }
 
 impl BatchAnswers {
-    /// Answers with this responder, and NOTIFY requests with `notices`.
-    pub(crate) fn new(responder: Responder, notices: Option<Arc<Notices>>) -> BatchAnswers {
-        BatchAnswers { responder, notices }
+    /// Answers with this responder; what is signed with one of these keys is answered so, too, and NOTIFY requests with
+    /// `notices`.
+    pub(crate) fn new(responder: Responder, keyring: Keyring, notices: Option<Arc<Notices>>) -> BatchAnswers {
+        BatchAnswers { responder, keyring, notices }
+    }
+
+    /// Answers a batch in which some are signed, without what a batch gains. Nodes have few signed queries: one for each
+    /// zone and secondary at each refresh.
+    #[cold]
+    fn respond_one_by_one(&mut self, family: Family, batch: &mut [Datagram<'_>]) {
+        let BatchAnswers { responder, keyring, .. } = self;
+        responder.refresh();
+        responder.expect_family(family);
+        for datagram in batch {
+            let buffer = datagram.reply.buffer();
+            let len = if keyring.is_for(datagram.query) {
+                keyring.respond(responder, datagram.query, Transport::Udp, buffer)
+            } else {
+                responder.respond(datagram.query, Transport::Udp, buffer)
+            };
+            datagram.reply.set_len(len);
+        }
+        responder.publish_counts();
     }
 
     /// Answers the NOTIFY requests of a batch, which the responder has left out.
@@ -62,10 +84,15 @@ impl BatchAnswers {
 
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
+        self.keyring.refresh();
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
         let family = if is_ipv4 { Family::V4 } else { Family::V6 };
-        self.responder.respond_batch(family, &mut Datagrams(batch));
+        if batch.iter().any(|datagram| self.keyring.is_for(datagram.query)) {
+            self.respond_one_by_one(family, batch);
+        } else {
+            self.responder.respond_batch(family, &mut Datagrams(batch));
+        }
         if self.responder.take_notifies() > 0 {
             self.answer_notifies(batch);
         }
@@ -73,6 +100,7 @@ impl BatchResponder for BatchAnswers {
 
     fn idle(&mut self) {
         self.responder.refresh();
+        self.keyring.refresh();
     }
 }
 
@@ -135,13 +163,14 @@ impl Workers {
     /// The CPUs of the process can't be read, or a thread can't be started.
     pub(crate) fn start(
         prepared: Vec<Prepared>,
+        transfers: &Arc<Transfers>,
         notices: Option<&Arc<Notices>>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
         let cpus = pin::allowed_cpus()?;
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
-            let (ended, notices) = (ended.clone(), notices.cloned());
+            let (ended, keyring, notices) = (ended.clone(), Keyring::new(transfers), notices.cloned());
             thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = pin::pin_current_thread(cpu)
@@ -151,7 +180,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder, notices));
+                let result = worker.serve(&mut BatchAnswers::new(responder, keyring, notices));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

@@ -22,6 +22,7 @@ pub mod publish;
 mod seek;
 mod table;
 mod verify;
+mod walk;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
@@ -30,3 +31,4 @@ pub use part::{Extent, Part};
 pub use seek::{Encloser, Found, Seek};
 pub use table::Table;
 pub use verify::ImageError;
+pub use walk::{BadPointer, Record, Walk};

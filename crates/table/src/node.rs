@@ -62,6 +62,10 @@ impl<'t> Node<'t> {
         Node { image, at: node.at(), head: u32_at(image, node.at()) }
     }
 
+    pub(crate) fn at_offset(image: &'t [u8], at: usize) -> Node<'t> {
+        Node { image, at, head: u32_at(image, at) }
+    }
+
     /// Where the node stands.
     #[inline]
     pub fn reference(self) -> NodeRef {
@@ -125,7 +129,7 @@ impl<'t> Node<'t> {
     }
 
     #[inline]
-    fn first_rrset(self) -> usize {
+    pub(crate) fn first_rrset(self) -> usize {
         self.at + 4 * (self.head >> 24) as usize
     }
 
@@ -364,6 +368,23 @@ impl<'t> Rrset<'t> {
         &self.image[start..start + self.data_len()]
     }
 
+    /// Where in the image the records stand.
+    pub(crate) fn records_range(self) -> Range<usize> {
+        let start = self.data_at();
+        start..start + self.data_len()
+    }
+
+    /// Where in the image the RRSIG records stand.
+    pub(crate) fn signatures_range(self) -> Range<usize> {
+        let start = self.data_at() + self.data_len();
+        start..start + self.signatures().len()
+    }
+
+    /// Whether this is the set before it once more, beginning with another record.
+    pub(crate) fn is_turned(self) -> bool {
+        self.flags().has(RrsetFlags::TURNED)
+    }
+
     /// Whether any RRSIG record covers the set.
     #[inline]
     pub fn is_signed(self) -> bool {
@@ -419,7 +440,7 @@ impl<'t> Rrset<'t> {
         self.has_fixups() && layout(self.image, self.at).inner_fixups != 0
     }
 
-    fn end(self) -> usize {
+    pub(crate) fn end(self) -> usize {
         rrset_end(self.image, self.at)
     }
 

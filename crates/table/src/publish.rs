@@ -325,4 +325,10 @@ impl Reader {
     pub fn standing(&self, slot: SlotIndex) -> &Standing {
         self.unusual.get(&slot).unwrap_or(&Standing::Absent)
     }
+
+    /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
+    /// work by dropping it; `None` as for [`Reader::table`], so that nobody gets a copy of what has expired here.
+    pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
+        self.zones.get(slot.0 as usize)?.clone()
+    }
 }

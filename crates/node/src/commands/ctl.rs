@@ -47,6 +47,7 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Status => Request::Status,
         CtlCommand::Zones => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
+        CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
         CtlCommand::Drain { time, then } => Request::Drain {
@@ -191,6 +192,9 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         let Some(zone) = index.checked_sub(1).map(|index| &zones[index]) else { continue };
         if let Some(copy) = &zone.copy {
             writeln!(out, "  {}", copy_line(copy))?;
+        }
+        for notified in &zone.notified {
+            writeln!(out, "  {}: told of {}, {}", notified.secondary, notified.serial, notified.state)?;
         }
         if let Some(error) = &zone.error {
             writeln!(

@@ -6,6 +6,7 @@
 mod interfaces;
 mod management;
 mod secondary;
+mod transfer;
 
 use super::anycast;
 use super::problem::Problem;
@@ -66,6 +67,15 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     if let Some(value) = root.take("interface") {
         config.node.interfaces = interfaces::interfaces(value, &config.node.listen, problems);
     }
+    if let Some(value) = root.take("key") {
+        config.keys = transfer::keys(value, folder, problems);
+    }
+    if let Some(value) = root.take("transfer")
+        && let Some(section) = Section::of(value, "[transfer]", problems)
+    {
+        let announced = config.anycast.as_ref().map_or(&[][..], |anycast| anycast.plan.addresses());
+        config.transfer = transfer::transfer(section, &config.keys, announced, problems);
+    }
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
     let mut defaults = SecondaryConfig::default();
@@ -76,7 +86,11 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         section.finish(problems);
     }
     if let Some(value) = root.take("zone") {
-        config.zones = zones(value, &Around { folder, defaults: &defaults, announced: &announced }, problems);
+        config.zones = zones(
+            value,
+            &Around { folder, defaults: &defaults, announced: &announced, keys: &config.keys },
+            problems,
+        );
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -215,6 +229,8 @@ struct Around<'a> {
     defaults: &'a SecondaryConfig,
     /// The service addresses.
     announced: &'a [IpAddr],
+    /// The keys by their names.
+    keys: &'a transfer::Keys,
 }
 
 fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
@@ -267,9 +283,11 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
+    let secondaries = transfer::secondaries("secondaries", &mut section, around.keys, problems);
+    let notify = transfer::targets(&mut section, around.keys, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, source: source?, rotation, critical }, place))
+    Some((ZoneConfig { name, source: source?, rotation, critical, secondaries, notify }, place))
 }
 
 /// Where the records of a zone come from: exactly one of `file` and `primaries`.

@@ -8,13 +8,17 @@ mod anycast;
 mod decode;
 mod problem;
 mod secondary;
+mod transfer;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 pub(crate) use secondary::{OnExpiry, SecondaryConfig};
+pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
+use ::transfer::outgoing::notify::Target;
+use ::transfer::tsig::Key;
 use netio::xdp::{Mode, Reply};
 use problem::Problem;
 use std::collections::HashSet;
@@ -56,6 +60,10 @@ pub(crate) struct Config {
     pub(crate) zones: Vec<ZoneConfig>,
     /// The other nodes, whose state the agent reads; names and addresses are unique.
     pub(crate) peers: Vec<PeerConfig>,
+    /// Transfers of zones to other nodes.
+    pub(crate) transfer: TransferConfig,
+    /// The keys that messages are signed with; names are unique.
+    pub(crate) keys: Vec<Arc<Key>>,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -221,6 +229,10 @@ pub(crate) struct ZoneConfig {
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
     pub(crate) critical: bool,
+    /// Who may transfer it, beside those who may transfer every zone.
+    pub(crate) secondaries: Vec<Secondary>,
+    /// Who is told when it has changed.
+    pub(crate) notify: Vec<Target>,
 }
 
 /// Where the records of a zone come from.
@@ -235,7 +247,9 @@ pub(crate) enum ZoneSource {
 impl ZoneConfig {
     /// A zone with a master file, and everything else as nobody said otherwise.
     pub(crate) fn of_file(name: NameBuf, file: PathBuf, rotation: Rotation) -> ZoneConfig {
-        ZoneConfig { name, source: ZoneSource::MasterFile(file), rotation, critical: false }
+        let source = ZoneSource::MasterFile(file);
+        let (secondaries, notify) = (Vec::new(), Vec::new());
+        ZoneConfig { name, source, rotation, critical: false, secondaries, notify }
     }
 
     /// The master file, where there is one.
@@ -371,6 +385,19 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             let title = format!("nothing listens on the service address {address}");
             let example = SocketAddr::new(*address, 53);
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
+        }
+    }
+    let notifies = |is_ipv4| {
+        let mut targets = config.zones.iter().flat_map(|zone| &zone.notify);
+        targets.any(|target| target.address.is_ipv4() == is_ipv4)
+    };
+    for (is_ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        let has_source = config.transfer.notify_sources.iter().any(|source| source.is_ipv4() == is_ipv4);
+        if notifies(is_ipv4) && !has_source {
+            // The system might choose a service address, and the answer would reach another node.
+            let title = format!("nothing says where NOTIFY over {family} comes from");
+            let help = "add `notify-source` under [transfer]: an address of this machine alone";
+            problems.push(Problem::general(title, help));
         }
     }
     for address in &config.node.management {

@@ -1,5 +1,6 @@
 use super::*;
 use health::{Action, Gravity};
+use std::os::unix::fs::PermissionsExt;
 
 fn decoded(text: &str) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
@@ -84,10 +85,8 @@ mode = "generic"
     };
     assert_eq!(config.node, node);
     let zone = |name: &str, file: &str, rotation| ZoneConfig {
-        name: apex(name).unwrap(),
-        source: ZoneSource::MasterFile(PathBuf::from(file)),
-        rotation,
         critical: rotation == Rotation::Off,
+        ..ZoneConfig::of_file(apex(name).unwrap(), PathBuf::from(file), rotation)
     };
     let zones = [
         zone("example.com.", "/etc/starling/zones/example.com.zone", Rotation::On),
@@ -390,6 +389,75 @@ fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
 }
 
 #[test]
+fn who_may_transfer_and_who_is_notified_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "AAECAwQFBgcICQoLDA0ODw==\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let key = "[[key]]\nname = \"One\"\nsecret-file = \"secret\"\n";
+    let text = format!(
+        "{key}[[key]]\nname = \"two\"\nalgorithm = \"hmac-sha512\"\nsecret = \"AA==\"\n\
+         [transfer]\nallow = [\"192.0.2.0/24\"]\noutgoing-max = 3\nnotify-source = [\"192.0.2.1\", \"2001:db8::1\"]\n\
+         [[zone]]\nname = \"a\"\nfile = \"a\"\n\
+         secondaries = [\"192.0.2.7\", \"2001:db8::/64 key two\", \"::ffff:192.0.2.9\", \"key one\"]\n\
+         notify = [\"192.0.2.7:53\", \"[2001:db8::7]:53 key ONE.\"]\n"
+    );
+    let decode = |text: &str| {
+        let mut problems = Vec::new();
+        let config = decode::decode(text, folder.path(), &mut problems);
+        (config, problems)
+    };
+    let (config, problems) = decode(&text);
+    assert_eq!(problems, []);
+    let shown = |secondaries: &[Secondary]| -> Vec<String> {
+        secondaries.iter().map(|secondary| format!("{:?} {:?}", secondary.from, secondary.key)).collect()
+    };
+    assert_eq!(shown(&config.transfer.allow), ["Some(192.0.2.0/24) None"]);
+    assert_eq!((config.transfer.outgoing_max, config.transfer.notify_sources.len()), (3, 2));
+    let zone = &config.zones[0];
+    let expected = [
+        "Some(192.0.2.7/32) None",
+        "Some(2001:db8::/64) Some(two. (hmac-sha512))",
+        "Some(192.0.2.9/32) None",
+        "None Some(one. (hmac-sha256))",
+    ];
+    assert_eq!(shown(&zone.secondaries), expected);
+    assert_eq!(zone.notify[1].key.as_ref(), Some(&config.keys[0]));
+    mode(0o640);
+    let (_, problems) = decode(key);
+    assert!(problems[0].title.starts_with("others may read"), "{problems:?}");
+    mode(0o600);
+    for (lines, expected) in [
+        ("[[key]]\nname = \"x\"\n", "the key has no secret"),
+        ("[[key]]\nname = \"x\"\nsecret = \"AA\"\n", "the secret is not base64"),
+        ("[[key]]\nname = \"x\"\nsecret = \"\"\n", "the secret is empty"),
+        (
+            "[[key]]\nname = \"x\"\nsecret = \"AA==\"\nalgorithm = \"hmac-md5\"\n",
+            "`hmac-md5` is no algorithm",
+        ),
+        ("[[key]]\nname = \"one\"\nsecret = \"AA==\"\n", "the key one. is configured twice"),
+        ("[transfer]\nallow = [\"key none\"]\n", "`key none` can't be in `allow`"),
+        ("[transfer]\nallow = [\"ns1.example.com\"]\n", "`ns1.example.com` can't be in `allow`"),
+        ("[transfer]\nallow = [\"192.0.2.7/24\"]\n", "`192.0.2.7/24` can't be in `allow`"),
+        ("[transfer]\nallow = [7]\n", "an entry must be text"),
+        ("[transfer]\nallow = \"192.0.2.7\"\n", "allow must be a list"),
+        ("[transfer]\nallow = [\"192.0.2.7\", \"192.0.2.7/32\"]\n", "`192.0.2.7/32` can't be in `allow`"),
+        (
+            "[transfer]\nnotify-source = [\"192.0.2.1\", \"192.0.2.2\"]\n",
+            "`192.0.2.2` can't be in `notify-source`",
+        ),
+        (
+            "[[zone]]\nname = \"a\"\nfile = \"a\"\nnotify = [\"192.0.2.7\"]\n",
+            "`192.0.2.7` can't be in `notify`",
+        ),
+    ] {
+        let (_, problems) = decode(&format!("{key}{lines}"));
+        assert_eq!(problems.iter().map(|problem| &problem.title).collect::<Vec<_>>(), [expected], "{lines}");
+    }
+}
+
+#[test]
 fn a_secondary_zone() {
     let config = decoded(
         r#"
@@ -425,7 +493,7 @@ on-expiry = "servfail"
     assert_eq!((first.on_expiry, second.on_expiry), (OnExpiry::Serve, OnExpiry::Servfail));
     assert_eq!(first.clamps.refresh.min, Duration::from_secs(5));
     assert_eq!(first.transfer_max, SecondaryConfig::default().transfer_max);
-    let seconds = |clamp: transfer::refresh::Clamp| (clamp.min.as_secs(), clamp.max.as_secs());
+    let seconds = |clamp: ::transfer::refresh::Clamp| (clamp.min.as_secs(), clamp.max.as_secs());
     assert_eq!(seconds(second.clamps.refresh), (5, 600));
     assert_eq!((seconds(second.clamps.retry), seconds(second.clamps.expire)), ((2, 3), (4, 5)));
     assert_eq!((second.transfer_max, second.transfer_timeout), (1_000_000, Duration::from_secs(5)));

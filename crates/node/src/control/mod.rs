@@ -46,6 +46,11 @@ pub(crate) enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// To tell the secondaries of a zone once more which version there is.
+    Notify {
+        /// The zone.
+        zone: String,
+    },
     /// To ask the primaries of a zone for a newer version.
     Refresh {
         /// The zone.
@@ -95,6 +100,7 @@ impl Request {
                 | Request::Reload { .. }
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
+                | Request::Notify { .. }
         )
     }
 }

@@ -4,7 +4,8 @@ use super::{Request, Response, default_path};
 use crate::config::{self, ControlSocket, NodeConfig};
 use crate::keeper::{self, Board, Changed, ReloadRequest};
 use crate::secondary;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, ZoneStatus};
+use crate::transfers::Transfers;
 use anyhow::{Context, bail};
 use rustix::fs::Access;
 use socket2::{Domain, SockAddr, Type};
@@ -97,6 +98,8 @@ pub(crate) struct Ready {
     pub(crate) status: Box<dyn Fn() -> NodeStatus>,
     /// The state of the zones.
     pub(crate) board: Arc<Board>,
+    /// Who is notified of what.
+    pub(crate) transfers: Arc<Transfers>,
     /// Who reloads.
     pub(crate) reloads: SyncSender<keeper::Request>,
     /// Who keeps copies up to date.
@@ -236,10 +239,8 @@ async fn respond(request: Request, subject: &Subject) -> (Response, Option<Until
 async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
-        Request::Zones { max } => {
-            let zones = subject.board.zones_and_copies();
-            Response::Zones(zones.iter().take(max.unwrap_or(usize::MAX)).cloned().collect())
-        }
+        Request::Zones { max } => Response::Zones(zones(subject, max.unwrap_or(usize::MAX))),
+        Request::Notify { zone } => notify(&zone, subject),
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Reload { zone, force } => {
@@ -252,6 +253,34 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         _ => Response::Error(
             "it holds no route: it was started with `starling serve`, not `starling run`".to_owned(),
         ),
+    }
+}
+
+/// The zones, with what their secondaries have said.
+fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
+    let mut zones: Vec<ZoneStatus> = subject.board.zones_and_copies().iter().take(max).cloned().collect();
+    for zone in &mut zones {
+        if let Ok(name) = config::apex(&zone.name) {
+            zone.notified = subject.transfers.notifications.statuses(name.as_name());
+        }
+    }
+    zones
+}
+
+fn notify(zone: &str, subject: &Ready) -> Response {
+    match config::apex(zone) {
+        Err(error) => Response::Error(format!("that is not a zone's name: {error}")),
+        Ok(name) => match subject.transfers.notifications.again(name.as_name()) {
+            0 => Response::Error(format!(
+                "nobody is notified of {name}: it is not served here, or its [[zone]] has no `notify`"
+            )),
+            1 => Response::Done(format!(
+                "1 secondary of {name} is notified; `starling ctl zones` shows what it says"
+            )),
+            count => Response::Done(format!(
+                "{count} secondaries of {name} are notified; `starling ctl zones` shows what they say"
+            )),
+        },
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
+use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
@@ -62,6 +63,7 @@ pub(crate) struct Keeper {
     read_config: ReadConfig,
     wake: Vec<Wake>,
     board: Arc<Board>,
+    transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
@@ -107,8 +109,10 @@ impl Keeper {
         state: Option<StateDir>,
         read_config: ReadConfig,
         board: Arc<Board>,
+        transfers: Arc<Transfers>,
         progress: &Progress,
     ) -> Keeper {
+        transfers.configure(&config);
         let entries =
             config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
         let entries: Vec<Entry> = entries.collect();
@@ -123,6 +127,7 @@ impl Keeper {
             read_config,
             wake: Vec::new(),
             board,
+            transfers,
             unstored: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
         };
@@ -236,6 +241,15 @@ impl Keeper {
             );
         }
         self.board.set_generation(generation, served);
+    }
+
+    /// Tells the secondaries of what is new to them. After it is served: they ask at once.
+    fn notify_secondaries(&self) {
+        for entry in self.entries.iter().filter(|entry| entry.listed) {
+            if let Some(table) = self.publisher.table(entry.slot) {
+                self.transfers.notifications.publish(table, &entry.zone.notify);
+            }
+        }
     }
 
     fn update_board(&self) {
@@ -377,6 +391,7 @@ impl Entry {
             critical: self.zone.critical,
             served,
             error,
+            notified: Vec::new(), // these change without the keeper
         }
     }
 }

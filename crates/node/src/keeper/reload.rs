@@ -49,6 +49,7 @@ impl Keeper {
     /// Does what is asked for until nobody can ask any more; first it stores the images that the start made, and drops
     /// `stored` when they are on disk.
     pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>, stored: oneshot::Sender<()>) {
+        self.notify_secondaries();
         self.store_images();
         drop(stored);
         let mut nudges_left = NUDGES;
@@ -116,6 +117,7 @@ impl Keeper {
         // At once: whoever compares what is served with what is on the board shall not wait for a disk.
         self.update_board();
         self.wait_until_served();
+        self.notify_secondaries();
         self.store_images();
         summarize(&report);
         report
@@ -194,6 +196,7 @@ impl Keeper {
             report.refused.push(message);
             return false;
         }
+        self.transfers.configure(&config);
         self.remove_missing(&config.zones, report);
         let known: HashMap<Box<[u8]>, usize> =
             self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
@@ -226,6 +229,7 @@ impl Keeper {
             let name = entry.zone.name.to_string();
             self.generation = self.publisher.publish(entry.slot, None);
             self.free_slots.push(entry.slot);
+            self.transfers.notifications.forget(entry.zone.name.as_name());
             if let Some(state) = &self.state
                 && let Err(error) = state.remove(&entry.zone)
             {

@@ -3,8 +3,8 @@
 use super::Snapshot;
 use crate::status::{
     AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
-    PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
-    ZoneState, ZoneStatus,
+    OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
+    ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(super) fn server() -> NodeStatus {
             queues: 4,
             detail: None,
         }],
+        outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
     }
 }
@@ -67,6 +68,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         critical: false,
         served: (state != ZoneState::Failed).then_some(served),
         error: (state != ZoneState::Ok).then_some(error),
+        notified: Vec::new(),
         copy: None,
     }
 }

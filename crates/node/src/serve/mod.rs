@@ -27,6 +27,7 @@ use crate::management::{self, Snapshot};
 use crate::privileges;
 use crate::progress::Progress;
 use crate::signals;
+use crate::transfers::Transfers;
 use crate::zones::state_dir::StateDir;
 use agent::{Agent, Handed};
 use anyhow::{Context, bail};
@@ -96,8 +97,10 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     let managed = if arguments.agent_link { &[] } else { node.management.as_slice() };
     let management = management::Endpoint::bind(managed)?;
     let board = Arc::new(Board::default());
+    let transfers = Arc::<Transfers>::default();
     let zone = config.zones.first().map(|zone| zone.name.clone());
-    let mut loading = load_zones(config, taken.state, arguments, Arc::clone(&board))?;
+    let mut loading =
+        load_zones(config, taken.state, arguments, (Arc::clone(&board), Arc::clone(&transfers)))?;
     let mut controlling = Box::pin(controlled(control.as_ref(), Subject::Loading));
     let mut managing = Box::pin(management.serve(Rc::new(|_| Box::pin(ready(Snapshot::loading())))));
     let mut reload_first = false;
@@ -123,7 +126,7 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     }
     drop((controlling, managing));
     let (sockets, lock) = (taken.sockets, taken.lock);
-    let preparations = Preparations { board, sockets, lock, watch, probe_token, management, zone };
+    let preparations = Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone };
     let running = Running::start(keeper, &node, preparations)?;
     if reload_first {
         running.reload_for_signal();
@@ -169,7 +172,7 @@ fn load_zones(
     config: Config,
     state: Option<StateDir>,
     arguments: &ServeArguments,
-    board: Arc<Board>,
+    (board, transfers): (Arc<Board>, Arc<Transfers>),
 ) -> std::io::Result<oneshot::Receiver<Keeper>> {
     let (file, node, zones) = (arguments.config.clone(), arguments.node.clone(), arguments.zones.clone());
     let read_config = Box::new(move || config::load(file.as_deref(), &node, &zones, Purpose::Serve));
@@ -180,7 +183,7 @@ fn load_zones(
             tracing::error!("{error}");
             return;
         }
-        let keeper = Keeper::start(config, state, read_config, board, &Progress::on_terminal());
+        let keeper = Keeper::start(config, state, read_config, board, transfers, &Progress::on_terminal());
         // Nobody waits for it any more when a signal came first.
         drop(sender.send(keeper));
     })?;

@@ -7,6 +7,7 @@
 use crate::config::{InterfaceConfig, NodeConfig, PacketPath as Path};
 use crate::privileges;
 use crate::status::InterfaceStatus;
+use crate::transfers::Keyring;
 use crate::workers::BatchAnswers;
 use anyhow::{Context, bail, ensure};
 use nameserver::Responder;
@@ -173,7 +174,7 @@ fn attach_all(
     tried: &Sender<()>,
 ) {
     let Start { services, workers, responder } = start;
-    let mut answers = BatchAnswers::new(responder, None);
+    let mut answers = BatchAnswers::new(responder, Keyring::default(), None);
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;
     let mut is_first = true;

@@ -91,6 +91,7 @@ mod tests {
             critical,
             served,
             error: None,
+            notified: Vec::new(),
             copy: None,
         }
     }

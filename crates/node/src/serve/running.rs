@@ -16,6 +16,7 @@ use crate::node_status::Sources;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
 use crate::tcp;
+use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
 use nameserver::{Counters, Notifies, Responder, Settings};
@@ -42,6 +43,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub(super) struct Preparations {
     /// Where the state of the zones is told.
     pub(super) board: Arc<Board>,
+    /// Who may transfer what.
+    pub(super) transfers: Arc<Transfers>,
     /// The sockets, if there are some already.
     pub(super) sockets: Option<Sockets>,
     /// The lock of the state folder.
@@ -60,6 +63,7 @@ pub(super) struct Preparations {
 pub(super) struct Running {
     workers: Arc<Workers>,
     tcp: Arc<tcp::Service>,
+    transfers: Arc<Transfers>,
     board: Arc<Board>,
     reloads: SyncSender<keeper::Request>,
     secondary: secondary::Service,
@@ -82,7 +86,8 @@ impl Running {
         node: &NodeConfig,
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
-        let Preparations { board, sockets, lock, watch, probe_token, management, zone } = preparations;
+        let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone } =
+            preparations;
         let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
@@ -100,8 +105,8 @@ impl Running {
         let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &notices, &mut responder);
         let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
-        Workers::start(prepared_udp, Some(&notices), &ended)?;
-        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &tcp_running)?;
+        Workers::start(prepared_udp, &transfers, Some(&notices), &ended)?;
+        let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
         packet_path.begin(&addresses, workers.handles(), || {
             responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
         });
@@ -144,6 +149,7 @@ impl Running {
         Ok(Running {
             workers,
             tcp,
+            transfers,
             board,
             reloads,
             secondary,
@@ -181,11 +187,14 @@ impl Running {
         let subject = Subject::Ready(Ready {
             status: Box::new(move || status()),
             board: Arc::clone(&self.board),
+            transfers: Arc::clone(&self.transfers),
             reloads: self.reloads.clone(),
             secondary: self.secondary.clone(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);
+        let notifying = notify_secondaries(Arc::clone(&self.transfers));
+        tokio::pin!(notifying);
         let mut turns = interval(BEAT_EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut workers_left = self.workers.count();
@@ -203,6 +212,7 @@ impl Running {
                 }
                 failure = &mut controlling => break (Some(failure), false),
                 never = &mut managing => match never {},
+                never = &mut notifying => match never {},
                 _ = turns.tick() => {
                     self.turns.fetch_add(1, Ordering::Relaxed);
                 }

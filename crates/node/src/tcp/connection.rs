@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use transfer::outgoing;
 
 /// Octets of the length in front of each message.
-const PREFIX: usize = 2;
+pub(super) const PREFIX: usize = 2;
 
 /// How much room a read gets. A query has some 50 octets, so this holds what a resolver pipelines at once; the buffer grows
 /// with the octets that are really there, up to one whole message and one read.
@@ -52,19 +53,22 @@ enum Next {
     Answer,
     /// Everything is answered.
     Read,
+    /// A request for a transfer is next, of so many octets after its length.
+    Transfer(usize),
     /// The client doesn't speak DNS.
     Close,
 }
 
 /// Answers queries until the client, a limit or the end of the node closes the connection.
-pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, shared: &Shared, ticket: &Ticket) {
+pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, shared: &Shared, ticket: &Ticket) {
     // Answers are written whole, so waiting for more to send with them only delays them.
     let _slower_otherwise = stream.set_nodelay(true);
     let mut connection = Connection {
         input: BytesMut::new(),
         output: BytesMut::new(),
         query_began: None,
-        peer,
+        client,
+        family: if client.is_ipv4() { Family::V4 } else { Family::V6 },
         shared,
         ticket,
     };
@@ -72,13 +76,14 @@ pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, shared: &Shared, 
     let _ended = connection.run(&mut stream).await;
 }
 
-struct Connection<'s> {
+pub(super) struct Connection<'s> {
     input: BytesMut,
-    output: BytesMut,
+    pub(super) output: BytesMut,
     /// When the first octet of a query was seen that isn't complete yet.
     query_began: Option<Instant>,
-    peer: IpAddr,
-    shared: &'s Shared,
+    pub(super) client: IpAddr,
+    pub(super) family: Family,
+    pub(super) shared: &'s Shared,
     ticket: &'s Ticket,
 }
 
@@ -86,8 +91,12 @@ impl Connection<'_> {
     async fn run(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         loop {
             let received = self.input.len();
-            let next =
-                answer(&mut self.shared.answering.borrow_mut(), self.peer, &mut self.input, &mut self.output);
+            let next = answer(
+                &mut self.shared.answering.borrow_mut(),
+                self.client,
+                &mut self.input,
+                &mut self.output,
+            );
             if self.input.len() < received {
                 self.query_began = None; // what is left belongs to another query
             }
@@ -95,6 +104,11 @@ impl Connection<'_> {
             match next {
                 // Others on this thread get their turn, however many queries one client sends at once.
                 Next::Answer => tokio::task::yield_now().await,
+                Next::Transfer(len) => {
+                    self.query_began = None;
+                    let request = self.input.split_to(PREFIX + len);
+                    self.transfer(stream, &request[PREFIX..]).await?;
+                }
                 Next::Close => return Ok(()),
                 Next::Read => {
                     if !self.read(stream).await? {
@@ -106,7 +120,7 @@ impl Connection<'_> {
     }
 
     /// Sends the answers; a client that doesn't take them in time is cut off.
-    async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -193,6 +207,7 @@ impl Connection<'_> {
 /// Answers the queries in `input` until it has no whole one left, or there is enough to send.
 fn answer(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
     answering.responder.refresh();
+    answering.keyring.refresh();
     answering.responder.expect_family(if peer.is_ipv4() { Family::V4 } else { Family::V6 });
     let next = answer_all(answering, peer, input, output);
     answering.responder.publish_counts();
@@ -200,15 +215,22 @@ fn answer(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output:
 }
 
 fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
-    let Answering { responder, notices, response } = answering;
+    let Answering { responder, keyring, notices, response } = answering;
     while output.len() < FLUSH_FROM {
         let len = match frame(input) {
             Frame::Incomplete => return Next::Read,
             Frame::Empty => return Next::Close,
             Frame::Whole(len) => len,
         };
+        if outgoing::is_request(&input[PREFIX..PREFIX + len]) {
+            return Next::Transfer(len);
+        }
         let query = &input[PREFIX..PREFIX + len];
-        let mut answer_len = responder.respond(query, Transport::Tcp, response);
+        let mut answer_len = if keyring.is_for(query) {
+            keyring.respond(responder, query, Transport::Tcp, response)
+        } else {
+            responder.respond(query, Transport::Tcp, response)
+        };
         if answer_len == 0
             && responder.take_notifies() > 0
             && let Some(notices) = notices
@@ -231,6 +253,7 @@ fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, out
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfers::Keyring;
     use nameserver::{Counters, Responder, Settings};
     use std::sync::Arc;
     use table::publish::Publisher;
@@ -242,7 +265,12 @@ mod tests {
         let reader = Publisher::new().reader();
         let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
         let responder = Responder::new(reader, settings, counters, Seat::TcpThread(0));
-        Answering { responder, notices: None, response: vec![0; 65_535].into_boxed_slice() }
+        Answering {
+            responder,
+            keyring: Keyring::default(),
+            notices: None,
+            response: vec![0; 65_535].into_boxed_slice(),
+        }
     }
 
     fn framed(id: u8) -> Vec<u8> {

@@ -6,11 +6,14 @@
 mod admission;
 mod connection;
 mod ending;
+mod transfer;
 
 pub(crate) use admission::ConnectionCounts;
 
 use crate::config::TcpConfig;
 use crate::secondary::Notices;
+use crate::status::OutgoingCounts;
+use crate::transfers::{Keyring, Transfers};
 use admission::{Admission, Refusal, Ticket};
 use ending::Ending;
 use nameserver::Responder;
@@ -42,6 +45,7 @@ const ACCEPTED_MAX: usize = 16;
 /// The TCP service.
 pub(crate) struct Service {
     admission: Arc<Admission>,
+    transfers: Arc<Transfers>,
     limits: TcpConfig,
     stop: watch::Sender<Option<Ending>>,
     published: watch::Sender<u64>,
@@ -66,12 +70,14 @@ struct Shared {
     answering: RefCell<Answering>,
     limits: TcpConfig,
     admission: Arc<Admission>,
+    transfers: Arc<Transfers>,
     stop: watch::Receiver<Option<Ending>>,
 }
 
 /// The responder of a thread and room for one response.
 struct Answering {
     responder: Responder,
+    keyring: Keyring,
     notices: Option<Arc<Notices>>,
     response: Box<[u8]>,
 }
@@ -84,6 +90,7 @@ impl Service {
     pub(crate) fn start(
         limits: &TcpConfig,
         prepared: Vec<Prepared>,
+        transfers: &Arc<Transfers>,
         running: &mpsc::Sender<()>,
     ) -> io::Result<Service> {
         let admission = Arc::new(Admission::new(limits));
@@ -96,15 +103,16 @@ impl Service {
                 duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-            let admission = Arc::clone(&admission);
+            let (admission, transfers) = (Arc::clone(&admission), Arc::clone(transfers));
             let beat = Arc::new(AtomicU64::new(0));
             beats.push(Arc::clone(&beat));
             let (limits, stop, changes, running) =
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
             thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
-                let answering = RefCell::new(Answering { responder, notices, response });
-                let shared = Rc::new(Shared { answering, limits, admission, stop });
+                let keyring = Keyring::new(&transfers);
+                let answering = RefCell::new(Answering { responder, keyring, notices, response });
+                let shared = Rc::new(Shared { answering, limits, admission, transfers, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         () = serve(listeners, shared, changes) => {}
@@ -114,8 +122,8 @@ impl Service {
                 drop(running);
             })?;
         }
-        let (limits, duplicates) = (limits.clone(), Mutex::new(duplicates));
-        Ok(Service { admission, limits, stop, published, beats, duplicates })
+        let (limits, duplicates, transfers) = (limits.clone(), Mutex::new(duplicates), Arc::clone(transfers));
+        Ok(Service { admission, transfers, limits, stop, published, beats, duplicates })
     }
 
     /// What wakes the threads so that they take in what was published.
@@ -164,6 +172,11 @@ impl Service {
     /// What has become of the connections.
     pub(crate) fn counts(&self) -> ConnectionCounts {
         self.admission.counts()
+    }
+
+    /// What has become of transfers to secondaries.
+    pub(crate) fn transfer_counts(&self) -> OutgoingCounts {
+        self.transfers.counts()
     }
 }
 
@@ -288,7 +301,8 @@ mod tests {
             notices: None,
         });
         let (running, mut ended) = mpsc::channel(1);
-        let service = Service::start(&TcpConfig::default(), prepared.into(), &running).unwrap();
+        let service =
+            Service::start(&TcpConfig::default(), prepared.into(), &Arc::default(), &running).unwrap();
         drop(running);
         let start = Instant::now();
         while service.beats().iter().any(|beat| *beat < 3) {

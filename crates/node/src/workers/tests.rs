@@ -54,8 +54,9 @@ impl Server {
         let prepared_tcp = prepared_tcp.collect();
         let (ended, worker_ended) = mpsc::unbounded_channel();
         let (running, tcp_ended) = mpsc::channel(1);
-        Workers::start(prepared, None, &ended).unwrap();
-        let tcp = tcp::Service::start(&TcpConfig::default(), prepared_tcp, &running).unwrap();
+        Workers::start(prepared, &Arc::default(), None, &ended).unwrap();
+        let tcp =
+            tcp::Service::start(&TcpConfig::default(), prepared_tcp, &Arc::default(), &running).unwrap();
         Server { address: bound.address, publisher, workers, tcp, worker_ended, tcp_ended }
     }
 

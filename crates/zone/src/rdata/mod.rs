@@ -28,5 +28,14 @@ pub use names::{EmbeddedName, Names, names, to_canonical};
 pub use show::{Display, display};
 pub use validate::{RdataError, validate};
 
+/// The octets that this base64 text (RFC 4648 §4) stands for; `None` where it is none. For secrets in configurations.
+pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut decoder = encoding::Base64Decoder::default();
+    decoder.push(text, &mut octets).ok()?;
+    decoder.finish().ok()?;
+    Some(octets)
+}
+
 /// The longest data of a record in octets (RFC 1035 §3.2.1: RDLENGTH has 16 bits).
 pub const RDATA_MAX: usize = 65_535;

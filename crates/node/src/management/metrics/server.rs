@@ -32,7 +32,37 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
     });
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
     queries(server, families)?;
-    connections(server, families)
+    connections(server, families)?;
+    transfers(server, families)
+}
+
+fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    let counts = &server.outgoing;
+    families.gauge(
+        "starling_transfers_out_running",
+        "Transfers to secondaries that are going on.",
+        [([], counts.running)],
+    )?;
+    let results = [
+        ("completed", counts.completed),
+        ("current", counts.current),
+        ("cut-off", counts.cut_off),
+        ("refused", counts.refused),
+        ("busy", counts.turned_away),
+    ];
+    let results = results.map(|(result, count)| ([("result", result)], count));
+    let notified = [("acknowledged", counts.notifies_acknowledged), ("failed", counts.notifies_failed)];
+    let notified = notified.map(|(result, count)| ([("result", result)], count));
+    let help = "Changes that a secondary was notified of, by whether it has acknowledged.";
+    families.counter("starling_notified", help, notified)?;
+    let help = "NOTIFY messages sent, repetitions included.";
+    families.counter("starling_notifies_sent", help, [([], counts.notifies_sent)])?;
+    families.counter("starling_transfers_out", "Requests for transfers, by what became of them.", results)?;
+    families.counter(
+        "starling_transfer_out_bytes",
+        "Octets of messages of transfers to secondaries.",
+        [([], counts.octets)],
+    )
 }
 
 fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
