@@ -246,8 +246,7 @@ impl Desk {
         let end = query.question_end;
         response[..end].copy_from_slice(&bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
-        let stale_len = if matches!(lead, Lead::Stale(..)) && opt.len() != 0 { EDE_LEN } else { 0 };
-        let limit = limit.min(response.len()) - opt.len() - stale_len;
+        let limit = limit.min(response.len()) - opt.len();
         let mut writer = Writer::new(response, end, limit);
         let outcome = match lead {
             Lead::End(outcome) => outcome,
@@ -257,9 +256,7 @@ impl Desk {
                 let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
             }
-            Lead::Stale(table, found) => {
-                self.look_up(asked, lookup, table, found, &mut writer, trace).with_ede(ede::STALE_ANSWER)
-            }
+            Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
         self.finish(query.flags, outcome, *opt, writer)
     }
@@ -301,6 +298,24 @@ impl Desk {
             trace,
         }
         .run(found)
+    }
+
+    /// Answers from a table that is older than it should be, and says so where the client can be told.
+    #[cold]
+    #[inline(never)]
+    fn look_up_stale(
+        &mut self,
+        asked: &Asked<'_>,
+        lookup: &mut Lookup,
+        table: &Table,
+        found: Found<'_>,
+        writer: &mut Writer<'_>,
+        trace: &mut impl Trace,
+    ) -> Outcome {
+        if asked.opt.len() != 0 {
+            writer.keep_room(EDE_LEN);
+        }
+        self.look_up(asked, lookup, table, found, writer, trace).with_ede(ede::STALE_ANSWER)
     }
 
     /// What is not a question for zone data.
@@ -446,8 +461,8 @@ fn unusual_lead<'t>(
 /// Whether the name of the question is that of a zone.
 fn is_apex(reader: &Reader, name: &FoldedName) -> bool {
     let slot = reader.directory().find(name);
-    slot.and_then(|slot| reader.standing(slot).table())
-        .is_some_and(|table| table.apex_len() == name.as_wire().len())
+    let table = |slot| reader.table(slot).or_else(|| reader.standing(slot).table().map(|table| &**table));
+    slot.and_then(table).is_some_and(|table| table.apex_len() == name.as_wire().len())
 }
 
 /// What follows the identifier in a header: flags, and how many questions and records of each section.

@@ -89,6 +89,11 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// Leaves so many octets more at the end than it would.
+    pub(crate) fn keep_room(&mut self, octets: usize) {
+        self.limit = self.limit.saturating_sub(octets);
+    }
+
     /// Says which zone answers.
     #[inline]
     pub(crate) fn set_apex(&mut self, apex_at: usize, apex_len: usize, apex_labels: usize) {

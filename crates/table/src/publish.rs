@@ -144,6 +144,17 @@ impl Standing {
             Standing::Absent | Standing::Expired => None,
         }
     }
+
+    fn current(&self) -> Option<Arc<Table>> {
+        match self {
+            Standing::Current(table) => Some(Arc::clone(table)),
+            _ => None,
+        }
+    }
+
+    fn is_unusual(&self) -> bool {
+        matches!(self, Standing::Expired | Standing::Stale(_))
+    }
 }
 
 enum Change {
@@ -186,7 +197,14 @@ impl Publisher {
             inbox,
             seen: self.generation,
             directory: Arc::clone(&self.directory),
-            zones: self.zones.clone(),
+            zones: self.zones.iter().map(Standing::current).collect(),
+            unusual: self
+                .zones
+                .iter()
+                .zip(0..)
+                .filter(|(standing, _)| standing.is_unusual())
+                .map(|(standing, slot)| (SlotIndex(slot), standing.clone()))
+                .collect(),
         }
     }
 
@@ -249,7 +267,10 @@ pub struct Reader {
     inbox: Arc<Inbox>,
     seen: Generation,
     directory: Arc<Directory>,
-    zones: Vec<Standing>,
+    /// The current images alone, so that finding one is a single load.
+    zones: Vec<Option<Arc<Table>>>,
+    /// What there is of the few zones that have expired.
+    unusual: HashMap<SlotIndex, Standing>,
 }
 
 impl Reader {
@@ -271,10 +292,15 @@ impl Reader {
                 Change::Zone(slot, standing) => {
                     let index = slot.0 as usize;
                     if self.zones.len() <= index {
-                        self.zones.resize_with(index + 1, Standing::default);
+                        self.zones.resize(index + 1, None);
                     }
                     // The publisher still has the replaced image, so nothing is freed here.
-                    self.zones[index] = standing;
+                    self.zones[index] = standing.current();
+                    if standing.is_unusual() {
+                        self.unusual.insert(slot, standing);
+                    } else {
+                        self.unusual.remove(&slot);
+                    }
                 }
             }
         }
@@ -292,23 +318,17 @@ impl Reader {
     /// The image of a zone; `None` where it has none that can be served without saying more: see [`Reader::standing`].
     #[inline]
     pub fn table(&self, slot: SlotIndex) -> Option<&Table> {
-        match self.zones.get(slot.0 as usize) {
-            Some(Standing::Current(table)) => Some(table),
-            _ => None,
-        }
+        self.zones.get(slot.0 as usize)?.as_deref()
     }
 
-    /// What there is of a zone.
+    /// What there is of a zone that has no current image.
     pub fn standing(&self, slot: SlotIndex) -> &Standing {
-        self.zones.get(slot.0 as usize).unwrap_or(&Standing::Absent)
+        self.unusual.get(&slot).unwrap_or(&Standing::Absent)
     }
 
     /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
     /// work by dropping it; `None` as for [`Reader::table`], so that nobody gets a copy of what has expired here.
     pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
-        match self.zones.get(slot.0 as usize) {
-            Some(Standing::Current(table)) => Some(Arc::clone(table)),
-            _ => None,
-        }
+        self.zones.get(slot.0 as usize)?.clone()
     }
 }
