@@ -9,6 +9,7 @@ mod checks;
 mod commands;
 mod configuration;
 mod ending;
+mod expired;
 mod flood;
 mod limits;
 mod metrics;
