@@ -37,7 +37,7 @@ impl FoldedName {
         let offsets = &mut self.offsets;
         let stop = loop {
             let Some(len) = within.get(end).copied().map(usize::from) else {
-                return Err(if end < text.len() { NameError::Long } else { NameError::Short });
+                return Err(if end < NAME_MAX { NameError::Short } else { NameError::Long });
             };
             offsets[count & 127] = end as u8;
             if len.wrapping_sub(1) >= LABEL_MAX {
@@ -233,5 +233,14 @@ mod tests {
         over[0] = 2;
         over.insert(1, b'a');
         assert_eq!(name.read(&over, 0), Err(NameError::Long));
+        // Cut as well as too long: what stands there is already too long, whatever would follow.
+        let cut = &[&[1, b'a'].repeat(126), &[50][..]].concat();
+        for name in [name.read(cut, 0), Name::split_from(cut).map(|(name, _)| name.len())] {
+            assert_eq!(name, Err(NameError::Long));
+        }
+        let full = [1, b'a'].repeat(127).into_iter().chain([1]).collect::<Vec<u8>>();
+        for name in [name.read(&full, 0), Name::split_from(&full).map(|(name, _)| name.len())] {
+            assert_eq!(name, Err(NameError::Long));
+        }
     }
 }

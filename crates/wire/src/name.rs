@@ -40,12 +40,13 @@ impl<'a> Name<'a> {
                 return Err(NameError::Label);
             }
             at += 1 + len;
-            if at > NAME_MAX {
-                return Err(NameError::Long);
-            }
             if len == 0 {
                 let (wire, rest) = bytes.split_at(at);
                 return Ok((Name { wire }, rest));
+            }
+            // The root's octet has to follow yet.
+            if at >= NAME_MAX {
+                return Err(NameError::Long);
             }
         }
     }
