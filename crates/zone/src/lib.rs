@@ -6,11 +6,13 @@
 
 pub mod check;
 mod compile;
+mod difference;
 pub mod master;
 pub mod rdata;
 mod records;
 
 pub use compile::{CompileError, CompileOptions, compile};
+pub use difference::{Difference, NotRecords, RecordList, RecordRef};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};
 
 use check::{Finding, Severity};
