@@ -5,6 +5,7 @@
 mod answers;
 mod batches;
 mod denial;
+mod digests;
 #[path = "../fuzz/src/fixtures.rs"]
 mod fixtures;
 mod images;

@@ -6,6 +6,7 @@
 
 pub mod check;
 mod compile;
+pub mod content;
 pub mod master;
 pub mod rdata;
 mod records;
