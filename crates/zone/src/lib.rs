@@ -10,6 +10,7 @@ pub mod content;
 pub mod master;
 pub mod rdata;
 mod records;
+pub mod zonemd;
 
 pub use compile::{CompileError, CompileOptions, compile};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};
