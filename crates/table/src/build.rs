@@ -3,8 +3,8 @@
 use crate::denial::Nsec3Hash;
 use crate::digest;
 use crate::format::{
-    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, HEADER_LEN, ImageFlags, MAGIC,
-    NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header,
+    BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, BUCKET_SPILL, CHAIN_MAX, ContentDigest, HEADER_LEN, ImageFlags,
+    MAGIC, NODE_EXTRA, NODE_FIXED, NodeFlags, NodeRef, RRSET_FIXED, RrsetFlags, SourceStamp, VERSION, header,
     padded, sort_prefix,
 };
 use crate::hash::{self, Key, State};
@@ -147,6 +147,7 @@ pub struct Builder {
     nodes_end: usize,
     flags: ImageFlags,
     serial: u32,
+    content: ContentDigest,
     records: u32,
     depth_max: usize,
 }
@@ -188,6 +189,7 @@ impl Builder {
             nodes_end: 0,
             flags,
             serial,
+            content: ContentDigest::default(),
             records: 0,
             depth_max: 0,
         }
@@ -197,6 +199,11 @@ impl Builder {
     pub fn nsec3_parameters(&mut self, iterations: u16, salt: &[u8]) {
         self.nsec3_iterations = iterations.min(ITERATIONS_MAX);
         self.nsec3_salt = salt[..salt.len().min(255)].to_vec();
+    }
+
+    /// Sets the digest of the records.
+    pub fn content(&mut self, digest: ContentDigest) {
+        self.content = digest;
     }
 
     /// Begins the next name in canonical order, the apex first; record sets given from now on are its own.
@@ -492,6 +499,7 @@ impl Builder {
         numbers.iter().for_each(|(at, number)| put(*at, &number.to_le_bytes()));
         places.iter().for_each(|(at, place)| put(*at, &(*place as u64).to_le_bytes()));
         put(header::SOURCE, &source.0);
+        put(header::CONTENT, &self.content.0);
         put(header::NSEC3_ITERATIONS, &self.nsec3_iterations.to_le_bytes());
         put(header::SALT_LEN, &[self.nsec3_salt.len() as u8]);
         let apex = self.apex.as_name();

@@ -1,7 +1,7 @@
 //! The layout of an image: what stands where, in numbers.
 //!
 //! ```text
-//! header      512 octets, below
+//! header      576 octets, below
 //! nodes       in canonical order (RFC 4034 §6.1), the apex first; see `node`
 //! nsec3 nodes the owners of NSEC3 records, which are not names of the zone (RFC 5155 §7.2.8)
 //! part        the authority section of negative answers right below the apex; see `part`
@@ -14,10 +14,10 @@
 //! start of the image in units of four octets, so an image can have 16 GiB.
 
 /// The format version; an image of another version is never read, but built anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 pub(crate) const MAGIC: [u8; 8] = *b"STARLING";
-pub(crate) const HEADER_LEN: usize = 512;
+pub(crate) const HEADER_LEN: usize = 576;
 /// What the digest covers starts here: after the digest itself and the stamp of the source.
 pub(crate) const DIGEST_FROM: usize = 96;
 pub(crate) const BUCKET_LEN: usize = 64;
@@ -37,6 +37,7 @@ pub(crate) const NSEC3_ENTRY: usize = 24;
 pub(crate) const NSEC3_HASH: usize = 20;
 
 const _: () = assert!(BUCKET_REFS + 4 * BUCKET_SLOTS == BUCKET_LEN);
+const _: () = assert!(header::CONTENT + 32 <= HEADER_LEN && HEADER_LEN.is_multiple_of(64));
 const _: () = assert!(NODE_FIXED + NODE_EXTRA + 256 <= 4 * 255, "the offset of the first set fits its octet");
 
 /// Offsets of the header's fields.
@@ -73,6 +74,7 @@ pub(crate) mod header {
     pub(crate) const APEX_LEN: usize = 224;
     pub(crate) const APEX: usize = 225;
     pub(crate) const SALT_AT: usize = 480;
+    pub(crate) const CONTENT: usize = 488;
 }
 
 /// A reference to a node or to a record set: its offset in the image divided by four. Zero is none.
@@ -194,6 +196,23 @@ impl std::fmt::Display for Digest {
 }
 
 impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// The digest of the records of a zone, whatever their table looks like: nodes with equal ones have the same zone. How it is
+/// made decides who makes the image.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ContentDigest(pub [u8; 32]);
+
+impl std::fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Digest(self.0).fmt(f)
+    }
+}
+
+impl std::fmt::Debug for ContentDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
     }

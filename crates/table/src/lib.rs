@@ -26,7 +26,7 @@ mod verify;
 mod walk;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
-pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
+pub use format::{ContentDigest, Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
 pub use node::{Additional, Denial, Link, Links, Node, NodeId, Rrset};
 pub use part::{Extent, Part};
 pub use seek::{Encloser, Found, Seek};

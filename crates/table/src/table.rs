@@ -1,6 +1,6 @@
 //! A verified image, and what it says of itself.
 
-use crate::format::{Digest, ImageFlags, NodeRef, SourceStamp, header, u32_at, u64_at};
+use crate::format::{ContentDigest, Digest, ImageFlags, NodeRef, SourceStamp, header, u32_at, u64_at};
 use crate::hash::{Key, State};
 use crate::map::Backing;
 use crate::node::{Link, Node, NodeId};
@@ -112,6 +112,13 @@ impl Table {
         let mut digest = [0; 32];
         digest.copy_from_slice(&self.image()[header::DIGEST..header::DIGEST + 32]);
         Digest(digest)
+    }
+
+    /// The digest of the records.
+    pub fn content(&self) -> ContentDigest {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&self.image()[header::CONTENT..header::CONTENT + 32]);
+        ContentDigest(digest)
     }
 
     /// What the image was made from.

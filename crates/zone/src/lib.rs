@@ -7,10 +7,12 @@
 pub mod amend;
 pub mod check;
 mod compile;
+pub mod content;
 mod difference;
 pub mod master;
 pub mod rdata;
 mod records;
+pub mod zonemd;
 
 pub use compile::{CompileError, CompileOptions, compile};
 pub use difference::{Difference, NotRecords, RecordList, RecordRef};

@@ -10,6 +10,7 @@ mod encode;
 pub(crate) mod over;
 mod plan;
 
+use crate::content;
 use crate::records::{OwnerView, Zone};
 use encode::Encoder;
 use plan::{Plan, PlannedNode};
@@ -46,7 +47,8 @@ pub enum CompileError {
 /// When the apex has no SOA record, or the table can't be built. A zone that passed its checks fails only for
 /// want of memory or for sets that fit no message.
 pub fn compile(zone: Zone, options: &CompileOptions) -> Result<Table, CompileError> {
-    let builder = write(&zone, options)?;
+    let mut builder = write(&zone, options)?;
+    builder.content(content::of_zone(&zone));
     // The table is copied to where it stays; the zone and the copy need not be there at once.
     drop(zone);
     Ok(builder.finish(options.source)?)
