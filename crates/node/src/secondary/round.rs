@@ -1,7 +1,8 @@
 //! One round of one zone: asking its primaries, transferring what is newer, having it taken into service.
 
-use super::exchange::{self, Failure};
-use crate::config::SecondaryConfig;
+use super::exchange;
+use super::stream::Failure;
+use crate::config::{Primary, SecondaryConfig};
 use crate::keeper::{self, Install};
 use crate::zones::load::ZoneErrors;
 use crate::zones::transferred::Confirmations;
@@ -97,9 +98,11 @@ fn current(subject: &Subject, surveyed: &[Surveyed]) -> String {
 async fn survey(subject: &Subject, failures: &mut Vec<String>) -> Vec<Surveyed> {
     let mut asking = JoinSet::new();
     for &index in &subject.round.ask {
-        let Some(&primary) = subject.config.primaries.get(index) else { continue };
+        let Some(primary) = subject.config.primaries.get(index).cloned() else { continue };
         let (name, config) = (subject.name.clone(), Arc::clone(&subject.config));
-        asking.spawn(async move { (index, primary, exchange::ask_soa(&name, primary, &config).await) });
+        asking.spawn(
+            async move { (index, primary.address, exchange::ask_soa(&name, &primary, &config).await) },
+        );
     }
     let mut surveyed = Vec::new();
     while let Some(asked) = asking.join_next().await {
@@ -128,14 +131,14 @@ async fn transfer_from(
     failures: &mut Vec<String>,
 ) -> (End, Result<String, String>) {
     for &index in order {
-        let Some(&primary) = subject.config.primaries.get(index) else { continue };
+        let Some(primary) = subject.config.primaries.get(index) else { continue };
         let result = transfer_one(around, subject, primary).await;
         let serial = result.as_ref().ok().map(|(_, serial, _)| *serial);
         surveyed.retain(|answer| answer.primary != index);
         surveyed.push(Surveyed { primary: index, serial });
         match result {
             Ok((end, _, said)) => return (end, Ok(said)),
-            Err(failure) => failures.push(format!("{primary}: {failure}")),
+            Err(failure) => failures.push(format!("{}: {failure}", primary.address)),
         }
     }
     (End::Failed, Err(failures.join("; ")))
@@ -145,7 +148,7 @@ async fn transfer_from(
 async fn transfer_one(
     around: &Around,
     subject: &Subject,
-    primary: SocketAddr,
+    primary: &Primary,
 ) -> Result<(End, u32, String), String> {
     let began = Instant::now();
     // Never closed, so there is always a place some time.
@@ -154,6 +157,7 @@ async fn transfer_one(
     let took_ms = began.elapsed().as_millis();
     let sent = incoming.soa().map_or(0, |soa| soa.serial);
     let (messages, octets, records) = incoming.counts();
+    let primary = primary.address;
     let before = subject.round.serial;
     if let (Purpose::Refresh, Some(before)) = (subject.round.purpose, before)
         && !is_newer(sent, before)
