@@ -4,6 +4,7 @@
 //! expect it. [`compile`] takes a zone to its [`table::Table`]. The crate reads no files, opens no sockets and
 //! answers no queries; it is handed bytes and asks its caller for what `$INCLUDE` names.
 
+mod apply;
 pub mod check;
 mod compile;
 mod difference;
@@ -11,6 +12,7 @@ pub mod master;
 pub mod rdata;
 mod records;
 
+pub use apply::{Mismatch, apply};
 pub use compile::{CompileError, CompileOptions, compile};
 pub use difference::{Difference, NotRecords, RecordList, RecordRef};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};

@@ -117,16 +117,22 @@ async fn ask_over_tcp(zone: &NameBuf, primary: &Primary, source: Option<IpAddr>)
     }
 }
 
-/// Transfers a zone from a primary (RFC 5936); the result is complete.
+/// Transfers a zone from a primary: as a whole (RFC 5936), or what has changed since the version with the serial `since`
+/// (RFC 1995). The result is complete; with a failure goes the serial of what was on its way, if that is known.
 pub(super) async fn transfer(
     zone: &NameBuf,
     primary: &Primary,
     config: &SecondaryConfig,
-) -> Result<Incoming, Failure> {
+    since: Option<u32>,
+) -> Result<Incoming, (Failure, Option<u32>)> {
     let within = config.transfer_timeout;
+    let limits = Limits { octets_max: config.transfer_max };
+    let id = fastrand::u16(..);
+    let mut incoming = match since {
+        Some(serial) => Incoming::since(zone.as_name(), serial, id, limits),
+        None => Incoming::new(zone.as_name(), id, limits),
+    };
     let transferring = async {
-        let limits = Limits { octets_max: config.transfer_max };
-        let mut incoming = Incoming::new(zone.as_name(), fastrand::u16(..), limits);
         let mut query = Question::new(incoming.question(), primary);
         let mut stream = Stream::open(primary.address, config.source_for(primary.address)).await?;
         stream.send(&query.message).await?;
@@ -134,14 +140,15 @@ pub(super) async fn transfer(
             stream.receive(incoming.counts().0).await?;
             query.check(&stream.message)?;
             if incoming.take(&stream.message)? == Progress::Complete {
-                query.finish()?;
-                return Ok(incoming);
+                return query.finish();
             }
             // A fast primary always has the next message there: others on this thread get their turn all the same.
             tokio::task::yield_now().await;
         }
     };
-    timeout(within, transferring)
-        .await
-        .unwrap_or(Err(Failure::TooSlow { doing: "transferring the zone as a whole", within }))
+    let too_slow = Failure::TooSlow { doing: "transferring the zone as a whole", within };
+    match timeout(within, transferring).await.unwrap_or(Err(too_slow)) {
+        Ok(()) => Ok(incoming),
+        Err(failure) => Err((failure, incoming.soa().map(|soa| soa.serial))),
+    }
 }
