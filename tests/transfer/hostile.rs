@@ -1,195 +1,21 @@
 //! Primaries that are broken or lie: the version before goes on being served, and the log says why.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::net::{TcpStream, UdpSocket};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::client::{read_framed, write_framed};
-use starling_tests::name::Name;
-use starling_tests::server::own_socket_address;
+use transfer::tsig::{Algorithm, Key};
+use wire::NameBuf;
 
-use crate::site::{SEEN_WITHIN, Seen, Site, ZONE, wait};
+use crate::fake::{
+    Answer, Fake, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a, axfr, good,
+    good_records, ixfr, ns, record, soa, wire,
+};
+use crate::site::{SEEN_WITHIN, Seen, Site, ZONE, key_section, wait};
 
-const QR_AA: u16 = 0x8400;
-const TYPE_A: u16 = 1;
-const TYPE_NS: u16 = 2;
-const TYPE_CNAME: u16 = 5;
-const TYPE_SOA: u16 = 6;
-/// How long the fake waits for a question before it looks whether it is to end.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// What a fake primary answers.
-#[derive(Clone)]
-struct Script {
-    /// To a question for the SOA record.
-    serial: u32,
-    /// To a question for a transfer: the messages, without identifier.
-    transfer: Transfer,
-}
-
-#[derive(Clone)]
-enum Transfer {
-    /// These, then the end of the connection.
-    Messages(Vec<Vec<u8>>),
-    /// The first, then the second for ever.
-    Endless(Vec<u8>, Vec<u8>),
-    /// Nothing, with the connection open.
-    Silence,
-}
-
-/// A server that does as its script says.
-struct Fake {
-    address: SocketAddr,
-    script: Arc<Mutex<Script>>,
-    ending: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Fake {
-    fn start(script: Script) -> Result<Self> {
-        let address = own_socket_address()?;
-        let (udp, tcp) = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
-        udp.set_read_timeout(Some(LOOK_EVERY))?;
-        let (script, ending) = (Arc::new(Mutex::new(script)), Arc::<AtomicBool>::default());
-        let (of_udp, udp_ends) = (Arc::clone(&script), Arc::clone(&ending));
-        let (of_tcp, tcp_ends) = (Arc::clone(&script), Arc::clone(&ending));
-        let threads = vec![
-            thread::spawn(move || {
-                let mut buffer = [0; 512];
-                while !udp_ends.load(Ordering::Relaxed) {
-                    let Ok((len, from)) = udp.recv_from(&mut buffer) else { continue };
-                    let serial = held(&of_udp).serial;
-                    let mut answer = message(&buffer[12..len], &[soa(serial)]);
-                    answer[..2].copy_from_slice(&buffer[..2]);
-                    let _gone = udp.send_to(&answer, from);
-                }
-            }),
-            thread::spawn(move || {
-                for stream in tcp.incoming() {
-                    if tcp_ends.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let script = held(&of_tcp).clone();
-                    // One after the other, as the node asks. What goes wrong is that it hangs up, as it may.
-                    let _hung_up = stream.map(|stream| transfer(stream, script, &tcp_ends));
-                }
-            }),
-        ];
-        Ok(Self { address, script, ending, threads })
-    }
-
-    fn play(&self, script: Script) {
-        *held(&self.script) = script;
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
-        // Wakes the accept.
-        let _ended = TcpStream::connect(self.address);
-        for thread in self.threads.drain(..) {
-            let _panicked = thread.join();
-        }
-    }
-}
-
-fn held(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
-    script.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn transfer(mut stream: TcpStream, script: Script, ending: &AtomicBool) -> Result<()> {
-    stream.set_read_timeout(Some(SEEN_WITHIN))?;
-    stream.set_write_timeout(Some(SEEN_WITHIN))?;
-    let Some(question) = read_framed(&mut stream)? else { return Ok(()) };
-    let with_id = |message: &[u8]| [&question[..2], &message[2..]].concat();
-    match script.transfer {
-        Transfer::Messages(messages) => {
-            messages.iter().try_for_each(|message| write_framed(&mut stream, &with_id(message)))?;
-        }
-        Transfer::Endless(first, rest) => {
-            write_framed(&mut stream, &with_id(&first))?;
-            while !ending.load(Ordering::Relaxed) {
-                write_framed(&mut stream, &with_id(&rest))?;
-            }
-        }
-        Transfer::Silence => {
-            stream.set_read_timeout(Some(LOOK_EVERY))?;
-            while !ending.load(Ordering::Relaxed) {
-                match read_framed(&mut stream) {
-                    Ok(_) => return Ok(()),
-                    Err(error) => ensure!(is_time_out(&error), "{error}"),
-                }
-            }
-        }
-    }
-    Ok(stream.flush()?)
-}
-
-fn is_time_out(error: &anyhow::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    matches!(kind, Some(TimedOut | WouldBlock))
-}
-
-fn wire(name: &str) -> Vec<u8> {
-    let name = Name::parse(name).expect("the tests write names");
-    let mut wire = Vec::new();
-    for label in name.labels() {
-        wire.push(label.len() as u8);
-        wire.extend_from_slice(label);
-    }
-    wire.push(0);
-    wire
-}
-
-fn record(owner: &str, rtype: u16, rdata: &[u8]) -> Vec<u8> {
-    let mut record = wire(owner);
-    record.extend([rtype, 1].map(u16::to_be_bytes).as_flattened());
-    record.extend(300u32.to_be_bytes());
-    record.extend((rdata.len() as u16).to_be_bytes());
-    record.extend(rdata);
-    record
-}
-
-/// A record that has the zone looked at every second.
-fn soa(serial: u32) -> Vec<u8> {
-    let mut rdata = [wire("ns1.small.example."), wire("host.small.example.")].concat();
-    rdata.extend([serial, 1, 1, 604_800, 60].map(u32::to_be_bytes).as_flattened());
-    record(ZONE, TYPE_SOA, &rdata)
-}
-
-fn ns() -> Vec<u8> {
-    record(ZONE, TYPE_NS, &wire("ns1.small.example."))
-}
-
-fn a(owner: &str) -> Vec<u8> {
-    record(owner, TYPE_A, &[192, 0, 2, 1])
-}
-
-/// A message with this question and these answers.
-fn message(question: &[u8], answers: &[Vec<u8>]) -> Vec<u8> {
-    let mut message = [0, QR_AA, 1, answers.len() as u16, 0, 0].map(u16::to_be_bytes).as_flattened().to_vec();
-    message.extend(question);
-    message.extend(answers.concat());
-    message
-}
-
-fn axfr(answers: &[Vec<u8>]) -> Vec<u8> {
-    message(&[&wire(ZONE)[..], &[0, 252, 0, 1]].concat(), answers)
-}
-
-fn good(serial: u32) -> Script {
-    let records = [soa(serial), ns(), a("ns1.small.example."), soa(serial)];
-    Script { serial, transfer: Transfer::Messages(vec![axfr(&records)]) }
-}
-
-fn lie(answers: &[Vec<u8>]) -> Transfer {
-    Transfer::Messages(vec![axfr(answers)])
+fn lie(answers: &[Vec<u8>]) -> Answer {
+    Answer::Messages(vec![axfr(answers)])
 }
 
 #[test]
@@ -206,9 +32,9 @@ fn the_version_before_is_served_whatever_a_primary_sends_and_the_log_says_why() 
     let half: Vec<u8> = axfr(&[soa(2), ns(), soa(2)]).into_iter().rev().skip(9).rev().collect();
     let many: Vec<Vec<u8>> = (0..1000).map(|index| a(&format!("h{index}.small.example."))).collect();
     let lies = [
-        (Transfer::Messages(vec![cut]), "in the middle of the transfer"),
-        (Transfer::Messages(Vec::new()), "in the middle of the transfer"),
-        (Transfer::Messages(vec![half]), "malformed message"),
+        (Answer::Messages(vec![cut]), "in the middle of the transfer"),
+        (Answer::Messages(Vec::new()), "in the middle of the transfer"),
+        (Answer::Messages(vec![half]), "malformed message"),
         (lie(&[soa(2), ns(), glue(), soa(3)]), "ends with another SOA record (serial 3)"),
         (lie(&[ns(), glue(), soa(2)]), "does not begin with the SOA record"),
         (lie(&[soa(2), ns(), glue(), soa(2), a("late.small.example.")]), "1 more records follow"),
@@ -221,20 +47,21 @@ fn the_version_before_is_served_whatever_a_primary_sends_and_the_log_says_why() 
             "the data of small.example. A is wrong",
         ),
         (lie(&[soa(2), ns(), record(ZONE, TYPE_CNAME, &wire("x.")), soa(2)]), "what it sent is not good"),
-        (Transfer::Endless(axfr(&[soa(2), ns(), glue()]), axfr(&many)), "more than 1000000 octets"),
-        (Transfer::Silence, "nothing within 2 s"),
-        (Transfer::Messages(vec![vec![0; 3]]), "malformed message"),
+        (Answer::Endless(axfr(&[soa(2), ns(), glue()]), axfr(&many)), "more than 1000000 octets"),
+        (Answer::Silence, "nothing within 2 s"),
+        (Answer::Messages(vec![vec![0; 3]]), "malformed message"),
     ];
-    for (transfer, why) in lies {
+    for ((zone, why), serial) in lies.into_iter().zip(2..) {
         let before = node.process.log().matches(why).count();
-        fake.play(Script { serial: 2, transfer });
+        // Each with a serial of its own to the question for it: what is no good is not transferred again.
+        fake.play(Script { serial, zone, ..good(serial) });
         node.wait_for_more_log(why, before).with_context(|| why.to_owned())?;
         ensure!(node.seen()? == Seen::served(1), "{why}");
     }
     let failure = node.zone()?["copy"]["failure"].clone();
     ensure!(failure.as_str().is_some_and(|text| text.contains(&fake.address.to_string())), "{failure}");
-    fake.play(good(2));
-    node.wait_for(Seen::served(2))?;
+    fake.play(good(99));
+    node.wait_for(Seen::served(99))?;
     wait(|| node.zone(), |zone| zone["state"] == "ok" && zone["copy"]["failure"].is_null())
 }
 
@@ -298,5 +125,226 @@ fn a_notify_is_heard_from_those_who_may_and_over_both_transports() -> Result<()>
         copies["notifies"].as_u64() >= Some(2) && copies["notifies-refused"].as_u64() >= Some(2),
         "{copies}"
     );
+    Ok(())
+}
+
+/// What differences hold between their first and their last SOA record.
+fn changes(serial: u32, records: &[Vec<u8>]) -> Answer {
+    Answer::Messages(vec![ixfr(&[&[soa(serial)], records, &[soa(serial)]].concat())])
+}
+
+/// A primary that has the zone, and lies about what has changed in it.
+fn lying(serial: u32, changes: Answer) -> Script {
+    Script { changes: Some(changes), ..good(serial) }
+}
+
+#[test]
+fn differences_that_lie_are_passed_over_for_the_whole_zone() -> Result<()> {
+    let fake = Fake::start(good(1))?;
+    let site = Site::new()?;
+    let limits = "transfer-max-bytes = 1000000\ntransfer-timeout-ms = 2000";
+    let node = site.start(&[fake.address], &format!("refresh-min-s = 3600\n{limits}"))?;
+    node.wait_for(Seen::served(1))?;
+    let other_soa = |serial: u32| {
+        let mut other = soa(serial);
+        let last = other.len() - 1;
+        other[last] ^= 1;
+        other
+    };
+    let many: Vec<Vec<u8>> = (0..1000).map(|index| a(&format!("h{index}.small.example."))).collect();
+    type Lie = Box<dyn Fn(u32) -> Answer>;
+    let lies: Vec<(Lie, &str)> = vec![
+        (Box::new(|s| changes(s, &[soa(s - 2), soa(s)])), "ends with another SOA record"),
+        (Box::new(|s| changes(s, &[soa(s - 1), soa(s - 1)])), "go back from serial"),
+        (Box::new(|s| changes(s, &[soa(s - 1), soa(s + 1)])), "go on with serial"),
+        (
+            Box::new(|s| changes(s + 4, &[soa(s - 1), soa(s + 1), soa(s + 2), soa(s + 4)])),
+            "go on with serial",
+        ),
+        (Box::new(move |s| changes(s, &[other_soa(s - 1), soa(s)])), "that is not there"),
+        (Box::new(|s| changes(s, &[soa(s - 1), a("gone.small.example."), soa(s)])), "that is not there"),
+        (Box::new(|s| changes(s, &[soa(s - 1), ns(), ns(), soa(s), ns()])), "that is not there"),
+        (Box::new(|s| changes(s, &[soa(s - 1), soa(s), ns()])), "that is there already"),
+        (
+            Box::new(|s| changes(s, &[soa(s - 1), soa(s), a("x.small.example."), a("X.small.example.")])),
+            "that is there already",
+        ),
+        (Box::new(|s| changes(s, &[soa(s - 1), soa(s), a("www.example.org.")])), "which is not in the zone"),
+        (
+            Box::new(|s| changes(s, &[soa(s - 1), soa(s), record(ZONE, TYPE_A, &[1, 2, 3])])),
+            "the data of small.example. A is wrong",
+        ),
+        (
+            Box::new(|s| {
+                let records = [soa(s), soa(s - 1), soa(s), soa(s), a("late.small.example.")];
+                Answer::Messages(vec![ixfr(&records)])
+            }),
+            "1 more records follow",
+        ),
+        (Box::new(|s| Answer::Messages(vec![ixfr(&[ns(), soa(s)])])), "does not begin with the SOA record"),
+        (Box::new(|s| Answer::Messages(vec![ixfr(&[soa(s), soa(s - 1)])])), "in the middle of the transfer"),
+        (Box::new(|s| Answer::Messages(vec![ixfr(&[soa(s)])])), "in the middle of the transfer"),
+        (Box::new(|_| Answer::Messages(Vec::new())), "in the middle of the transfer"),
+        (Box::new(|s| Answer::Messages(vec![axfr(&[soa(s), soa(s - 1), soa(s), soa(s)])])), "no response"),
+        (
+            Box::new(|s| {
+                let mut truncated = ixfr(&[soa(s)]);
+                truncated[2] |= 2;
+                Answer::Messages(vec![truncated])
+            }),
+            "truncated message",
+        ),
+        (
+            Box::new(move |s| Answer::Endless(ixfr(&[soa(s), soa(s - 1), soa(s)]), ixfr(&many))),
+            "more than 1000000 octets",
+        ),
+        // It doesn't delegate or alias what it should, once it is put together.
+        (Box::new(|s| changes(s, &[soa(s - 1), soa(s), record(ZONE, TYPE_CNAME, &wire("x."))])), "not good"),
+    ];
+    for ((lie, why), serial) in lies.into_iter().zip(2..) {
+        let before = node.process.log().matches(why).count();
+        fake.play(lying(serial, lie(serial)));
+        let output = node.ctl(&["refresh", ZONE])?;
+        ensure!(output.status.success(), "{why}: {output:?}");
+        ensure!(node.seen()? == Seen::served(serial), "{why}: {:?}", node.seen()?);
+        node.wait_for_more_log(why, before).with_context(|| why.to_owned())?;
+    }
+    let asked = (fake.asked(TYPE_IXFR), fake.asked(TYPE_AXFR));
+    ensure!(asked == (20, 21), "each was asked for once: {asked:?}");
+    let state = node.zone()?;
+    ensure!(state["state"] == "ok" && state["served"]["records"] == 3, "{state}");
+    // Silence is no answer, and no reason to ask for more.
+    fake.play(lying(99, Answer::Silence));
+    let output = node.ctl(&["refresh", ZONE])?;
+    ensure!(!output.status.success(), "{output:?}");
+    ensure!(fake.asked(TYPE_AXFR) == 21, "it was asked for the whole zone");
+    Ok(())
+}
+
+#[test]
+fn differences_are_taken_and_so_is_everything_else_that_may_come_instead() -> Result<()> {
+    let fake = Fake::start(good(1))?;
+    let site = Site::new()?;
+    let node = site.start(&[fake.address], "refresh-min-s = 3600")?;
+    node.wait_for(Seen::served(1))?;
+    let www = || a("www.small.example.");
+    let answers = [
+        (2, changes(2, &[soa(1), soa(2), www()]), 4),
+        // Two steps, of which the second undoes the first.
+        (4, changes(4, &[soa(2), www(), soa(3), a("x.small.example."), soa(3), soa(4), www()]), 5),
+        (5, Answer::Messages(vec![ixfr(&good_records(5))]), 3),
+        (
+            6,
+            Answer::Messages([soa(6), soa(5), soa(6), www(), soa(6)].map(|record| ixfr(&[record])).into()),
+            4,
+        ),
+    ];
+    for (serial, answer, records) in answers {
+        fake.play(lying(serial, answer));
+        let output = node.ctl(&["refresh", ZONE])?;
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(node.seen()? == Seen::served(serial), "{serial}: {:?}", node.seen()?);
+        ensure!(node.zone()?["served"]["records"] == records, "{serial}: {}", node.zone()?);
+    }
+    // It said something newer when it was asked, and has nothing newer now.
+    fake.play(lying(9, Answer::Messages(vec![ixfr(&[soa(6)])])));
+    let output = node.ctl(&["refresh", ZONE])?;
+    ensure!(output.status.success() && node.seen()? == Seen::served(6), "{output:?}");
+    ensure!(fake.asked(TYPE_AXFR) == 1, "the whole zone was asked for without need");
+    // By hand it is the whole zone.
+    fake.play(good(6));
+    ensure!(node.ctl(&["retransfer", ZONE])?.status.success());
+    ensure!(node.zone()?["served"]["records"] == 3 && fake.asked(TYPE_AXFR) == 2);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_good_is_transferred_once() -> Result<()> {
+    let fake = Fake::start(good(1))?;
+    let site = Site::new()?;
+    let node = site.start(&[fake.address], "refresh-min-s = 1\nretry-min-s = 1")?;
+    node.wait_for(Seen::served(1))?;
+    let bad = [soa(2), ns(), record(ZONE, TYPE_CNAME, &wire("x.")), soa(2)];
+    fake.play(Script { zone: lie(&bad), ..good(2) });
+    node.wait_for_log("serial 2 was no good")?;
+    let asked = fake.asked(TYPE_SOA);
+    wait(|| Ok(fake.asked(TYPE_SOA)), |now| *now > asked + 2)?;
+    ensure!(fake.asked(TYPE_AXFR) == 2, "{} transfers", fake.asked(TYPE_AXFR));
+    let failure = node.zone()?["copy"]["failure"].to_string();
+    ensure!(failure.contains("serial 2 was no good: what it sent is not good"), "{failure}");
+    // By command it is; and so is another serial.
+    ensure!(!node.ctl(&["refresh", ZONE])?.status.success());
+    ensure!(fake.asked(TYPE_AXFR) == 3, "{} transfers", fake.asked(TYPE_AXFR));
+    fake.play(good(3));
+    node.wait_for(Seen::served(3))
+}
+
+#[test]
+fn a_flood_of_notifies_is_no_flood_of_questions() -> Result<()> {
+    let fake = Fake::start(good(1))?;
+    let site = Site::new()?;
+    let node = site.start(&[fake.address], "refresh-min-s = 3600")?;
+    node.wait_for(Seen::served(1))?;
+    let notify = [&[0x12, 0x34, 0x24, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &wire(ZONE), &[0, 6, 0, 1]].concat();
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(SEEN_WITHIN))?;
+    let start = std::time::Instant::now();
+    let mut sent = 0;
+    while start.elapsed() < std::time::Duration::from_secs(3) {
+        socket.send_to(&notify, node.address)?;
+        socket.recv(&mut [0; 512])?;
+        sent += 1;
+    }
+    let asked = fake.asked(TYPE_SOA);
+    ensure!(sent > 100 && (2..=5).contains(&asked), "{sent} NOTIFYs, {asked} questions");
+    Ok(())
+}
+
+const SECRET: &str = "c3RhcmxpbmctdGVzdC1zZWNyZXQtMDEyMzQ1Njc4OQ==";
+
+fn key() -> Result<Arc<Key>> {
+    let name = NameBuf::from_text(b"transfer-key.", None)?;
+    let secret = zone::rdata::base64(SECRET.as_bytes()).context("base64")?;
+    Ok(Arc::new(Key::new(name.as_name(), Algorithm::Sha256, &secret).context("a key")?))
+}
+
+#[test]
+fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
+    let fake = Fake::with_keys(good(1), vec![key()?])?;
+    let site = Site::new()?;
+    let node =
+        site.start_with_key(fake.address, &key_section("hmac-sha256", SECRET), "refresh-min-s = 3600")?;
+    node.wait_for(Seen::served(1))?;
+    // A message for each record.
+    let with = |hosts: usize| -> Vec<Vec<u8>> {
+        let mut records = good_records(2);
+        records.splice(3..3, (0..hosts).map(|index| a(&format!("h{index}.small.example."))));
+        records.chunks(1).map(axfr).collect()
+    };
+    let one = || vec![axfr(&good_records(2))];
+    let lies: Vec<(Vec<Vec<u8>>, Signing, &str)> = vec![
+        (one(), Signing::Nothing, "the message is not signed"),
+        (with(0), Signing::FirstOnly, "the message is not signed"),
+        (with(200), Signing::FirstOnly, "more than 99 messages in a row are not signed"),
+        (with(0), Signing::Altered, "the signature is wrong"),
+        (with(0), Signing::Twice, "the signature is wrong"),
+        (one(), Signing::Replayed, "the signature is wrong"),
+        (one(), Signing::Off(-400), "the clocks differ"),
+        (one(), Signing::Off(400), "the clocks differ"),
+    ];
+    for (messages, signing, why) in lies {
+        fake.play(Script { zone: Answer::Messages(messages), signing, ..good(2) });
+        // Whether it is asked for what has changed, which it does not know, or for all of it.
+        for command in ["refresh", "retransfer"] {
+            let output = node.ctl(&[command, ZONE])?;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            ensure!(!output.status.success() && said.contains(why), "{command} {signing:?}: {said}");
+            ensure!(node.seen()? == Seen::served(1), "{signing:?}");
+        }
+    }
+    fake.play(Script { zone: Answer::Messages(with(200)), ..good(2) });
+    ensure!(node.ctl(&["refresh", ZONE])?.status.success());
+    ensure!(node.seen()? == Seen::served(2));
     Ok(())
 }

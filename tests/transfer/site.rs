@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The zone of these tests.
 pub(crate) const ZONE: &str = "small.example.";
+/// The name of the key of those that have one.
+pub(crate) const KEY_NAME: &str = "transfer-key";
 pub(crate) const SERVFAIL: u16 = 2;
 const TYPE_SOA: u16 = 6;
 /// Extended DNS Error (RFC 8914).
@@ -55,13 +57,25 @@ impl Site {
         self.restart()
     }
 
+    /// The same with a primary that has a key.
+    pub(crate) fn start_with_key(&self, primary: SocketAddr, key: &str, lines: &str) -> Result<Node> {
+        self.write(key, &format!("\"{primary} key {KEY_NAME}\""), lines)?;
+        self.restart()
+    }
+
     /// Writes a configuration.
     pub(crate) fn configure(&self, primaries: &[SocketAddr], lines: &str) -> Result<()> {
+        let primaries: Vec<String> = primaries.iter().map(|primary| format!("\"{primary}\"")).collect();
+        self.write("", &primaries.join(", "), lines)
+    }
+
+    fn write(&self, key: &str, primaries: &str, lines: &str) -> Result<()> {
         let mut text =
             format!("[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 1\n", self.listen);
         text.push_str("state-dir = \"state\"\n[secondary]\nnotify-from = [\"127.0.0.0/8\"]\n");
-        let primaries: Vec<String> = primaries.iter().map(|primary| format!("\"{primary}\"")).collect();
-        write!(text, "[[zone]]\nname = \"{ZONE}\"\nprimaries = [{}]\n{lines}\n", primaries.join(", "))?;
+        // Whoever listens here asks the node for the zone, too.
+        text.push_str("[transfer]\nallow = [\"127.0.0.0/8\"]\n");
+        write!(text, "{key}[[zone]]\nname = \"{ZONE}\"\nprimaries = [{primaries}]\n{lines}\n")?;
         Ok(std::fs::write(self.path("node.toml"), text)?)
     }
 
@@ -73,6 +87,11 @@ impl Site {
         starling_addresses(&mut process)?;
         Ok(Node { process, address: self.listen, control: self.path("control") })
     }
+}
+
+/// A key as the node has it.
+pub(crate) fn key_section(algorithm: &str, secret: &str) -> String {
+    format!("[[key]]\nname = \"{KEY_NAME}\"\nalgorithm = \"{algorithm}\"\nsecret = \"{secret}\"\n")
 }
 
 /// A node that answers.

@@ -70,15 +70,16 @@ impl BatchAnswers {
     /// Answers the NOTIFY requests of a batch, which the responder has left out.
     #[cold]
     fn answer_notifies(&mut self, batch: &mut [Datagram<'_>]) {
-        let Some(notices) = &self.notices else { return };
+        let BatchAnswers { responder, keyring, notices: Some(notices) } = self else { return };
         for datagram in batch.iter_mut().filter(|datagram| is_notify(datagram.query)) {
-            let (len, rcode) = notices.answer(datagram.query, datagram.peer.ip(), datagram.reply.buffer());
+            let buffer = datagram.reply.buffer();
+            let (len, rcode) = notices.answer(datagram.query, datagram.peer.ip(), keyring, buffer);
             datagram.reply.set_len(len);
             if len > 0 {
-                self.responder.count_response(rcode);
+                responder.count_response(rcode);
             }
         }
-        self.responder.publish_counts();
+        responder.publish_counts();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Soa;
 use crate::incoming::Fault;
-use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, QR, RecordView, TC, u16_at};
+use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, POINTER, QR, RecordView, TC, u16_at};
 use wire::{Class, Name, NameBuf, Rcode, RecordType};
 use zone::rdata;
 
@@ -15,6 +15,19 @@ pub fn question(zone: Name<'_>, qtype: RecordType, id: u16) -> Vec<u8> {
     message.extend([id, 0, 1, 0, 0, 0].map(u16::to_be_bytes).as_flattened());
     message.extend(zone.as_wire());
     message.extend([qtype.0, Class::IN.0].map(u16::to_be_bytes).as_flattened());
+    message
+}
+
+/// A question for what has changed in a zone since the version with this serial (RFC 1995 §3).
+///
+/// Of the SOA record that goes with it primaries look at the serial alone, so the rest is left empty.
+pub fn question_since(zone: Name<'_>, serial: u32, id: u16) -> Vec<u8> {
+    const SOA_LEN: u16 = 22; // two times the root, and five numbers
+    let mut message = question(zone, RecordType::IXFR, id);
+    message[9] = 1; // a record in the authority section
+    message.extend([POINTER | HEADER_LEN as u16].map(u16::to_be_bytes).as_flattened());
+    message.extend([RecordType::SOA.0, Class::IN.0, 0, 0, SOA_LEN, 0].map(u16::to_be_bytes).as_flattened());
+    message.extend([serial, 0, 0, 0, 0].map(u32::to_be_bytes).as_flattened());
     message
 }
 

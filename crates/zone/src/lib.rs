@@ -5,6 +5,7 @@
 //! answers no queries; it is handed bytes and asks its caller for what `$INCLUDE` names.
 
 pub mod amend;
+mod apply;
 pub mod check;
 mod compile;
 pub mod content;
@@ -14,6 +15,7 @@ pub mod rdata;
 mod records;
 pub mod zonemd;
 
+pub use apply::{Mismatch, apply};
 pub use compile::{CompileError, CompileOptions, compile};
 pub use difference::{Difference, NotRecords, RecordList, RecordRef};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};

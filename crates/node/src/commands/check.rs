@@ -136,7 +136,7 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
                 Content { serial: table.serial(), records: table.record_count(), names: table.name_count() };
             (Some(content), Vec::new(), warnings)
         }
-        Err(ZoneErrors { errors, warnings }) => (None, errors, warnings),
+        Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };
     ZoneFindings { name: zone.name.to_string(), file: file.display().to_string(), content, errors, warnings }
 }

@@ -78,19 +78,16 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
+    let known = secondary::Known { announced: &announced, keys: &config.keys };
     let mut defaults = SecondaryConfig::default();
     if let Some(value) = root.take("secondary")
         && let Some(mut section) = Section::of(value, "[secondary]", problems)
     {
-        secondary::settings(&mut section, &mut defaults, &announced, problems);
+        secondary::settings(&mut section, &mut defaults, &known, problems);
         section.finish(problems);
     }
     if let Some(value) = root.take("zone") {
-        config.zones = zones(
-            value,
-            &Around { folder, defaults: &defaults, announced: &announced, keys: &config.keys },
-            problems,
-        );
+        config.zones = zones(value, &Around { folder, defaults: &defaults, known }, problems);
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -227,10 +224,8 @@ struct Around<'a> {
     folder: &'a Path,
     /// What [secondary] says for all of them.
     defaults: &'a SecondaryConfig,
-    /// The service addresses.
-    announced: &'a [IpAddr],
-    /// The keys by their names.
-    keys: &'a transfer::Keys,
+    /// What the rest of the file has said.
+    known: secondary::Known<'a>,
 }
 
 fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
@@ -283,8 +278,8 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
-    let secondaries = transfer::secondaries("secondaries", &mut section, around.keys, problems);
-    let notify = transfer::targets(&mut section, around.keys, problems);
+    let secondaries = transfer::secondaries("secondaries", &mut section, around.known.keys, problems);
+    let notify = transfer::targets(&mut section, around.known.keys, problems);
     section.finish(problems);
     let (name, place) = name?;
     Some((ZoneConfig { name, source: source?, rotation, critical, secondaries, notify }, place))
@@ -303,7 +298,7 @@ fn source(
             let help =
                 "keep `file` if this node has the zone's master file, `primaries` if it is a secondary";
             problems.push(Problem::at(place, title, "one of them is too much", help));
-            secondary::zone(section, around.defaults, around.announced, problems);
+            secondary::zone(section, around.defaults, &around.known, problems);
             None
         }
         (None, false) => {
@@ -321,7 +316,7 @@ fn source(
         }
         (None, true) => {
             section.know("file");
-            let config = secondary::zone(section, around.defaults, around.announced, problems)?;
+            let config = secondary::zone(section, around.defaults, &around.known, problems)?;
             Some(ZoneSource::Primaries(Arc::new(config)))
         }
     }

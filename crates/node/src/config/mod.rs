@@ -13,7 +13,9 @@ mod transfer;
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
-pub(crate) use secondary::{OnExpiry, SecondaryConfig};
+#[cfg(test)]
+pub(crate) use secondary::Notifier;
+pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};

@@ -1,25 +1,54 @@
 //! How this node keeps copies of zones that other servers have.
 
 use ipnet::IpNet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use transfer::refresh::{Clamp, Clamps};
+use transfer::tsig::Key;
 
 /// The most primaries of a zone: more than anybody has, and few enough to ask in one round.
 pub(crate) const PRIMARIES_MAX: usize = 16;
 /// The most prefixes that NOTIFY requests are taken from besides.
 pub(crate) const NOTIFIERS_MAX: usize = 64;
 
+/// A server that a zone is copied from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Primary {
+    /// Where it is asked.
+    pub(crate) address: SocketAddr,
+    /// What both sides sign with. Where there is one, nothing is taken from the primary that isn't signed with it.
+    pub(crate) key: Option<Arc<Key>>,
+}
+
+impl fmt::Display for Primary {
+    /// As it is configured.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, " key {}", key.name()))
+    }
+}
+
+/// Somebody besides the primaries from whom NOTIFY requests are taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Notifier {
+    /// From where.
+    pub(crate) from: IpNet,
+    /// What they have to be signed with.
+    pub(crate) key: Option<Arc<Key>>,
+}
+
 /// How a zone is kept as a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SecondaryConfig {
     /// Where the zone comes from; addresses are unique, and there is at least one.
-    pub(crate) primaries: Vec<SocketAddr>,
+    pub(crate) primaries: Vec<Primary>,
     /// From which addresses of this machine they are asked, at most one of each family; where there is none of a
     /// primary's family, the kernel chooses.
     pub(crate) sources: Vec<IpAddr>,
     /// From where NOTIFY requests are taken, besides from the primaries.
-    pub(crate) notifiers: Vec<IpNet>,
+    pub(crate) notifiers: Vec<Notifier>,
     /// The most octets of a transfer.
     pub(crate) transfer_max: u64,
     /// How long a transfer may take as a whole.
@@ -73,11 +102,18 @@ impl SecondaryConfig {
         self.sources.iter().copied().find(|source| source.is_ipv4() == primary.is_ipv4())
     }
 
-    /// Whether a NOTIFY request from this address is heard, and of which primary it is, if of one.
-    pub(crate) fn hears(&self, from: IpAddr) -> Option<Option<usize>> {
+    /// Whether a NOTIFY request from this address, signed with this key or with none, is heard, and of which primary it is,
+    /// if of one. A primary that has a key is believed nothing that isn't signed with it.
+    pub(crate) fn hears(&self, from: IpAddr, key: Option<&Arc<Key>>) -> Option<Option<usize>> {
         let from = from.to_canonical();
-        let primary = self.primaries.iter().position(|primary| primary.ip() == from);
-        let is_heard = primary.is_some() || self.notifiers.iter().any(|prefix| prefix.contains(&from));
-        is_heard.then_some(primary)
+        let is_signed = |wanted: &Option<Arc<Key>>| wanted.is_none() || wanted.as_ref() == key;
+        let is_there = |(_, primary): &(usize, &Primary)| primary.address.ip().to_canonical() == from;
+        let mut primaries = self.primaries.iter().enumerate().filter(is_there).peekable();
+        if primaries.peek().is_some() {
+            // What `notifiers` says of a whole prefix is not for it.
+            return primaries.find(|(_, primary)| is_signed(&primary.key)).map(|(index, _)| Some(index));
+        }
+        let mut notifiers = self.notifiers.iter();
+        notifiers.any(|other| other.from.contains(&from) && is_signed(&other.key)).then_some(None)
     }
 }

@@ -487,9 +487,11 @@ on-expiry = "servfail"
     )
     .unwrap();
     let [first, second] = [0, 1].map(|index| config.zones[index].secondary().unwrap());
-    assert_eq!(first.primaries, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
-    assert_eq!(first.source_for(first.primaries[0]), Some("192.0.2.10".parse().unwrap()));
-    assert_eq!(first.source_for(first.primaries[1]), Some("2001:db8::10".parse().unwrap()));
+    let addresses: Vec<std::net::SocketAddr> =
+        first.primaries.iter().map(|primary| primary.address).collect();
+    assert_eq!(addresses, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
+    assert_eq!(first.source_for(addresses[0]), Some("192.0.2.10".parse().unwrap()));
+    assert_eq!(first.source_for(addresses[1]), Some("2001:db8::10".parse().unwrap()));
     assert_eq!((first.on_expiry, second.on_expiry), (OnExpiry::Serve, OnExpiry::Servfail));
     assert_eq!(first.clamps.refresh.min, Duration::from_secs(5));
     assert_eq!(first.transfer_max, SecondaryConfig::default().transfer_max);
@@ -498,10 +500,41 @@ on-expiry = "servfail"
     assert_eq!((seconds(second.clamps.retry), seconds(second.clamps.expire)), ((2, 3), (4, 5)));
     assert_eq!((second.transfer_max, second.transfer_timeout), (1_000_000, Duration::from_secs(5)));
     assert_eq!(second.sources, ["192.0.2.11".parse::<std::net::IpAddr>().unwrap()]);
-    let hears = |from: &str| second.hears(from.parse().unwrap());
+    let hears = |from: &str| second.hears(from.parse().unwrap(), None);
     assert_eq!(hears("192.0.2.1"), Some(Some(0)));
     assert_eq!(hears("::ffff:192.0.2.7"), Some(None));
     assert_eq!((hears("2001:db8::9"), hears("192.0.2.8")), (Some(None), None));
+}
+
+#[test]
+fn primaries_with_keys() {
+    let key = "[[key]]\nname = \"k\"\nsecret = \"c2VjcmV0\"\n[[key]]\nname = \"l\"\nsecret = \"c2VjcmV0\"\n";
+    let zone = r#"
+[[zone]]
+name = "example"
+primaries = ["192.0.2.1:53 key k", "192.0.2.2:53"]
+notify-from = ["192.0.2.0/24", "198.51.100.1 key L."]
+"#;
+    let config = decoded(&format!("{key}{zone}")).unwrap();
+    let secondary = config.zones[0].secondary().unwrap();
+    let shown: Vec<String> = secondary.primaries.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["192.0.2.1:53 key k.", "192.0.2.2:53"]);
+    let [k, l] = [0, 1].map(|index| Some(&config.keys[index]));
+    let hears = |from: &str, key| secondary.hears(from.parse().unwrap(), key);
+    assert_eq!(hears("192.0.2.1", k), Some(Some(0)));
+    assert_eq!(hears("::ffff:192.0.2.1", k), Some(Some(0)));
+    assert_eq!(
+        (hears("192.0.2.1", None), hears("192.0.2.1", l)),
+        (None, None),
+        "though the prefix has no key"
+    );
+    assert_eq!((hears("192.0.2.2", None), hears("192.0.2.2", l)), (Some(Some(1)), Some(Some(1))));
+    assert_eq!((hears("192.0.2.3", None), hears("192.0.2.3", k)), (Some(None), Some(None)));
+    assert_eq!((hears("198.51.100.1", None), hears("198.51.100.1", l)), (None, Some(None)));
+    let unknown = lines(&format!("{key}{}", zone.replace("key k", "key m")));
+    assert!(unknown[0].contains("there is no key m."), "{unknown:?}");
+    let no_address = lines(&format!("{key}{}", zone.replace("192.0.2.1:53 key k", "key k")));
+    assert!(no_address[0].contains("a primary is an address with a port"), "{no_address:?}");
 }
 
 #[test]

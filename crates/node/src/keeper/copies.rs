@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use crate::zones::source;
-use crate::zones::transferred::Confirmations;
+use crate::zones::transferred::{Confirmations, Sent, Transferred};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use table::publish::Standing;
 use tokio::sync::{oneshot, watch};
 use transfer::Soa;
 use wire::{NameBuf, RecordType};
-use zone::Gatherer;
+use zone::{Difference, RecordList};
 
 /// A zone that is a copy, as it is configured, and the version that there is of it.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ pub(crate) struct ConfiguredCopy {
 pub(crate) struct Install {
     /// Of which zone.
     pub(crate) zone: NameBuf,
-    /// Its records.
-    pub(crate) records: Gatherer,
+    /// Its records, or what is other about them than about those of the version that stands.
+    pub(crate) sent: Sent,
     /// Who sent it.
     pub(crate) primary: SocketAddr,
     /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
@@ -165,14 +165,17 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut jobs = Vec::new();
         let mut replies = HashMap::new();
-        for Install { zone, records, primary, reply } in installs {
+        for Install { zone, sent, primary, reply } in installs {
             let is_it = |entry: &Entry| entry.zone.name == zone && entry.zone.secondary().is_some();
             // No longer configured: who waits learns that by the reply that is dropped.
             let Some(index) = self.entries.iter().position(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
-            job.transferred = Mutex::new(Some((records, primary)));
+            let entry = &self.entries[index];
+            let standing = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
+            let differences = sent.differences();
+            job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
             jobs.push(job);
-            replies.insert(index, reply);
+            replies.insert(index, (reply, differences));
         }
         let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
         self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
@@ -186,17 +189,34 @@ impl Keeper {
         self.board.set_reloading(false);
         // Of this node: it may be a primary for others in turn.
         self.notify_secondaries();
-        for (index, reply) in replies {
+        for (index, (reply, differences)) in replies {
             let table = self.publisher.table(self.entries[index].slot);
             let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
                 (Some(failed), _) => Err(failed),
                 (None, Some(soa)) => Ok(soa),
                 (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
             };
+            if let (Ok(_), Some(differences)) = (&result, differences) {
+                self.accepted(index, &differences);
+            }
             // Whoever asked may have given up; the zone is served all the same.
             let _gone = reply.send(result);
         }
         self.store_images();
+    }
+
+    /// What has led from the version of a zone before to the one that is served now: a primary has sent it, and it was good.
+    fn accepted(&self, index: usize, differences: &[Difference]) {
+        let count = |list: fn(&Difference) -> &RecordList| -> usize {
+            differences.iter().map(|difference| list(difference).len()).sum()
+        };
+        let (removed, added) =
+            (count(|difference| &difference.removed), count(|difference| &difference.added));
+        tracing::info!(
+            "zone {}: changed by {} differences, {removed} records removed and {added} added",
+            self.entries[index].zone.name,
+            differences.len()
+        );
     }
 }
 

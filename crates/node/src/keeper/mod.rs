@@ -18,14 +18,14 @@ use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
-use std::net::SocketAddr;
+use crate::zones::transferred::Transferred;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
-use zone::Gatherer;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -172,7 +172,7 @@ impl Keeper {
         let Keeper { publisher, generation, entries, state, unstored, .. } = self;
         let state = state.as_ref();
         let work = |job: &Job| match job.take_transferred() {
-            Some((records, primary)) => load::compile_transferred(&job.zone, records, primary),
+            Some(transferred) => load::compile_transferred(&job.zone, transferred),
             None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
         };
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
@@ -188,7 +188,10 @@ impl Keeper {
                     Ok(change)
                 }
                 Err(errors) => {
-                    entry.hold_back(&errors);
+                    // Of what doesn't fit nothing follows yet: the whole zone is asked for.
+                    if !errors.misfit {
+                        entry.hold_back(&errors);
+                    }
                     Err(errors)
                 }
             };
@@ -264,11 +267,11 @@ struct Job {
     zone: ZoneConfig,
     images: Images,
     /// What a primary has sent, until somebody compiles it.
-    transferred: Mutex<Option<(Gatherer, SocketAddr)>>,
+    transferred: Mutex<Option<Transferred>>,
 }
 
 impl Job {
-    fn take_transferred(&self) -> Option<(Gatherer, SocketAddr)> {
+    fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

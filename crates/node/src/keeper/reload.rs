@@ -109,7 +109,9 @@ impl Keeper {
                     let errors = vec![format!(
                         "there is no zone {name} here; `starling ctl zones` lists those there are"
                     )];
-                    report.zones.push(failed(name, &ZoneErrors { errors, warnings: Vec::new() }));
+                    report
+                        .zones
+                        .push(failed(name, &ZoneErrors { errors, warnings: Vec::new(), misfit: false }));
                 }
             }
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use transfer::refresh::{Copy, End, Machine, Moment, Purpose};
+use transfer::refresh::{Asker, Copy, End, Machine, Moment, Purpose};
 use wire::NameBuf;
 
 /// How many zones are looked at at a time, each with a socket or two. A primary 50 ms away answers for 640 zones a second
@@ -246,20 +246,20 @@ impl Driver {
             return;
         }
         zone.askers.push(reply);
-        self.request(&key, purpose, None);
+        self.request(&key, purpose, Asker::Operator);
     }
 
     fn notice(&mut self, notice: &Notice) {
         if let Some(name) = zone_of(notice) {
             tracing::debug!("zone {name}: NOTIFY heard");
         }
-        self.request(&notice.zone, Purpose::Refresh, notice.primary);
+        self.request(&notice.zone, Purpose::Refresh, Asker::Notice(notice.primary));
     }
 
-    fn request(&mut self, key: &Key, purpose: Purpose, by: Option<usize>) {
+    fn request(&mut self, key: &Key, purpose: Purpose, asker: Asker) {
         let now = self.now();
         let Some(zone) = self.zones.get_mut(key) else { return };
-        zone.machine.request(now, purpose, by);
+        zone.machine.request(now, purpose, asker);
         self.schedule(key, now);
     }
 

@@ -1,16 +1,18 @@
-//! What goes over the network between a secondary and a primary.
+//! What is asked of a primary, and answered: the SOA record, and transfers.
 
-use crate::config::SecondaryConfig;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use super::stream::{Failure, Stream, io};
+use crate::config::{Primary, SecondaryConfig};
+use crate::transfers::now;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout, timeout_at};
 use transfer::Soa;
 use transfer::incoming::{Fault, Incoming, Limits, Progress};
 use transfer::request::{SoaAnswer, question, read_soa};
-use wire::{NameBuf, RecordType};
+use transfer::tsig::{Verifier, sign_request};
+use wire::message::u16_at;
+use wire::{NameBuf, Rcode, RecordType};
 
 /// How long each datagram with a question may wait for its answer. The first is lost now and then; a primary on the other
 /// side of the world answers within 0.4 s. Longer would have a round wait for a dead primary, shorter ask a slow one twice.
@@ -18,55 +20,43 @@ const UDP_ATTEMPTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs
 /// How long a question over TCP may take, from the connection to the answer. A frozen primary still has its connections
 /// accepted, by the kernel.
 const TCP_ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection may take: three SYN packets are sent in that time.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a primary may take from one message to the next. It has the zone in memory; after half a minute without a
-/// message it is stuck.
-const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 /// The largest datagram that an answer without EDNS comes in, and more, so that a longer one is not taken for a cut one.
 const DATAGRAM_MAX: usize = 4096;
 
-/// Why a primary was of no use.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// The network, or this machine.
-    #[error("{doing}: {source}")]
-    Io {
-        /// While doing what.
-        doing: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// Time.
-    #[error("{doing}: nothing within {} s", within.as_secs_f32())]
-    TooSlow {
-        /// While doing what.
-        doing: &'static str,
-        /// How long it was given.
-        within: Duration,
-    },
-    /// The connection was closed before the end.
-    #[error("the primary closed the connection after {messages} messages, in the middle of the transfer")]
-    CutOff {
-        /// Whole messages before.
-        messages: u64,
-    },
-    /// What it sent.
-    #[error(transparent)]
-    Fault(#[from] Fault),
+/// A question, signed if the primary has a key, and what its answers are checked with then.
+struct Question {
+    message: Vec<u8>,
+    verifier: Option<Verifier>,
 }
 
-fn io(doing: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |source| Failure::Io { doing, source }
+impl Question {
+    fn new(mut message: Vec<u8>, primary: &Primary) -> Question {
+        let verifier = primary.key.as_ref().map(|key| sign_request(&mut message, key, now()));
+        Question { message, verifier }
+    }
+
+    /// Checks the signature of the next message that answers it; what is left out is one that may be, so far.
+    fn check(&mut self, answer: &[u8]) -> Result<(), Failure> {
+        let Some(verifier) = &mut self.verifier else { return Ok(()) };
+        let rcode = Rcode(u16_at(answer, 2).unwrap_or_default() & 0xf);
+        verifier.verify(answer, now()).map(|_| ()).map_err(|why| Failure::Untrusted { why, rcode })
+    }
+
+    /// Whether all messages were signed, those included that were not each signed themselves.
+    fn finish(&self) -> Result<(), Failure> {
+        let Some(verifier) = &self.verifier else { return Ok(()) };
+        verifier.finish().map_err(|why| Failure::Untrusted { why, rcode: Rcode::NOERROR })
+    }
 }
 
-/// Asks a primary for its SOA record: over UDP, and over TCP if that gives no answer or half of one.
+/// Asks a primary for its SOA record: over UDP, and over TCP if that gives no answer, half of one, or one that is not to be
+/// trusted: anybody may have sent that.
 pub(super) async fn ask_soa(
     zone: &NameBuf,
-    primary: SocketAddr,
+    primary: &Primary,
     config: &SecondaryConfig,
 ) -> Result<Soa, Failure> {
-    let source = config.source_for(primary);
+    let source = config.source_for(primary.address);
     match ask_over_udp(zone, primary, source).await {
         Ok(SoaAnswer::Soa(soa)) => Ok(soa),
         // A refusal is an answer; only silence and truncation call for another way to ask.
@@ -81,118 +71,84 @@ pub(super) async fn ask_soa(
 
 async fn ask_over_udp(
     zone: &NameBuf,
-    primary: SocketAddr,
+    primary: &Primary,
     source: Option<IpAddr>,
 ) -> Result<SoaAnswer, Failure> {
     const DOING: &str = "asking for the SOA record over UDP";
-    let any = if primary.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let is_ipv4 = primary.address.is_ipv4();
+    let any = if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // The kernel picks a port at random, and takes datagrams from the primary alone (RFC 5452 §9.2, §9.1).
     let socket = UdpSocket::bind((source.unwrap_or(any), 0)).await.map_err(io("binding the `source`"))?;
-    socket.connect(primary).await.map_err(io(DOING))?;
+    socket.connect(primary.address).await.map_err(io(DOING))?;
     let id = fastrand::u16(..);
-    let query = question(zone.as_name(), RecordType::SOA, id);
+    let mut query = Question::new(question(zone.as_name(), RecordType::SOA, id), primary);
     let mut buffer = vec![0; DATAGRAM_MAX];
+    let mut untrusted = None;
     for within in UDP_ATTEMPTS {
-        socket.send(&query).await.map_err(io(DOING))?;
+        socket.send(&query.message).await.map_err(io(DOING))?;
         let deadline = Instant::now() + within;
         while let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await {
             let len = received.map_err(io(DOING))?;
-            match read_soa(&buffer[..len], zone.as_name(), id) {
+            let answer = read_soa(&buffer[..len], zone.as_name(), id);
+            match query.check(&buffer[..len]) {
                 // The answer to an earlier question, or a forger's: the right one may follow.
-                Err(Fault::NotTheAnswer) => {}
-                answer => return Ok(answer?),
+                _ if answer == Err(Fault::NotTheAnswer) => {}
+                Ok(()) => return Ok(answer?),
+                Err(failure) => untrusted = Some(failure),
             }
+        }
+        if let Some(failure) = untrusted {
+            return Err(failure); // a second one would be as good
         }
     }
     Err(Failure::TooSlow { doing: DOING, within: UDP_ATTEMPTS.iter().sum() })
 }
 
-async fn ask_over_tcp(zone: &NameBuf, primary: SocketAddr, source: Option<IpAddr>) -> Result<Soa, Failure> {
+async fn ask_over_tcp(zone: &NameBuf, primary: &Primary, source: Option<IpAddr>) -> Result<Soa, Failure> {
     let id = fastrand::u16(..);
-    let mut stream = Stream::open(primary, source).await?;
-    stream.send(&question(zone.as_name(), RecordType::SOA, id)).await?;
+    let mut query = Question::new(question(zone.as_name(), RecordType::SOA, id), primary);
+    let mut stream = Stream::open(primary.address, source).await?;
+    stream.send(&query.message).await?;
     stream.receive(0).await?;
+    query.check(&stream.message)?;
     match read_soa(&stream.message, zone.as_name(), id)? {
         SoaAnswer::Soa(soa) => Ok(soa),
         SoaAnswer::Truncated => Err(Fault::Truncated.into()),
     }
 }
 
-/// Transfers a zone from a primary (RFC 5936); the result is complete.
+/// Transfers a zone from a primary: as a whole (RFC 5936), or what has changed since the version with the serial `since`
+/// (RFC 1995). The result is complete; with a failure goes the serial of what was on its way, if that is known.
 pub(super) async fn transfer(
     zone: &NameBuf,
-    primary: SocketAddr,
+    primary: &Primary,
     config: &SecondaryConfig,
-) -> Result<Incoming, Failure> {
+    since: Option<u32>,
+) -> Result<Incoming, (Failure, Option<u32>)> {
     let within = config.transfer_timeout;
+    let limits = Limits { octets_max: config.transfer_max };
+    let id = fastrand::u16(..);
+    let mut incoming = match since {
+        Some(serial) => Incoming::since(zone.as_name(), serial, id, limits),
+        None => Incoming::new(zone.as_name(), id, limits),
+    };
     let transferring = async {
-        let limits = Limits { octets_max: config.transfer_max };
-        let mut incoming = Incoming::new(zone.as_name(), fastrand::u16(..), limits);
-        let mut stream = Stream::open(primary, config.source_for(primary)).await?;
-        stream.send(&incoming.question()).await?;
+        let mut query = Question::new(incoming.question(), primary);
+        let mut stream = Stream::open(primary.address, config.source_for(primary.address)).await?;
+        stream.send(&query.message).await?;
         loop {
             stream.receive(incoming.counts().0).await?;
+            query.check(&stream.message)?;
             if incoming.take(&stream.message)? == Progress::Complete {
-                return Ok(incoming);
+                return query.finish();
             }
             // A fast primary always has the next message there: others on this thread get their turn all the same.
             tokio::task::yield_now().await;
         }
     };
-    timeout(within, transferring)
-        .await
-        .unwrap_or(Err(Failure::TooSlow { doing: "transferring the zone as a whole", within }))
-}
-
-/// Messages over TCP, each with its length in front (RFC 1035 §4.2.2).
-struct Stream {
-    stream: TcpStream,
-    /// The last one received; its memory is kept from one to the next.
-    message: Vec<u8>,
-}
-
-impl Stream {
-    async fn open(primary: SocketAddr, source: Option<IpAddr>) -> Result<Stream, Failure> {
-        const DOING: &str = "connecting over TCP";
-        let socket = if primary.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(io(DOING))?;
-        if let Some(source) = source {
-            socket.bind(SocketAddr::new(source, 0)).map_err(io("binding the `source`"))?;
-        }
-        let stream = timeout(CONNECT_WITHIN, socket.connect(primary))
-            .await
-            .map_err(|_| Failure::TooSlow { doing: DOING, within: CONNECT_WITHIN })?
-            .map_err(io(DOING))?;
-        // The question is written whole; without this it only might be late.
-        let _slower_otherwise = stream.set_nodelay(true);
-        Ok(Stream { stream, message: Vec::new() })
-    }
-
-    async fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
-        const DOING: &str = "sending the question over TCP";
-        let len = message.len() as u16; // questions have at most 271 octets
-        let framed = [&len.to_be_bytes()[..], message].concat();
-        timeout(MESSAGE_WITHIN, self.stream.write_all(&framed))
-            .await
-            .map_err(|_| Failure::TooSlow { doing: DOING, within: MESSAGE_WITHIN })?
-            .map_err(io(DOING))
-    }
-
-    /// Receives the next message; `before` is how many have come.
-    async fn receive(&mut self, before: u64) -> Result<(), Failure> {
-        const DOING: &str = "waiting for the next message";
-        let receiving = async {
-            let len = usize::from(self.stream.read_u16().await?);
-            self.message.resize(len, 0);
-            self.stream.read_exact(&mut self.message).await.map(|_| ())
-        };
-        match timeout(MESSAGE_WITHIN, receiving).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Failure::CutOff { messages: before })
-            }
-            Ok(Err(source)) => Err(Failure::Io { doing: DOING, source }),
-            Err(_) => Err(Failure::TooSlow { doing: DOING, within: MESSAGE_WITHIN }),
-        }
+    let too_slow = Failure::TooSlow { doing: "transferring the zone as a whole", within };
+    match timeout(within, transferring).await.unwrap_or(Err(too_slow)) {
+        Ok(()) => Ok(incoming),
+        Err(failure) => Err((failure, incoming.soa().map(|soa| soa.serial))),
     }
 }

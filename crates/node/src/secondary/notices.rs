@@ -2,11 +2,14 @@
 
 use crate::config::SecondaryConfig;
 use crate::keeper::ConfiguredCopy;
+use crate::transfers::{self, Keyring};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::mpsc;
+use transfer::outgoing::error_response;
+use transfer::tsig::{Key, Rejected as NotTrusted};
 use wire::message::{AA, HEADER_LEN, OPCODE_MASK, OPT_LEN, QR, RD};
 use wire::{Class, FoldedName, NameBuf, Query, Rcode, RecordType, Rejected};
 
@@ -69,13 +72,54 @@ impl Notices {
         (of(&self.taken), of(&self.refused), of(&self.dropped))
     }
 
-    /// Writes the response to a NOTIFY request and gives its length, 0 for none, and its response code.
-    pub(crate) fn answer(&self, request: &[u8], from: IpAddr, response: &mut [u8]) -> (usize, Rcode) {
+    /// Writes the response to a NOTIFY request and gives its length, 0 for none, and its response code. A request that is
+    /// signed gets a response that is (RFC 8945 §5.3); one that is signed with no key of these is not heard.
+    pub(crate) fn answer(
+        &self,
+        request: &[u8],
+        from: IpAddr,
+        keyring: &Keyring,
+        response: &mut [u8],
+    ) -> (usize, Rcode) {
+        let now = transfers::now();
+        let authenticated = match keyring.verify(request, now) {
+            Ok(None) => return self.answer_from(request, from, None, response),
+            Ok(Some(authenticated)) => authenticated,
+            Err(NotTrusted::Malformed) => {
+                // Whatever it is, and be it no DNS at all, it is not taken for a signed request.
+                return match Query::default().read_notify(request, &mut FoldedName::default()) {
+                    Ok(()) => (copy(&error_response(request, Rcode::FORMERR), response), Rcode::FORMERR),
+                    Err(_) => self.answer_from(request, from, None, response),
+                };
+            }
+            Err(NotTrusted::Refused(_, refusal)) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return (copy(&refusal, response), Rcode::NOTAUTH);
+            }
+        };
+        let key = Some(&authenticated.key);
+        let (len, rcode) = self.answer_from(&authenticated.request, from, key, response);
+        if len == 0 {
+            return (0, rcode);
+        }
+        let mut message = response[..len].to_vec();
+        authenticated.signer().sign(&mut message, now);
+        (copy(&message, response), rcode)
+    }
+
+    /// Answers a request that was signed with this key, or with none.
+    fn answer_from(
+        &self,
+        request: &[u8],
+        from: IpAddr,
+        key: Option<&Arc<Key>>,
+        response: &mut [u8],
+    ) -> (usize, Rcode) {
         let mut name = FoldedName::default();
         let mut query = Query::default();
         let (rcode, question_end, has_opt) = match query.read_notify(request, &mut name) {
             Ok(()) => {
-                let Some(rcode) = self.take(&query, &name, from) else { return (0, Rcode::SERVFAIL) };
+                let Some(rcode) = self.take(&query, &name, from, key) else { return (0, Rcode::SERVFAIL) };
                 (rcode, query.question_end, query.edns.is_some())
             }
             Err(Rejected::Answer { rcode, question_end, edns }) => (rcode, question_end, edns.is_some()),
@@ -85,13 +129,13 @@ impl Notices {
     }
 
     /// Passes a notice on; `None` where there is no room for it.
-    fn take(&self, query: &Query, name: &FoldedName, from: IpAddr) -> Option<Rcode> {
+    fn take(&self, query: &Query, name: &FoldedName, from: IpAddr, key: Option<&Arc<Key>>) -> Option<Rcode> {
         if query.qclass != Class::IN || query.qtype != RecordType::SOA {
             // RFC 1996 §3.3: nothing but SOA is defined.
             return Some(Rcode::NOTIMP);
         }
         let copies = Arc::clone(&self.copies.read().unwrap_or_else(PoisonError::into_inner));
-        let heard = copies.get(name.as_wire()).and_then(|config| config.hears(from));
+        let heard = copies.get(name.as_wire()).and_then(|config| config.hears(from, key));
         let Some(primary) = heard else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Some(if copies.contains_key(name.as_wire()) { Rcode::REFUSED } else { Rcode::NOTAUTH });
@@ -127,6 +171,13 @@ fn write(request: &[u8], question_end: usize, rcode: Rcode, has_opt: bool, respo
     end
 }
 
+/// Puts a message where the response is wanted; 0 where it has no room.
+fn copy(message: &[u8], response: &mut [u8]) -> usize {
+    let Some(place) = response.get_mut(..message.len()) else { return 0 };
+    place.copy_from_slice(message);
+    message.len()
+}
+
 /// The zone of a notice, for messages.
 pub(super) fn zone_of(notice: &Notice) -> Option<NameBuf> {
     wire::Name::from_wire(&notice.zone).ok().map(NameBuf::from)
@@ -135,7 +186,7 @@ pub(super) fn zone_of(notice: &Notice) -> Option<NameBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, Notifier, Primary};
 
     const QUESTION: &[u8] = b"\x07eXample\x00\x00\x06\x00\x01";
 
@@ -149,8 +200,10 @@ mod tests {
     fn notices() -> (Arc<Notices>, Heard) {
         let (notices, heard) = Notices::new();
         let config = SecondaryConfig {
-            primaries: vec!["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:53".parse().unwrap()],
-            notifiers: vec!["198.51.100.0/24".parse().unwrap()],
+            primaries: ["192.0.2.1:53", "[2001:db8::1]:53"]
+                .map(|address| Primary { address: address.parse().unwrap(), key: None })
+                .into(),
+            notifiers: vec![Notifier { from: "198.51.100.0/24".parse().unwrap(), key: None }],
             ..SecondaryConfig::default()
         };
         let name = config::apex("example").unwrap();
@@ -163,7 +216,8 @@ mod tests {
         let (notices, mut heard) = notices();
         let mut response = [0; 512];
         let mut answer = |request: &[u8], from: &str| {
-            let (len, rcode) = notices.answer(request, from.parse().unwrap(), &mut response);
+            let (len, rcode) =
+                notices.answer(request, from.parse().unwrap(), &Keyring::default(), &mut response);
             (response[..len].to_vec(), rcode)
         };
         let plain = request(QUESTION, &[]);
@@ -194,7 +248,8 @@ mod tests {
         let (notices, _heard) = notices();
         let plain = request(QUESTION, &[]);
         let mut response = [0; 512];
-        let mut answer = || notices.answer(&plain, "192.0.2.1".parse().unwrap(), &mut response).0;
+        let from = "192.0.2.1".parse().unwrap();
+        let mut answer = || notices.answer(&plain, from, &Keyring::default(), &mut response).0;
         assert!((0..QUEUE_MAX).all(|_| answer() > 0));
         assert_eq!(answer(), 0, "no answer: the primary will repeat it");
         assert_eq!(notices.counts(), (QUEUE_MAX as u64, 0, 1));

@@ -1,10 +1,10 @@
 //! One round of one zone: asking its primaries, transferring what is newer, having it taken into service.
 
-use super::exchange::{self, Failure};
-use crate::config::SecondaryConfig;
+use super::exchange;
+use super::stream::Failure;
+use crate::config::{Primary, SecondaryConfig};
 use crate::keeper::{self, Install};
-use crate::zones::load::ZoneErrors;
-use crate::zones::transferred::Confirmations;
+use crate::zones::transferred::{Confirmations, Sent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use transfer::Soa;
-use transfer::incoming::Incoming;
-use transfer::refresh::{Choice, End, Purpose, Report, Round, Surveyed, choose};
+use transfer::incoming::Content;
+use transfer::refresh::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
 use transfer::serial::is_newer;
 use wire::NameBuf;
 
@@ -55,26 +55,48 @@ pub(super) struct Outcome {
 
 /// Makes a round.
 pub(super) async fn make(around: Arc<Around>, subject: Subject) -> Outcome {
-    let (mut surveyed, mut failures) = (Vec::new(), Vec::new());
-    let Round { purpose, serial, ask } = &subject.round;
+    let mut found = Found { surveyed: Vec::new(), rejected: Vec::new(), failures: Vec::new() };
+    let Round { purpose, serial, ask, rejected } = &subject.round;
     // With one primary and nothing to compare with, its serial would decide nothing.
-    let choice = if ask.len() == 1 && (serial.is_none() || *purpose == Purpose::Retransfer) {
+    let is_moot = ask.len() == 1 && rejected.is_empty();
+    let choice = if is_moot && (serial.is_none() || *purpose == Purpose::Retransfer) {
         Choice::Transfer(ask.clone())
     } else {
-        surveyed = survey(&subject, &mut failures).await;
-        choose(*purpose, *serial, &surveyed)
+        found.surveyed = survey(&subject, &mut found.failures).await;
+        choose(&subject.round, &found.surveyed)
     };
     let (end, said) = match choice {
-        Choice::Unknown => (End::Failed, Err(failures.join("; "))),
-        Choice::Current => (End::Current, Ok(current(&subject, &surveyed))),
-        Choice::Transfer(order) => {
-            transfer_from(&around, &subject, &order, &mut surveyed, &mut failures).await
-        }
+        Choice::Unknown => (End::Failed, Err(found.failures.join("; "))),
+        Choice::Current => (End::Current, Ok(current(&subject, &found.surveyed))),
+        Choice::Rejected(rejected) => (End::Failed, Err(no_good(&subject, &rejected))),
+        Choice::Transfer(order) => transfer_from(&around, &subject, &order, &mut found).await,
     };
     if end != End::Failed {
         confirm(&around, &subject).await;
     }
-    Outcome { report: Report { surveyed, end }, said }
+    let Found { surveyed, rejected, .. } = found;
+    Outcome { report: Report { surveyed, rejected, end }, said }
+}
+
+/// What a round has found out so far.
+struct Found {
+    surveyed: Vec<Surveyed>,
+    rejected: Vec<Rejected>,
+    /// Of each primary that was of no use.
+    failures: Vec<String>,
+}
+
+/// Why nothing was transferred though there is something newer.
+fn no_good(subject: &Subject, rejected: &[Rejected]) -> String {
+    let of_one = |Rejected { primary, serial, why }: &Rejected| {
+        let address = subject.config.primaries.get(*primary).map(|primary| primary.address.to_string());
+        format!("{}: serial {serial} was no good: {why}", address.unwrap_or_default())
+    };
+    let all: Vec<String> = rejected.iter().map(of_one).collect();
+    format!(
+        "{}; it is transferred again when its serial has changed, after a while, or by `starling ctl refresh`",
+        all.join("; ")
+    )
 }
 
 fn current(subject: &Subject, surveyed: &[Surveyed]) -> String {
@@ -97,9 +119,11 @@ fn current(subject: &Subject, surveyed: &[Surveyed]) -> String {
 async fn survey(subject: &Subject, failures: &mut Vec<String>) -> Vec<Surveyed> {
     let mut asking = JoinSet::new();
     for &index in &subject.round.ask {
-        let Some(&primary) = subject.config.primaries.get(index) else { continue };
+        let Some(primary) = subject.config.primaries.get(index).cloned() else { continue };
         let (name, config) = (subject.name.clone(), Arc::clone(&subject.config));
-        asking.spawn(async move { (index, primary, exchange::ask_soa(&name, primary, &config).await) });
+        asking.spawn(
+            async move { (index, primary.address, exchange::ask_soa(&name, &primary, &config).await) },
+        );
     }
     let mut surveyed = Vec::new();
     while let Some(asked) = asking.join_next().await {
@@ -124,82 +148,152 @@ async fn transfer_from(
     around: &Around,
     subject: &Subject,
     order: &[usize],
-    surveyed: &mut Vec<Surveyed>,
-    failures: &mut Vec<String>,
+    found: &mut Found,
 ) -> (End, Result<String, String>) {
     for &index in order {
-        let Some(&primary) = subject.config.primaries.get(index) else { continue };
+        let Some(primary) = subject.config.primaries.get(index) else { continue };
         let result = transfer_one(around, subject, primary).await;
-        let serial = result.as_ref().ok().map(|(_, serial, _)| *serial);
-        surveyed.retain(|answer| answer.primary != index);
-        surveyed.push(Surveyed { primary: index, serial });
+        let serial = result.as_ref().ok().map(|taken| taken.serial);
+        let asked =
+            found.surveyed.iter().find(|answer| answer.primary == index).and_then(|answer| answer.serial);
+        found.surveyed.retain(|answer| answer.primary != index);
+        found.surveyed.push(Surveyed { primary: index, serial });
         match result {
-            Ok((end, _, said)) => return (end, Ok(said)),
-            Err(failure) => failures.push(format!("{primary}: {failure}")),
+            Ok(taken) => return (taken.end, Ok(taken.said)),
+            Err(unusable) => {
+                if let Some(serial) = unusable.serial.or(asked).filter(|_| unusable.is_of_the_zone) {
+                    found.rejected.push(Rejected { primary: index, serial, why: unusable.why.clone() });
+                }
+                found.failures.push(format!("{}: {}", primary.address, unusable.why));
+            }
         }
     }
-    (End::Failed, Err(failures.join("; ")))
+    (End::Failed, Err(found.failures.join("; ")))
 }
 
-/// Transfers from one primary; gives how the round ends, the serial, and what to say.
-async fn transfer_one(
+/// What came of a transfer.
+struct Taken {
+    end: End,
+    serial: u32,
+    said: String,
+}
+
+/// Why nothing came of one.
+struct Unusable {
+    why: String,
+    /// Of the version that was sent, if that is known.
+    serial: Option<u32>,
+    /// Whether the same would come again as long as the primary has this version.
+    is_of_the_zone: bool,
+    /// Whether a request for the whole zone may help, since this was one for what has changed.
+    whole_may_help: bool,
+}
+
+impl Unusable {
+    fn other(why: String) -> Unusable {
+        Unusable { why, serial: None, is_of_the_zone: false, whole_may_help: false }
+    }
+}
+
+impl From<(Failure, Option<u32>)> for Unusable {
+    fn from((failure, serial): (Failure, Option<u32>)) -> Unusable {
+        Unusable {
+            serial,
+            is_of_the_zone: matches!(&failure, Failure::Fault(fault) if fault.is_of_the_zone()),
+            // Who does not know IXFR says so in many ways, and by hanging up.
+            whole_may_help: matches!(failure, Failure::Fault(_) | Failure::CutOff { .. }),
+            ..Unusable::other(failure.to_string())
+        }
+    }
+}
+
+/// Transfers from one primary: what has changed since the copy that there is, or else the whole zone.
+async fn transfer_one(around: &Around, subject: &Subject, primary: &Primary) -> Result<Taken, Unusable> {
+    // Never closed, so there is always a place some time. It is held while the keeper is at work, too, since this is when a
+    // zone takes the most memory.
+    let _place = around.transfers.acquire().await;
+    let round = &subject.round;
+    if let (Purpose::Refresh, Some(serial)) = (round.purpose, round.serial) {
+        match transfer_once(around, subject, primary, Some(serial)).await {
+            Err(unusable) if unusable.whole_may_help => tracing::info!(
+                "zone {}: {} was asked for what has changed since serial {serial}: {}; asking for the whole zone",
+                subject.name,
+                primary.address,
+                unusable.why
+            ),
+            result => return result,
+        }
+    }
+    transfer_once(around, subject, primary, None).await
+}
+
+/// Makes one request for a transfer and takes what comes into service.
+async fn transfer_once(
     around: &Around,
     subject: &Subject,
-    primary: SocketAddr,
-) -> Result<(End, u32, String), String> {
+    primary: &Primary,
+    since: Option<u32>,
+) -> Result<Taken, Unusable> {
     let began = Instant::now();
-    // Never closed, so there is always a place some time.
-    let place = around.transfers.acquire().await;
-    let incoming = exchange::transfer(&subject.name, primary, &subject.config).await.map_err(told)?;
+    let incoming = exchange::transfer(&subject.name, primary, &subject.config, since).await?;
     let took_ms = began.elapsed().as_millis();
-    let sent = incoming.soa().map_or(0, |soa| soa.serial);
+    let serial = incoming.soa().map_or(0, |soa| soa.serial);
     let (messages, octets, records) = incoming.counts();
+    let primary = primary.address;
     let before = subject.round.serial;
     if let (Purpose::Refresh, Some(before)) = (subject.round.purpose, before)
-        && !is_newer(sent, before)
+        && !is_newer(serial, before)
     {
         // It said something newer when it was asked: a farm of servers behind one address, most likely.
-        return Ok((
-            End::Current,
-            sent,
-            format!("{primary} sent serial {sent}, which is not newer than {before}"),
-        ));
+        let said = format!("{primary} sent serial {serial}, which is not newer than {before}");
+        return Ok(Taken { end: End::Current, serial, said });
     }
-    let soa = install(around, subject, primary, incoming).await?;
-    drop(place);
+    let (sent, what) = match incoming.into_content() {
+        Some(Content::Zone(records)) => (Sent::Zone(records), "transferred"),
+        Some(Content::Differences(differences)) => {
+            (Sent::Differences(differences.into()), "what has changed was transferred")
+        }
+        Some(Content::Current) | None => {
+            return Err(Unusable::other("the transfer is not complete".to_owned()));
+        }
+    };
+    let are_differences = matches!(sent, Sent::Differences(_));
+    let soa = install(around, subject, primary, sent).await.map_err(|unusable| Unusable {
+        serial: Some(serial),
+        whole_may_help: unusable.is_of_the_zone && are_differences,
+        ..unusable
+    })?;
     let from = before.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
     let said = format!(
-        "transferred from {primary}, serial {from} -> {}, {records} records, {messages} messages, {octets} octets, in {took_ms} ms",
+        "{what} from {primary}, serial {from} -> {}, {records} records, {messages} messages, {octets} octets, in {took_ms} ms",
         soa.serial
     );
     tracing::info!("zone {}: {said}", subject.name);
-    Ok((End::Renewed(soa), soa.serial, said))
+    Ok(Taken { end: End::Renewed(soa), serial: soa.serial, said })
 }
 
-fn told(failure: Failure) -> String {
-    failure.to_string()
-}
-
-/// Has the keeper check, compile and publish what was sent. The place among the transfers is held meanwhile, since this is
-/// when a zone takes the most memory.
+/// Has the keeper check, compile and publish what was sent.
 async fn install(
     around: &Around,
     subject: &Subject,
     primary: SocketAddr,
-    incoming: Incoming,
-) -> Result<Soa, String> {
-    let records = incoming.into_records().ok_or("the transfer is not complete")?;
+    sent: Sent,
+) -> Result<Soa, Unusable> {
     let (reply, result) = oneshot::channel();
-    let install = Install { zone: subject.name.clone(), records, primary, reply };
-    tell_keeper(around, keeper::Request::Install(Box::new(install))).await?;
-    match result.await {
-        Ok(Ok(soa)) => Ok(soa),
-        Ok(Err(ZoneErrors { errors, .. })) => {
-            let shown: Vec<&str> = errors.iter().take(ERRORS_SHOWN_MAX).map(String::as_str).collect();
-            Err(format!("what it sent is not good, {} errors: {}", errors.len(), shown.join(", ")))
-        }
-        Err(_) => Err("the zone is configured no longer".to_owned()),
-    }
+    let install = Install { zone: subject.name.clone(), sent, primary, reply };
+    tell_keeper(around, keeper::Request::Install(Box::new(install))).await.map_err(Unusable::other)?;
+    let failed = match result.await {
+        Ok(Ok(soa)) => return Ok(soa),
+        Ok(Err(failed)) => failed,
+        Err(_) => return Err(Unusable::other("the zone is configured no longer".to_owned())),
+    };
+    let shown: Vec<&str> = failed.errors.iter().take(ERRORS_SHOWN_MAX).map(String::as_str).collect();
+    let shown = shown.join(", ");
+    let why = match failed.misfit {
+        true => format!("what it sent does not fit the version here: {shown}"),
+        false => format!("what it sent is not good, {} errors: {shown}", failed.errors.len()),
+    };
+    Err(Unusable { is_of_the_zone: true, ..Unusable::other(why) })
 }
 
 async fn tell_keeper(around: &Around, request: keeper::Request) -> Result<(), String> {

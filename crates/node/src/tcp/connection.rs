@@ -236,7 +236,7 @@ fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, out
             && let Some(notices) = notices
         {
             let rcode;
-            (answer_len, rcode) = notices.answer(query, peer, response);
+            (answer_len, rcode) = notices.answer(query, peer, keyring, response);
             if answer_len > 0 {
                 responder.count_response(rcode);
             }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use transfer::outgoing;
-use transfer::tsig::{self, Keys, Rejected};
+use transfer::tsig::{self, Authenticated, Keys, Rejected};
 use wire::message::{HEADER_LEN, QR, TC, UDP_PLAIN_MAX, skip_name, u16_at};
+use wire::query::is_notify;
 use wire::{FoldedName, Query, Rcode};
 
 /// The largest signed answer over UDP: it fits the smallest IPv6 path without fragments (RFC 9715 §3.2).
@@ -43,10 +44,19 @@ impl Keyring {
         }
     }
 
-    /// Whether a query is to be answered by [`Keyring::respond`]. A node without keys looks at no query for that.
+    /// Whether a query is to be answered by [`Keyring::respond`]. A node without keys looks at no query for that; NOTIFY
+    /// requests are checked by who answers them.
     #[inline]
     pub(crate) fn is_for(&self, query: &[u8]) -> bool {
-        !self.keys.is_empty() && tsig::is_signed(query)
+        !self.keys.is_empty() && tsig::is_signed(query) && !is_notify(query)
+    }
+
+    /// Checks a request; `None` where it is not signed.
+    ///
+    /// # Errors
+    /// It is signed, and not as it should be.
+    pub(crate) fn verify(&self, request: &[u8], now: u64) -> Result<Option<Authenticated>, Rejected> {
+        tsig::verify_request(request, &self.keys, now)
     }
 
     /// Checks a query, has it answered and signs the answer; gives its length, 0 where there is none.

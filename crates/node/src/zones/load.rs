@@ -2,8 +2,10 @@
 
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
+use super::transferred::{Sent, Transferred};
 use crate::config::{Rotation, ZoneConfig, ZoneSource};
 use crate::progress::ZoneProgress;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
-use zone::{CompileOptions, Gatherer, Reading};
+use zone::{CompileOptions, Difference, Gatherer, Reading};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,11 +69,13 @@ pub(crate) struct ZoneErrors {
     pub(crate) errors: Vec<String>,
     /// What the checks warn of besides.
     pub(crate) warnings: Vec<String>,
+    /// Whether nothing is known of the zone, since what was sent are differences to another version.
+    pub(crate) misfit: bool,
 }
 
 impl ZoneErrors {
     pub(crate) fn one(error: String) -> ZoneErrors {
-        ZoneErrors { errors: vec![error], warnings: Vec::new() }
+        ZoneErrors { errors: vec![error], warnings: Vec::new(), misfit: false }
     }
 }
 
@@ -152,22 +156,40 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     Ok(Compiled { table, files, warnings })
 }
 
-/// Checks and compiles a zone that a primary has sent.
+/// Checks and compiles a version that a primary has sent.
 ///
 /// # Errors
-/// All problems of the zone.
-pub(crate) fn compile_transferred(
+/// All problems of the zone; or that the differences don't fit the version that stands.
+pub(crate) fn compile_transferred(zone: &ZoneConfig, transferred: Transferred) -> Result<Loaded, ZoneErrors> {
+    let Transferred { sent, standing, primary } = transferred;
+    match sent {
+        Sent::Zone(records) => compile_records(zone, *records, primary),
+        Sent::Differences(differences) => compile_differences(zone, standing.as_ref(), &differences, primary),
+    }
+}
+
+/// Makes the version that differences lead to from the one that stands: all its records anew, as from a transfer of the
+/// whole zone.
+fn compile_differences(
     zone: &ZoneConfig,
-    records: Gatherer,
+    standing: Option<&Arc<Table>>,
+    differences: &[Difference],
     primary: SocketAddr,
 ) -> Result<Loaded, ZoneErrors> {
+    let misfit = |why: &dyn fmt::Display| ZoneErrors { misfit: true, ..ZoneErrors::one(why.to_string()) };
+    let standing = standing.ok_or_else(|| misfit(&"there is no version that they could change"))?;
+    let records = zone::apply(standing, differences).map_err(|mismatch| misfit(&mismatch))?;
+    compile_records(zone, records, primary)
+}
+
+fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) -> Result<Loaded, ZoneErrors> {
     let start = Instant::now();
     let from = format!("{} from {primary}", zone.name);
     let stamp = source::transfer_stamp(zone);
     let (table, warnings) =
         compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
             errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
-            warnings: failed.warnings,
+            ..failed
         })?;
     Ok(Loaded {
         table: Arc::new(table),
@@ -185,9 +207,8 @@ fn load_transferred(
     state: Option<&StateDir>,
     start: Instant,
 ) -> Result<Loaded, ZoneErrors> {
-    let missing = |why: &dyn std::fmt::Display| {
-        ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name))
-    };
+    let missing =
+        |why: &dyn fmt::Display| ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name));
     let state =
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
     let table = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
@@ -221,7 +242,7 @@ fn compile_reading(
         if errors.is_empty() {
             errors.push(format!("{from}: the zone {} can't be used", zone.name));
         }
-        return Err(ZoneErrors { errors, warnings });
+        return Err(ZoneErrors { errors, warnings, misfit: false });
     };
     compiling();
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
@@ -230,6 +251,7 @@ fn compile_reading(
         Err(error) => Err(ZoneErrors {
             errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],
             warnings,
+            misfit: false,
         }),
     }
 }

@@ -1,12 +1,44 @@
-//! What a secondary keeps beside an image: when a primary last confirmed it.
+//! What a primary has sent, and what a secondary keeps beside an image: when a primary last confirmed it.
 
 use super::image;
 use super::state_dir::path_in;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use table::Table;
 use wire::NameBuf;
+use zone::{Difference, Gatherer};
+
+/// A version of a zone as a primary has sent it.
+pub(crate) enum Sent {
+    /// All its records.
+    Zone(Box<Gatherer>),
+    /// What leads to it from the version that stands, the oldest first.
+    Differences(Arc<[Difference]>),
+}
+
+impl Sent {
+    /// The differences, if that is what it is.
+    pub(crate) fn differences(&self) -> Option<Arc<[Difference]>> {
+        match self {
+            Sent::Zone(_) => None,
+            Sent::Differences(differences) => Some(Arc::clone(differences)),
+        }
+    }
+}
+
+/// A version of a zone to be checked and compiled.
+pub(crate) struct Transferred {
+    /// What was sent.
+    pub(crate) sent: Sent,
+    /// The version that stands, served or withheld.
+    pub(crate) standing: Option<Arc<Table>>,
+    /// Who sent it.
+    pub(crate) primary: SocketAddr,
+}
 
 /// The folder in which it is kept, for each zone in a file of its own.
 #[derive(Clone, Debug)]

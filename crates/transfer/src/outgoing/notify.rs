@@ -204,7 +204,7 @@ impl Notifier {
         {
             // Whoever can guess an identifier could end the attempts with a forged answer: they go on.
             delivery.state = match error {
-                Untrusted::Refused(_) => State::Untrusted(error),
+                Untrusted::Refused(_) | Untrusted::RefusedForTime { .. } => State::Untrusted(error),
                 _ => return Heard::Nothing,
             };
             delivery.due = None;

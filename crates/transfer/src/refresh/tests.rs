@@ -1,4 +1,5 @@
 use super::*;
+use crate::serial::is_newer;
 use std::time::Duration;
 
 const fn s(seconds: u64) -> Duration {
@@ -20,7 +21,7 @@ fn answers(serials: &[Option<u32>]) -> Vec<Surveyed> {
 }
 
 fn report(serials: &[Option<u32>], end: End) -> Report {
-    Report { surveyed: answers(serials), end }
+    Report { surveyed: answers(serials), rejected: Vec::new(), end }
 }
 
 fn within(moment: Moment, from: Moment, interval: Duration) {
@@ -30,20 +31,24 @@ fn within(moment: Moment, from: Moment, interval: Duration) {
 
 #[test]
 fn the_freshest_primary_comes_first_and_older_ones_not_at_all() {
-    let choice = |copy, serials: &[Option<u32>]| choose(Purpose::Refresh, copy, &answers(serials));
+    let round = |purpose, serial| Round { purpose, serial, ask: Vec::new(), rejected: Vec::new() };
+    let choice = |copy, serials: &[Option<u32>]| choose(&round(Purpose::Refresh, copy), &answers(serials));
     assert_eq!(choice(Some(5), &[Some(6), Some(8), None, Some(7)]), Choice::Transfer(vec![1, 3, 0]));
     assert_eq!(choice(Some(5), &[Some(5), Some(4), None]), Choice::Current);
     assert_eq!(choice(None, &[Some(5), Some(6)]), Choice::Transfer(vec![1, 0]));
     assert_eq!(choice(Some(u32::MAX), &[Some(3), Some(u32::MAX - 1)]), Choice::Transfer(vec![0]), "it wraps");
     assert_eq!(choice(Some(5), &[None, None]), Choice::Unknown);
-    assert_eq!(choose(Purpose::Retransfer, Some(5), &answers(&[Some(4)])), Choice::Transfer(vec![0]));
+    assert_eq!(choose(&round(Purpose::Retransfer, Some(5)), &answers(&[Some(4)])), Choice::Transfer(vec![0]));
 }
 
 #[test]
 fn intervals_are_those_of_the_soa_record_within_the_clamps() {
     let mut machine = Machine::new(CLAMPS, 1, None, s(7), 1);
     assert_eq!(machine.due(), s(7));
-    assert_eq!(machine.begin(s(7)), Some(Round { purpose: Purpose::Refresh, serial: None, ask: vec![0] }));
+    assert_eq!(
+        machine.begin(s(7)),
+        Some(Round { purpose: Purpose::Refresh, serial: None, ask: vec![0], rejected: Vec::new() })
+    );
     assert_eq!(machine.begin(s(7)), None, "one round at a time");
     machine.finish(s(8), &report(&[Some(1)], End::Renewed(soa(1, 100, 20, 500))));
     within(machine.due(), s(8), s(100));
@@ -107,15 +112,15 @@ fn a_dead_primary_is_left_alone_while_another_lives() {
     machine.finish(s(0), &report(&[None, Some(1)], End::Renewed(soa(1, 10, 5, 500))));
     let at = machine.due();
     assert_eq!(machine.begin(at).unwrap().ask, [1]);
-    machine
-        .finish(at, &Report { surveyed: vec![Surveyed { primary: 1, serial: Some(1) }], end: End::Current });
-    machine.request(s(12), Purpose::Refresh, Some(0));
+    let surveyed = vec![Surveyed { primary: 1, serial: Some(1) }];
+    machine.finish(at, &Report { surveyed, rejected: Vec::new(), end: End::Current });
+    machine.request(s(12), Purpose::Refresh, Asker::Notice(Some(0)));
     assert_eq!(machine.begin(s(12)).unwrap().ask, [0, 1], "it has sent something, so it lives");
     machine.finish(s(12), &report(&[None, None], End::Failed));
     assert_eq!(machine.begin(machine.due()).unwrap().ask, [0, 1], "when all are dead, all are asked");
     let at = s(20);
     machine.finish(at, &report(&[None, Some(1)], End::Current));
-    machine.request(s(200), Purpose::Refresh, None);
+    machine.request(s(200), Purpose::Refresh, Asker::Notice(None));
     assert_eq!(machine.begin(s(200)).unwrap().ask, [0, 1], "it is tried again some time");
 }
 
@@ -123,15 +128,77 @@ fn a_dead_primary_is_left_alone_while_another_lives() {
 fn what_is_asked_for_during_a_round_is_done_after_it_once() {
     let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
     machine.begin(s(0)).unwrap();
-    machine.request(s(1), Purpose::Retransfer, None);
-    machine.request(s(1), Purpose::Refresh, Some(0));
+    machine.request(s(1), Purpose::Retransfer, Asker::Operator);
+    machine.request(s(1), Purpose::Refresh, Asker::Notice(Some(0)));
     assert_eq!(machine.begin(s(1)), None);
     machine.finish(s(2), &report(&[Some(1)], End::Renewed(soa(1, 100, 20, 500))));
     assert_eq!(machine.begin(s(2)).map(|round| round.purpose), Some(Purpose::Retransfer));
     machine.finish(s(3), &report(&[Some(1)], End::Current));
     assert_eq!(machine.begin(s(3)), None);
-    machine.request(s(4), Purpose::Refresh, None);
+    machine.request(s(4), Purpose::Refresh, Asker::Notice(None));
     assert_eq!(machine.begin(s(4)).map(|round| round.purpose), Some(Purpose::Refresh));
+}
+
+#[test]
+fn what_is_no_good_is_not_transferred_again_and_again() {
+    let bad = |serial| Rejected { primary: 0, serial, why: "two SOA records".to_owned() };
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    machine.begin(s(0)).unwrap();
+    machine.finish(s(0), &report(&[Some(1)], End::Renewed(soa(1, 10, 5, 5000))));
+    let rejecting = |serial| Report { rejected: vec![bad(serial)], ..report(&[None], End::Failed) };
+    let mut waits = Vec::new();
+    let (mut now, mut transferred) = (s(10), s(0));
+    while waits.len() < 10 {
+        now = now.max(machine.next_round().unwrap());
+        let round = machine.begin(now).unwrap();
+        match choose(&round, &answers(&[Some(7)])) {
+            Choice::Rejected(rejected) => {
+                assert_eq!(rejected, [bad(7)]);
+                machine.finish(now, &report(&[Some(7)], End::Failed));
+            }
+            Choice::Transfer(_) => {
+                waits.push((now - transferred).as_secs());
+                transferred = now;
+                machine.finish(now, &rejecting(7));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((600..610).contains(&waits[1]) && (1200..1210).contains(&waits[2]), "{waits:?}");
+    assert!((86_400..86_410).contains(&waits[9]), "{waits:?}");
+    // Another serial is another chance, and an operator's word is one.
+    let at = machine.next_round().unwrap();
+    let round = machine.begin(at).unwrap();
+    assert_eq!(choose(&round, &answers(&[Some(8)])), Choice::Transfer(vec![0]));
+    machine.request(at, Purpose::Refresh, Asker::Operator);
+    machine.finish(at, &rejecting(8));
+    let round = machine.begin(at).unwrap();
+    assert_eq!(choose(&round, &answers(&[Some(8)])), Choice::Transfer(vec![0]));
+    machine.finish(at, &rejecting(8));
+    machine.request(at, Purpose::Refresh, Asker::Operator);
+    assert_eq!(machine.begin(at).unwrap().rejected, []);
+}
+
+#[test]
+fn a_flood_of_notices_is_a_round_a_second() {
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    let mut rounds = 0;
+    for at in (0..10_000).map(Duration::from_millis) {
+        machine.request(at, Purpose::Refresh, Asker::Notice(Some(0)));
+        if machine.begin(at).is_some() {
+            machine.request(at, Purpose::Refresh, Asker::Notice(None));
+            machine.finish(at, &report(&[Some(1)], End::Renewed(soa(1, 1000, 20, 500))));
+            rounds += 1;
+        }
+    }
+    assert_eq!(rounds, 10);
+    machine.request(s(10), Purpose::Refresh, Asker::Notice(None));
+    let at = s(10) - Duration::from_millis(1);
+    machine.request(at, Purpose::Refresh, Asker::Operator);
+    assert!(machine.begin(at).is_some(), "an operator doesn't wait");
+    machine.finish(at, &report(&[Some(1)], End::Current));
+    machine.request(s(60), Purpose::Refresh, Asker::Notice(None));
+    assert!(machine.begin(s(60)).is_some(), "the first after a while is followed at once");
 }
 
 /// Primaries that come and go and move on, seen through rounds that take their time: the rules hold at every step.
@@ -152,7 +219,7 @@ fn random_lives_keep_the_rules() {
             machine.expire(now);
             assert_eq!(machine.is_expired(), expires.is_some_and(|expires| expires <= now), "{context}");
             if rng.u8(0..10) == 0 {
-                machine.request(now, Purpose::Refresh, Some(rng.usize(0..count)));
+                machine.request(now, Purpose::Refresh, Asker::Notice(Some(rng.usize(0..count))));
             }
             let Some(round) = machine.begin(now) else { continue };
             assert!(!round.ask.is_empty(), "{context}");
@@ -167,9 +234,10 @@ fn random_lives_keep_the_rules() {
                 .map(|&primary| Surveyed { primary, serial: alive[primary].then_some(serials[primary]) })
                 .collect();
             now += Duration::from_millis(rng.u64(0..5000));
-            let end = match choose(round.purpose, round.serial, &surveyed) {
+            let end = match choose(&round, &surveyed) {
                 Choice::Unknown => End::Failed,
                 Choice::Current => End::Current,
+                Choice::Rejected(_) => panic!("{context}: nothing was rejected"),
                 Choice::Transfer(order) => {
                     let first = order[0];
                     let best = surveyed.iter().filter_map(|answer| answer.serial);
@@ -200,7 +268,7 @@ fn random_lives_keep_the_rules() {
             if end != End::Failed {
                 confirmed = Some(now);
             }
-            machine.finish(now, &Report { surveyed, end });
+            machine.finish(now, &Report { surveyed, rejected: Vec::new(), end });
             let next = machine.next_round().unwrap();
             let longest = match (end, copy) {
                 (End::Failed, None) => FIRST_RETRY_MAX,

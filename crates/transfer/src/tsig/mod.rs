@@ -11,7 +11,7 @@ pub use key::{Algorithm, Key, Keys};
 pub use record::{Malformed, is_signed};
 
 use key::Mac;
-use record::{Tsig, Variables, add_mac, add_stripped, append, find, time_octets};
+use record::{TIME_LEN, Tsig, Variables, add_mac, add_stripped, append, find, time_octets, time_of};
 use std::sync::Arc;
 use wire::message::{HEADER_LEN, OPCODE_MASK, QR, RD, skip_name, u16_at};
 use wire::{NameBuf, Rcode};
@@ -58,8 +58,21 @@ pub enum Untrusted {
     #[error("the signature is wrong: the secrets differ, or somebody has changed the message")]
     BadSig,
     /// It was signed too long ago, or in the future.
-    #[error("the signature is {0} seconds off; check the clocks of both nodes")]
-    BadTime(u64),
+    #[error("the clocks differ: it is signed at {signed}, and here it is {now} (seconds since 1970), {} seconds off", signed.abs_diff(*now))]
+    BadTime {
+        /// When it was signed, by the clock there.
+        signed: u64,
+        /// What time it is here.
+        now: u64,
+    },
+    /// The server says that our request was signed too long ago, or in the future.
+    #[error("the server does not accept our signature, BADTIME: its clock says {theirs} and ours {ours} (seconds since 1970), {} seconds off", theirs.abs_diff(*ours))]
+    RefusedForTime {
+        /// What time it is there.
+        theirs: u64,
+        /// What time it is here.
+        ours: u64,
+    },
     /// The server says that the request is not accepted, with this code.
     #[error("the server does not accept our signature: {}", error_text(*.0))]
     Refused(u16),
@@ -278,12 +291,11 @@ impl Verifier {
             return Err(Untrusted::BadSig);
         }
         if tsig.error != 0 {
-            return Err(Untrusted::Refused(tsig.error));
+            return Err(refused(&tsig, now));
         }
         // Each message by its own time: a transfer may take longer than clocks may differ.
-        let off = now.abs_diff(tsig.time);
-        if off > u64::from(tsig.fudge) {
-            return Err(Untrusted::BadTime(off));
+        if now.abs_diff(tsig.time) > u64::from(tsig.fudge) {
+            return Err(Untrusted::BadTime { signed: tsig.time, now });
         }
         self.mac = self.key.mac();
         add_mac(&mut self.mac, tsig.mac);
@@ -309,6 +321,16 @@ impl Verifier {
     /// The last message was not signed.
     pub fn finish(&self) -> Result<(), Untrusted> {
         if self.is_first || self.unsigned > 0 { Err(Untrusted::Unsigned) } else { Ok(()) }
+    }
+}
+
+/// What a server says that has signed its refusal; of BADTIME it tells its time (RFC 8945 §5.2.3).
+fn refused(tsig: &Tsig<'_>, now: u64) -> Untrusted {
+    match tsig.other {
+        theirs if tsig.error == ErrorCode::BadTime as u16 && theirs.len() == TIME_LEN => {
+            Untrusted::RefusedForTime { theirs: time_of(theirs), ours: now }
+        }
+        _ => Untrusted::Refused(tsig.error),
     }
 }
 

@@ -10,6 +10,9 @@ const RECORDS_MAX: usize = 6000;
 /// Octets of the data beside the algorithm's name, the MAC and the other data.
 const DATA_FIXED: usize = 16;
 
+/// Octets of a time.
+pub(super) const TIME_LEN: usize = 6;
+
 /// A message whose TSIG record is malformed, not the last one, or not the only one (RFC 8945 §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a malformed message, or a TSIG record where none may stand")]
@@ -80,7 +83,7 @@ fn read<'m>(message: &'m [u8], record: &RecordView) -> Result<Tsig<'m>, Malforme
     let tail = &rest[10 + mac_len..];
     let other_len = usize::from(u16_at(tail, 4).ok_or(Malformed)?);
     let other = tail.get(6..).filter(|other| other.len() == other_len).ok_or(Malformed)?;
-    let time = rest[..6].iter().fold(0, |time, octet| time << 8 | u64::from(*octet));
+    let time = time_of(&rest[..TIME_LEN]);
     Ok(Tsig {
         at: record.owner_at,
         key: NameBuf::from(key.as_name()),
@@ -94,8 +97,13 @@ fn read<'m>(message: &'m [u8], record: &RecordView) -> Result<Tsig<'m>, Malforme
     })
 }
 
+/// A time of at most 64 bits, in network order.
+pub(super) fn time_of(octets: &[u8]) -> u64 {
+    octets.iter().fold(0, |time, octet| time << 8 | u64::from(*octet))
+}
+
 /// The 48 bits of a time.
-pub(super) fn time_octets(time: u64) -> [u8; 6] {
+pub(super) fn time_octets(time: u64) -> [u8; TIME_LEN] {
     let [_, _, octets @ ..] = time.to_be_bytes();
     octets
 }

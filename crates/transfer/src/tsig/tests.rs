@@ -154,7 +154,10 @@ fn errors_are_told_as_the_rfc_has_it() {
         // The client can trust that, and learns why.
         let mut verifier =
             Verifier { mac: verifier.mac.clone(), key: Arc::clone(&key), unsigned: 0, is_first: true };
-        assert_eq!(verifier.verify(&response, NOW), Err(Untrusted::Refused(18)));
+        assert_eq!(
+            verifier.verify(&response, NOW),
+            Err(Untrusted::RefusedForTime { theirs: now, ours: NOW })
+        );
     }
     for now in [NOW - 300, NOW + 300] {
         assert!(verify_request(&request, &keys, now).unwrap().is_some());
@@ -260,5 +263,8 @@ fn messages_in_between_may_be_unsigned() {
     assert_eq!(run(&messages, &mut verifier), Err(Untrusted::BadSig), "one is missing");
     let (messages, mut verifier) = stream(&with_gap(0));
     verifier.verify(&messages[0], NOW).unwrap();
-    assert_eq!(verifier.verify(&messages[1], NOW + 301), Err(Untrusted::BadTime(301)));
+    assert_eq!(
+        verifier.verify(&messages[1], NOW + 301),
+        Err(Untrusted::BadTime { signed: NOW, now: NOW + 301 })
+    );
 }

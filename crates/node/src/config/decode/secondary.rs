@@ -1,9 +1,9 @@
 //! What makes a zone a copy of another server's: in [secondary] for all, in [[zone]] for one.
 
 use super::super::problem::Problem;
-use super::super::secondary::{NOTIFIERS_MAX, OnExpiry, PRIMARIES_MAX, SecondaryConfig};
+use super::super::secondary::{NOTIFIERS_MAX, Notifier, OnExpiry, PRIMARIES_MAX, Primary, SecondaryConfig};
+use super::transfer::{Keys, prefix, with_key};
 use super::{Section, Value, wrong_type};
-use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use transfer::refresh::Clamp;
@@ -25,18 +25,26 @@ const KEYS: [&str; 11] = [
 /// The longest interval in seconds: what a SOA record can say.
 const SECONDS_MAX: u64 = u32::MAX as u64;
 
+/// What the rest of the file has said.
+pub(super) struct Known<'k> {
+    /// The service addresses.
+    pub(super) announced: &'k [IpAddr],
+    /// All keys.
+    pub(super) keys: &'k Keys,
+}
+
 /// Reads what a [[zone]] with `primaries` says, beside what holds for all of them.
 pub(super) fn zone(
     section: &mut Section<'_, '_>,
     defaults: &SecondaryConfig,
-    announced: &[IpAddr],
+    known: &Known<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<SecondaryConfig> {
     let mut config = defaults.clone();
     if let Some(value) = section.take("primaries") {
-        config.primaries = primaries(value, announced, problems);
+        config.primaries = primaries(value, known, problems);
     }
-    settings(section, &mut config, announced, problems);
+    settings(section, &mut config, known, problems);
     (!config.primaries.is_empty()).then_some(config)
 }
 
@@ -61,14 +69,14 @@ pub(super) fn refuse(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>)
 pub(super) fn settings(
     section: &mut Section<'_, '_>,
     config: &mut SecondaryConfig,
-    announced: &[IpAddr],
+    known: &Known<'_>,
     problems: &mut Vec<Problem>,
 ) {
     if let Some(value) = section.take("source") {
-        config.sources = sources(value, announced, problems);
+        config.sources = sources(value, known.announced, problems);
     }
     if let Some(value) = section.take("notify-from") {
-        config.notifiers = notifiers(value, problems);
+        config.notifiers = notifiers(value, known.keys, problems);
     }
     if let Some(octets) = section.integer("transfer-max-bytes", 4096..=1 << 36, problems) {
         config.transfer_max = octets;
@@ -111,9 +119,9 @@ fn clamp(
     }
 }
 
-fn primaries(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+fn primaries(value: &Value<'_>, known: &Known<'_>, problems: &mut Vec<Problem>) -> Vec<Primary> {
     const HELP: &str =
-        "write `primaries = [\"192.0.2.1:53\", \"[2001:db8::1]:53\"]`; names are not looked up";
+        "write `primaries = [\"192.0.2.1:53\", \"[2001:db8::1]:53 key NAME\"]`; names are not looked up";
     let Some(items) = value.get_ref().as_array() else {
         problems.push(wrong_type(value, "primaries", "a list of addresses", HELP));
         return Vec::new();
@@ -123,18 +131,28 @@ fn primaries(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem
         problems.push(Problem::at(value.span(), title, "this list", HELP));
         return Vec::new();
     }
-    let mut found: Vec<SocketAddr> = Vec::new();
+    let mut found: Vec<Primary> = Vec::new();
     for item in items.iter() {
-        let parsed = item.get_ref().as_str().map(str::parse::<SocketAddr>);
-        let title = match parsed {
-            Some(Ok(address)) if announced.contains(&address.ip()) => {
+        let text = item.get_ref().as_str().unwrap_or_default();
+        let (address, key) = match with_key(text, known.keys) {
+            Ok(parts) => parts,
+            Err(help) => {
+                let title = format!("`{text}` can't be a primary");
+                problems.push(Problem::at(item.span(), title, "this primary", help));
+                continue;
+            }
+        };
+        let title = match address.parse::<SocketAddr>() {
+            Ok(address) if known.announced.contains(&address.ip()) => {
                 format!(
                     "{address} is a service address: this node would ask itself or whichever node is nearest"
                 )
             }
-            Some(Ok(address)) if found.contains(&address) => format!("the primary {address} is named twice"),
-            Some(Ok(address)) if address.port() != 0 && !address.ip().is_unspecified() => {
-                found.push(address);
+            Ok(address) if found.iter().any(|primary| primary.address == address) => {
+                format!("the primary {address} is named twice")
+            }
+            Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => {
+                found.push(Primary { address, key });
                 continue;
             }
             _ => "a primary is an address with a port".to_owned(),
@@ -174,9 +192,9 @@ fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>)
     found
 }
 
-fn notifiers(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+fn notifiers(value: &Value<'_>, keys: &Keys, problems: &mut Vec<Problem>) -> Vec<Notifier> {
     const HELP: &str =
-        "write `notify-from = [\"192.0.2.9\", \"2001:db8::/64\"]`; the primaries need not be named";
+        "write `notify-from = [\"192.0.2.9\", \"2001:db8::/64 key NAME\"]`; the primaries need not be named";
     let Some(items) = value.get_ref().as_array().filter(|items| items.len() <= NOTIFIERS_MAX) else {
         let wanted = "a list of at most 64 addresses and prefixes";
         problems.push(wrong_type(value, "notify-from", wanted, HELP));
@@ -185,10 +203,15 @@ fn notifiers(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
     let mut found = Vec::new();
     for item in items.iter() {
         let text = item.get_ref().as_str().unwrap_or_default();
-        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-            Ok(prefix) => found.push(prefix),
-            Err(_) => {
-                problems.push(Problem::at(item.span(), "this is no address and no prefix", "here", HELP))
+        let parsed = with_key(text, keys).and_then(|(from, key)| match prefix(from) {
+            Ok(from) => Ok(Notifier { from, key }),
+            Err(_) => Err(HELP.to_owned()),
+        });
+        match parsed {
+            Ok(notifier) => found.push(notifier),
+            Err(help) => {
+                let title = format!("`{text}` is no address and no prefix that NOTIFY could come from");
+                problems.push(Problem::at(item.span(), title, "here", help));
             }
         }
     }

@@ -223,7 +223,10 @@ fn each(
 }
 
 /// Splits off `key NAME`, and finds the key.
-fn with_key<'t>(text: &'t str, keys: &Keys) -> Result<(&'t str, Option<Arc<Key>>), String> {
+///
+/// # Errors
+/// What is to be done about it.
+pub(super) fn with_key<'t>(text: &'t str, keys: &Keys) -> Result<(&'t str, Option<Arc<Key>>), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (rest, name) = match words[..] {
         [] => return Err(SECONDARIES.to_owned()),
@@ -237,7 +240,7 @@ fn with_key<'t>(text: &'t str, keys: &Keys) -> Result<(&'t str, Option<Arc<Key>>
     Ok((rest, Some(Arc::clone(key))))
 }
 
-fn prefix(text: &str) -> Result<IpNet, String> {
+pub(super) fn prefix(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address.to_canonical()));
     }

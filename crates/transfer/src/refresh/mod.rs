@@ -8,8 +8,11 @@
 //! What keeps a copy from expiring is a primary that has answered with authority and has nothing newer, or a transfer that
 //! was taken into service. A NOTIFY only makes a round due at once; it is evidence of nothing.
 
+mod choice;
+
+pub use choice::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
+
 use crate::Soa;
-use crate::serial::is_newer;
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -31,6 +34,17 @@ const FIRST_RETRY_MAX: Duration = Duration::from_secs(300);
 const ASLEEP_FOR: Duration = Duration::from_secs(30);
 /// Where that doubling ends.
 const ASLEEP_FOR_MAX: Duration = Duration::from_secs(600);
+
+/// How long a version that is no good is not transferred again, doubling from one time to the next. It is mended with a
+/// new serial, or an operator says that it is; transferring and compiling it in vain again and again would cost a large
+/// zone's primary and this node more than all else they do.
+const REJECTED_FOR: Duration = Duration::from_secs(600);
+/// Where that doubling ends: a day, within which what was mended without either is seen.
+const REJECTED_FOR_MAX: Duration = Duration::from_secs(86_400);
+
+/// How long after the begin of one round the next may be begun because of a NOTIFY. Longer delays the second of two changes
+/// that follow each other at once; shorter lets whoever can send with a primary's address have it asked more often.
+const NOTICES_APART: Duration = Duration::from_secs(1);
 
 /// The shortest and the longest that an operator allows of an interval, whatever the SOA record says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,91 +82,34 @@ pub struct Copy {
     pub age: Duration,
 }
 
-/// What a round is for.
+/// Who wants a round to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// To have what the primaries have, if that is newer.
-    Refresh,
-    /// To have what a primary has, whatever its serial.
-    Retransfer,
+pub enum Asker {
+    /// An operator, who knows better than what was found out before.
+    Operator,
+    /// A NOTIFY request, of this primary or of somebody else who is heard.
+    Notice(Option<usize>),
 }
 
-/// A round to be made.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Round {
-    /// What for.
-    pub purpose: Purpose,
-    /// The serial of the copy, if there is one.
-    pub serial: Option<u32>,
-    /// Whom to ask, by index.
-    pub ask: Vec<usize>,
-}
-
-/// What a primary answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Surveyed {
-    /// Which primary.
-    pub primary: usize,
-    /// Its serial; `None` where it gave no answer that can be used.
-    pub serial: Option<u32>,
-}
-
-/// What is to be done after the primaries were asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Choice {
-    /// To transfer, from the first of these that works: the freshest first.
-    Transfer(Vec<usize>),
-    /// Nothing: no primary has anything newer.
-    Current,
-    /// Nothing: no primary answered.
-    Unknown,
-}
-
-/// What came of a round.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// What the primaries answered; a transfer that failed on the way counts as no answer.
-    pub surveyed: Vec<Surveyed>,
-    /// How it ended.
-    pub end: End,
-}
-
-/// How a round ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// The copy is as new as any.
-    Current,
-    /// There is a new copy.
-    Renewed(Soa),
-    /// Neither could be found out or done.
-    Failed,
-}
-
-/// Decides what follows from the primaries' answers.
-pub fn choose(purpose: Purpose, copy: Option<u32>, answers: &[Surveyed]) -> Choice {
-    let mut answered: Vec<(usize, u32)> =
-        answers.iter().filter_map(|answer| Some((answer.primary, answer.serial?))).collect();
-    if answered.is_empty() {
-        return Choice::Unknown;
-    }
-    if let (Purpose::Refresh, Some(copy)) = (purpose, copy) {
-        answered.retain(|(_, serial)| is_newer(*serial, copy));
-    }
-    // RFC 1982 orders pairs only, so the freshest is found by comparing each with each: there are few.
-    let newer_than_it =
-        |serial: u32, all: &[(usize, u32)]| all.iter().filter(|(_, other)| is_newer(*other, serial)).count();
-    let all = answered.clone();
-    answered.sort_by_key(|(primary, serial)| (newer_than_it(*serial, &all), *primary));
-    if answered.is_empty() {
-        return Choice::Current;
-    }
-    Choice::Transfer(answered.into_iter().map(|(primary, _)| primary).collect())
-}
-
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Primary {
     failures: u32,
     asleep_until: Moment,
+    rejected: Option<KeptRejected>,
+}
+
+#[derive(Clone)]
+struct KeptRejected {
+    rejected: Rejected,
+    times: u32,
+    until: Moment,
+}
+
+/// A round that is wanted while another one is under way.
+#[derive(Clone, Copy)]
+struct Again {
+    purpose: Purpose,
+    is_operators: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -171,8 +128,10 @@ pub struct Machine {
     rounds_failed: u32,
     busy: bool,
     /// Asked for while a round was under way, which may have read an older version.
-    again: Option<Purpose>,
+    again: Option<Again>,
     purpose: Purpose,
+    /// When the last round was begun.
+    began: Option<Moment>,
     rng: Rng,
 }
 
@@ -192,6 +151,7 @@ impl Machine {
             busy: false,
             again: None,
             purpose: Purpose::Refresh,
+            began: None,
             rng: Rng::with_seed(seed),
         }
     }
@@ -238,6 +198,7 @@ impl Machine {
             return None;
         }
         self.busy = true;
+        self.began = Some(now);
         let mut ask: Vec<usize> =
             (0..self.primaries.len()).filter(|index| self.primaries[*index].asleep_until <= now).collect();
         if ask.is_empty() {
@@ -245,7 +206,10 @@ impl Machine {
             ask = (0..self.primaries.len()).collect();
         }
         let purpose = std::mem::replace(&mut self.purpose, Purpose::Refresh);
-        Some(Round { purpose, serial: self.copy.map(|copy| copy.soa.serial), ask })
+        let kept = self.primaries.iter().filter_map(|primary| primary.rejected.as_ref());
+        let is_for_now = |kept: &&KeptRejected| kept.until > now && purpose == Purpose::Refresh;
+        let rejected = kept.filter(is_for_now).map(|kept| kept.rejected.clone()).collect();
+        Some(Round { purpose, serial: self.copy.map(|copy| copy.soa.serial), ask, rejected })
     }
 
     /// Takes in what came of the round that was begun.
@@ -254,7 +218,7 @@ impl Machine {
         for answer in &report.surveyed {
             let Some(primary) = self.primaries.get_mut(answer.primary) else { continue };
             match answer.serial {
-                Some(_) => *primary = Primary::default(),
+                Some(_) => primary.wake(),
                 None => {
                     primary.asleep_until =
                         now.saturating_add(doubled(ASLEEP_FOR, primary.failures, ASLEEP_FOR_MAX));
@@ -262,6 +226,7 @@ impl Machine {
                 }
             }
         }
+        report.rejected.iter().for_each(|rejected| self.reject(rejected, now));
         match report.end {
             End::Renewed(soa) => self.confirm(now, Some(soa)),
             End::Current => self.confirm(now, None),
@@ -274,10 +239,30 @@ impl Machine {
                 self.next_round = now.saturating_add(self.jittered(wait));
             }
         }
-        if let Some(purpose) = self.again.take() {
-            self.purpose = purpose;
-            self.next_round = now;
+        if let Some(again) = self.again.take() {
+            self.purpose = again.purpose;
+            self.next_round = if again.is_operators { now } else { self.after_the_last(now) };
+            if again.is_operators {
+                self.forget_rejected();
+            }
         }
+    }
+
+    fn reject(&mut self, rejected: &Rejected, now: Moment) {
+        let Some(primary) = self.primaries.get_mut(rejected.primary) else { return };
+        let before = primary.rejected.as_ref().filter(|kept| kept.rejected.serial == rejected.serial);
+        let times = before.map_or(0, |kept| kept.times.saturating_add(1));
+        let until = now.saturating_add(doubled(REJECTED_FOR, times, REJECTED_FOR_MAX));
+        primary.rejected = Some(KeptRejected { rejected: rejected.clone(), times, until });
+    }
+
+    fn forget_rejected(&mut self) {
+        self.primaries.iter_mut().for_each(|primary| primary.rejected = None);
+    }
+
+    /// Now, or when enough time has passed since the last round.
+    fn after_the_last(&self, now: Moment) -> Moment {
+        self.began.map_or(now, |began| now.max(began.saturating_add(NOTICES_APART)))
     }
 
     /// A primary has confirmed the copy, or there is a new one.
@@ -294,20 +279,27 @@ impl Machine {
         self.next_round = now.saturating_add(self.jittered(wait));
     }
 
-    /// Makes a round due at once: a primary said that it has something new, or an operator asks. Where a round is under way,
-    /// one more follows it, and one is enough for any number of requests.
-    pub fn request(&mut self, now: Moment, purpose: Purpose, by: Option<usize>) {
-        if let Some(primary) = by.and_then(|index| self.primaries.get_mut(index)) {
-            // Whoever sends is awake.
-            *primary = Primary::default();
+    /// Makes a round due: at once for an operator, and for a NOTIFY when the last one is not too short a time ago. Where a
+    /// round is under way, one more follows it, and one is enough for any number of requests.
+    pub fn request(&mut self, now: Moment, purpose: Purpose, asker: Asker) {
+        let is_operators = asker == Asker::Operator;
+        if let Asker::Notice(Some(index)) = asker
+            && let Some(primary) = self.primaries.get_mut(index)
+        {
+            primary.wake(); // whoever sends is awake
         }
-        let waiting = if self.busy { self.again } else { Some(self.purpose) };
+        if is_operators {
+            self.forget_rejected();
+        }
+        let waiting = if self.busy { self.again.map(|again| again.purpose) } else { Some(self.purpose) };
         let purpose = if waiting == Some(Purpose::Retransfer) { Purpose::Retransfer } else { purpose };
         if self.busy {
-            self.again = Some(purpose);
+            let was_operators = self.again.is_some_and(|again| again.is_operators);
+            self.again = Some(Again { purpose, is_operators: is_operators || was_operators });
         } else {
             self.purpose = purpose;
-            self.next_round = self.next_round.min(now);
+            let at = if is_operators { now } else { self.after_the_last(now) };
+            self.next_round = self.next_round.min(at);
         }
     }
 
@@ -315,6 +307,13 @@ impl Machine {
         let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         let shortened = millis / 100 * JITTER_PERCENT + millis % 100 * JITTER_PERCENT / 100;
         Duration::from_millis(millis - self.rng.u64(0..=shortened))
+    }
+}
+
+impl Primary {
+    /// It has answered, or said something itself.
+    fn wake(&mut self) {
+        (self.failures, self.asleep_until) = (0, Moment::ZERO);
     }
 }
 
