@@ -11,12 +11,10 @@ use std::sync::Arc;
 use table::{Table, Walk};
 use wire::{NameBuf, RecordType};
 use zone::amend::{AmendError, Reason, amend};
-use zone::{CompileOptions, Difference, RecordList};
+use zone::{Difference, RecordList};
 
 const QUESTIONS: usize = 60;
 const VERSIONS: usize = 5;
-
-const OPTIONS: CompileOptions = CompileOptions { rotate: true, source: table::SourceStamp([0; 32]) };
 
 proptest! {
     #![proptest_config(config(1500))]
@@ -25,7 +23,7 @@ proptest! {
     fn every_version_is_as_if_compiled(versions in versions(VERSIONS), asked in questions(QUESTIONS)) {
         let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
         for (from, to) in versions.iter().zip(&versions[1..]) {
-            table = match amend(&table, &[difference(from, to)], &OPTIONS) {
+            table = match amend(&table, &[difference(from, to)]) {
                 Ok(next) => Arc::new(next),
                 Err(AmendError::Recompile(reason)) => {
                     prop_assert!(may_recompile(reason, to), "{reason}\n{from:?}{to:?}");
@@ -44,7 +42,7 @@ proptest! {
         let differences: Vec<_> =
             versions.iter().zip(&versions[1..]).map(|(from, to)| difference(from, to)).collect();
         let last = versions.last().expect("there is one");
-        if let Ok(next) = amend(&table, &differences, &OPTIONS) {
+        if let Ok(next) = amend(&table, &differences) {
             compare(&Arc::new(next), last, &asked).map_err(TestCaseError::fail)?;
         }
     }
@@ -97,7 +95,7 @@ fn compare(
     asked: &[(Vec<&'static str>, u32, RecordType)],
 ) -> Result<(), String> {
     let whole = Arc::new(compile(zone.apex.as_name(), &zone.records));
-    let counts = |table: &Table| (table.serial(), table.name_count(), table.record_count());
+    let counts = |table: &Table| (table.serial(), table.name_count(), table.record_count(), table.content());
     if counts(table) != counts(&whole) {
         return Err(format!("{:?}, and compiled {:?}", counts(table), counts(&whole)));
     }

@@ -157,11 +157,11 @@ fn key(owner: Name<'_>, rtype: RecordType, data: &[u8]) -> Vec<u8> {
     key
 }
 
-fn not_there(record: RecordRef<'_>) -> Mismatch {
+pub(crate) fn not_there(record: RecordRef<'_>) -> Mismatch {
     Mismatch::NotThere { owner: Box::new(record.owner.into()), rtype: record.rtype }
 }
 
-fn there_already(record: RecordRef<'_>) -> Mismatch {
+pub(crate) fn there_already(record: RecordRef<'_>) -> Mismatch {
     Mismatch::ThereAlready { owner: Box::new(record.owner.into()), rtype: record.rtype }
 }
 

@@ -73,7 +73,7 @@ impl ContentSum {
     }
 
     /// Adds what another sum has.
-    fn join(&mut self, other: &ContentSum) {
+    pub(crate) fn join(&mut self, other: &ContentSum) {
         let mut carry = false;
         for (word, other) in self.words.iter_mut().zip(other.words) {
             let (sum, first) = word.overflowing_add(other);

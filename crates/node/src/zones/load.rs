@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
+use zone::amend::AmendError;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
 use zone::{CompileOptions, Difference, Gatherer, Reading};
@@ -168,8 +169,8 @@ pub(crate) fn compile_transferred(zone: &ZoneConfig, transferred: Transferred) -
     }
 }
 
-/// Makes the version that differences lead to from the one that stands: all its records anew, as from a transfer of the
-/// whole zone.
+/// Makes the version that differences lead to from the one that stands: at the cost of what they change, or else all its
+/// records anew, as from a transfer of the whole zone.
 fn compile_differences(
     zone: &ZoneConfig,
     standing: Option<&Arc<Table>>,
@@ -178,6 +179,21 @@ fn compile_differences(
 ) -> Result<Loaded, ZoneErrors> {
     let misfit = |why: &dyn fmt::Display| ZoneErrors { misfit: true, ..ZoneErrors::one(why.to_string()) };
     let standing = standing.ok_or_else(|| misfit(&"there is no version that they could change"))?;
+    let start = Instant::now();
+    match zone::amend::amend(standing, differences) {
+        Ok(table) => {
+            return Ok(Loaded {
+                table: Arc::new(table),
+                warnings: Vec::new(),
+                files: Vec::new(),
+                from: LoadedFrom::Transfer(primary),
+                no_image: None,
+                took: start.elapsed(),
+            });
+        }
+        Err(AmendError::Mismatch(mismatch)) => return Err(misfit(&mismatch)),
+        Err(AmendError::Recompile(reason)) => tracing::debug!("zone {}: {reason}", zone.name),
+    }
     let records = zone::apply(standing, differences).map_err(|mismatch| misfit(&mismatch))?;
     compile_records(zone, records, primary)
 }

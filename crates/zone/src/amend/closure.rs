@@ -7,8 +7,8 @@
 //! - What is below a name that begins to delegate or to redirect, or ceases to.
 //! - The records that deny a wildcard right below the apex, which are part of most negative answers.
 
+use super::AmendError;
 use super::touched::{Row, Touched};
-use super::{AmendError, CompileOptions};
 use crate::compile::over::Draft;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use wire::{FoldedName, Name, NameBuf, RecordType};
 const ADDRESSES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// Adds what is needed, and makes the overlay.
-pub(super) fn complete(touched: &mut Touched<'_>, options: &CompileOptions) -> Result<Table, AmendError> {
+pub(super) fn complete(touched: &mut Touched<'_>) -> Result<Table, AmendError> {
     let mut closure = Closure { touched, seen: HashSet::new() };
     loop {
         while closure.add_relatives()? || closure.add_witnesses()? {}
@@ -31,7 +31,7 @@ pub(super) fn complete(touched: &mut Touched<'_>, options: &CompileOptions) -> R
             is_more |= closure.touched.load(name.as_name())?;
         }
         if !is_more {
-            return draft.build(options);
+            return draft.build();
         }
     }
 }

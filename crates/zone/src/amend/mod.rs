@@ -11,11 +11,11 @@
 mod closure;
 mod touched;
 
-use crate::compile::{CompileError, CompileOptions};
+use crate::apply::Mismatch;
+use crate::compile::CompileError;
 use crate::difference::Difference;
 use std::sync::Arc;
 use table::{BadPointer, BuildError, Table};
-use wire::{NameBuf, RecordType};
 
 pub(crate) use closure::hides;
 pub(crate) use touched::{Touched, hash_of_owner};
@@ -29,51 +29,10 @@ pub const NAMES_MAX: usize = 8192;
 pub enum AmendError {
     /// They don't fit the version that they are applied to. The zone has to be had as a whole.
     #[error(transparent)]
-    Misfit(#[from] Misfit),
+    Mismatch(#[from] Mismatch),
     /// The zone has to be compiled as a whole.
     #[error("the zone has to be compiled as a whole: {0}")]
     Recompile(Reason),
-}
-
-/// What differences have to do with another version than the one at hand.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Misfit {
-    /// The serials don't continue.
-    #[error("the difference begins with serial {from}, and the zone has {at}")]
-    Serial {
-        /// The serial that the difference begins with.
-        from: u32,
-        /// The serial that the zone has.
-        at: u32,
-    },
-    /// A record that is not there is to go.
-    #[error("the difference to serial {serial} removes a {rtype} record of {owner} that is not there")]
-    NotThere {
-        /// The serial that the difference leads to.
-        serial: u32,
-        /// Its owner.
-        owner: Box<NameBuf>,
-        /// Its type.
-        rtype: RecordType,
-    },
-    /// A record that is there is to come.
-    #[error("the difference to serial {serial} adds a {rtype} record of {owner} that is already there")]
-    AlreadyThere {
-        /// The serial that the difference leads to.
-        serial: u32,
-        /// Its owner.
-        owner: Box<NameBuf>,
-        /// Its type.
-        rtype: RecordType,
-    },
-    /// A record of another zone.
-    #[error("the difference to serial {serial} has records of {owner}, which is not in the zone")]
-    Outside {
-        /// The serial that the difference leads to.
-        serial: u32,
-        /// Its owner.
-        owner: Box<NameBuf>,
-    },
 }
 
 /// Why a zone has to be compiled as a whole.
@@ -116,16 +75,12 @@ impl From<CompileError> for AmendError {
 
 /// Makes the next version of a zone: `table` with `differences`, the oldest first.
 ///
-/// The options are those with which the base was compiled, but for the source, which stays that of the base.
+/// Options and source are those of the base.
 ///
 /// # Errors
 /// The differences don't fit, or the zone has to be compiled as a whole; the table is as it was.
-pub fn amend(
-    table: &Arc<Table>,
-    differences: &[Difference],
-    options: &CompileOptions,
-) -> Result<Table, AmendError> {
+pub fn amend(table: &Arc<Table>, differences: &[Difference]) -> Result<Table, AmendError> {
     let mut touched = Touched::new(table)?;
     touched.apply(differences)?;
-    closure::complete(&mut touched, options)
+    closure::complete(&mut touched)
 }

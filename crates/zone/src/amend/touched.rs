@@ -1,7 +1,8 @@
 //! The names that an overlay has, with all the records that they own in the new version.
 
-use super::{AmendError, Misfit, NAMES_MAX, Reason};
-use crate::difference::{Difference, RecordList, RecordRef};
+use super::{AmendError, NAMES_MAX, Reason};
+use crate::apply::{Mismatch, not_there, there_already};
+use crate::difference::{Difference, RecordRef};
 use crate::rdata::encoding::decode_base32hex;
 use crate::rdata::to_canonical;
 use std::collections::HashMap;
@@ -88,55 +89,37 @@ impl<'t> Touched<'t> {
 
     /// Applies differences, the oldest first.
     pub(super) fn apply(&mut self, differences: &[Difference]) -> Result<(), AmendError> {
-        let mut serial = self.current.serial();
-        for difference in differences {
-            let Difference { from, to, removed, added } = difference;
-            if *from != serial {
-                return Err(Misfit::Serial { from: *from, at: serial }.into());
+        let mut standing = self.current.serial();
+        for Difference { from, to, removed, added } in differences {
+            if *from != standing {
+                return Err(Mismatch::OtherVersion { from: *from, standing }.into());
             }
-            self.each(removed, *to, |rows, record| {
-                let Some(at) = find(rows, record) else { return false };
+            for record in removed.iter() {
+                let rows = self.rows_of(record)?;
+                let at = find(rows, record).ok_or_else(|| not_there(record))?;
                 rows.swap_remove(at);
-                true
-            })
-            .map_err(|failed| {
-                failed.into_error(|owner, rtype| Misfit::NotThere { serial: *to, owner, rtype })
-            })?;
-            self.each(added, *to, |rows, record| {
+            }
+            for record in added.iter() {
+                let rows = self.rows_of(record)?;
                 if find(rows, record).is_some() {
-                    return false;
+                    return Err(there_already(record).into());
                 }
                 let RecordRef { rtype, ttl, rdata, .. } = record;
                 rows.push(Row { rtype, ttl, rdata: rdata.to_vec() });
-                true
-            })
-            .map_err(|failed| {
-                failed.into_error(|owner, rtype| Misfit::AlreadyThere { serial: *to, owner, rtype })
-            })?;
-            serial = *to;
+            }
+            standing = *to;
         }
         Ok(())
     }
 
-    /// Changes the rows of each record's owner; an error where one can't be changed so.
-    fn each(
-        &mut self,
-        records: &RecordList,
-        serial: u32,
-        change: impl Fn(&mut Vec<Row>, RecordRef<'_>) -> bool,
-    ) -> Result<(), Failed> {
-        for record in records.iter() {
-            let owner = || Box::new(NameBuf::from(record.owner));
-            if record.owner.relative_len(self.apex()).is_none() {
-                return Err(Failed::Other(Misfit::Outside { serial, owner: owner() }.into()));
-            }
-            self.load(record.owner).map_err(Failed::Other)?;
-            let rows = self.names.get_mut(lowered(record.owner).as_name().as_wire());
-            if !rows.is_some_and(|rows| change(rows, record)) {
-                return Err(Failed::Record(owner(), record.rtype));
-            }
+    fn rows_of(&mut self, record: RecordRef<'_>) -> Result<&mut Vec<Row>, AmendError> {
+        if record.owner.relative_len(self.apex()).is_none() {
+            return Err(not_there(record).into()); // not in the zone
         }
-        Ok(())
+        self.load(record.owner)?;
+        self.names
+            .get_mut(lowered(record.owner).as_name().as_wire())
+            .ok_or(AmendError::Recompile(Reason::Table))
     }
 
     /// The node of the base with this name; whether or not it was overlaid.
@@ -150,20 +133,6 @@ impl<'t> Touched<'t> {
     pub(crate) fn nsec3_in_base(&self, name: Name<'_>) -> Option<Node<'t>> {
         let hash = hash_of_owner(name, self.apex())?;
         self.base().nsec3_owner(&hash)
-    }
-}
-
-enum Failed {
-    Record(Box<NameBuf>, RecordType),
-    Other(AmendError),
-}
-
-impl Failed {
-    fn into_error(self, misfit: impl Fn(Box<NameBuf>, RecordType) -> Misfit) -> AmendError {
-        match self {
-            Failed::Record(owner, rtype) => misfit(owner, rtype).into(),
-            Failed::Other(error) => error,
-        }
     }
 }
 

@@ -3,13 +3,14 @@
 use super::denial::{Beside, Nsec3Chain, Proofs};
 use super::encode::Encoder;
 use super::plan::Plan;
-use super::{CompileError, CompileOptions, add_nsec3_owners, add_rrsets};
+use super::{CompileError, add_nsec3_owners, add_rrsets};
 use crate::amend::{AmendError, Reason, Touched, hash_of_owner, hides};
 use crate::check::{self, Severity};
+use crate::content::{self, ContentSum};
 use crate::records::{Gatherer, Zone};
 use std::collections::HashSet;
 use std::sync::Arc;
-use table::{Builder, ImageFlags, Node, NodeFlags, NodeIndex, NodeRef, NodeSpec, Table};
+use table::{Builder, ContentDigest, ImageFlags, Node, NodeFlags, NodeIndex, NodeRef, NodeSpec, Table};
 use wire::{Name, NameBuf, RecordType};
 
 /// An overlay before it is made.
@@ -103,7 +104,7 @@ impl<'t> Draft<'t> {
     }
 
     /// Makes the overlay.
-    pub(crate) fn build(&self, options: &CompileOptions) -> Result<Table, AmendError> {
+    pub(crate) fn build(&self) -> Result<Table, AmendError> {
         let Draft { zone, plan, chain, .. } = self;
         let mut is_wrong = false;
         check::check(zone, &mut |finding| is_wrong |= finding.severity == Severity::Error);
@@ -116,6 +117,7 @@ impl<'t> Draft<'t> {
             builder.nsec3_parameters(iterations, salt);
         }
         let proofs = self.proofs();
+        let rotate = self.flags.has(ImageFlags::ROTATE);
         let mut encoder = Encoder::new(zone, plan);
         for (index, node) in plan.nodes.iter().enumerate() {
             builder.name(&NodeSpec {
@@ -124,16 +126,29 @@ impl<'t> Draft<'t> {
                 denial: proofs.of(index as u32, node),
             })?;
             if let Some(owner) = node.owner_in(zone) {
-                add_rrsets(&mut builder, &mut encoder, owner, node, options.rotate)?;
+                add_rrsets(&mut builder, &mut encoder, owner, node, rotate)?;
             }
         }
         let mut moved = Vec::new();
         self.add_gone_names(&mut builder, &mut moved)?;
         add_nsec3_owners(&mut builder, &mut encoder, zone, plan, chain)?;
         self.add_gone_nsec3_owners(&mut builder, &mut moved)?;
+        builder.content(self.content()?);
         let soa = zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA));
         builder.negative_soa(&encoder.negative_soa(soa.ok_or(CompileError::NoSoa)?))?;
         Ok(builder.finish_over(Arc::clone(self.base), &moved)?)
+    }
+
+    /// The digest of the whole new version: that of the base, without the names that have changed, and with what they are now.
+    fn content(&self) -> Result<ContentDigest, AmendError> {
+        let mut sum = ContentSum::of(self.base.content());
+        for (node, _) in self.moved_names.iter().chain(&self.moved_nsec3) {
+            self.base.each_record(*node, |record| {
+                sum.remove(record.owner, record.rtype, record.ttl, record.rdata);
+            })?;
+        }
+        sum.join(&ContentSum::of(content::of_zone(&self.zone)));
+        Ok(sum.digest())
     }
 
     /// Adds a node for each name that the zone no longer has, and notes where all names of the base went.
