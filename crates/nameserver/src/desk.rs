@@ -155,7 +155,7 @@ impl Desk {
         let opt = OptPlan::new(query.edns, bytes, &self.settings);
         let asked = Asked { bytes, query, transport, opt };
         let lead = match kind {
-            Kind::Usual => zone_lead(reader, lookup, trace),
+            Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
             Kind::Rejected => return self.reject(bytes, *rejected, response, trace),
         };
@@ -339,7 +339,7 @@ impl Desk {
         if query.qclass == Class::ANY && query.asks_for_data() {
             lookup.begin(reader, query.qtype, trace);
             lookup.approach(reader);
-            return match zone_lead(reader, lookup, trace) {
+            return match zone_lead(reader, lookup, query.qtype, trace) {
                 Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
                 other => other,
             };
@@ -420,12 +420,14 @@ impl Desk {
 
 /// Finds the table and the node for a question for zone data.
 #[inline(always)]
-fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, trace: &mut impl Trace) -> Lead<'t> {
+fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, qtype: RecordType, trace: &mut impl Trace) -> Lead<'t> {
     let Some(slot) = lookup.zone else {
         trace.note(Rule::Outside);
         return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
     };
-    let Some(table) = reader.table(slot) else { return unusual_lead(reader, slot, &lookup.name, trace) };
+    let Some(table) = reader.table(slot) else {
+        return unusual_lead(reader, slot, &lookup.name, qtype, trace);
+    };
     Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
 }
 
@@ -440,15 +442,25 @@ fn unusual_lead<'t>(
     reader: &'t Reader,
     slot: SlotIndex,
     name: &FoldedName,
+    qtype: RecordType,
     trace: &mut impl Trace,
 ) -> Lead<'t> {
+    // On the way here nothing was looked for in it.
+    let found = |table: &'t Table| {
+        let mut seek = Seek::default();
+        table.seek(name, &mut seek);
+        table.approach(&mut seek);
+        find(table, name, &seek)
+    };
     let code = match reader.standing(slot) {
-        Standing::Stale(table) => {
-            // On the way here nothing was looked for in it.
-            let mut seek = Seek::default();
-            table.seek(name, &mut seek);
-            table.approach(&mut seek);
-            return Lead::Stale(table, find(table, name, &seek));
+        Standing::Stale(table) => return Lead::Stale(table, found(table)),
+        // Secondaries ask for the serial before they transfer; who they are is not known here, and it tells nothing.
+        Standing::Private(table) if qtype == RecordType::SOA && name.as_wire().len() == table.apex_len() => {
+            return Lead::Zone(table, found(table));
+        }
+        Standing::Private(_) => {
+            trace.note(Rule::ForSecondaries);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::PROHIBITED));
         }
         // RFC 8914 §4.25 names a zone that has expired.
         Standing::Expired => ede::INVALID_DATA,

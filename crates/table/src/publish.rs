@@ -134,13 +134,15 @@ pub enum Standing {
     Current(Arc<Table>),
     /// An image that would have expired, were it not for the operator's choice.
     Stale(Arc<Table>),
+    /// An image for secondaries alone: they may have it, and ask for its SOA record; to everybody else there is nothing.
+    Private(Arc<Table>),
 }
 
 impl Standing {
-    /// The image, current or stale.
+    /// The image, whatever it is for.
     pub fn table(&self) -> Option<&Arc<Table>> {
         match self {
-            Standing::Current(table) | Standing::Stale(table) => Some(table),
+            Standing::Current(table) | Standing::Stale(table) | Standing::Private(table) => Some(table),
             Standing::Absent | Standing::Expired => None,
         }
     }
@@ -153,7 +155,7 @@ impl Standing {
     }
 
     fn is_unusual(&self) -> bool {
-        matches!(self, Standing::Expired | Standing::Stale(_))
+        matches!(self, Standing::Expired | Standing::Stale(_) | Standing::Private(_))
     }
 }
 
@@ -243,7 +245,7 @@ impl Publisher {
         self.generation
     }
 
-    /// The image of a zone, current or stale.
+    /// The image of a zone, whatever it is for.
     pub fn table(&self, slot: SlotIndex) -> Option<&Arc<Table>> {
         self.zones.get(slot.0 as usize)?.table()
     }
@@ -269,7 +271,7 @@ pub struct Reader {
     directory: Arc<Directory>,
     /// The current images alone, so that finding one is a single load.
     zones: Vec<Option<Arc<Table>>>,
-    /// What there is of the few zones that have expired.
+    /// What there is of the few zones that have expired or are for secondaries alone.
     unusual: HashMap<SlotIndex, Standing>,
 }
 
@@ -329,6 +331,12 @@ impl Reader {
     /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
     /// work by dropping it; `None` as for [`Reader::table`], so that nobody gets a copy of what has expired here.
     pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
-        self.zones.get(slot.0 as usize)?.clone()
+        match self.zones.get(slot.0 as usize)? {
+            Some(table) => Some(Arc::clone(table)),
+            None => match self.standing(slot) {
+                Standing::Private(table) => Some(Arc::clone(table)),
+                _ => None,
+            },
+        }
     }
 }

@@ -52,6 +52,8 @@ pub mod ede {
     pub const STALE_ANSWER: u16 = 3;
     /// The server is not ready to serve (§4.15).
     pub const NOT_READY: u16 = 14;
+    /// Whoever asks may not (§4.19).
+    pub const PROHIBITED: u16 = 18;
     /// The server is not authoritative for the name (§4.21).
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The operation or the query is not supported (§4.22).
