@@ -375,6 +375,12 @@ pub(crate) enum CtlCommand {
         /// The zone
         zone: String,
     },
+    /// Show the catalog zones that the node follows, or approve what is held of one
+    Catalog {
+        /// What to show or to do.
+        #[command(subcommand)]
+        command: CatalogCommand,
+    },
     /// Move traffic away: announce the route as the last choice (RFC 8326)
     ///
     /// Without --for it stays so until `undrain`.
@@ -407,6 +413,23 @@ pub(crate) enum CtlCommand {
         /// The new program [default: the path that the running one was started from]
         #[arg(long, value_name = "FILE")]
         binary: Option<PathBuf>,
+    },
+}
+
+/// What can be asked or told about catalog zones.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CatalogCommand {
+    /// Show the members, what is held and what is ignored
+    Status {
+        /// Only this catalog
+        zone: Option<String>,
+    },
+    /// Remove the members that the catalog lists no longer and whose removal is held, because they are so many
+    ///
+    /// Waits for the result. `catalog status` shows which those are.
+    Approve {
+        /// The catalog
+        zone: String,
     },
 }
 

@@ -3,7 +3,8 @@
 use crate::keeper::Board;
 use crate::secondary;
 use crate::status::{
-    self, AnswerCount, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts, UdpCounts,
+    self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts,
+    UdpCounts,
 };
 use crate::tcp;
 use crate::workers::Workers;
@@ -66,6 +67,7 @@ impl Sources {
             interfaces: (self.interfaces)(),
             outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
+            catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
         }
     }
 }

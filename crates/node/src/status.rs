@@ -1,5 +1,9 @@
 //! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
 
+mod catalog;
+
+pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -61,6 +65,9 @@ pub(crate) struct NodeStatus {
     /// What was done to keep copies up to date.
     #[serde(default)]
     pub(crate) copies: CopyCounts,
+    /// The catalogs that are followed.
+    #[serde(default)]
+    pub(crate) catalogs: Vec<CatalogCounts>,
 }
 
 /// What has become of transfers to secondaries since the start.

@@ -10,6 +10,8 @@ use crate::zones::parallel::{self, Priority};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use transfer::catalog;
 
 /// What was found, as `--json` prints it.
 #[derive(Serialize)]
@@ -134,7 +136,11 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
         Ok(Compiled { table, warnings, .. }) => {
             let content =
                 Content { serial: table.serial(), records: table.record_count(), names: table.name_count() };
-            (Some(content), Vec::new(), warnings)
+            // It is no bad zone for that, but nothing of it would be followed.
+            let broken = zone.follow.as_ref().and_then(|_| catalog::read(&Arc::new(table)).err());
+            let errors =
+                broken.map(|error| format!("{}: error: not followed as a catalog: {error}", file.display()));
+            (errors.is_none().then_some(content), errors.into_iter().collect(), warnings)
         }
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };

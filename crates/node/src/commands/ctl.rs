@@ -1,6 +1,6 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::{print_json, route};
+use super::{catalog, print_json, route};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
     match control::ask(&path, &request)? {
         Response::Status(status) => show(arguments, &status, |status| print_status(status))?,
         Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
+        Response::Catalogs(catalogs) => show(arguments, &catalogs, |catalogs| catalog::print(catalogs))?,
         Response::Reload(report) => {
             show(arguments, &report, print_reload)?;
             return Ok(if report.is_good() { Exit::Fine } else { Exit::Problem });
@@ -50,6 +51,7 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
+        CtlCommand::Catalog { command } => catalog::request(command),
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month
             then_up: *then == Then::Up,

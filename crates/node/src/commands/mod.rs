@@ -1,6 +1,7 @@
 //! The commands that need no server of their own.
 
 pub(crate) mod bench;
+mod catalog;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod ctl;

@@ -3,6 +3,7 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod catalog;
 mod interfaces;
 mod management;
 mod secondary;
@@ -11,9 +12,10 @@ mod transfer;
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig, Steering,
-    TcpConfig, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
+    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, Secondary, SecondaryConfig,
+    Steering, TcpConfig, Template, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
 };
+use ::transfer::outgoing::notify::Target;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -86,9 +88,17 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         secondary::settings(&mut section, &mut defaults, &known, problems);
         section.finish(problems);
     }
-    if let Some(value) = root.take("zone") {
-        config.zones = zones(value, &Around { folder, defaults: &defaults, known }, problems);
+    let mut around = Around { folder, defaults: &defaults, known, templates: Vec::new() };
+    if let Some(value) = root.take("template") {
+        around.templates = catalog::templates(value, &around, problems);
     }
+    let mut zones = Vec::new();
+    if let Some(value) = root.take("zone") {
+        zones = self::zones(value, &around, problems);
+    }
+    let made = root.take("catalog").map(|value| catalog::catalogs(value, &around, &zones, problems));
+    catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
+    config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config
@@ -226,63 +236,95 @@ struct Around<'a> {
     defaults: &'a SecondaryConfig,
     /// What the rest of the file has said.
     known: secondary::Known<'a>,
+    /// What members of catalogs are made from.
+    templates: Vec<Arc<Template>>,
 }
 
-fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<ZoneConfig> {
+/// A zone that was read, and what others have to know of it.
+struct Decoded {
+    zone: ZoneConfig,
+    /// Where its name stands.
+    place: Range<usize>,
+    /// The catalog of this node that it is to be in.
+    listing: Option<catalog::Listing>,
+}
+
+fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<Decoded> {
     let Some(items) = value.get_ref().as_array() else {
         let help = "zones are written as [[zone]], with two brackets, so that there can be several";
         problems.push(wrong_type(value, "zone", "a list", help));
         return Vec::new();
     };
-    let mut zones: Vec<ZoneConfig> = Vec::new();
+    let mut zones: Vec<Decoded> = Vec::new();
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in items.iter() {
         let Some(section) = Section::of(item, "[[zone]]", problems) else { continue };
-        let Some((zone, place)) = zone(section, around, problems) else { continue };
-        if !names.insert(zone.name.as_name().as_wire().to_vec()) {
-            let title = format!("the zone {} is configured twice", zone.name);
-            problems.push(Problem::at(place, title, "again here", "remove one of the two [[zone]] sections"));
+        let Some(decoded) = zone(section, around, problems) else { continue };
+        if !names.insert(decoded.zone.name.as_name().as_wire().to_vec()) {
+            let title = format!("the zone {} is configured twice", decoded.zone.name);
+            let help = "remove one of the two [[zone]] sections";
+            problems.push(Problem::at(decoded.place, title, "again here", help));
         } else {
-            zones.push(zone);
+            zones.push(decoded);
         }
     }
     zones
 }
 
-fn zone(
-    mut section: Section<'_, '_>,
-    around: &Around<'_>,
-    problems: &mut Vec<Problem>,
-) -> Option<(ZoneConfig, Range<usize>)> {
-    let name = section.required("name", "name = \"example.com\"", problems).and_then(|(text, place)| {
-        match apex(text) {
-            Ok(name) => Some((name, place)),
-            Err(error) => {
-                let title = format!("`{text}` is not a domain name: {error}");
-                let help = "write the zone's name as in a master file, with or without the final dot";
-                problems.push(Problem::at(place, title, "this name", help));
-                None
-            }
-        }
-    });
+fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Option<Decoded> {
+    let name = zone_name(&mut section, problems);
     let source = source(&mut section, around, problems);
-    let rotation = match section.take("rotate") {
-        Some(value) => match value.get_ref().as_bool() {
-            Some(true) => Rotation::On,
-            Some(false) => Rotation::Off,
-            None => {
-                problems.push(wrong_type(value, "rotate", "true or false", "write `rotate = false`"));
-                Rotation::default()
-            }
-        },
-        None => Rotation::default(),
-    };
-    let critical = section.flag("critical", problems).unwrap_or_default();
-    let secondaries = transfer::secondaries("secondaries", &mut section, around.known.keys, problems);
-    let notify = transfer::targets(&mut section, around.known.keys, problems);
+    let common = Common::read(&mut section, around, problems);
+    let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, source: source?, rotation, critical, secondaries, notify }, place))
+    let Common { rotation, critical, secondaries, notify } = common;
+    let zone = ZoneConfig { name, source: source?, rotation, critical, secondaries, notify, follow };
+    Some(Decoded { zone, place, listing })
+}
+
+fn zone_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Placed<NameBuf>> {
+    let (text, place) = section.required("name", "name = \"example.com\"", problems)?;
+    match apex(text) {
+        Ok(name) => Some((name, place)),
+        Err(error) => {
+            let title = format!("`{text}` is not a domain name: {error}");
+            let help = "write the zone's name as in a master file, with or without the final dot";
+            problems.push(Problem::at(place, title, "this name", help));
+            None
+        }
+    }
+}
+
+/// What every zone may say of itself, and a template of those that are made from it.
+struct Common {
+    rotation: Rotation,
+    critical: bool,
+    secondaries: Vec<Secondary>,
+    notify: Vec<Target>,
+}
+
+impl Common {
+    fn read(section: &mut Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Common {
+        Common {
+            rotation: rotation(section, problems),
+            critical: section.flag("critical", problems).unwrap_or_default(),
+            secondaries: transfer::secondaries("secondaries", section, around.known.keys, problems),
+            notify: transfer::targets(section, around.known.keys, problems),
+        }
+    }
+}
+
+fn rotation(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Rotation {
+    let Some(value) = section.take("rotate") else { return Rotation::default() };
+    match value.get_ref().as_bool() {
+        Some(true) => Rotation::On,
+        Some(false) => Rotation::Off,
+        None => {
+            problems.push(wrong_type(value, "rotate", "true or false", "write `rotate = false`"));
+            Rotation::default()
+        }
+    }
 }
 
 /// Where the records of a zone come from: exactly one of `file` and `primaries`.

@@ -5,12 +5,14 @@
 //! the same command line.
 
 mod anycast;
+mod catalog;
 mod decode;
 mod problem;
 mod secondary;
 mod transfer;
 
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
+pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
 pub(crate) use problem::{ConfigError, Style};
 #[cfg(test)]
@@ -19,6 +21,7 @@ pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
+use ::transfer::catalog::Listed;
 use ::transfer::outgoing::notify::Target;
 use ::transfer::tsig::Key;
 use netio::xdp::{Mode, Reply};
@@ -235,6 +238,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) secondaries: Vec<Secondary>,
     /// Who is told when it has changed.
     pub(crate) notify: Vec<Target>,
+    /// How its members are served, where it is a catalog zone that this node follows.
+    pub(crate) follow: Option<Arc<FollowConfig>>,
 }
 
 /// Where the records of a zone come from.
@@ -244,6 +249,8 @@ pub(crate) enum ZoneSource {
     MasterFile(PathBuf),
     /// Other servers: this node is a secondary of the zone.
     Primaries(Arc<SecondaryConfig>),
+    /// The configuration: it is the catalog of these zones.
+    Catalog(Arc<[Listed]>),
 }
 
 impl ZoneConfig {
@@ -251,21 +258,26 @@ impl ZoneConfig {
     pub(crate) fn of_file(name: NameBuf, file: PathBuf, rotation: Rotation) -> ZoneConfig {
         let source = ZoneSource::MasterFile(file);
         let (secondaries, notify) = (Vec::new(), Vec::new());
-        ZoneConfig { name, source, rotation, critical: false, secondaries, notify }
+        ZoneConfig { name, source, rotation, critical: false, secondaries, notify, follow: None }
+    }
+
+    /// Whether it is for secondaries alone: nobody asks a catalog zone anything else (RFC 9432 §6).
+    pub(crate) fn is_private(&self) -> bool {
+        self.follow.is_some() || matches!(self.source, ZoneSource::Catalog(_))
     }
 
     /// The master file, where there is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.source {
             ZoneSource::MasterFile(file) => Some(file),
-            ZoneSource::Primaries(_) => None,
+            ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => None,
         }
     }
 
     /// How the zone is kept as a copy, where it is one.
     pub(crate) fn secondary(&self) -> Option<&Arc<SecondaryConfig>> {
         match &self.source {
-            ZoneSource::MasterFile(_) => None,
+            ZoneSource::MasterFile(_) | ZoneSource::Catalog(_) => None,
             ZoneSource::Primaries(secondary) => Some(secondary),
         }
     }

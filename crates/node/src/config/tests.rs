@@ -1,3 +1,5 @@
+mod catalog;
+
 use super::*;
 use health::{Action, Gravity};
 use std::os::unix::fs::PermissionsExt;

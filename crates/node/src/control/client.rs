@@ -74,6 +74,7 @@ fn within(request: &Request) -> Duration {
         Request::Reload { .. }
         | Request::Refresh { .. }
         | Request::Retransfer { .. }
+        | Request::ApproveCatalog { .. }
         | Request::Upgrade { .. } => RELOAD_WITHIN,
         _ => ANSWER_WITHIN,
     }

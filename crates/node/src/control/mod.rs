@@ -5,19 +5,21 @@
 //! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer
+//! {"command":"catalogs","zone":null}                       and approve-catalog, of one
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"catalogs":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
+mod catalogs;
 mod client;
 mod server;
 
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
-use crate::status::{AgentStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
+use crate::status::{AgentStatus, CatalogStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -61,6 +63,16 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// How the catalogs are that the node follows.
+    Catalogs {
+        /// The one; all where there is none.
+        zone: Option<String>,
+    },
+    /// To remove what a catalog lists no longer and what is held.
+    ApproveCatalog {
+        /// The catalog.
+        zone: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -101,6 +113,8 @@ impl Request {
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
+                | Request::Catalogs { .. }
+                | Request::ApproveCatalog { .. }
         )
     }
 }
@@ -113,6 +127,8 @@ pub(crate) enum Response {
     Status(Box<NodeStatus>),
     /// Which zones it has.
     Zones(Vec<ZoneStatus>),
+    /// How the catalogs are.
+    Catalogs(Vec<CatalogStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
     /// How the route is, and why.

@@ -1,6 +1,6 @@
 //! The node's end of the control socket.
 
-use super::{Request, Response, default_path};
+use super::{Request, Response, catalogs, default_path};
 use crate::config::{self, ControlSocket, NodeConfig};
 use crate::keeper::{self, Board, Changed, ReloadRequest};
 use crate::secondary;
@@ -243,6 +243,8 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Notify { zone } => notify(&zone, subject),
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
+        Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
+        Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
                 Ok(zone) => zone,

@@ -1,6 +1,6 @@
 //! What everybody may know of the keeper's work, also while it is at it.
 
-use crate::status::{CopyStatus, ZoneCounts, ZoneState, ZoneStatus};
+use crate::status::{CatalogStatus, CopyStatus, ZoneCounts, ZoneState, ZoneStatus};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,8 @@ pub(crate) struct Board {
     reloading: AtomicBool,
     /// How the zones that are copies are kept up to date, by name.
     copies: Mutex<HashMap<String, CopyStatus>>,
+    /// The catalogs that are followed.
+    catalogs: Mutex<Arc<[CatalogStatus]>>,
 }
 
 impl Board {
@@ -45,6 +47,11 @@ impl Board {
         }
     }
 
+    /// The catalogs that are followed.
+    pub(crate) fn catalogs(&self) -> Arc<[CatalogStatus]> {
+        Arc::clone(&self.catalogs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Zones by state.
     pub(crate) fn counts(&self) -> ZoneCounts {
         let mut counts = ZoneCounts::default();
@@ -71,6 +78,10 @@ impl Board {
 
     pub(super) fn set_zones(&self, zones: Vec<ZoneStatus>) {
         *self.zones.lock().unwrap_or_else(PoisonError::into_inner) = zones.into();
+    }
+
+    pub(super) fn set_catalogs(&self, catalogs: Vec<CatalogStatus>) {
+        *self.catalogs.lock().unwrap_or_else(PoisonError::into_inner) = catalogs.into();
     }
 
     pub(super) fn set_generation(&self, generation: Generation, served: Generation) {

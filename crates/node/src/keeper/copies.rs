@@ -27,6 +27,8 @@ pub(crate) struct ConfiguredCopy {
     pub(crate) config: Arc<SecondaryConfig>,
     /// What the version says that is served, or was until it expired.
     pub(crate) soa: Option<Soa>,
+    /// Tells it from a zone of the same name and configuration that was there before, and was begun anew since.
+    pub(crate) incarnation: u64,
 }
 
 /// A version that a primary has sent.
@@ -66,7 +68,7 @@ impl Keeper {
 
     /// Whether any zone is a copy, and may so come later.
     pub(crate) fn has_copies(&self) -> bool {
-        self.entries.iter().any(|entry| entry.zone.secondary().is_some())
+        self.entries.iter().any(|entry| entry.zone.secondary().is_some() || entry.zone.follow.is_some())
     }
 
     /// Where it is kept when copies were last confirmed.
@@ -81,7 +83,8 @@ impl Keeper {
             let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
             let soa =
                 table.filter(|table| is_transferred(&entry.zone, table)).and_then(|table| soa_of(table));
-            Some(ConfiguredCopy { name: entry.zone.name.clone(), config, soa })
+            let (name, incarnation) = (entry.zone.name.clone(), entry.incarnation);
+            Some(ConfiguredCopy { name, config, soa, incarnation })
         });
         self.copies.send_replace(copies.collect());
     }
@@ -123,7 +126,7 @@ impl Keeper {
                     "zone {name}: expired, no primary has confirmed it for as long as its SOA record allows; it goes on being \
                      served, marked as stale"
                 );
-                Standing::Stale(table)
+                if entry.zone.is_private() { Standing::Private(table) } else { Standing::Stale(table) }
             }
         };
         self.generation = self.publisher.publish_standing(entry.slot, standing);
@@ -153,7 +156,7 @@ impl Keeper {
         let Some(table) = table.filter(|_| entry.expired) else { return };
         entry.expired = false;
         tracing::info!("zone {}: a primary has confirmed it again; it is served as before", entry.zone.name);
-        self.generation = self.publisher.publish(entry.slot, Some(table));
+        self.generation = self.publisher.publish_standing(entry.slot, entry.standing(table));
     }
 
     /// Checks and compiles what primaries have sent, and takes what is good into service.
@@ -163,15 +166,21 @@ impl Keeper {
         }
         // Also for the agent: while this is so, its probes take either serial for right.
         self.board.set_reloading(true);
+        let mut is_catalog = false;
         let mut jobs = Vec::new();
         let mut replies = HashMap::new();
         for Install { zone, sent, primary, reply } in installs {
-            let is_it = |entry: &Entry| entry.zone.name == zone && entry.zone.secondary().is_some();
+            // A zone of the same name that is another's now, as after a move to another catalog, has other primaries.
+            let is_its = |config: &SecondaryConfig| config.primaries.iter().any(|its| its.address == primary);
+            let is_it = |entry: &Entry| {
+                entry.zone.name == zone && entry.zone.secondary().is_some_and(|config| is_its(config))
+            };
             // No longer configured: who waits learns that by the reply that is dropped.
             let Some(index) = self.entries.iter().position(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
             let entry = &self.entries[index];
             let standing = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
+            is_catalog |= entry.zone.follow.is_some();
             let differences = sent.differences();
             job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
             jobs.push(job);
@@ -203,6 +212,9 @@ impl Keeper {
             let _gone = reply.send(result);
         }
         self.store_images();
+        if is_catalog {
+            self.follow_catalogs();
+        }
     }
 
     /// What has led from the version of a zone before to the one that is served now: a primary has sent it, and it was good.

@@ -4,10 +4,12 @@
 //! mix. What others may know of it is on the [`Board`].
 
 mod board;
+mod catalogs;
 mod copies;
 mod reload;
 
 pub(crate) use board::Board;
+pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
@@ -15,15 +17,17 @@ use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
+use crate::zones::catalog::Version;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
 
+use catalogs::Catalogs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
+use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex, Standing};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
 
@@ -48,6 +52,8 @@ pub(crate) enum Request {
     Install(Box<Install>),
     /// To take a zone out of service that has expired, or back into it.
     Judge(Judgement),
+    /// To remove the members of a catalog whose removal is held.
+    Approve(ApprovalRequest),
 }
 
 /// The keeper of the zones.
@@ -68,6 +74,8 @@ pub(crate) struct Keeper {
     unstored: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
+    /// What catalogs say.
+    catalogs: Catalogs,
 }
 
 /// A configured zone.
@@ -83,6 +91,8 @@ struct Entry {
     expired: bool,
     /// The table that is not served while that is so.
     withheld: Option<Arc<Table>>,
+    /// Of a zone that a catalog has brought: which one of that name it is. 0 for those of the configuration.
+    incarnation: u64,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -130,9 +140,11 @@ impl Keeper {
             transfers,
             unstored: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
+            catalogs: Catalogs::default(),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
+        keeper.begin_catalogs(progress);
         keeper.judge_by_age();
         keeper.publish_directory();
         keeper.tell_copies();
@@ -158,7 +170,9 @@ impl Keeper {
     }
 
     fn job(&self, entry: usize, images: Images) -> Job {
-        Job { entry, zone: self.entries[entry].zone.clone(), images, transferred: Mutex::default() }
+        let Entry { zone, slot, .. } = &self.entries[entry];
+        let standing = self.publisher.table(*slot).map(|table| Version::of(table));
+        Job { entry, zone: zone.clone(), images, standing, transferred: Mutex::default() }
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -173,7 +187,10 @@ impl Keeper {
         let state = state.as_ref();
         let work = |job: &Job| match job.take_transferred() {
             Some(transferred) => load::compile_transferred(&job.zone, transferred),
-            None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
+            None => {
+                let progress = progress.zone(job.zone.name.as_name());
+                load::load(&job.zone, state, job.images, job.standing, &progress)
+            }
         };
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
@@ -210,6 +227,9 @@ impl Keeper {
             let (stored, consequence) = match entry.zone.source {
                 ZoneSource::MasterFile(_) => {
                     (state.store(&entry.zone, table, &served.files), "it will be compiled at the next start")
+                }
+                ZoneSource::Catalog(_) => {
+                    (state.store_transferred(&entry.zone, table), "its serial may go back at the next start")
                 }
                 ZoneSource::Primaries(_) => {
                     (state.store_transferred(&entry.zone, table), "the next start begins with an older one")
@@ -266,6 +286,8 @@ struct Job {
     entry: usize,
     zone: ZoneConfig,
     images: Images,
+    /// The version that there is.
+    standing: Option<Version>,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }
@@ -285,7 +307,21 @@ struct Change {
 
 impl Entry {
     fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
-        Entry { zone, slot, listed, served: None, error: None, expired: false, withheld: None }
+        Entry {
+            zone,
+            slot,
+            listed,
+            served: None,
+            error: None,
+            expired: false,
+            withheld: None,
+            incarnation: 0,
+        }
+    }
+
+    /// How a good version of the zone stands.
+    fn standing(&self, table: Arc<Table>) -> Standing {
+        if self.zone.is_private() { Standing::Private(table) } else { Standing::Current(table) }
     }
 
     /// Publishes a good version, and logs it.
@@ -305,6 +341,7 @@ impl Entry {
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
+            (LoadedFrom::Configuration, _) => "compiled from the configuration".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
             (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
         };
@@ -316,7 +353,7 @@ impl Entry {
         self.error = None;
         self.expired = false;
         self.withheld = None;
-        let generation = publisher.publish(self.slot, Some(table));
+        let generation = publisher.publish_standing(self.slot, self.standing(table));
         (Change { from_serial, to_serial: serial, took }, generation)
     }
 
@@ -341,6 +378,7 @@ impl Entry {
         let errors_text = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
         let remedy = match self.zone.source {
             ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
+            ZoneSource::Catalog(_) => "change its name, or its zones, then `starling ctl reload`",
             ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
         };
         tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; {remedy}");
@@ -369,6 +407,7 @@ impl Entry {
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
+                LoadedFrom::Configuration => "configuration".to_owned(),
                 LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),

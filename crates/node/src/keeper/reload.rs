@@ -65,11 +65,13 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
+            let mut approvals = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
                     Request::Install(install) => installs.push(*install),
                     Request::Judge(judgement) => judgements.push(judgement),
+                    Request::Approve(approval) => approvals.push(approval),
                 }
             }
             self.judge(judgements);
@@ -77,6 +79,7 @@ impl Keeper {
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
+            approvals.into_iter().for_each(|approval| self.approve(approval));
             nudges_left = NUDGES;
         }
     }
@@ -121,6 +124,7 @@ impl Keeper {
         self.wait_until_served();
         self.notify_secondaries();
         self.store_images();
+        self.follow_catalogs();
         summarize(&report);
         report
     }
@@ -204,7 +208,10 @@ impl Keeper {
             self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
         for zone in config.zones {
             match known.get(key(&zone)) {
-                Some(index) => self.entries[*index].zone = zone,
+                Some(index) => {
+                    self.entries[*index].incarnation = 0; // also if a catalog had brought it
+                    self.configure_entry(*index, zone);
+                }
                 None => {
                     let slot = self.take_slot();
                     self.entries.push(Entry::new(zone, slot, false));
@@ -215,18 +222,39 @@ impl Keeper {
         true
     }
 
-    /// Stops serving the zones that are no longer configured.
+    /// Gives a zone that is here another configuration.
+    pub(super) fn configure_entry(&mut self, index: usize, zone: ZoneConfig) {
+        let entry = &mut self.entries[index];
+        let was_private = entry.zone.is_private();
+        entry.zone = zone;
+        if was_private != entry.zone.is_private()
+            && let Some(table) = self.publisher.table(entry.slot).cloned()
+            && !entry.expired
+        {
+            self.generation = self.publisher.publish_standing(entry.slot, entry.standing(table));
+        }
+    }
+
+    /// Stops serving the zones that are no longer configured; those that a catalog has brought stay with that.
     fn remove_missing(&mut self, zones: &[ZoneConfig], report: &mut ReloadReport) {
         let configured: HashSet<&[u8]> = zones.iter().map(key).collect();
+        let is_gone = |entry: &Entry| entry.incarnation == 0 && !configured.contains(key(&entry.zone));
+        for name in self.remove(is_gone, "no longer configured") {
+            report.zones.push(ZoneReload { name, outcome: Outcome::Removed });
+        }
+    }
+
+    /// Stops serving zones, and forgets all that there is of them; their names.
+    pub(super) fn remove(&mut self, is_gone: impl Fn(&Entry) -> bool, why: &str) -> Vec<String> {
         let entries = std::mem::take(&mut self.entries);
-        let (stay, gone): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| configured.contains(key(&entry.zone)));
+        let (gone, stay): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_gone);
         self.entries = stay;
         if gone.is_empty() {
-            return;
+            return Vec::new();
         }
         // Out of the directory first: in between, the zone's names would get SERVFAIL.
         self.publish_directory();
+        let mut names = Vec::new();
         for entry in gone {
             let name = entry.zone.name.to_string();
             self.generation = self.publisher.publish(entry.slot, None);
@@ -237,12 +265,13 @@ impl Keeper {
             {
                 tracing::warn!("zone {name}: its image could not be removed from the state folder: {error}");
             }
-            tracing::info!("zone {name}: no longer configured, and no longer served");
-            report.zones.push(ZoneReload { name, outcome: Outcome::Removed });
+            tracing::info!("zone {name}: {why}, and no longer served");
+            names.push(name);
         }
+        names
     }
 
-    fn take_slot(&mut self) -> SlotIndex {
+    pub(super) fn take_slot(&mut self) -> SlotIndex {
         // A slot that was freed can be used at once: readers take in changes in their order.
         self.free_slots.pop().unwrap_or_else(|| {
             self.slots += 1;

@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
-    OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
-    ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
+    InterfaceStatus, NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus,
+    TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,13 @@ pub(super) fn server() -> NodeStatus {
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
+        catalogs: vec![CatalogCounts {
+            name: "catalog.example.".to_owned(),
+            members: 12,
+            held: 3,
+            ignored: 1,
+            is_good: false,
+        }],
     }
 }
 

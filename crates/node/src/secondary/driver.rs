@@ -62,6 +62,8 @@ struct Zone {
     config: Arc<SecondaryConfig>,
     machine: Machine,
     incarnation: u64,
+    /// That of the zone as the keeper has it.
+    incarnation_kept: u64,
     is_waiting: bool,
     /// Its place in [`Driver::due`].
     scheduled: Option<Moment>,
@@ -280,7 +282,8 @@ impl Driver {
         let now = self.now();
         for copy in copies.iter() {
             let key: Key = copy.name.as_name().as_wire().into();
-            if self.zones.get(&key).is_some_and(|zone| zone.config == copy.config) {
+            let is_it = |zone: &Zone| zone.incarnation_kept == copy.incarnation && zone.config == copy.config;
+            if self.zones.get(&key).is_some_and(is_it) {
                 continue;
             }
             let zone = self.new_zone(copy, now);
@@ -309,6 +312,7 @@ impl Driver {
             config,
             machine,
             incarnation: self.incarnations,
+            incarnation_kept: copy.incarnation,
             is_waiting: false,
             scheduled: None,
             confirmed,

@@ -8,7 +8,7 @@ mod signed;
 pub(crate) use notifications::{Notifications, notify_secondaries};
 pub(crate) use signed::{Keyring, now};
 
-use crate::config::{Config, Secondary};
+use crate::config::{Config, Secondary, ZoneConfig};
 use crate::status::OutgoingCounts;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,6 +33,8 @@ pub(crate) struct Transfers {
 struct Rules {
     everything: Vec<Secondary>,
     zones: HashMap<Box<[u8]>, Vec<Secondary>>,
+    /// Of zones that catalogs brought.
+    members: HashMap<Box<[u8]>, Vec<Secondary>>,
     outgoing_max: u64,
     keys: Arc<Keys>,
     notify_sources: Vec<IpAddr>,
@@ -70,18 +72,24 @@ pub(crate) enum End {
 impl Transfers {
     /// Takes in who may have what.
     pub(crate) fn configure(&self, config: &Config) {
-        let zones = config.zones.iter().filter(|zone| !zone.secondaries.is_empty());
-        let zones = zones.map(|zone| (zone.name.as_name().as_wire().into(), zone.secondaries.clone()));
-        let rules = Rules {
+        // Each assignment under the lock is whole, or isn't there.
+        let mut standing = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *standing = Rules {
             everything: config.transfer.allow.clone(),
-            zones: zones.collect(),
+            zones: by_zone(&config.zones),
+            members: std::mem::take(&mut standing.members),
             outgoing_max: config.transfer.outgoing_max as u64,
             keys: Arc::new(Keys::new(config.keys.clone())),
             notify_sources: config.transfer.notify_sources.clone(),
         };
-        // The lock guards a single assignment, which can't be left half done.
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        drop(standing);
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes in who may have the zones that catalogs brought.
+    pub(crate) fn set_members<'z>(&self, zones: impl IntoIterator<Item = &'z ZoneConfig>) {
+        let members = by_zone(zones);
+        self.rules.write().unwrap_or_else(PoisonError::into_inner).members = members;
     }
 
     /// The keys that there are.
@@ -103,7 +111,8 @@ impl Transfers {
         key: Option<&Arc<Key>>,
     ) -> Result<Permit, Refusal> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        let of_zone = rules.zones.get(zone.as_wire()).into_iter().flatten();
+        let of_zone = rules.zones.get(zone.as_wire()).or_else(|| rules.members.get(zone.as_wire()));
+        let of_zone = of_zone.into_iter().flatten();
         if !rules.everything.iter().chain(of_zone).any(|secondary| secondary.is(client, key)) {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::NotAllowed);
@@ -134,6 +143,12 @@ impl Transfers {
             notifies_failed: notified.failed,
         }
     }
+}
+
+/// Who may have which zone, where anybody may.
+fn by_zone<'z>(zones: impl IntoIterator<Item = &'z ZoneConfig>) -> HashMap<Box<[u8]>, Vec<Secondary>> {
+    let zones = zones.into_iter().filter(|zone| !zone.secondaries.is_empty());
+    zones.map(|zone| (zone.name.as_name().as_wire().into(), zone.secondaries.clone())).collect()
 }
 
 /// The right to one transfer. One that is dropped without an end was cut off.
@@ -170,7 +185,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Rotation, ZoneConfig};
+    use crate::config::Rotation;
     use wire::NameBuf;
 
     fn transfers(outgoing_max: usize) -> Arc<Transfers> {

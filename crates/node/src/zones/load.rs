@@ -1,5 +1,6 @@
 //! Loading a zone: its stored image if that is still good, else its master file, checked and compiled.
 
+use super::catalog::{self, Version};
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
@@ -24,6 +25,8 @@ pub(crate) enum LoadedFrom {
     MasterFile,
     /// Compiled from what this primary sent, in this run.
     Transfer(SocketAddr),
+    /// Made from the configuration in this run.
+    Configuration,
     /// Mapped from the state directory.
     Image,
 }
@@ -80,7 +83,7 @@ impl ZoneErrors {
     }
 }
 
-/// Loads a zone: from its stored image, or else by compiling it.
+/// Loads a zone: from its stored image, or else by compiling it; `standing` is the version that there is.
 ///
 /// # Errors
 /// All problems of the zone.
@@ -88,12 +91,14 @@ pub(crate) fn load(
     zone: &ZoneConfig,
     state: Option<&StateDir>,
     images: Images,
+    standing: Option<Version>,
     progress: &ZoneProgress,
 ) -> Result<Loaded, ZoneErrors> {
     let start = Instant::now();
     let file = match &zone.source {
         ZoneSource::MasterFile(file) => file,
         ZoneSource::Primaries(_) => return load_transferred(zone, state, start),
+        ZoneSource::Catalog(zones) => return catalog::load(zone, zones, state, images, standing),
     };
     let mut no_image = None;
     if let Some(state) = state
@@ -239,7 +244,7 @@ fn load_transferred(
 }
 
 /// Compiles what was read if it has no errors; gives the table and the warnings.
-fn compile_reading(
+pub(super) fn compile_reading(
     zone: &ZoneConfig,
     reading: Reading,
     stamp: SourceStamp,
@@ -274,6 +279,9 @@ fn compile_reading(
 
 /// Whether a zone's files and options are still those that a table was made from.
 pub(crate) fn is_current(zone: &ZoneConfig, files: &[PathBuf], made_from: SourceStamp) -> bool {
+    if let ZoneSource::Catalog(zones) = &zone.source {
+        return source::catalog_stamp(zone, zones) == made_from;
+    }
     zone.file().is_some_and(|file| files.first().is_some_and(|first| first == file))
         && source::source_stamp_now(zone, files) == Some(made_from)
 }

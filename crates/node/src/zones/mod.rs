@@ -1,7 +1,9 @@
 //! From a configured zone to a table that may be served: master file or stored image, checks, compiler.
 
+pub(crate) mod catalog;
 pub(crate) mod image;
 pub(crate) mod load;
+pub(crate) mod members;
 pub(crate) mod origin;
 pub(crate) mod parallel;
 pub(crate) mod source;

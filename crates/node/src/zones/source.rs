@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use table::SourceStamp;
+use transfer::catalog::Listed;
 
 /// A file is read when its last change is at least this long ago; until then the reader waits.
 ///
@@ -86,6 +87,25 @@ pub(crate) fn source_stamp(zone: &ZoneConfig, files: &[FileStamp]) -> SourceStam
 pub(crate) fn transfer_stamp(zone: &ZoneConfig) -> SourceStamp {
     let mut hasher = blake3::Hasher::new_derive_key("Starling: a zone that was transferred");
     hasher.update(zone.name.as_name().as_wire());
+    SourceStamp(*hasher.finalize().as_bytes())
+}
+
+/// The stamp of a catalog that was made of these zones. Not of the program's version either: nothing of it depends on that, and
+/// each new serial has every secondary come.
+pub(crate) fn catalog_stamp(zone: &ZoneConfig, zones: &[Listed]) -> SourceStamp {
+    let mut hasher = blake3::Hasher::new_derive_key("Starling: a catalog zone, version 1");
+    let mut add = |octets: Option<&[u8]>| {
+        hasher.update(&octets.map_or(u64::MAX, |octets| octets.len() as u64).to_le_bytes());
+        hasher.update(octets.unwrap_or_default());
+    };
+    add(Some(zone.name.as_name().as_wire()));
+    add(Some(&[u8::from(zone.rotation == Rotation::On)]));
+    for Listed { zone, group, coo, label } in zones {
+        add(Some(zone.as_name().as_wire()));
+        add(group.as_deref());
+        add(coo.as_ref().map(|coo| coo.as_name().as_wire()));
+        add(label.as_deref());
+    }
     SourceStamp(*hasher.finalize().as_bytes())
 }
 

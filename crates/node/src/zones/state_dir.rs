@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! STATE-DIR/lock                  held while a node runs
+//! STATE-DIR/members               JSON: the zones that are here for catalogs, see [`super::members`]
 //! STATE-DIR/tables/NAME.table     the image, see crate `table`
 //! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
 //! STATE-DIR/tables/NAME.transfer  JSON: of a zone that was transferred, when a primary last confirmed it
@@ -161,7 +162,11 @@ impl StateDir {
         Ok(table)
     }
 
-    fn table(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
+    /// The stored image of a zone, whatever it was made from.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn table(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
         let table = match image::open(&self.path(zone, "table")) {
             Ok(table) => table,
             Err(OpenError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -202,6 +207,11 @@ impl StateDir {
     /// Where it is kept when zones were last confirmed by a primary.
     pub(crate) fn confirmations(&self) -> Confirmations {
         Confirmations::in_folder(self.tables.clone())
+    }
+
+    /// The file that says which zones are here for catalogs.
+    pub(crate) fn members_file(&self) -> PathBuf {
+        self.tables.with_file_name("members")
     }
 
     /// Forgets the image of a zone that is no longer configured.

@@ -94,10 +94,21 @@ pub struct Settled {
     pub reset: Vec<(ZoneName, Reset)>,
     /// Members that have moved to another catalog and keep what they have: from where and to where.
     pub moved: Vec<(ZoneName, ZoneName, ZoneName)>,
+    /// Members that stay as they are in other groups.
+    pub regrouped: Vec<ZoneName>,
     /// Of each catalog, the members that it has no longer and that stay until somebody approves.
     pub held: Vec<Vec<ZoneName>>,
     /// Of each catalog, the members that are ignored.
     pub ignored: Vec<Vec<(ZoneName, Ignored)>>,
+}
+
+impl Settled {
+    /// Whether any member is other than before.
+    pub fn is_change(&self) -> bool {
+        let Settled { added, removed, reset, moved, regrouped, held: _, ignored: _ } = self;
+        let nothing = added.is_empty() && removed.is_empty() && reset.is_empty();
+        !(nothing && moved.is_empty() && regrouped.is_empty())
+    }
 }
 
 impl Ownership {
@@ -171,6 +182,8 @@ impl Ownership {
             settled.reset.push((zone.clone(), if has_moved { Reset::Owner } else { Reset::Label }));
         } else if has_moved {
             settled.moved.push((zone.clone(), held.catalog, owner.clone()));
+        } else if held.groups != member.groups {
+            settled.regrouped.push(zone.clone());
         }
         self.members.insert(zone, member.held(owner));
     }

@@ -1,7 +1,7 @@
 //! What the server counts.
 
-use super::Families;
-use crate::status::{NodeStatus, ZoneStatus};
+use super::{Families, ZONES_MAX};
+use crate::status::{CatalogCounts, NodeStatus, ZoneStatus};
 use std::fmt;
 
 pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
@@ -132,6 +132,7 @@ pub(super) fn encode_zones(
     let help = "Zones that have no series of their own, because there are so many.";
     families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
 
+    encode_catalogs(server, families)?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];
     let help = "Rounds of asking the primaries of a zone: nothing newer, a new version served, neither.";
@@ -171,4 +172,22 @@ pub(super) fn encode_zones(
         .map(|(zone, served)| [("zone", zone), ("digest", &served.digest), ("from", &served.loaded_from)]);
     let help = "The zone's table; nodes with equal digests give equal answers.";
     families.info("starling_zone_table", help, tables)
+}
+
+/// Catalogs that are followed.
+fn encode_catalogs(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
+    let of_each = |value: fn(&CatalogCounts) -> u64| {
+        let catalogs = server.catalogs.iter().take(ZONES_MAX);
+        catalogs.map(move |catalog| ([("catalog", catalog.name.as_str())], value(catalog)))
+    };
+    let help = "Zones that are here because the catalog lists them.";
+    families.gauge("starling_catalog_members", help, of_each(|catalog| catalog.members as u64))?;
+    let help =
+        "Zones that the catalog lists no longer, and that are served until somebody approves their removal.";
+    families.gauge("starling_catalog_held_removals", help, of_each(|catalog| catalog.held as u64))?;
+    let help =
+        "Zones that the catalog lists and that are ignored, because their names are taken or not allowed.";
+    families.gauge("starling_catalog_ignored", help, of_each(|catalog| catalog.ignored as u64))?;
+    let help = "Whether the catalog is one that can be followed; else its members stay as they are.";
+    families.gauge("starling_catalog_good", help, of_each(|catalog| u64::from(catalog.is_good)))
 }
