@@ -59,8 +59,9 @@ pub(super) async fn ask_soa(
     let source = config.source_for(primary.address);
     match ask_over_udp(zone, primary, source).await {
         Ok(SoaAnswer::Soa(soa)) => Ok(soa),
-        // A refusal is an answer; only silence and truncation call for another way to ask.
-        Err(Failure::Fault(fault)) => Err(fault.into()),
+        // An error is an answer; only silence and truncation call for another way to ask. Knot refuses everything that is asked
+        // of a catalog zone over UDP, and answers over TCP.
+        Err(Failure::Fault(fault)) if fault != Fault::Refused(Rcode::REFUSED) => Err(fault.into()),
         Ok(SoaAnswer::Truncated) | Err(_) => {
             timeout(TCP_ANSWER_WITHIN, ask_over_tcp(zone, primary, source)).await.unwrap_or(Err(
                 Failure::TooSlow { doing: "asking for the SOA record over TCP", within: TCP_ANSWER_WITHIN },
