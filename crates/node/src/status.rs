@@ -326,7 +326,7 @@ pub(crate) struct ServedStatus {
     pub(crate) digest: String,
     /// Octets of the table.
     pub(crate) table_bytes: u64,
-    /// `master-file`, `transfer` or `image`.
+    /// `master-file`, `transfer`, `configuration` or `image`.
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).
     pub(crate) since: String,

@@ -202,6 +202,69 @@ fn a_restart_has_the_members_from_their_images() -> Result<()> {
 }
 
 #[test]
+fn a_catalog_that_expires_removes_nothing() -> Result<()> {
+    let mut primary = primary(&["a.example", "b.example"], 1)?;
+    let write = |primary: &Node, serial: u32, zones: &[&str]| {
+        let text = catalog(serial, &listed(zones)).replace("3600 600 2147483646", "1 1 5");
+        primary.write(CATALOG, &text)
+    };
+    write(&primary, 1, &["a.example"])?;
+    let zones = ["a.example", "b.example", CATALOG]
+        .map(|zone| format!("[[zone]]\nname = \"{zone}\"\nfile = \"{zone}\"\n"));
+    primary.configure(&zones.concat())?;
+    primary.does(&["reload"])?;
+    let mut node = Node::new()?;
+    let address = primary.address;
+    node.configure(&format!(
+        "[[template]]\nname = \"plain\"\nprimaries = [\"{address}\"]\n[[zone]]\nname = \"{CATALOG}\"\nprimaries = \
+         [\"{address}\"]\ncatalog = true\ncatalog-template = \"plain\"\n"
+    ))?;
+    node.start()?;
+    node.answers(&["a.example"], Answer::Serial(1))?;
+    primary.end()?;
+    node.answers(&[CATALOG], Answer::Code(SERVFAIL))?;
+    crate::site::wait(|| node.catalog(CATALOG), |seen| seen.error == "it has expired")?;
+    let kept = |node: &Node| -> Result<()> {
+        let seen = node.catalog(CATALOG)?;
+        ensure!(seen.members == "a.example" && seen.held.is_empty(), "{seen:?}");
+        ensure!(node.soa("a.example")? == Answer::Serial(1), "{}", node.log());
+        Ok(())
+    };
+    kept(&node)?;
+    node.end()?;
+    node.start()?;
+    kept(&node)?;
+    ensure!(node.catalog(CATALOG)?.error == "it has expired", "{}", node.log());
+    write(&primary, 2, &["b.example"])?;
+    primary.start()?;
+    node.answers(&["b.example"], Answer::Serial(1))?;
+    node.answers(&["a.example"], GONE)?;
+    ensure!(node.catalog(CATALOG)?.error.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_broken_catalog_is_told_before_it_is_followed() -> Result<()> {
+    let node = Node::new()?;
+    node.configure(&format!(
+        "[[template]]\nname = \"plain\"\nprimaries = [\"192.0.2.1:53\"]\n[[zone]]\nname = \"{CATALOG}\"\nfile = \
+         \"catalog.zone\"\ncatalog = true\ncatalog-template = \"plain\"\n"
+    ))?;
+    let check = || -> Result<(bool, String)> {
+        let mut command = std::process::Command::new(starling_tests::tools::starling()?);
+        let output = command.arg("check").arg(node.path("node.toml")).output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?))
+    };
+    node.write("catalog.zone", &catalog(1, &listed(&ZONES)))?;
+    let (is_good, text) = check()?;
+    ensure!(is_good, "{text}");
+    node.write("catalog.zone", &catalog(1, "a.zones PTR x.example.\nb.zones PTR x.example.\n"))?;
+    let (is_good, text) = check()?;
+    ensure!(!is_good && text.contains("x.example. is there twice"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn groups_have_templates() -> Result<()> {
     let other = primary(&["b.example"], 7)?;
     let gold = format!(

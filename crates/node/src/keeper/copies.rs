@@ -89,10 +89,10 @@ impl Keeper {
         self.copies.send_replace(copies.collect());
     }
 
-    /// Takes out of service, before anything is served, what expired while the node was away.
-    pub(super) fn judge_by_age(&mut self) {
+    /// Takes out of service, before anything is served, which of the entries from this one on expired while the node was away.
+    pub(super) fn judge_by_age(&mut self, from: usize) {
         let Some(confirmations) = self.confirmations() else { return };
-        for index in 0..self.entries.len() {
+        for index in from..self.entries.len() {
             let entry = &self.entries[index];
             let Some(config) = entry.zone.secondary() else { continue };
             let Some(soa) = self.publisher.table(entry.slot).and_then(|table| soa_of(table)) else {
@@ -138,8 +138,10 @@ impl Keeper {
             return;
         }
         self.board.set_reloading(true);
+        let mut is_catalog = false;
         for Judgement { zone, verdict } in judgements {
             let Some(index) = self.entries.iter().position(|entry| entry.zone.name == zone) else { continue };
+            is_catalog |= self.entries[index].zone.follow.is_some();
             match verdict {
                 Verdict::Expired => self.expire(index),
                 Verdict::Confirmed => self.revive(index),
@@ -148,6 +150,9 @@ impl Keeper {
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
+        if is_catalog {
+            self.follow_catalogs();
+        }
     }
 
     fn revive(&mut self, index: usize) {

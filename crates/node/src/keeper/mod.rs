@@ -144,8 +144,11 @@ impl Keeper {
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
+        keeper.judge_by_age(0);
+        // By then it is known which catalogs have expired.
+        let configured = keeper.entries.len();
         keeper.begin_catalogs(progress);
-        keeper.judge_by_age();
+        keeper.judge_by_age(configured);
         keeper.publish_directory();
         keeper.tell_copies();
         // Readers are made from now on, and begin with all of this.

@@ -44,6 +44,10 @@ fn what_the_server_counts() {
         family(&text, "starling_secondary_rounds_total"),
         ["{result=\"current\"} 0", "{result=\"renewed\"} 4", "{result=\"failed\"} 0"]
     );
+    for (name, value) in [("members", 12), ("held_removals", 3), ("ignored", 1), ("good", 0)] {
+        let samples = [format!("{{catalog=\"catalog.example.\"}} {value}")];
+        assert_eq!(family(&text, &format!("starling_catalog_{name}")), samples, "{name}");
+    }
     assert!(family(&text, "starling_route_held").is_empty(), "a server alone holds no route");
 }
 
