@@ -1,7 +1,7 @@
 //! Which members of which catalogs are here: what follows from new versions of catalogs, and what does not.
 
 use super::{Catalog, Member, ZoneName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many members may leave a catalog at once without anybody's approval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,9 +150,11 @@ impl Ownership {
             match catalog.members.get(&zone).filter(|_| views[of].is_within(&zone)) {
                 None => leaving[of].push((zone, held)),
                 Some(member) => {
-                    let to = offered(of, member, &zone, views, &index);
-                    let (now, member) = to.unwrap_or((of, member));
-                    self.keep(zone, held, &views[now].name, member, &mut settled);
+                    let now = follow_offers(of, member, &zone, views, &index);
+                    // The label has to be the same in all of them, and what it was: the old owner has a say in that, too.
+                    let is_same = now.is_same && held.label == member.label;
+                    let owner = &views[now.to].name;
+                    self.keep(zone, held, (owner, now.member), is_same, &mut settled);
                 }
             }
         }
@@ -175,10 +177,17 @@ impl Ownership {
         settled
     }
 
-    /// A member that is here and stays, of this catalog from now on.
-    fn keep(&mut self, zone: ZoneName, held: Held, owner: &ZoneName, member: &Member, settled: &mut Settled) {
+    /// A member that is here and stays, of this catalog from now on, with what it has if it is the same.
+    fn keep(
+        &mut self,
+        zone: ZoneName,
+        held: Held,
+        (owner, member): (&ZoneName, &Member),
+        is_same: bool,
+        settled: &mut Settled,
+    ) {
         let has_moved = held.catalog != *owner;
-        if held.label != member.label {
+        if !is_same {
             settled.reset.push((zone.clone(), if has_moved { Reset::Owner } else { Reset::Label }));
         } else if has_moved {
             settled.moved.push((zone.clone(), held.catalog, owner.clone()));
@@ -206,20 +215,23 @@ impl Ownership {
                     Ignored::Configured
                 } else if let Some(owner) = owner {
                     // It is here for this catalog, or has gone to the one that it was offered to.
-                    if *owner == view.name || member.coo.as_ref() == Some(owner) {
+                    let now = follow_offers(of, member, zone, views, index);
+                    if *owner == view.name
+                        || member.coo.as_ref() == Some(owner)
+                        || views[now.to].name == *owner
+                    {
                         continue;
                     }
                     Ignored::Elsewhere(owner.clone())
                 } else {
                     // A catalog that offers a zone to one that has it, too, is not the one to begin with.
-                    let to = offered(of, member, zone, views, index);
-                    let (now, member) = to.unwrap_or((of, member));
+                    let now = follow_offers(of, member, zone, views, index);
                     if gone.remove(zone).is_some() {
                         settled.reset.push((zone.clone(), Reset::Owner));
                     } else {
                         settled.added.push(zone.clone());
                     }
-                    self.members.insert(zone.clone(), member.held(&views[now].name));
+                    self.members.insert(zone.clone(), now.member.held(&views[now.to].name));
                     continue;
                 };
                 settled.ignored[of].push((zone.clone(), ignored));
@@ -240,17 +252,36 @@ impl Member {
     }
 }
 
-/// The catalog that a member of this one is offered to, if that has the zone now (RFC 9432 §4.4.1), and what it says of it.
-fn offered<'v>(
+/// Where a member is, after it was offered to others.
+struct Offered<'v> {
+    /// In which catalog.
+    to: usize,
+    /// What that says of it.
+    member: &'v Member,
+    /// Whether all on the way have it under one label.
+    is_same: bool,
+}
+
+/// Follows the offers of a member (RFC 9432 §4.4.1), from this catalog to those that have the zone now, to the end. Where they
+/// lead in a circle they lead nowhere: it would be handed around with every look.
+fn follow_offers<'v>(
     of: usize,
-    member: &Member,
+    member: &'v Member,
     zone: &ZoneName,
     views: &'v [View<'_>],
     index: &HashMap<&ZoneName, usize>,
-) -> Option<(usize, &'v Member)> {
-    let to = *index.get(member.coo.as_ref()?)?;
-    let there = views[to].catalog?.members.get(zone)?;
-    // Two that offer it to each other would have it in turns: it stays where it is.
-    let is_offered_back = there.coo.as_ref() == Some(&views[of].name);
-    (to != of && !is_offered_back && views[to].is_within(zone)).then_some((to, there))
+) -> Offered<'v> {
+    let mut now = Offered { to: of, member, is_same: true };
+    let mut passed = HashSet::from([of]);
+    loop {
+        let next = now.member.coo.as_ref().and_then(|name| index.get(name)).copied();
+        let next = next.filter(|next| views[*next].is_within(zone));
+        let there = next.and_then(|next| Some((next, views[next].catalog?.members.get(zone)?)));
+        let Some((next, there)) = there else { return now };
+        if !passed.insert(next) {
+            return Offered { to: of, member, is_same: true };
+        }
+        let is_same = now.is_same && there.label == member.label;
+        now = Offered { to: next, member: there, is_same };
+    }
 }

@@ -322,6 +322,37 @@ mod ownership {
     }
 
     #[test]
+    fn the_old_owner_can_keep_what_there_is() {
+        let mut node = Node::new();
+        node.sees(&[("c.", Some("a.=1 x.=9")), ("d.", Some("y.=9"))]);
+        // Under another label it is another zone, whatever the new owner calls it.
+        let settled = node.sees(&[("c.", Some("a.=2>d. x.=9")), ("d.", Some("a.=1 y.=9"))]);
+        assert_eq!(settled.reset, [(name("a."), Reset::Owner)]);
+        assert_eq!((settled.moved, node.has()), (vec![], "a.@d.=1 x.@c.=9 y.@d.=9".to_owned()));
+    }
+
+    #[test]
+    fn offers_are_followed_to_the_end() {
+        let mut node = Node::new();
+        node.sees(&[("c.", Some("a.=1 b.=1 x.=9")), ("d.", Some("y.=9")), ("e.", Some("z.=9"))]);
+        let catalogs = [
+            ("c.", Some("a.=1>d. b.=1>d. x.=9")),
+            ("d.", Some("a.=1>e. b.=2>e. y.=9")),
+            ("e.", Some("a.=1 b.=1 z.=9")),
+        ];
+        let settled = node.sees(&catalogs);
+        assert_eq!(settled.moved, [(name("a."), name("c."), name("e."))]);
+        assert_eq!(settled.reset, [(name("b."), Reset::Owner)], "who had it in between has another label");
+        assert_eq!(settled.ignored, [vec![], vec![], vec![]]);
+        assert!(!node.sees(&catalogs).is_change());
+        // In a circle it stays.
+        let circle =
+            [("c.", Some("a.=1>d. x.=9")), ("d.", Some("a.=1>e. y.=9")), ("e.", Some("a.=1>c. b.=1 z.=9"))];
+        assert!(!node.sees(&circle).is_change());
+        assert_eq!(node.has(), "a.@e.=1 b.@e.=1 x.@c.=9 y.@d.=9 z.@e.=9");
+    }
+
+    #[test]
     fn an_offer_has_to_stand_when_it_is_taken() {
         let mut node = Node::new();
         node.sees(&[("c.", Some("a.=1>d. x.=9")), ("d.", Some("y.=9"))]);
@@ -330,6 +361,65 @@ mod ownership {
         // A catalog that is not good now offers nothing.
         node.sees(&[("c.", None), ("d.", Some("a.=1 y.=9"))]);
         assert_eq!(node.has(), "a.@c.=1 x.@c.=9 y.@d.=9");
+    }
+
+    /// Any row of versions: a member goes for one reason alone, and nobody has what another one has.
+    #[test]
+    fn whatever_catalogs_say_a_member_goes_only_for_a_good_one_without_it() {
+        for seed in 0..2_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut node = Node::new();
+            for _ in 0..6 {
+                let mut texts = [None, None, None];
+                for text in &mut texts {
+                    if random.u8(..5) == 0 {
+                        continue; // broken
+                    }
+                    let mut words = String::new();
+                    for zone in ["a.", "b.", "d.", "e.", "f.", "mine."] {
+                        let coo = ["", "", ">1.", ">2."][random.usize(..4)];
+                        if random.bool() {
+                            words += &format!("{zone}={}{coo} ", random.u8(..2));
+                        }
+                    }
+                    *text = Some(words);
+                }
+                let names = ["1.", "2.", "3."];
+                let catalogs: Vec<_> = names.into_iter().zip(texts.iter().map(Option::as_deref)).collect();
+                let read: Vec<_> = texts.iter().map(|text| text.as_deref().map(catalog)).collect();
+                let of = |owner: &ZoneName| names.iter().position(|of| name(of) == *owner).unwrap();
+                let before = node.ownership.clone();
+                let settled = node.sees(&catalogs);
+                for (zone, owner) in &settled.removed {
+                    let catalog = read[of(owner)].as_ref();
+                    let is_good = catalog.is_some_and(|catalog| !catalog.members.is_empty());
+                    assert!(is_good, "seed {seed}: {zone}");
+                    assert!(
+                        !catalog.is_some_and(|catalog| catalog.members.contains_key(zone)),
+                        "seed {seed}: {zone}"
+                    );
+                }
+                for (zone, held) in before.members() {
+                    let is_gone = settled.removed.iter().any(|(gone, _)| gone == zone);
+                    let now = node.ownership.members().get(zone);
+                    assert_eq!(is_gone, now.is_none(), "seed {seed}: {zone}");
+                    let Some(now) = now else { continue };
+                    let is_reset = settled.reset.iter().any(|(reset, _)| reset == zone);
+                    assert_eq!(now.label != held.label && !is_reset, false, "seed {seed}: {zone}");
+                    // It keeps what it has only where its own catalog has offered it, and has the same label.
+                    if now.catalog != held.catalog && !is_reset {
+                        let offer =
+                            read[of(&held.catalog)].as_ref().and_then(|catalog| catalog.members.get(zone));
+                        assert!(offer.is_some_and(|offer| offer.coo.is_some()), "seed {seed}: {zone}");
+                        assert!(offer.is_some_and(|offer| offer.label == held.label), "seed {seed}: {zone}");
+                    }
+                }
+                assert!(!node.ownership.members().contains_key(&name("mine.")), "seed {seed}");
+                // The same again changes nothing.
+                let again = node.sees(&catalogs);
+                assert!(!again.is_change(), "seed {seed}: {again:?}");
+            }
+        }
     }
 
     #[test]
@@ -347,4 +437,45 @@ mod ownership {
             "who sees both for the first time follows the offer"
         );
     }
+}
+
+/// Owners and data made of what means something to a catalog and of noise, from seeds that a failure names.
+#[test]
+fn whatever_a_catalog_holds_it_is_read_or_refused() {
+    const LABELS: [&[u8]; 7] = [b"zones", b"ZONES", b"version", b"group", b"coo", b"a", b"\0\xff"];
+    let apex = name(APEX);
+    let (mut good, mut broken) = (0, 0);
+    for seed in 0..3_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut reader = Reader::new(apex.as_name());
+        let version = NameBuf::child(b"version", apex.as_name()).unwrap();
+        let mut read = reader.take(version.as_name(), wire::RecordType::TXT, b"\x012");
+        for _ in 0..random.usize(..6) {
+            let mut owner: NameBuf = if random.u8(..9) == 0 { NameBuf::root() } else { (&apex).into() };
+            for _ in 0..random.usize(..5) {
+                owner = NameBuf::child(LABELS[random.usize(..LABELS.len())], owner.as_name()).unwrap();
+            }
+            let rtype =
+                [wire::RecordType::TXT, wire::RecordType::PTR, wire::RecordType::A][random.usize(..3)];
+            let rdata: Vec<u8> = match random.u8(..3) {
+                0 => (0..random.usize(..8)).map(|_| random.u8(..4)).collect(),
+                1 => vec![1, random.u8(b'a'..=b'c'), 0],
+                _ => vec![1, b'x'],
+            };
+            read = read.and_then(|()| reader.take(owner.as_name(), rtype, &rdata));
+        }
+        match read.and_then(|()| reader.finish()) {
+            Ok(catalog) => {
+                let labels: std::collections::HashSet<_> =
+                    catalog.members.values().map(|member| member.label.clone()).collect();
+                assert_eq!(labels.len(), catalog.members.len(), "seed {seed}");
+                good += usize::from(!catalog.members.is_empty());
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty(), "seed {seed}");
+                broken += 1;
+            }
+        }
+    }
+    assert!(good > 50 && broken > 50, "{good} with members, {broken} broken");
 }
