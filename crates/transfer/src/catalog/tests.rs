@@ -297,6 +297,16 @@ mod ownership {
     }
 
     #[test]
+    fn what_is_configured_by_hand_is_given_up() {
+        let mut node = Node::new();
+        let held = Held { catalog: name("c."), label: b"1".as_slice().into(), groups: Vec::new() };
+        node.ownership = Ownership::new([(name("mine."), held)]);
+        let settled = node.sees(&[("c.", Some("mine.=1 a.=1"))]);
+        assert_eq!(settled.ignored[0], [(name("mine."), Ignored::Configured)]);
+        assert_eq!(node.has(), "a.@c.=1");
+    }
+
+    #[test]
     fn names_can_be_limited() {
         let mut node = Node::new();
         node.within = vec![name("good.")];
