@@ -32,7 +32,7 @@ rules! {
     /// The zone has no version that can be served.
     NotLoaded "the zone is configured but has no good version: SERVFAIL (RFC 1035 §4.1.1)",
     /// The zone is there to be transferred.
-    ForSecondaries "the zone is for secondaries alone: REFUSED but for its SOA record (RFC 9432 §6)",
+    ForSecondaries "the zone is for secondaries alone: REFUSED but for its SOA record (RFC 9432 §5.1)",
     /// The CHAOS class.
     Chaos "the class is CHAOS: the server's own names (RFC 4892)",
     /// DS at an apex, answered by the zone above.

@@ -261,7 +261,7 @@ impl ZoneConfig {
         ZoneConfig { name, source, rotation, critical: false, secondaries, notify, follow: None }
     }
 
-    /// Whether it is for secondaries alone: nobody asks a catalog zone anything else (RFC 9432 §6).
+    /// Whether it is for secondaries alone: nobody asks a catalog zone anything else (RFC 9432 §5.1).
     pub(crate) fn is_private(&self) -> bool {
         self.follow.is_some() || matches!(self.source, ZoneSource::Catalog(_))
     }
