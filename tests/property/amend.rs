@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use table::{Table, Walk};
 use wire::{NameBuf, RecordType};
-use zone::amend::{AmendError, Reason, amend};
+use zone::amend::{AmendError, Reason, amend, fold};
 use zone::{Difference, RecordList};
 
 const QUESTIONS: usize = 60;
@@ -101,6 +101,10 @@ fn compare(
     }
     if records(table) != records(&whole) {
         return Err(format!("{:#?}\nand compiled {:#?}", records(table), records(&whole)));
+    }
+    let folded = fold(table).map_err(|error| error.to_string())?;
+    if folded.is_overlaid() || folded.image() != whole.image() {
+        return Err("folded it is another image than compiled".to_owned());
     }
     let mut amended = serve_table(Arc::clone(table));
     let mut compiled = serve(zone);
