@@ -26,6 +26,7 @@ const TYPE_CNAME: u16 = 5;
 const TYPE_MX: u16 = 15;
 const TYPE_TXT: u16 = 16;
 const TYPE_AAAA: u16 = 28;
+const TYPE_RRSIG: u16 = 46;
 
 /// Intervals that leave it to commands and NOTIFY when the node asks.
 const ASKED: &str = "refresh-min-s = 3600\nretry-min-s = 3600";
@@ -33,7 +34,7 @@ const ASKED: &str = "refresh-min-s = 3600\nretry-min-s = 3600";
 const FIRST_SERIAL: u32 = u32::MAX - 20;
 
 fn steps() -> u32 {
-    if tools::long_run() { 2000 } else { 200 }
+    if tools::long_run() { 2000 } else { 300 }
 }
 
 /// Owner, type and data of records, with the TTLs of their sets.
@@ -204,6 +205,8 @@ fn follows(
         "{kind}: {} steps in {took:?}, {transfers} transfers, {changed} of them of what has changed",
         steps()
     ));
+    let records = transfer(node.address, &Name::parse(ZONE)?)?;
+    ensure!(records.iter().any(|record| record.rtype == TYPE_RRSIG) == dnssec, "signed, or not");
     ensure!(whole == 0, "{whole} times differences did not do\n{}", node.process.log_tail());
     ensure!(changed * 10 >= steps() as usize * 9, "{changed} times differences were sent");
     Ok(())
@@ -283,5 +286,43 @@ fn a_zone_comes_from_powerdns() -> Result<()> {
         ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{serial}: {output:?}");
         same_records("PowerDNS", &transfer(address, &apex)?, &transfer(node.address, &apex)?)?;
     }
+    Ok(())
+}
+
+/// Ten changes in a zone of a million names: how long it takes until they are served.
+#[test]
+fn a_few_changes_in_a_million_names() -> Result<()> {
+    if !tools::long_run() {
+        tools::announce("SKIPPED: a million names (set STARLING_LONG=1)");
+        return Ok(());
+    }
+    let site = Site::new()?;
+    let mut text =
+        format!("$ORIGIN {ZONE}\n$TTL 300\n@ SOA ns1 host 1 3600 3600 604800 60\n NS ns1\nns1 A 192.0.2.1\n");
+    for host in 0..1_000_000 {
+        writeln!(text, "h{host} A 192.0.{}.{}", host >> 8 & 255, host & 255)?;
+    }
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false };
+    let peer = Peer::start(Kind::Bind, &text, wishes, site.path("").as_path())?;
+    let node = site.start(&[peer.address], ASKED)?;
+    node.wait_for(Seen::served(1))?;
+    let mut times = Vec::new();
+    for serial in 2..7 {
+        let changes = (0..5).flat_map(|index| {
+            let change = |number: u32, added| {
+                let owner = wire(&format!("h{number}.{ZONE}"));
+                let octets = number.to_be_bytes();
+                Change { owner, rtype: TYPE_A, rdata: vec![192, 0, octets[2], octets[3]], added }
+            };
+            [change(index * 1000 + serial, None), change(2_000_000 + index * 1000 + serial, Some(300))]
+        });
+        let start = Instant::now();
+        peer.update(&changes.collect::<Vec<_>>())?;
+        node.wait_for(Seen::served(serial))?;
+        times.push(start.elapsed());
+    }
+    tools::announce(&format!("ten changes in a million names, from the update to the answer: {times:?}"));
+    ensure!(node.process.log().matches("what has changed was transferred").count() == 5);
+    ensure!(node.zone()?["served"]["records"] == 1_000_003);
     Ok(())
 }
