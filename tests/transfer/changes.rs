@@ -37,11 +37,15 @@ fn steps() -> u32 {
     if tools::long_run() { 2000 } else { 300 }
 }
 
-/// Owner, type and data of records, with the TTLs of their sets.
+/// A zone that changes at random.
 struct World {
     rng: Rng,
-    sets: BTreeMap<(String, u16), (u32, BTreeSet<Vec<u8>>)>,
+    /// By owner and type.
+    sets: BTreeMap<(String, u16), Set>,
 }
+
+/// A TTL, and the data of each record.
+type Set = (u32, BTreeSet<Vec<u8>>);
 
 impl World {
     fn new(seed: u64) -> Self {
