@@ -126,12 +126,12 @@ fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
 }
 
 /// The same records with one TTL for all signatures: Knot keeps one for all signatures of a name.
-fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
+pub(crate) fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
     records.iter_mut().filter(|record| record.rtype == TYPE_RRSIG).for_each(|record| record.ttl = 0);
     records
 }
 
-fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
+pub(crate) fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
     let set = |records: &[Record]| records.iter().map(canonical).collect::<BTreeSet<_>>();
     let (wanted, got) = (set(expected), set(found));
     ensure!(got.len() == found.len(), "{who}: {} records were sent twice", found.len() - got.len());

@@ -487,8 +487,7 @@ on-expiry = "servfail"
     )
     .unwrap();
     let [first, second] = [0, 1].map(|index| config.zones[index].secondary().unwrap());
-    let addresses: Vec<std::net::SocketAddr> =
-        first.primaries.iter().map(|primary| primary.address).collect();
+    let addresses: Vec<SocketAddr> = first.primaries.iter().map(|primary| primary.address).collect();
     assert_eq!(addresses, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
     assert_eq!(first.source_for(addresses[0]), Some("192.0.2.10".parse().unwrap()));
     assert_eq!(first.source_for(addresses[1]), Some("2001:db8::10".parse().unwrap()));
