@@ -5,6 +5,7 @@
 mod answers;
 mod batches;
 mod denial;
+mod differences;
 #[path = "../fuzz/src/fixtures.rs"]
 mod fixtures;
 mod images;

@@ -77,6 +77,12 @@ impl RecordList {
         self.count += 1;
     }
 
+    /// Leaves none, and keeps the room that they took.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.count = 0;
+    }
+
     /// How many records.
     pub fn len(&self) -> usize {
         self.count as usize

@@ -4,13 +4,17 @@
 //! expect it. [`compile`] takes a zone to its [`table::Table`]. The crate reads no files, opens no sockets and
 //! answers no queries; it is handed bytes and asks its caller for what `$INCLUDE` names.
 
+mod apply;
 pub mod check;
+mod compare;
 mod compile;
 mod difference;
 pub mod master;
 pub mod rdata;
 mod records;
 
+pub use apply::{Inapplicable, apply};
+pub use compare::{Incomparable, compare};
 pub use compile::{CompileError, CompileOptions, compile};
 pub use difference::{Difference, NotRecords, RecordList, RecordRef};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};
