@@ -57,10 +57,7 @@ type Fates = HashMap<(RecordType, Vec<u8>), Fate>;
 ///
 /// # Errors
 /// They don't lead on from it: they name records that are not there, or bring such as are (RFC 1995 §4 has neither).
-pub fn apply<'d>(
-    table: &Arc<Table>,
-    differences: impl IntoIterator<Item = &'d Difference>,
-) -> Result<Gatherer, Inapplicable> {
+pub fn apply(table: &Arc<Table>, differences: &[Difference]) -> Result<Gatherer, Inapplicable> {
     let mut changed: HashMap<Vec<u8>, Fates> = HashMap::new();
     let mut at = table.serial();
     for difference in differences {
