@@ -2,6 +2,7 @@
 
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
+use crate::archive::{self, Replayed};
 use crate::config::{Rotation, ZoneConfig, ZoneSource};
 use crate::progress::ZoneProgress;
 use std::io;
@@ -23,6 +24,8 @@ pub(crate) enum LoadedFrom {
     Transfer(SocketAddr),
     /// Mapped from the state directory.
     Image,
+    /// Made from the image and so many differences of the journal.
+    Journal(usize),
 }
 
 /// Whether a stored image will do.
@@ -190,15 +193,12 @@ fn load_transferred(
     };
     let state =
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
-    let table = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
-    Ok(Loaded {
-        table: Arc::new(table),
-        files: Vec::new(),
-        from: LoadedFrom::Image,
-        no_image: None,
-        warnings: Vec::new(),
-        took: start.elapsed(),
-    })
+    let image = Arc::new(state.load_transferred(zone).map_err(|reason| missing(&reason))?);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, differences }) => (Arc::new(table), LoadedFrom::Journal(differences)),
+        None => (image, LoadedFrom::Image),
+    };
+    Ok(Loaded { table, files: Vec::new(), from, no_image: None, warnings: Vec::new(), took: start.elapsed() })
 }
 
 /// Compiles what was read if it has no errors; gives the table and the warnings.
