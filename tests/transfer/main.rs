@@ -1,6 +1,8 @@
 //! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
+mod changing;
 mod hostile;
+mod incremental;
 mod notify;
 mod primary;
 mod secondaries;

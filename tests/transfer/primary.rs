@@ -105,7 +105,7 @@ fn configuration(zones: &[(Name, PathBuf)], transfer_lines: &str) -> String {
 }
 
 /// A record with its names in lower case: where they are compressed, the case is that of the name pointed to.
-fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
+pub(crate) fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
     let mut rdata = record.rdata.clone();
     let mut at = 0;
     for part in parts(record.rtype) {
@@ -131,7 +131,7 @@ fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
+pub(crate) fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
     let set = |records: &[Record]| records.iter().map(canonical).collect::<BTreeSet<_>>();
     let (wanted, got) = (set(expected), set(found));
     ensure!(got.len() == found.len(), "{who}: {} records were sent twice", found.len() - got.len());
