@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fastrand::Rng;
+use starling_tests::name::Name;
+
+use crate::primary::Canonical;
 
 /// The apex.
 pub(crate) const APEX: &str = "changing.example.";
@@ -62,6 +66,45 @@ impl Changing {
         let next = file.with_extension("next");
         std::fs::write(&next, text)?;
         Ok(std::fs::rename(next, file)?)
+    }
+
+    /// What it has now.
+    pub(crate) fn records(&self) -> Result<BTreeSet<Canonical>> {
+        let apex = Name::parse(APEX)?;
+        let below = |label: &str| Name::parse(&format!("{label}.{APEX}"));
+        let (ns1, ns2) = (below("ns1")?, below("ns2")?);
+        let mut soa = [ns1.wire(), below("host")?.wire()].concat();
+        soa.extend([self.serial, 3600, 900, 604_800, 60].map(u32::to_be_bytes).as_flattened());
+        let mut records = BTreeSet::from([
+            (apex.clone(), 6, 300, soa),
+            (apex.clone(), 2, 300, ns1.wire().to_vec()),
+            (apex, 2, 300, ns2.wire().to_vec()),
+            (ns1, 1, 300, vec![192, 0, 2, 1]),
+            (ns2, 1, 300, vec![192, 0, 2, 2]),
+        ]);
+        for (name, lines) in &self.names {
+            for line in lines {
+                let (rtype, rest) = line.split_once(' ').context("a type and data")?;
+                let (rtype, rdata) = match rtype {
+                    "A" => (1, rest.parse::<Ipv4Addr>()?.octets().to_vec()),
+                    "NS" => (2, Name::parse(rest)?.lower().wire().to_vec()),
+                    "CNAME" => (5, below(rest)?.wire().to_vec()),
+                    "MX" => {
+                        let (preference, host) = rest.split_once(' ').context("two fields")?;
+                        let preference = preference.parse::<u16>()?.to_be_bytes();
+                        (15, [&preference[..], below(host)?.lower().wire()].concat())
+                    }
+                    "TXT" => {
+                        let text = rest.trim_matches('"').as_bytes();
+                        (16, [&[text.len() as u8][..], text].concat()) // at most 200 octets
+                    }
+                    "AAAA" => (28, rest.parse::<Ipv6Addr>()?.octets().to_vec()),
+                    _ => (65_280, vec![1, 2, u8::from_str_radix(&rest[rest.len() - 2..], 16)?]),
+                };
+                records.insert((below(name)?, rtype, 300, rdata));
+            }
+        }
+        Ok(records)
     }
 
     fn change_name(&mut self, index: usize) {

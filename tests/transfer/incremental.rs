@@ -14,7 +14,7 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
-use crate::primary::{canonical, same_records};
+use crate::primary::{Canonical, canonical, same_records};
 use crate::secondaries::{FOLLOWS_WITHIN, Key, Primary, Secondary, serial_of};
 
 const TYPE_SOA: u16 = 6;
@@ -51,7 +51,7 @@ fn outgoing(primary: &Primary, what: &str) -> Result<u64> {
 }
 
 /// Waits until the journal leads to this serial.
-fn journal_leads_to(primary: &Primary, serial: u32) -> Result<()> {
+pub(crate) fn journal_leads_to(primary: &Primary, serial: u32) -> Result<()> {
     tools::poll(&format!("a journal up to {serial}"), FOLLOWS_WITHIN, || {
         let zones: serde_json::Value = serde_json::from_str(&primary.ctl(&["zones", "--json"])?)?;
         Ok((zones[0]["journal"]["to-serial"] == serial).then_some(()))
@@ -91,7 +91,7 @@ fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
     let lines = format!("secondaries = [{secondaries}]\nnotify = [{notify}]");
     let primary = start(&zone, folder.path(), &sections, &lines)?;
     let mut secondary =
-        Secondary::start(kind, address, &[apex.clone()], primary.address, key, folder.path())?;
+        Secondary::start(kind, address, std::slice::from_ref(&apex), primary.address, key, folder.path())?;
     secondary.follows(&apex, zone.serial)?;
     let steps = if tools::long_run() { STEPS.1 } else { STEPS.0 };
     for step in 1..=steps {
@@ -121,7 +121,7 @@ fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
 }
 
 /// What is answered to a client that has this serial.
-fn ask(primary: SocketAddr, serial: u32) -> Result<Vec<Record>> {
+pub(crate) fn ask(primary: SocketAddr, serial: u32) -> Result<Vec<Record>> {
     let mut stream = client::connect(primary)?;
     client::write_framed(&mut stream, &question(serial)?)?;
     let mut records: Vec<Record> = Vec::new();
@@ -149,8 +149,7 @@ fn question(serial: u32) -> Result<Vec<u8>> {
 }
 
 /// Applies a sequence of differences.
-fn applied(zone: &[Record], sequence: &[Record]) -> Result<BTreeSet<(Name, u16, u32, Vec<u8>)>> {
-    let mut zone: BTreeSet<_> = zone.iter().map(canonical).collect();
+pub(crate) fn applied(mut zone: BTreeSet<Canonical>, sequence: &[Record]) -> Result<BTreeSet<Canonical>> {
     let mut comes = true;
     for record in &sequence[1..sequence.len() - 1] {
         comes ^= record.rtype == TYPE_SOA;
@@ -187,7 +186,7 @@ fn every_client_gets_what_leads_from_its_version() -> Result<()> {
                 "{serial}: no sequence"
             );
             let expected: BTreeSet<_> = newest.iter().map(canonical).collect();
-            ensure!(applied(version, &answer)? == expected, "from {serial}");
+            ensure!(applied(version.iter().map(canonical).collect(), &answer)? == expected, "from {serial}");
         }
         // Ahead of us: the SOA record alone. From before the journal: everything.
         ensure!(ask(primary.address, zone.serial + 5)?.len() == 1);

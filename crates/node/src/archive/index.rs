@@ -34,7 +34,7 @@ struct Known {
     spoilt: Option<FileId>,
     /// Which version is in the image.
     image: Option<Digest>,
-    /// Which version a restart begins with, as far as the journal says.
+    /// Up to which version the journal is on disk.
     synced: Option<Version>,
 }
 
@@ -61,6 +61,26 @@ impl Index {
         })
     }
 
+    /// Whether a restart would find this version by the journal.
+    pub(super) fn leads_to(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let known = zones.get(table.apex_name().as_wire());
+        known.and_then(Known::replayed) == Some(version_of(table))
+    }
+
+    /// Whether a journal that is begun anew at this version loses nothing: it ends there, or the image is of it.
+    pub(super) fn begins_at(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let Some(known) = zones.get(table.apex_name().as_wire()) else { return false };
+        let end = known.journal.as_ref().and_then(|journal| journal.marks.last());
+        known.image == Some(table.digest()) || end.is_some_and(|end| end.version == version_of(table))
+    }
+
+    /// Which version is in the image.
+    pub(super) fn image(&self, zone: Name<'_>) -> Option<Digest> {
+        self.read().get(zone.as_wire())?.image
+    }
+
     /// The journal of a zone turned out to be damaged: nothing is sent from it until it is begun anew.
     pub(crate) fn spoilt(&self, zone: Name<'_>) {
         if let Some(known) = self.write().get_mut(zone.as_wire()) {
@@ -74,7 +94,7 @@ impl Index {
         let Some(known) = zones.get(zone.as_wire()) else { return (None, false) };
         let is_it = |other: Digest| other.to_string() == digest;
         let is_durable = known.image.is_some_and(is_it)
-            || known.synced.is_some_and(|version| is_it(Digest(version.digest)));
+            || known.replayed().is_some_and(|version| is_it(Digest(version.digest)));
         (known.journal.as_ref().and_then(|journal| journal.status()), is_durable)
     }
 
@@ -101,8 +121,8 @@ impl Index {
     }
 
     /// The image is of this version.
-    pub(super) fn set_image(&self, table: &Table) {
-        self.write().entry(table.apex_name().as_wire().into()).or_default().image = Some(table.digest());
+    pub(super) fn set_image(&self, zone: Name<'_>, digest: Digest) {
+        self.write().entry(zone.as_wire().into()).or_default().image = Some(digest);
     }
 
     /// The zone is no longer configured.
@@ -117,6 +137,15 @@ impl Index {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Box<[u8]>, Known>> {
         self.zones.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// The version that a restart gets to from the image by the journal.
+    fn replayed(&self) -> Option<Version> {
+        let (image, journal) = (self.image?, self.journal.as_ref()?);
+        let leads_on = journal.marks.iter().any(|mark| mark.version.digest == image.0);
+        self.synced.filter(|_| leads_on)
     }
 }
 

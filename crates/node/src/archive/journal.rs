@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use table::Digest;
 use transfer::journal::{self, Damage, Mark, Unwritable, Version};
 use wire::NameBuf;
 use zone::Difference;
@@ -17,6 +18,10 @@ pub(super) const DIFFERENCES_MAX: usize = 1000;
 /// How many of its octets and differences a journal that is full keeps, as a divisor: written anew once for so many
 /// changes that each octet is written about twice.
 const KEPT_DIVISOR: u64 = 2;
+
+/// How many times as long as it should be a journal gets before it drops what a restart would begin with. The image that makes
+/// it unnecessary is then late by far, because the disk has no room for it.
+const LIMIT_TIMES: u64 = 4;
 
 /// What tells a file from another with its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,8 +83,9 @@ impl Journal {
                         version.serial
                     );
                     file.set_len(at)?;
-                    file.sync_data()?;
                 }
+                // Who wrote it may have been killed before its sync.
+                file.sync_data()?;
                 Ok(Some(journal))
             }
             Err(damage) => {
@@ -143,18 +149,29 @@ impl Journal {
     }
 
     /// Drops the oldest differences where there are more than so many octets, or too many, by writing those that stay to
-    /// a new file.
+    /// a new file. Those behind the version with the digest `image` stay, since a restart begins there; unless that
+    /// would be [`LIMIT_TIMES`] as much as there should be.
     ///
     /// # Errors
     /// Nothing is dropped.
-    pub(super) fn shorten(&mut self, octets_max: u64) -> Result<(), AppendError> {
+    pub(super) fn shorten(&mut self, octets_max: u64, image: Option<Digest>) -> Result<(), AppendError> {
         let end = self.last().at;
-        if end <= octets_max && self.marks.len() <= DIFFERENCES_MAX {
+        let is_within = |times: u64| {
+            end <= octets_max * times && self.marks.len() as u64 <= (DIFFERENCES_MAX as u64 + 1) * times
+        };
+        if is_within(1) {
+            return Ok(());
+        }
+        let image =
+            image.and_then(|image| self.marks.iter().rposition(|mark| mark.version.digest == image.0));
+        let keep_from = image.filter(|_| is_within(LIMIT_TIMES)).unwrap_or(usize::MAX);
+        if keep_from == 0 {
             return Ok(());
         }
         let (octets, count) = (octets_max / KEPT_DIVISOR, DIFFERENCES_MAX / KEPT_DIVISOR as usize);
         let by_octets = self.marks.partition_point(|mark| end - mark.at > octets);
-        let first = by_octets.max(self.marks.len().saturating_sub(count)).min(self.marks.len() - 1);
+        let first =
+            by_octets.max(self.marks.len().saturating_sub(count)).min(self.marks.len() - 1).min(keep_from);
         let old = File::open(&self.path)?;
         if FileId::of(&old.metadata()?) != self.file {
             return Err(AppendError::Changed);

@@ -33,7 +33,8 @@ use queue::{Change, Image, Queue};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use table::Table;
+use std::time::Instant;
+use table::{Digest, Table};
 use tokio::sync::oneshot;
 
 /// A hand on what is kept.
@@ -106,15 +107,16 @@ impl Archive {
         }
     }
 
-    /// The image of a zone that was transferred was mapped.
-    pub(crate) fn mapped(&self, table: &Table) {
-        self.transfers.index.set_image(table);
+    /// The image of a zone is of this version.
+    pub(crate) fn mapped(&self, zone: &ZoneConfig, image: Digest) {
+        self.transfers.index.set_image(zone.name.as_name(), image);
     }
 
     /// The image of a zone is to be this table, made from these files. Of several that wait the last is stored.
     pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) {
         let Some(kept) = &self.kept else { return };
-        kept.queue.image(Image { zone: zone.clone(), table: Arc::clone(table), files: files.to_vec() });
+        let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
+        kept.queue.image(Image { zone, table, files, due });
     }
 
     /// A zone is no longer configured: what there is of it is removed.

@@ -6,8 +6,11 @@ use crate::config::ZoneConfig;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use table::Table;
+
+/// How often images that wait are looked at: all at once, however many zones there are.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What has happened to a zone, in the order in which it is taken in.
 pub(super) struct Change {
@@ -30,6 +33,8 @@ pub(super) struct Image {
     pub(super) table: Arc<Table>,
     /// The master file and what it includes.
     pub(super) files: Vec<PathBuf>,
+    /// Not to be stored before that.
+    pub(super) due: Instant,
 }
 
 impl Change {
@@ -77,10 +82,13 @@ struct Waiting {
     images: Lane<Image>,
     /// Of which zone a change is being taken in.
     busy_with: Option<Box<[u8]>>,
-    /// What failed, and is tried again later.
-    failed_changes: Lane<Change>,
-    failed_images: Lane<Image>,
-    /// When that is.
+    /// Images that are not due.
+    later: Lane<Image>,
+    /// When it is looked whether they are.
+    look_at: Option<Instant>,
+    /// Journals that could not be written.
+    failed: Lane<Change>,
+    /// When that is tried again.
     retry_at: Option<Instant>,
     /// Until when to go on, when the node is ending.
     close_at: Option<Instant>,
@@ -103,26 +111,35 @@ impl Queue {
 
     pub(super) fn image(&self, image: Image) {
         self.put(|waiting| {
-            waiting.failed_images.take(&image.zone);
-            waiting.images.replace(image);
+            if waiting.later.has(&image.zone) {
+                // It is due when the other would have been.
+                waiting.later.put(image, |place, later| *place = Image { due: place.due, ..later });
+            } else {
+                waiting.images.replace(image);
+            }
         });
     }
 
     pub(super) fn remove(&self, zone: &ZoneConfig) {
         self.put(|waiting| {
             waiting.images.take(zone);
-            waiting.failed_images.take(zone);
-            waiting.failed_changes.take(zone);
+            waiting.later.take(zone);
+            waiting.failed.take(zone);
             waiting.change(Change { remove: true, ..Change::of(zone) });
         });
     }
 
-    /// An image could not be stored.
-    pub(super) fn retry_image(&self, image: Image) {
+    /// An image is stored when it is due, or could not be stored and is tried again then.
+    pub(super) fn put_off(&self, image: Image) {
         self.put(|waiting| {
-            if !waiting.images.has(&image.zone) && !waiting.is_removed(&image.zone) {
-                waiting.failed_images.replace(image);
-                waiting.retry_at.get_or_insert_with(|| Instant::now() + RETRY_EVERY);
+            // One that has come meanwhile takes its place.
+            let image = match waiting.images.take(&image.zone) {
+                Some(later) => Image { due: image.due, ..later },
+                None => image,
+            };
+            if !waiting.is_removed(&image.zone) {
+                waiting.later.replace(image);
+                waiting.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
             }
         });
     }
@@ -133,7 +150,7 @@ impl Queue {
             // Where something newer waits, that tries it.
             if !waiting.changes.has(zone) {
                 let change = Change { retry: Some(Arc::clone(table)), ..Change::of(zone) };
-                waiting.failed_changes.put(change, |place, later| *place = later);
+                waiting.failed.put(change, |place, later| *place = later);
                 waiting.retry_at.get_or_insert_with(|| Instant::now() + RETRY_EVERY);
             }
         });
@@ -142,6 +159,7 @@ impl Queue {
     pub(super) fn close(&self) {
         self.put(|waiting| {
             waiting.close_at = Some(Instant::now() + CLOSE_WITHIN);
+            waiting.take_later(|_| true);
             // What was transferred may be nowhere else.
             let (first, last): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut waiting.images.order).into_iter().partition(|key| {
@@ -149,6 +167,10 @@ impl Queue {
                 });
             waiting.images.order = first.into_iter().chain(last).collect();
         });
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting().close_at.is_some()
     }
 
     fn put(&self, change: impl FnOnce(&mut Waiting)) {
@@ -163,8 +185,7 @@ impl Queue {
         loop {
             let now = Instant::now();
             if waiting.close_at.is_some_and(|at| now >= at) {
-                let Waiting { changes, images, .. } = &*waiting;
-                return Next::End { changes: changes.by_zone.len(), images: images.by_zone.len() };
+                return waiting.end();
             }
             if let Some(change) = waiting.changes.next() {
                 waiting.busy_with = Some(key(&change.zone).into());
@@ -174,12 +195,21 @@ impl Queue {
                 return Next::Image(Box::new(image));
             }
             if waiting.close_at.is_some() {
-                let Waiting { failed_changes, failed_images, .. } = &*waiting;
-                let (changes, images) = (failed_changes.by_zone.len(), failed_images.by_zone.len());
-                return Next::End { changes, images };
+                return waiting.end();
             }
-            match waiting.retry_at {
-                Some(at) if now >= at => waiting.retry(),
+            if waiting.look_at.is_some_and(|at| now >= at) {
+                waiting.take_later(|image| now >= image.due);
+                waiting.look_at = (!waiting.later.by_zone.is_empty()).then(|| now + LOOK_EVERY);
+                continue;
+            }
+            if waiting.retry_at.is_some_and(|at| now >= at) {
+                waiting.retry_at = None;
+                for change in std::mem::take(&mut waiting.failed).by_zone.into_values() {
+                    waiting.change(change);
+                }
+                continue;
+            }
+            match waiting.look_at.into_iter().chain(waiting.retry_at).min() {
                 Some(at) => {
                     let woken = self.changed.wait_timeout(waiting, at - now);
                     waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -197,7 +227,7 @@ impl Queue {
 
 impl Waiting {
     fn change(&mut self, change: Change) {
-        self.failed_changes.take(&change.zone);
+        self.failed.take(&change.zone);
         self.changes.put(change, Change::add);
     }
 
@@ -205,14 +235,19 @@ impl Waiting {
         self.changes.by_zone.get(key(zone)).is_some_and(|change| change.remove)
     }
 
-    fn retry(&mut self) {
-        self.retry_at = None;
-        for change in std::mem::take(&mut self.failed_changes).by_zone.into_values() {
-            self.change(change);
+    fn take_later(&mut self, is_due: impl Fn(&Image) -> bool) {
+        for key in std::mem::take(&mut self.later.order) {
+            match self.later.by_zone.remove(&key) {
+                Some(image) if is_due(&image) => self.images.replace(image),
+                Some(image) => self.later.replace(image),
+                None => {}
+            }
         }
-        for image in std::mem::take(&mut self.failed_images).by_zone.into_values() {
-            self.images.replace(image);
-        }
+    }
+
+    fn end(&self) -> Next {
+        let changes = self.changes.by_zone.len() + self.failed.by_zone.len();
+        Next::End { changes, images: self.images.by_zone.len() + self.later.by_zone.len() }
     }
 }
 
@@ -272,8 +307,8 @@ impl<T: OfZone> Lane<T> {
         self.by_zone.contains_key(key(zone))
     }
 
-    fn take(&mut self, zone: &ZoneConfig) {
-        self.by_zone.remove(key(zone));
+    fn take(&mut self, zone: &ZoneConfig) -> Option<T> {
+        self.by_zone.remove(key(zone))
     }
 
     fn next(&mut self) -> Option<T> {

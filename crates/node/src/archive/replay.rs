@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use table::Table;
+use table::{Digest, Table};
 use transfer::journal::{self, Damage, Mark};
 use zone::{CompileOptions, Difference};
 
@@ -15,6 +15,8 @@ use zone::{CompileOptions, Difference};
 pub(crate) struct Replayed {
     /// The version.
     pub(crate) table: Table,
+    /// The image that it leads on from.
+    pub(crate) image: Digest,
     /// By how many differences.
     pub(crate) differences: usize,
 }
@@ -84,5 +86,5 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
     if version_of(&table) != last.version {
         return Err(NoReplay::OtherVersion);
     }
-    Ok(Some(Replayed { table, differences: differences.len() }))
+    Ok(Some(Replayed { table, image: image.digest(), differences: differences.len() }))
 }

@@ -165,7 +165,7 @@ impl Scribe<'_> {
         }
         let version = journal.last().version;
         self.index.set_synced(zone.as_name(), version);
-        match journal.shorten(octets_max) {
+        match journal.shorten(octets_max, self.index.image(zone.as_name())) {
             // What is there is good. It is tried again at the next change, and a full disk is found out by what is appended.
             Err(AppendError::Io(error)) => {
                 tracing::warn!(

@@ -5,10 +5,11 @@ use super::index::version_of;
 use super::queue::{Change, Image, Next};
 use super::scribe::{Order, Outcome, What};
 use crate::config::{ZoneConfig, ZoneSource};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::Table;
 use transfer::serial::is_newer;
 use zone::Incomparable;
@@ -20,6 +21,12 @@ pub(super) const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// How long writing goes on when the node is ending; less than it waits for its threads. Images of master files that are
 /// left out are compiled at the next start.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long the image of a copy rests after it was stored, in times of what that took, and at least. The journal has what changes
+/// meanwhile. Shorter would have a large zone that changes all the time written without a pause, longer makes restarts slower,
+/// which have to make the zone anew from what the journal has more.
+const REST_TIMES: u32 = 10;
+const REST_MIN: Duration = Duration::from_secs(1);
 
 /// The longest journal, and the shortest bound of one, in octets; in between it is as long as the zone's table. What is longer than
 /// a zone is never sent instead of it; some hundred changes of a tiny one are worth keeping.
@@ -37,7 +44,7 @@ pub(super) fn run(kept: &Kept, orders: &SyncSender<Order>) {
     if let Err(error) = netio::pin::yield_to_workers() {
         tracing::warn!("images are stored at normal priority, answers may be slower meanwhile: {error}");
     }
-    let work = Work { kept, orders };
+    let mut work = Work { kept, orders, resting: HashMap::new() };
     loop {
         match kept.queue.next() {
             Next::Change(change) => work.take_in(*change),
@@ -57,12 +64,15 @@ pub(super) fn run(kept: &Kept, orders: &SyncSender<Order>) {
 struct Work<'k> {
     kept: &'k Kept,
     orders: &'k SyncSender<Order>,
+    /// Until when the images of zones rest.
+    resting: HashMap<Box<[u8]>, Instant>,
 }
 
 impl Work<'_> {
-    fn take_in(&self, change: Change) {
+    fn take_in(&mut self, change: Change) {
         let Change { zone, remove, begin, step, tell, retry } = change;
         if remove {
+            self.resting.remove(zone.name.as_name().as_wire());
             self.remove(&zone);
         }
         if let Some(table) = begin {
@@ -151,34 +161,59 @@ impl Work<'_> {
         steps: Vec<(zone::Difference, [u8; 32])>,
     ) {
         let octets_max = (to.image().len() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
+        if zone.secondary().is_some() && !self.kept.transfers.index.begins_at(from) {
+            // The journal ends elsewhere and is begun anew. What it has now may be all that a restart could begin with, until there
+            // is an image of the version where it begins.
+            let stored = self.kept.state.store_transferred(zone, from);
+            if !self.has_stored(zone, from, stored) {
+                self.kept.queue.retry_journal(zone, to);
+                return;
+            }
+        }
         let what = What::Append { from: version_of(from), steps, octets_max };
         if let Outcome::Failed = self.order(zone, what) {
             self.kept.queue.retry_journal(zone, to);
         }
     }
 
-    fn store(&self, image: Image) {
-        let Image { zone, table, files } = &image;
-        let state = &self.kept.state;
-        let (stored, consequence) = match zone.source {
-            ZoneSource::MasterFile(_) => {
-                (state.store(zone, table, files), "it will be compiled at the next start")
-            }
-            ZoneSource::Primaries(_) => {
-                (state.store_transferred(zone, table), "the next start begins with an older one")
-            }
-        };
-        let (name, path): (_, PathBuf) = (&zone.name, state.image(&zone.name));
-        match stored {
-            Ok(()) => {
-                self.kept.transfers.index.set_image(table);
-                self.kept.disk.worked(&path);
-            }
-            Err(error) => {
-                let what = format!("zone {name}: its image could not be stored, so {consequence}: {error}");
-                self.kept.disk.failed(&path, &what);
-                self.kept.queue.retry_image(image);
-            }
+    fn store(&mut self, image: Image) {
+        let (key, began) = (image.zone.name.as_name().as_wire(), Instant::now());
+        if let Some(until) =
+            self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
+            && self.kept.transfers.index.leads_to(&image.table)
+        {
+            self.kept.queue.put_off(Image { due: *until, ..image });
+            return;
         }
+        let Image { zone, table, files, .. } = &image;
+        let state = &self.kept.state;
+        let stored = match zone.source {
+            ZoneSource::MasterFile(_) => state.store(zone, table, files),
+            ZoneSource::Primaries(_) => state.store_transferred(zone, table),
+        };
+        if !self.has_stored(zone, table, stored) {
+            self.kept.queue.put_off(Image { due: Instant::now() + RETRY_EVERY, ..image });
+        } else if zone.secondary().is_some() {
+            let rest = (REST_TIMES * began.elapsed()).max(REST_MIN);
+            self.resting.insert(key.into(), Instant::now() + rest);
+        }
+    }
+
+    /// Notes whether an image was stored; whether it was.
+    fn has_stored(&self, zone: &ZoneConfig, table: &Table, stored: io::Result<()>) -> bool {
+        let (name, path) = (&zone.name, self.kept.state.image(&zone.name));
+        let Err(error) = stored else {
+            self.kept.transfers.index.set_image(name.as_name(), table.digest());
+            self.kept.disk.worked(&path);
+            return true;
+        };
+        let consequence = match zone.source {
+            ZoneSource::MasterFile(_) => "it will be compiled at the next start",
+            ZoneSource::Primaries(_) => "the next start begins with an older one",
+        };
+        self.kept
+            .disk
+            .failed(&path, &format!("zone {name}: its image could not be stored, so {consequence}: {error}"));
+        false
     }
 }

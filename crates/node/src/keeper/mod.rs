@@ -192,8 +192,11 @@ impl Keeper {
                 Ok(loaded) => {
                     if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
-                    } else if entry.zone.secondary().is_some() {
-                        archive.mapped(&loaded.table);
+                    }
+                    match loaded.from {
+                        LoadedFrom::Image => archive.mapped(&entry.zone, loaded.table.digest()),
+                        LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
+                        LoadedFrom::MasterFile | LoadedFrom::Transfer(_) => {}
                     }
                     let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
                     changed.entry(job.entry).or_insert(before);
@@ -312,7 +315,7 @@ impl Entry {
         let file = self.zone.file().unwrap_or(Path::new("")).display();
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
-            (LoadedFrom::Journal(count), _) => {
+            (LoadedFrom::Journal(_, count), _) => {
                 format!("made from its image and {count} differences of its journal")
             }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
@@ -380,7 +383,7 @@ impl Entry {
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
-                LoadedFrom::Journal(_) => "journal".to_owned(),
+                LoadedFrom::Journal(..) => "journal".to_owned(),
                 LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{SourceStamp, Table};
+use table::{Digest, SourceStamp, Table};
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
 use zone::{CompileOptions, Gatherer, Reading};
@@ -24,8 +24,8 @@ pub(crate) enum LoadedFrom {
     Transfer(SocketAddr),
     /// Mapped from the state directory.
     Image,
-    /// Made from the image and so many differences of the journal.
-    Journal(usize),
+    /// Made from the image of this version and so many differences of the journal.
+    Journal(Digest, usize),
 }
 
 /// Whether a stored image will do.
@@ -195,7 +195,9 @@ fn load_transferred(
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
     let image = Arc::new(state.load_transferred(zone).map_err(|reason| missing(&reason))?);
     let (table, from) = match archive::replay(zone, state, &image) {
-        Some(Replayed { table, differences }) => (Arc::new(table), LoadedFrom::Journal(differences)),
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
         None => (image, LoadedFrom::Image),
     };
     Ok(Loaded { table, files: Vec::new(), from, no_image: None, warnings: Vec::new(), took: start.elapsed() })
