@@ -1,8 +1,11 @@
 //! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
 mod changes;
+mod changing;
+mod crash;
 mod fake;
 mod hostile;
+mod incremental;
 mod keys;
 mod notify;
 mod peers;

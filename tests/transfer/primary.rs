@@ -104,8 +104,11 @@ fn configuration(zones: &[(Name, PathBuf)], transfer_lines: &str) -> String {
     text
 }
 
+/// Owner, type, TTL and data.
+pub(crate) type Canonical = (Name, u16, u32, Vec<u8>);
+
 /// A record with its names in lower case: where they are compressed, the case is that of the name pointed to.
-fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
+pub(crate) fn canonical(record: &Record) -> Canonical {
     let mut rdata = record.rdata.clone();
     let mut at = 0;
     for part in parts(record.rtype) {

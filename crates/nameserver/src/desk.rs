@@ -50,6 +50,8 @@ enum Lead<'t> {
     Zone(&'t Table, Found<'t>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
     AnyClass(&'t Table, Found<'t>),
+    /// To the SOA record of a zone, whatever the type that was asked for.
+    Soa(&'t Table, Found<'t>),
     /// To a zone whose copy is older than it should be, which answers say.
     Stale(&'t Table, Found<'t>),
     /// To the server itself.
@@ -256,6 +258,11 @@ impl Desk {
                 let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
             }
+            Lead::Soa(table, found) => {
+                let query = Query { qtype: RecordType::SOA, ..**query };
+                let asked = Asked { bytes, query: &query, transport: *transport, opt: *opt };
+                self.look_up(&asked, lookup, table, found, &mut writer, trace)
+            }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
         self.finish(query.flags, outcome, *opt, writer)
@@ -341,6 +348,21 @@ impl Desk {
             lookup.approach(reader);
             return match zone_lead(reader, lookup, trace) {
                 Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
+                other => other,
+            };
+        }
+        if query.qtype == RecordType::IXFR
+            && *transport == Transport::Udp
+            && query.qclass == Class::IN
+            && is_apex(reader, &lookup.name)
+        {
+            // RFC 1995 §2 and §4: what doesn't fit a datagram is answered with the SOA record alone, from which the client learns
+            // whether to come over TCP. Whether it would fit is nothing that a packet thread finds out.
+            trace.note(Rule::Incremental);
+            lookup.begin(reader, RecordType::SOA, trace);
+            lookup.approach(reader);
+            return match zone_lead(reader, lookup, trace) {
+                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::Soa(table, found),
                 other => other,
             };
         }

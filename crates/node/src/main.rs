@@ -5,7 +5,8 @@
 //! query on a packet thread but call the answer function.
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
-//! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
+//! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served; [`archive`]: what outlives
+//!   the process
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
@@ -15,6 +16,7 @@
 //! - [`commands`]: everything that needs no server
 
 mod agent;
+mod archive;
 mod cli;
 mod commands;
 mod config;

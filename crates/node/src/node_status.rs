@@ -1,5 +1,6 @@
 //! What `ctl status` is put together from.
 
+use crate::archive::Archive;
 use crate::keeper::Board;
 use crate::secondary;
 use crate::status::{
@@ -27,6 +28,8 @@ pub(crate) struct Sources {
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
     /// Who keeps copies up to date.
     pub(crate) secondary: secondary::Service,
+    /// What writes to the state folder.
+    pub(crate) archive: Archive,
 }
 
 impl Sources {
@@ -66,6 +69,7 @@ impl Sources {
             interfaces: (self.interfaces)(),
             outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
+            disk: self.archive.status(),
         }
     }
 }

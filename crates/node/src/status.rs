@@ -61,6 +61,35 @@ pub(crate) struct NodeStatus {
     /// What was done to keep copies up to date.
     #[serde(default)]
     pub(crate) copies: CopyCounts,
+    /// How the state folder is, where there is one.
+    #[serde(default)]
+    pub(crate) disk: Option<DiskStatus>,
+}
+
+/// How the state folder is.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DiskStatus {
+    /// How often an image or a journal could not be written, since the start.
+    pub(crate) failures: u64,
+    /// How many images and journals wait for being written after a failure.
+    pub(crate) waiting: usize,
+    /// Why one of them could not be written.
+    pub(crate) failure: Option<String>,
+}
+
+/// The differences of a zone that there are for its secondaries.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct JournalStatus {
+    /// The serial from which on what has changed is known.
+    pub(crate) from_serial: u32,
+    /// Up to which.
+    pub(crate) to_serial: u32,
+    /// How many differences.
+    pub(crate) differences: usize,
+    /// Octets of the file.
+    pub(crate) octets: u64,
 }
 
 /// What has become of transfers to secondaries since the start.
@@ -69,8 +98,11 @@ pub(crate) struct NodeStatus {
 pub(crate) struct OutgoingCounts {
     /// Running now.
     pub(crate) running: u64,
-    /// Sent to their end.
+    /// The whole zone, sent to its end.
     pub(crate) completed: u64,
+    /// What had changed, sent to its end.
+    #[serde(default)]
+    pub(crate) incremental: u64,
     /// Answered with the SOA record alone: the secondary had the zone.
     pub(crate) current: u64,
     /// Cut off: the secondary was too slow or went away, or the zone's table was damaged.
@@ -271,6 +303,9 @@ pub(crate) struct ZoneStatus {
     /// How it is kept up to date, where it is a copy of a primary's.
     #[serde(default)]
     pub(crate) copy: Option<CopyStatus>,
+    /// The differences that there are for its secondaries.
+    #[serde(default)]
+    pub(crate) journal: Option<JournalStatus>,
 }
 
 /// How a copy is kept up to date.
@@ -323,6 +358,9 @@ pub(crate) struct ServedStatus {
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).
     pub(crate) since: String,
+    /// Whether a restart begins with it: it is on disk, or comes from a master file.
+    #[serde(default)]
+    pub(crate) durable: bool,
 }
 
 /// What holds a newer version of a zone back.

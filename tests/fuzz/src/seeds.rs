@@ -3,6 +3,8 @@
 
 use super::fixtures::{nsec3, zone_from};
 use super::signing::{Denial, OptOut};
+use std::sync::Arc;
+use transfer::journal::{Version, frame, heading};
 use wire::RecordType;
 
 /// A zone small enough for an image of one or two thousand octets, with a node of each kind.
@@ -25,6 +27,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "message" => messages(),
         "image" => images(),
         "transfer" => transfers(),
+        "journal" => journals(),
         _ => Vec::new(),
     }
 }
@@ -129,6 +132,26 @@ fn changes(records: &[Vec<u8>]) -> Vec<u8> {
     message[7] = changes.len() as u8;
     message.extend(changes.concat());
     [&(message.len() as u16).to_be_bytes()[..], &message].concat()
+}
+
+/// Journals of the small zone: three versions, and none but the first.
+pub(crate) fn journals() -> Vec<Vec<u8>> {
+    let versions = [
+        SMALL.to_owned(),
+        SMALL.replace(" h 1 ", " h 2 "),
+        SMALL.replace("@ SOA n h 1 ", "q A 192.0.2.9\n@ SOA n h 3 "),
+    ];
+    let tables = versions.map(|text| Arc::new(zone_from(&text, TRANSFER_APEX, &Denial::Nsec)));
+    let (apex, digest) = (super::fixtures::name(TRANSFER_APEX), [0; 32]);
+    let (start, mut mark) = heading(apex.as_name(), Version { serial: tables[0].serial(), digest });
+    let mut whole = start.clone();
+    for pair in tables.windows(2) {
+        let difference = zone::compare(&pair[0], &pair[1], usize::MAX).expect("versions of one zone");
+        let (octets, next) = frame(&mark, &difference, digest).expect("they follow one another");
+        whole.extend(octets);
+        mark = next;
+    }
+    vec![start, whole]
 }
 
 /// Images of small zones, one for each kind of denial.

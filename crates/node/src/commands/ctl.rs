@@ -5,7 +5,8 @@ use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
 use crate::status::{
-    AgentStatus, CopyStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus,
+    AgentStatus, CopyStatus, DiskStatus, InterfaceStatus, JournalStatus, NodeStatus, Outcome, ReloadReport,
+    ZoneState, ZoneStatus,
 };
 use anyhow::bail;
 use std::io::{self, Write};
@@ -140,11 +141,19 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
     ];
     let interfaces = status.interfaces.iter().map(|interface| ("interface", interface_line(interface)));
-    let lines: Vec<_> = lines.into_iter().chain(interfaces).collect();
+    let disk = status.disk.iter().map(|disk| ("state", disk_line(disk)));
+    let lines: Vec<_> = lines.into_iter().chain(interfaces).chain(disk).collect();
     let mut out = io::stdout().lock();
     lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))?;
     drop(out);
     status.agent.iter().try_for_each(|agent| route::print_summary(agent))
+}
+
+fn disk_line(disk: &DiskStatus) -> String {
+    match &disk.failure {
+        None => "written as it should be".to_owned(),
+        Some(failure) => format!("{} files can't be written and wait: {failure}", disk.waiting),
+    }
 }
 
 fn interface_line(interface: &InterfaceStatus) -> String {
@@ -192,6 +201,15 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         let Some(zone) = index.checked_sub(1).map(|index| &zones[index]) else { continue };
         if let Some(copy) = &zone.copy {
             writeln!(out, "  {}", copy_line(copy))?;
+        }
+        if zone.served.as_ref().is_some_and(|served| !served.durable) {
+            writeln!(out, "  not yet on disk: a restart would begin with an earlier version")?;
+        }
+        if let Some(JournalStatus { from_serial, to_serial, differences, octets }) = &zone.journal {
+            writeln!(
+                out,
+                "  journal from {from_serial} to {to_serial}, {differences} differences, {octets} octets"
+            )?;
         }
         for notified in &zone.notified {
             writeln!(out, "  {}: told of {}, {}", notified.secondary, notified.serial, notified.state)?;

@@ -187,8 +187,6 @@ impl Keeper {
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
-        // Of this node: it may be a primary for others in turn.
-        self.notify_secondaries();
         for (index, (reply, differences)) in replies {
             let table = self.publisher.table(self.entries[index].slot);
             let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
@@ -202,7 +200,8 @@ impl Keeper {
             // Whoever asked may have given up; the zone is served all the same.
             let _gone = reply.send(result);
         }
-        self.store_images();
+        // This node may be a primary for others in turn.
+        self.hand_over();
     }
 
     /// What has led from the version of a zone before to the one that is served now: a primary has sent it, and it was good.

@@ -11,6 +11,7 @@ pub(crate) use board::Board;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
+use crate::archive::Archive;
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
@@ -19,7 +20,7 @@ use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
-
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -58,7 +59,8 @@ pub(crate) struct Keeper {
     entries: Vec<Entry>,
     free_slots: Vec<SlotIndex>,
     slots: u32,
-    state: Option<StateDir>,
+    state: Option<Arc<StateDir>>,
+    archive: Archive,
     node: NodeConfig,
     read_config: ReadConfig,
     wake: Vec<Wake>,
@@ -66,6 +68,8 @@ pub(crate) struct Keeper {
     transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
+    /// Entries that have changed, and what was served before.
+    changed: HashMap<usize, Option<Arc<Table>>>,
     /// The zones that are copies, for who keeps them up to date.
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
 }
@@ -113,6 +117,8 @@ impl Keeper {
         progress: &Progress,
     ) -> Keeper {
         transfers.configure(&config);
+        let state = state.map(Arc::new);
+        let archive = Archive::new(state.clone(), &transfers);
         let entries =
             config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
         let entries: Vec<Entry> = entries.collect();
@@ -123,16 +129,19 @@ impl Keeper {
             slots: entries.len() as u32,
             entries,
             state,
+            archive,
             node: config.node,
             read_config,
             wake: Vec::new(),
             board,
             transfers,
             unstored: Vec::new(),
+            changed: HashMap::new(),
             copies: watch::Sender::new(Arc::default()),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
+        keeper.changed.clear(); // nothing was served before
         keeper.judge_by_age();
         keeper.publish_directory();
         keeper.tell_copies();
@@ -169,8 +178,8 @@ impl Keeper {
         progress: &Progress,
         mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
     ) {
-        let Keeper { publisher, generation, entries, state, unstored, .. } = self;
-        let state = state.as_ref();
+        let Keeper { publisher, generation, entries, state, archive, unstored, changed, .. } = self;
+        let state = state.as_deref();
         let work = |job: &Job| match job.take_transferred() {
             Some(transferred) => load::compile_transferred(&job.zone, transferred),
             None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
@@ -183,6 +192,13 @@ impl Keeper {
                     if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
                     }
+                    match loaded.from {
+                        LoadedFrom::Image => archive.mapped(&entry.zone, loaded.table.content()),
+                        LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
+                        LoadedFrom::MasterFile | LoadedFrom::Transfer(_) => {}
+                    }
+                    let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
+                    changed.entry(job.entry).or_insert(before);
                     let (change, published) = entry.take(loaded, publisher);
                     *generation = published;
                     Ok(change)
@@ -199,27 +215,20 @@ impl Keeper {
         });
     }
 
-    /// Stores the images of what was compiled. After it was published: a disk may be slow, and answers don't wait for it.
+    /// Has the images stored of what was compiled.
     fn store_images(&mut self) {
-        let unstored = std::mem::take(&mut self.unstored);
-        let Some(state) = &self.state else { return };
-        for entry in unstored.into_iter().filter_map(|index| self.entries.get(index)) {
-            let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
-                continue;
-            };
-            let (stored, consequence) = match entry.zone.source {
-                ZoneSource::MasterFile(_) => {
-                    (state.store(&entry.zone, table, &served.files), "it will be compiled at the next start")
-                }
-                ZoneSource::Primaries(_) => {
-                    (state.store_transferred(&entry.zone, table), "the next start begins with an older one")
-                }
-            };
-            if let Err(error) = stored {
-                let name = &entry.zone.name;
-                tracing::warn!("zone {name}: its image could not be stored, so {consequence}: {error}");
+        for entry in
+            std::mem::take(&mut self.unstored).into_iter().filter_map(|index| self.entries.get(index))
+        {
+            if let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) {
+                self.archive.store(&entry.zone, table, &served.files);
             }
         }
+    }
+
+    /// What writes the images and journals.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     fn publish_directory(&mut self) {
@@ -246,13 +255,17 @@ impl Keeper {
         self.board.set_generation(generation, served);
     }
 
-    /// Tells the secondaries of what is new to them. After it is served: they ask at once.
-    fn notify_secondaries(&self) {
-        for entry in self.entries.iter().filter(|entry| entry.listed) {
-            if let Some(table) = self.publisher.table(entry.slot) {
-                self.transfers.notifications.publish(table, &entry.zone.notify);
+    /// Has what was published written to disk, and secondaries told of it. After it is served: they ask at once.
+    fn hand_over(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.listed) {
+            let Some(table) = self.publisher.table(entry.slot) else { continue };
+            match changed.remove(&index) {
+                Some(before) => self.archive.change(&entry.zone, before, table),
+                None => self.archive.tell(&entry.zone, table),
             }
         }
+        self.store_images();
     }
 
     fn update_board(&self) {
@@ -304,6 +317,9 @@ impl Entry {
         let file = self.zone.file().unwrap_or(Path::new("")).display();
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
+            (LoadedFrom::Journal(_, count), _) => {
+                format!("made from its image and {count} differences of its journal")
+            }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
             (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
@@ -364,14 +380,16 @@ impl Entry {
             serial: table.serial(),
             records: u64::from(table.record_count()),
             names: u64::from(table.name_count()),
-            digest: table.digest().to_string(),
+            digest: table.content().to_string(),
             table_bytes: table.image().len() as u64,
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
+                LoadedFrom::Journal(..) => "journal".to_owned(),
                 LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),
+            durable: self.zone.file().is_some(), // of the others the archive knows
         });
         let state = match (&served, &self.error) {
             (None, _) if self.expired => ZoneState::Expired,
@@ -388,6 +406,7 @@ impl Entry {
         let file = self.zone.file().map_or_else(String::new, |file| file.display().to_string());
         ZoneStatus {
             copy: None,
+            journal: None,
             name: self.zone.name.to_string(),
             file,
             state,

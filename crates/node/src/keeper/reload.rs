@@ -46,12 +46,14 @@ pub(crate) enum Changed {
 }
 
 impl Keeper {
-    /// Does what is asked for until nobody can ask any more; first it stores the images that the start made, and drops
-    /// `stored` when they are on disk.
-    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>, stored: oneshot::Sender<()>) {
-        self.notify_secondaries();
+    /// Does what is asked for until nobody can ask any more.
+    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        for entry in self.entries.iter().filter(|entry| entry.listed) {
+            if let Some(table) = self.publisher.table(entry.slot) {
+                self.archive.begin(&entry.zone, table);
+            }
+        }
         self.store_images();
-        drop(stored);
         let mut nudges_left = NUDGES;
         loop {
             let first = match requests.recv_timeout(if nudges_left > 0 { NUDGE_AFTER } else { Duration::MAX })
@@ -119,8 +121,7 @@ impl Keeper {
         // At once: whoever compares what is served with what is on the board shall not wait for a disk.
         self.update_board();
         self.wait_until_served();
-        self.notify_secondaries();
-        self.store_images();
+        self.hand_over();
         summarize(&report);
         report
     }
@@ -232,11 +233,7 @@ impl Keeper {
             self.generation = self.publisher.publish(entry.slot, None);
             self.free_slots.push(entry.slot);
             self.transfers.notifications.forget(entry.zone.name.as_name());
-            if let Some(state) = &self.state
-                && let Err(error) = state.remove(&entry.zone)
-            {
-                tracing::warn!("zone {name}: its image could not be removed from the state folder: {error}");
-            }
+            self.archive.remove(&entry.zone);
             tracing::info!("zone {name}: no longer configured, and no longer served");
             report.zones.push(ZoneReload { name, outcome: Outcome::Removed });
         }

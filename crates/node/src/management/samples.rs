@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
-    OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
-    ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, DiskStatus, InterfaceStatus,
+    NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts,
+    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(super) fn server() -> NodeStatus {
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
+        disk: Some(DiskStatus { failures: 5, waiting: 1, failure: None }),
     }
 }
 
@@ -59,6 +60,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         table_bytes: 4096,
         loaded_from: "image".to_owned(),
         since: "2026-01-01T00:00:00Z".to_owned(),
+        durable: true,
     };
     let error = ZoneError { since: served.since.clone(), count: 3, messages: Vec::new() };
     ZoneStatus {
@@ -70,6 +72,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         error: (state != ZoneState::Ok).then_some(error),
         notified: Vec::new(),
         copy: None,
+        journal: None,
     }
 }
 

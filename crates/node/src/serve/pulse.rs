@@ -82,6 +82,7 @@ mod tests {
             table_bytes: 1,
             loaded_from: "image".to_owned(),
             since: String::new(),
+            durable: true,
         });
         let state = if serial.is_some() { ZoneState::Ok } else { ZoneState::Failed };
         ZoneStatus {
@@ -93,6 +94,7 @@ mod tests {
             error: None,
             notified: Vec::new(),
             copy: None,
+            journal: None,
         }
     }
 

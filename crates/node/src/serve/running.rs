@@ -6,6 +6,7 @@ use super::pulse::Pulse;
 use super::requests::{Asked, Requests};
 use super::sockets::Sockets;
 use super::watch::Watch;
+use crate::archive::Archive;
 use crate::config::NodeConfig;
 use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
@@ -69,7 +70,8 @@ pub(super) struct Running {
     secondary: secondary::Service,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
-    /// Ends when the images of the start are stored.
+    archive: Archive,
+    /// Ends when the archive has written what it was to.
     stored: oneshot::Receiver<()>,
     /// Grows while the control loop turns.
     turns: Arc<AtomicU64>,
@@ -123,8 +125,9 @@ impl Running {
             confirmations: keeper.confirmations(),
             heard,
         };
-        let (storing, stored) = oneshot::channel();
-        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
+        let archive = keeper.archive().clone();
+        let stored = archive.start().context("cannot start the threads that write to the state folder")?;
+        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests))?;
         let secondary = secondary::Service::start(supplies, notices)
             .context("cannot start the thread that keeps copies of zones")?;
 
@@ -145,6 +148,7 @@ impl Running {
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
+            archive: archive.clone(),
         };
         Ok(Running {
             workers,
@@ -155,6 +159,7 @@ impl Running {
             secondary,
             worker_ended,
             tcp_ended,
+            archive,
             stored,
             turns,
             status,
@@ -227,6 +232,7 @@ impl Running {
             // An error says that the sender was dropped, which is what it is for.
             let _stored = self.stored.await;
         };
+        self.archive.close();
         self.packet_path.end();
         self.workers.stop();
         end(&self.tcp, is_leaving, all_ended, &mut requests).await;

@@ -3,6 +3,7 @@
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
+use crate::archive::{self, Replayed};
 use crate::config::{Rotation, ZoneConfig, ZoneSource};
 use crate::progress::ZoneProgress;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{SourceStamp, Table};
+use table::{ContentDigest, SourceStamp, Table};
 use zone::amend::AmendError;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
@@ -26,6 +27,8 @@ pub(crate) enum LoadedFrom {
     Transfer(SocketAddr),
     /// Mapped from the state directory.
     Image,
+    /// Made from the image of this version and so many differences of the journal.
+    Journal(ContentDigest, usize),
 }
 
 /// Whether a stored image will do.
@@ -227,15 +230,14 @@ fn load_transferred(
         |why: &dyn fmt::Display| ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name));
     let state =
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
-    let table = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
-    Ok(Loaded {
-        table: Arc::new(table),
-        files: Vec::new(),
-        from: LoadedFrom::Image,
-        no_image: None,
-        warnings: Vec::new(),
-        took: start.elapsed(),
-    })
+    let image = Arc::new(state.load_transferred(zone).map_err(|reason| missing(&reason))?);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
+        None => (image, LoadedFrom::Image),
+    };
+    Ok(Loaded { table, files: Vec::new(), from, no_image: None, warnings: Vec::new(), took: start.elapsed() })
 }
 
 /// Compiles what was read if it has no errors; gives the table and the warnings.

@@ -5,6 +5,8 @@
 //! STATE-DIR/tables/NAME.table     the image, see crate `table`
 //! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
 //! STATE-DIR/tables/NAME.transfer  JSON: of a zone that was transferred, when a primary last confirmed it
+//! STATE-DIR/tables/NAME.journal   the differences of its last versions, see `transfer::journal`
+//! STATE-DIR/tables/NAME.journal-aside  one that was no use
 //! ```
 //! An image is used if it is valid and its stamp is the one that its files have now; the list of files is
 //! needed to know which files those are without reading them.
@@ -138,7 +140,7 @@ impl StateDir {
     /// # Errors
     /// Why it isn't.
     pub(crate) fn load(&self, zone: &ZoneConfig, file: &Path) -> Result<(Table, Vec<PathBuf>), NoImage> {
-        let table = self.table(zone)?;
+        let table = self.stored(zone)?;
         let files = self.sources(zone).ok_or(NoImage::Older)?;
         // A list that doesn't begin with the zone's file is of an earlier configuration.
         if files.first().is_none_or(|first| first != file)
@@ -154,15 +156,19 @@ impl StateDir {
     /// # Errors
     /// Why there is none.
     pub(crate) fn load_transferred(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
-        let table = self.table(zone)?;
+        let table = self.stored(zone)?;
         if table.source() != source::transfer_stamp(zone) {
             return Err(NoImage::NoTransfer);
         }
         Ok(table)
     }
 
-    fn table(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
-        let table = match image::open(&self.path(zone, "table")) {
+    /// The stored image of a zone, whatever it was made from.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn stored(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
+        let table = match image::open(&self.image(&zone.name)) {
             Ok(table) => table,
             Err(OpenError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(NoImage::Absent);
@@ -186,9 +192,10 @@ impl StateDir {
     /// Those of writing; what was stored before is then still there or is recognised as not matching.
     pub(crate) fn store(&self, zone: &ZoneConfig, table: &Table, files: &[PathBuf]) -> io::Result<()> {
         let sources = serde_json::to_vec(files).map_err(io::Error::other)?;
-        // The list first: an old image with a new list has the wrong stamp.
-        image::replace(&self.path(zone, "sources"), &sources)?;
-        image::replace(&self.path(zone, "table"), table.image())
+        // The list first: an old image with a new list has the wrong stamp. After a power failure a new image may have an old
+        // list or none, and is compiled anew: a second sync for each zone costs more.
+        image::replace_soon(&self.path(zone, "sources"), &sources)?;
+        image::replace(&self.image(&zone.name), table.image())
     }
 
     /// Stores the image of a zone that was transferred.
@@ -196,7 +203,7 @@ impl StateDir {
     /// # Errors
     /// Those of writing; what was stored before is then still there.
     pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Table) -> io::Result<()> {
-        image::replace(&self.path(zone, "table"), table.image())
+        image::replace(&self.image(&zone.name), table.image())
     }
 
     /// Where it is kept when zones were last confirmed by a primary.
@@ -204,12 +211,22 @@ impl StateDir {
         Confirmations::in_folder(self.tables.clone())
     }
 
+    /// Where the image of a zone is.
+    pub(crate) fn image(&self, zone: &NameBuf) -> PathBuf {
+        path_in(&self.tables, zone, "table")
+    }
+
+    /// Where the journal of a zone is.
+    pub(crate) fn journal(&self, zone: &NameBuf) -> PathBuf {
+        path_in(&self.tables, zone, "journal")
+    }
+
     /// Forgets the image of a zone that is no longer configured.
     ///
     /// # Errors
     /// Those of removing, except that there is none.
     pub(crate) fn remove(&self, zone: &ZoneConfig) -> io::Result<()> {
-        for extension in ["table", "sources", "transfer"] {
+        for extension in ["table", "sources", "transfer", "journal-aside"] {
             match std::fs::remove_file(self.path(zone, extension)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

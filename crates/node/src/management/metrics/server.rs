@@ -33,7 +33,12 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
     queries(server, families)?;
     connections(server, families)?;
-    transfers(server, families)
+    transfers(server, families)?;
+    let disk = || server.disk.iter();
+    let help = "Images and journals that could not be written to the state folder.";
+    families.counter("starling_state_failures", help, disk().map(|disk| ([], disk.failures)))?;
+    let help = "Images and journals that wait for being written after that; 0 when all is well.";
+    families.gauge("starling_state_waiting", help, disk().map(|disk| ([], disk.waiting as u64)))
 }
 
 fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
@@ -45,6 +50,7 @@ fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
     )?;
     let results = [
         ("completed", counts.completed),
+        ("incremental", counts.incremental),
         ("current", counts.current),
         ("cut-off", counts.cut_off),
         ("refused", counts.refused),
