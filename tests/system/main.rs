@@ -1,5 +1,6 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
+mod admission;
 mod agent_link;
 mod bench;
 mod counts;

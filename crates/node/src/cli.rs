@@ -344,7 +344,11 @@ pub(crate) enum CtlCommand {
     /// Show what the node is doing
     Status,
     /// Show the zones: which version is served, and what holds a newer one back
-    Zones,
+    Zones {
+        /// Show only the serial, since when it is served, and the digest of the records: what nodes with the same zone share
+        #[arg(long)]
+        digests: bool,
+    },
     /// Read changed zone files again (and the configuration, if the node was started with one)
     ///
     /// Waits for the result. Nothing that is served changes until the new version of a zone has proved good;
@@ -374,6 +378,12 @@ pub(crate) enum CtlCommand {
     Retransfer {
         /// The zone
         zone: String,
+    },
+    /// Look at the versions of a zone, take one that is held back, or go back to the one before
+    Zone {
+        /// What to do.
+        #[command(subcommand)]
+        action: ZoneAction,
     },
     /// Move traffic away: announce the route as the last choice (RFC 8326)
     ///
@@ -407,6 +417,28 @@ pub(crate) enum CtlCommand {
         /// The new program [default: the path that the running one was started from]
         #[arg(long, value_name = "FILE")]
         binary: Option<PathBuf>,
+    },
+}
+
+/// What can be done with the versions of a zone.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ZoneAction {
+    /// Show which version is served, which is held back and why, and which was before
+    Status {
+        /// The zone
+        zone: String,
+    },
+    /// Serve the version that is held back, whatever the rules of admission say
+    Approve {
+        /// The zone
+        zone: String,
+    },
+    /// Serve the version before again, at once
+    ///
+    /// The version that was served is held back, also when it comes again; a newer one, or `approve`, ends that.
+    Rollback {
+        /// The zone
+        zone: String,
     },
 }
 

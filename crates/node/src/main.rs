@@ -5,7 +5,7 @@
 //! query on a packet thread but call the answer function.
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
-//! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
+//! - [`zones`]: from a configured zone to a table; [`gate`]: which of them may be served; [`keeper`]: which are
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
@@ -20,6 +20,7 @@ mod commands;
 mod config;
 mod control;
 mod exit;
+mod gate;
 mod keeper;
 mod link;
 mod listeners;

@@ -11,6 +11,7 @@ mod message;
 mod oracle;
 mod route;
 mod source;
+mod zone;
 
 /// A mistake in the command line that only shows when its arguments are looked at.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,10 @@
 //! {"command":"status"}
 //! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
 //! {"command":"reload","zone":"example.com.","force":false}
-//! {"command":"refresh","zone":"example.com."}              and retransfer
+//! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"zone":…}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
@@ -61,6 +61,21 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// What versions of a zone there are, and what stopped others.
+    ZoneStatus {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone that is held back.
+    ZoneApprove {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone again that was served before.
+    ZoneRollback {
+        /// The zone.
+        zone: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -101,6 +116,9 @@ impl Request {
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
+                | Request::ZoneStatus { .. }
+                | Request::ZoneApprove { .. }
+                | Request::ZoneRollback { .. }
         )
     }
 }
@@ -113,6 +131,8 @@ pub(crate) enum Response {
     Status(Box<NodeStatus>),
     /// Which zones it has.
     Zones(Vec<ZoneStatus>),
+    /// One zone, after what was asked has been done.
+    Zone(Box<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
     /// How the route is, and why.

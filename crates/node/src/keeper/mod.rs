@@ -3,21 +3,25 @@
 //! Everything that changes what is served goes through it, one request after the other, so no two reloads can
 //! mix. What others may know of it is on the [`Board`].
 
+mod admission;
 mod board;
 mod copies;
 mod reload;
 
+pub(crate) use admission::{Decision, Step};
 pub(crate) use board::Board;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
+use crate::gate::{Serials, Unwanted, Versions};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
+use admission::Judged;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +52,8 @@ pub(crate) enum Request {
     Install(Box<Install>),
     /// To take a zone out of service that has expired, or back into it.
     Judge(Judgement),
+    /// To do what an operator has decided about a zone's versions.
+    Decide(Box<Decision>),
 }
 
 /// The keeper of the zones.
@@ -66,6 +72,8 @@ pub(crate) struct Keeper {
     transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
+    /// Entries whose other versions the state folder doesn't know.
+    unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
 }
@@ -83,6 +91,10 @@ struct Entry {
     expired: bool,
     /// The table that is not served while that is so.
     withheld: Option<Arc<Table>>,
+    /// What there is beside the version that is served.
+    versions: Versions,
+    /// How often an operator has put another version in its place.
+    revision: u64,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -113,9 +125,8 @@ impl Keeper {
         progress: &Progress,
     ) -> Keeper {
         transfers.configure(&config);
-        let entries =
-            config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
-        let entries: Vec<Entry> = entries.collect();
+        let entry = |(zone, slot)| Entry::new(zone, SlotIndex(slot), true, state.as_ref());
+        let entries: Vec<Entry> = config.zones.into_iter().zip(0..).map(entry).collect();
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
@@ -129,6 +140,7 @@ impl Keeper {
             board,
             transfers,
             unstored: Vec::new(),
+            unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -158,7 +170,17 @@ impl Keeper {
     }
 
     fn job(&self, entry: usize, images: Images) -> Job {
-        Job { entry, zone: self.entries[entry].zone.clone(), images, transferred: Mutex::default() }
+        let Entry { zone, slot, withheld, versions, .. } = &self.entries[entry];
+        Job {
+            entry,
+            zone: zone.clone(),
+            images,
+            standing: withheld.as_ref().or(self.publisher.table(*slot)).cloned(),
+            unwanted: versions.unwanted(),
+            held: versions.held().map(|held| (held.stamp, held.files.clone())),
+            serials: Serials::AsConfigured,
+            transferred: Mutex::default(),
+        }
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -169,23 +191,36 @@ impl Keeper {
         progress: &Progress,
         mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
     ) {
-        let Keeper { publisher, generation, entries, state, unstored, .. } = self;
+        let Keeper { publisher, generation, entries, state, unstored, unkept, .. } = self;
         let state = state.as_ref();
-        let work = |job: &Job| match job.take_transferred() {
-            Some((records, primary)) => load::compile_transferred(&job.zone, records, primary),
-            None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
-        };
+        let work = |job: &Job| job.load(state, &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
             let entry = &mut entries[job.entry];
             let result = match result {
-                Ok(loaded) => {
+                Ok(Judged::Admitted(loaded, stored)) => {
                     if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
                     }
-                    let (change, published) = entry.take(loaded, publisher);
+                    let (change, published) = entry.take(loaded, stored, publisher);
                     *generation = published;
                     Ok(change)
+                }
+                Ok(Judged::Stopped(loaded, verdict, stored)) => {
+                    let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
+                    let errors = entry.stop(loaded, &verdict, served);
+                    unkept.push(job.entry);
+                    if let Some(stored) = stored {
+                        *generation = entry.go_on_with(stored, publisher);
+                    }
+                    Err(errors)
+                }
+                Ok(Judged::StillHeld(image)) => {
+                    *generation = entry.go_on_with(image, publisher);
+                    let errors = entry.held_errors().unwrap_or_else(|| ZoneErrors::one(String::new()));
+                    entry.remember(&errors);
+                    errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                    Err(errors)
                 }
                 Err(errors) => {
                     entry.hold_back(&errors);
@@ -199,11 +234,19 @@ impl Keeper {
     /// Stores the images of what was compiled. After it was published: a disk may be slow, and answers don't wait for it.
     fn store_images(&mut self) {
         let unstored = std::mem::take(&mut self.unstored);
+        let unkept = std::mem::take(&mut self.unkept);
         let Some(state) = &self.state else { return };
-        for entry in unstored.into_iter().filter_map(|index| self.entries.get(index)) {
+        for index in &unstored {
+            let Some(entry) = self.entries.get_mut(*index) else { continue };
             let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
                 continue;
             };
+            if let Err(error) = entry.versions.keep_previous(&entry.zone, state) {
+                tracing::warn!(
+                    "zone {}: there is no way back to the version before: {error}",
+                    entry.zone.name
+                );
+            }
             let (stored, consequence) = match entry.zone.source {
                 ZoneSource::MasterFile(_) => {
                     (state.store(&entry.zone, table, &served.files), "it will be compiled at the next start")
@@ -215,6 +258,13 @@ impl Keeper {
             if let Err(error) = stored {
                 let name = &entry.zone.name;
                 tracing::warn!("zone {name}: its image could not be stored, so {consequence}: {error}");
+            }
+        }
+        for index in unstored.into_iter().chain(unkept) {
+            let Some(entry) = self.entries.get_mut(index) else { continue };
+            if let Err(error) = entry.versions.store(&entry.zone, state) {
+                let name = &entry.zone.name;
+                tracing::warn!("zone {name}: what is known of its versions could not be stored: {error}");
             }
         }
     }
@@ -255,6 +305,10 @@ impl Keeper {
     fn update_board(&self) {
         let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
         self.board.set_zones(zones.collect());
+        let copies = self.entries.iter().filter(|entry| entry.zone.secondary().is_some());
+        let held =
+            copies.filter_map(|entry| Some((entry.zone.name.to_string(), entry.versions.held_serial()?)));
+        self.board.set_held(held.collect());
     }
 }
 
@@ -263,6 +317,14 @@ struct Job {
     entry: usize,
     zone: ZoneConfig,
     images: Images,
+    /// The version that it would replace.
+    standing: Option<Arc<Table>>,
+    /// The version that was rolled back from.
+    unwanted: Option<Unwanted>,
+    /// What the version that is held was made from: a stamp, and the files.
+    held: Option<(SourceStamp, Vec<PathBuf>)>,
+    /// Whether its serial matters.
+    serials: Serials,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<(Gatherer, SocketAddr)>>,
 }
@@ -281,13 +343,29 @@ struct Change {
 }
 
 impl Entry {
-    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
-        Entry { zone, slot, listed, served: None, error: None, expired: false, withheld: None }
+    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool, state: Option<&StateDir>) -> Entry {
+        let versions = Versions::new(&zone, state);
+        Entry {
+            zone,
+            slot,
+            listed,
+            served: None,
+            error: None,
+            expired: false,
+            withheld: None,
+            versions,
+            revision: 0,
+        }
     }
 
-    /// Publishes a good version, and logs it.
-    fn take(&mut self, loaded: Loaded, publisher: &mut Publisher) -> (Change, Generation) {
-        let Loaded { table, files, from, no_image, warnings, took } = loaded;
+    /// Publishes a good version, and logs it; `stored` is what stood in the state folder where nothing was served.
+    fn take(
+        &mut self,
+        loaded: Loaded,
+        stored: Option<Arc<Table>>,
+        publisher: &mut Publisher,
+    ) -> (Change, Generation) {
+        let Loaded { table, files, from, no_image, warnings, took, zonemd: _ } = loaded;
         let name = &self.zone.name;
         for warning in warnings.iter().take(MESSAGES_MAX) {
             tracing::warn!("{warning}");
@@ -309,8 +387,16 @@ impl Entry {
             "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
             took.as_millis()
         );
+        let is_recalled = before.is_none() && from == LoadedFrom::Image;
+        if !is_recalled {
+            // Where its image is in the state folder, that is the version before.
+            self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
+        }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
+        if is_recalled && let Some(errors) = self.held_errors() {
+            self.remember(&errors);
+        }
         self.expired = false;
         self.withheld = None;
         let generation = publisher.publish(self.slot, Some(table));
@@ -362,6 +448,7 @@ impl Entry {
             records: u64::from(table.record_count()),
             names: u64::from(table.name_count()),
             digest: table.digest().to_string(),
+            content: table.content().to_string(),
             table_bytes: table.image().len() as u64,
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
@@ -392,6 +479,7 @@ impl Entry {
             served,
             error,
             notified: Vec::new(), // these change without the keeper
+            gate: self.versions.status(),
         }
     }
 }

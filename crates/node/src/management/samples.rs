@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, InterfaceStatus, NodeStatus,
-    OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
-    ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, GateStatus, InterfaceStatus,
+    NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts,
+    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         records: 12,
         names: 8,
         digest: "d1e5".to_owned(),
+        content: "c0de".to_owned(),
         table_bytes: 4096,
         loaded_from: "image".to_owned(),
         since: "2026-01-01T00:00:00Z".to_owned(),
@@ -70,6 +71,10 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         error: (state != ZoneState::Ok).then_some(error),
         notified: Vec::new(),
         copy: None,
+        gate: (state == ZoneState::Stale).then(|| GateStatus {
+            stopped: BTreeMap::from([("shrink".to_owned(), 2)]),
+            ..GateStatus::default()
+        }),
     }
 }
 

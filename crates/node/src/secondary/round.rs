@@ -2,7 +2,8 @@
 
 use super::exchange::{self, Failure};
 use crate::config::SecondaryConfig;
-use crate::keeper::{self, Install};
+use crate::gate::Serials;
+use crate::keeper::{self, Board, Install};
 use crate::zones::load::ZoneErrors;
 use crate::zones::transferred::Confirmations;
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ const ERRORS_SHOWN_MAX: usize = 3;
 pub(super) struct Around {
     /// Who takes versions into service.
     pub(super) keeper: SyncSender<keeper::Request>,
+    /// Where it is told which versions would be held back.
+    pub(super) board: Arc<Board>,
     /// Places for transfers.
     pub(super) transfers: Semaphore,
     /// Where it is kept when a copy was confirmed.
@@ -64,9 +67,16 @@ pub(super) async fn make(around: Arc<Around>, subject: Subject) -> Outcome {
         surveyed = survey(&subject, &mut failures).await;
         choose(*purpose, *serial, &surveyed)
     };
+    let (choice, held) = without_held(&around, &subject, &surveyed, choice);
     let (end, said) = match choice {
         Choice::Unknown => (End::Failed, Err(failures.join("; "))),
-        Choice::Current => (End::Current, Ok(current(&subject, &surveyed))),
+        Choice::Current => {
+            let said = match held {
+                Some(serial) => held_back(&subject, serial),
+                None => current(&subject, &surveyed),
+            };
+            (End::Current, Ok(said))
+        }
         Choice::Transfer(order) => {
             transfer_from(&around, &subject, &order, &mut surveyed, &mut failures).await
         }
@@ -91,6 +101,32 @@ fn current(subject: &Subject, surveyed: &[Surveyed]) -> String {
         );
     }
     format!("serial {serial} is current")
+}
+
+/// Leaves out the primaries whose version is held back at the gate: it would be transferred for nothing, as often as they
+/// are asked. They do confirm the copy, which goes on being served because this node, not they, wants it so. Also which
+/// serial that is, where nothing else is left.
+fn without_held(
+    around: &Around,
+    subject: &Subject,
+    surveyed: &[Surveyed],
+    choice: Choice,
+) -> (Choice, Option<u32>) {
+    let Choice::Transfer(mut order) = choice else { return (choice, None) };
+    let held = around.board.held_serial(&subject.name.to_string());
+    let held = held.filter(|_| subject.round.purpose == Purpose::Refresh && subject.round.serial.is_some());
+    let Some(held) = held else { return (Choice::Transfer(order), None) };
+    let has_it = |primary: usize| surveyed.iter().any(|it| it.primary == primary && it.serial == Some(held));
+    order.retain(|primary| !has_it(*primary));
+    if order.is_empty() { (Choice::Current, Some(held)) } else { (Choice::Transfer(order), None) }
+}
+
+fn held_back(subject: &Subject, serial: u32) -> String {
+    let name = &subject.name;
+    tracing::warn!(
+        "zone {name}: its primaries have serial {serial}, which is held back; `starling ctl zone status {name}` says why"
+    );
+    format!("serial {serial} is held back; `starling ctl zone status {name}` says why, `approve` takes it")
 }
 
 /// Asks all primaries of the round at once.
@@ -190,7 +226,11 @@ async fn install(
 ) -> Result<Soa, String> {
     let records = incoming.into_records().ok_or("the transfer is not complete")?;
     let (reply, result) = oneshot::channel();
-    let install = Install { zone: subject.name.clone(), records, primary, reply };
+    let serials = match subject.round.purpose {
+        Purpose::Refresh => Serials::AsConfigured,
+        Purpose::Retransfer => Serials::Any,
+    };
+    let install = Install { zone: subject.name.clone(), records, primary, serials, reply };
     tell_keeper(around, keeper::Request::Install(Box::new(install))).await?;
     match result.await {
         Ok(Ok(soa)) => Ok(soa),

@@ -79,6 +79,7 @@ mod tests {
             records: 1,
             names: 1,
             digest: String::new(),
+            content: String::new(),
             table_bytes: 1,
             loaded_from: "image".to_owned(),
             since: String::new(),
@@ -93,6 +94,7 @@ mod tests {
             error: None,
             notified: Vec::new(),
             copy: None,
+            gate: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
-use crate::config::{Rotation, ZoneConfig, ZoneSource};
+use crate::config::{Rotation, ZoneConfig, ZoneSource, ZonemdPolicy};
 use crate::progress::ZoneProgress;
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
-use zone::{CompileOptions, Gatherer, Reading};
+use zone::{CompileOptions, Gatherer, Reading, zonemd};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct Loaded {
     pub(crate) no_image: Option<NoImage>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where nobody has looked.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
     /// How long it all took.
     pub(crate) took: Duration,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Compiled {
     pub(crate) files: Vec<PathBuf>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where they are to be ignored.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
 }
 
 /// A zone that can't be served: everything that is wrong with it.
@@ -102,19 +106,21 @@ pub(crate) fn load(
                     from: LoadedFrom::Image,
                     no_image,
                     warnings: Vec::new(),
+                    zonemd: None,
                     took: start.elapsed(),
                 });
             }
             Err(reason) => no_image = Some(reason),
         }
     }
-    let Compiled { table, files, warnings } = compile(zone, progress)?;
+    let Compiled { table, files, warnings, zonemd } = compile(zone, progress)?;
     Ok(Loaded {
         table: Arc::new(table),
         files,
         from: LoadedFrom::MasterFile,
         no_image,
         warnings,
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -146,10 +152,10 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     let reading =
         zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
-    let (table, warnings) =
-        compile_reading(zone, reading, source::source_stamp(zone, &stamps), &file, || progress.compiling())?;
-    let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
-    Ok(Compiled { table, files, warnings })
+    let stamp = source::source_stamp(zone, &stamps);
+    let mut compiled = compile_reading(zone, reading, stamp, &file, || progress.compiling())?;
+    compiled.files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
+    Ok(compiled)
 }
 
 /// Checks and compiles a zone that a primary has sent.
@@ -164,17 +170,18 @@ pub(crate) fn compile_transferred(
     let start = Instant::now();
     let from = format!("{} from {primary}", zone.name);
     let stamp = source::transfer_stamp(zone);
-    let (table, warnings) =
+    let Compiled { table, files, warnings, zonemd } =
         compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
             errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
             warnings: failed.warnings,
         })?;
     Ok(Loaded {
         table: Arc::new(table),
-        files: Vec::new(),
+        files,
         from: LoadedFrom::Transfer(primary),
         no_image: None,
         warnings: warnings.iter().map(|warning| format!("{from}: {warning}")).collect(),
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -197,18 +204,19 @@ fn load_transferred(
         from: LoadedFrom::Image,
         no_image: None,
         warnings: Vec::new(),
+        zonemd: None,
         took: start.elapsed(),
     })
 }
 
-/// Compiles what was read if it has no errors; gives the table and the warnings.
+/// Compiles what was read if it has no errors; which files it is from, the caller knows.
 fn compile_reading(
     zone: &ZoneConfig,
     reading: Reading,
     stamp: SourceStamp,
     from: &str,
     compiling: impl Fn(),
-) -> Result<(Table, Vec<String>), ZoneErrors> {
+) -> Result<Compiled, ZoneErrors> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for problem in &reading.problems {
@@ -224,9 +232,10 @@ fn compile_reading(
         return Err(ZoneErrors { errors, warnings });
     };
     compiling();
+    let zonemd = (zone.admission.zonemd != ZonemdPolicy::Ignore).then(|| zonemd::verify(&records));
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
     match zone::compile(records, &options) {
-        Ok(table) => Ok((table, warnings)),
+        Ok(table) => Ok(Compiled { table, files: Vec::new(), warnings, zonemd }),
         Err(error) => Err(ZoneErrors {
             errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],
             warnings,
