@@ -3,6 +3,7 @@
 mod admission;
 mod agent_link;
 mod bench;
+mod compare;
 mod counts;
 mod handover;
 mod images;

@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Command::Lookup(arguments) => commands::lookup::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Ctl(arguments) => commands::ctl::run(arguments),
+        Command::Compare(arguments) => commands::compare::run(arguments),
     };
     let is_server = matches!(cli.command, Command::Serve(_) | Command::Run(_));
     match result {

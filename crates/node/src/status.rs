@@ -373,6 +373,31 @@ impl ZoneDigest {
     }
 }
 
+/// How many zones a page of digests has: some 200 KB of JSON at most, as long as names are of the usual length.
+pub(crate) const DIGESTS_MAX: usize = 1000;
+
+/// A part of the versions that answer, of zones in the order of the configuration.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DigestPage {
+    /// The zones of this part that are served.
+    pub(crate) zones: Vec<ZoneDigest>,
+    /// Where the next part begins; nothing after the last.
+    pub(crate) next: Option<usize>,
+}
+
+impl DigestPage {
+    /// The part that begins with the zone of this index.
+    pub(crate) fn of(zones: &[ZoneStatus], from: usize) -> DigestPage {
+        let end = from.saturating_add(DIGESTS_MAX);
+        let part = zones.get(from..end.min(zones.len())).unwrap_or_default();
+        DigestPage {
+            zones: part.iter().filter_map(ZoneDigest::of).collect(),
+            next: (end < zones.len()).then_some(end),
+        }
+    }
+}
+
 /// The version of a zone that is served.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]

@@ -28,6 +28,8 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
             show(arguments, &served, |served| zone::print_digests(served))?;
         }
         Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
+        // Nothing that `ctl` asks for is answered so.
+        Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
         Response::Zone(status) => show(arguments, &status, |status| zone::print(status))?,
         Response::Reload(report) => {
             show(arguments, &report, print_reload)?;

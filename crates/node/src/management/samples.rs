@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, GateStatus, InterfaceStatus,
-    NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts,
-    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CheckResult, CheckStatus, CopyCounts, DigestPage, GateStatus,
+    InterfaceStatus, NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus,
+    TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,5 +132,6 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
         zone("a\\\"b.", ZoneState::Stale),
         zone("bad.", ZoneState::Failed),
     ];
-    Snapshot { server: Some(server()), zones: Arc::new(zones), agent }
+    let digests = Some(DigestPage::of(&zones, 0));
+    Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests }
 }

@@ -38,7 +38,7 @@ struct Page(Snapshot);
 
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Page(Snapshot { server, zones, agent }) = self;
+        let Page(Snapshot { server, zones, agent, digests: _ }) = self;
         let mut families = Families(encoder);
         families.info(
             "starling_build",
