@@ -1,5 +1,6 @@
 //! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
+mod admission;
 mod changes;
 mod changing;
 mod crash;

@@ -77,7 +77,7 @@ impl Index {
     }
 
     /// Which version is in the image.
-    pub(super) fn image(&self, zone: Name<'_>) -> Option<ContentDigest> {
+    pub(in crate::archive) fn image(&self, zone: Name<'_>) -> Option<ContentDigest> {
         self.read().get(zone.as_wire())?.image
     }
 

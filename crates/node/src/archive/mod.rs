@@ -112,6 +112,11 @@ impl Archive {
         self.transfers.index.set_image(zone.name.as_name(), image);
     }
 
+    /// Which version the image of a zone is of, if there is one and somebody has looked at it.
+    pub(crate) fn stored(&self, zone: &ZoneConfig) -> Option<ContentDigest> {
+        self.transfers.index.image(zone.name.as_name())
+    }
+
     /// The image of a zone is to be this table, made from these files. Of several that wait the last is stored.
     pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) {
         let Some(kept) = &self.kept else { return };

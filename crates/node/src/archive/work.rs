@@ -5,6 +5,7 @@ use super::index::version_of;
 use super::queue::{Change, Image, Next};
 use super::scribe::{Order, Outcome, What};
 use crate::config::{ZoneConfig, ZoneSource};
+use crate::zones::state_dir;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -114,7 +115,7 @@ impl Work<'_> {
         if end == version_of(table) {
             return;
         }
-        match self.kept.state.stored(zone) {
+        match self.kept.state.kept(zone, state_dir::Kept::Served) {
             Ok(image) if version_of(&image) == end => self.record(zone, &Arc::new(image), table),
             _ => {
                 let why = format!(

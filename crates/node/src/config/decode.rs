@@ -3,6 +3,7 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod admission;
 mod interfaces;
 mod management;
 mod secondary;
@@ -11,8 +12,8 @@ mod transfer;
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig, Steering,
-    TcpConfig, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
+    AdmissionConfig, Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, SecondaryConfig,
+    Steering, TcpConfig, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
 };
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -86,8 +87,16 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         secondary::settings(&mut section, &mut defaults, &known, problems);
         section.finish(problems);
     }
+    if let Some(value) = root.take("admission")
+        && let Some(section) = Section::of(value, "[admission]", problems)
+    {
+        let mut admission = AdmissionConfig::default();
+        admission::settings(section, &mut admission, problems);
+        config.admission = Arc::new(admission);
+    }
     if let Some(value) = root.take("zone") {
-        config.zones = zones(value, &Around { folder, defaults: &defaults, known }, problems);
+        let around = Around { folder, defaults: &defaults, admission: &config.admission, known };
+        config.zones = zones(value, &around, problems);
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -224,6 +233,8 @@ struct Around<'a> {
     folder: &'a Path,
     /// What [secondary] says for all of them.
     defaults: &'a SecondaryConfig,
+    /// What [admission] says for all of them.
+    admission: &'a Arc<AdmissionConfig>,
     /// What the rest of the file has said.
     known: secondary::Known<'a>,
 }
@@ -278,11 +289,26 @@ fn zone(
         None => Rotation::default(),
     };
     let critical = section.flag("critical", problems).unwrap_or_default();
+    let admission = admission(&mut section, around.admission, problems);
     let secondaries = transfer::secondaries("secondaries", &mut section, around.known.keys, problems);
     let notify = transfer::targets(&mut section, around.known.keys, problems);
     section.finish(problems);
     let (name, place) = name?;
-    Some((ZoneConfig { name, source: source?, rotation, critical, secondaries, notify }, place))
+    Some((ZoneConfig { name, source: source?, rotation, critical, admission, secondaries, notify }, place))
+}
+
+/// What the versions of a zone have to pass: what holds for all, but for what the zone says itself.
+fn admission(
+    section: &mut Section<'_, '_>,
+    defaults: &Arc<AdmissionConfig>,
+    problems: &mut Vec<Problem>,
+) -> Arc<AdmissionConfig> {
+    let Some(value) = section.take("admission") else { return Arc::clone(defaults) };
+    let mut admission = AdmissionConfig::clone(defaults);
+    if let Some(section) = Section::of(value, "[zone.admission]", problems) {
+        admission::settings(section, &mut admission, problems);
+    }
+    Arc::new(admission)
 }
 
 /// Where the records of a zone come from: exactly one of `file` and `primaries`.

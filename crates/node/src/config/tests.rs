@@ -569,3 +569,61 @@ fn a_secondary_zone_that_can_not_be() {
         "192.0.2.53:53 is a service address",
     );
 }
+
+#[test]
+fn rules_of_admission() {
+    let config = decoded(
+        r#"
+[admission]
+zonemd = "require"
+shrink-max-percent = 10
+command = ["/usr/bin/check", "--strict"]
+
+[[zone]]
+name = "example.com"
+file = "a"
+
+[[zone]]
+name = "example.org"
+file = "b"
+[zone.admission]
+zonemd = "ignore"
+signatures = false
+signatures-left-min-s = 3600
+apex-sets = false
+serial-forward = true
+command = []
+command-timeout-ms = 500
+"#,
+    )
+    .unwrap();
+    let [first, second] = [0, 1].map(|index| &config.zones[index].admission);
+    assert_eq!(*first, config.admission);
+    assert_eq!(
+        (first.zonemd, first.shrink_max_percent, first.serial_forward),
+        (ZonemdPolicy::Require, 10, None)
+    );
+    assert_eq!(first.command, ["/usr/bin/check", "--strict"]);
+    let expected = AdmissionConfig {
+        zonemd: ZonemdPolicy::Ignore,
+        signatures: false,
+        signatures_left_min: Duration::from_secs(3600),
+        apex_sets: false,
+        shrink_max_percent: 10,
+        serial_forward: Some(true),
+        command: Vec::new(),
+        command_timeout: Duration::from_millis(500),
+    };
+    assert_eq!(**second, expected);
+    for (text, what) in [
+        ("[admission]\nzonemd = \"maybe\"", "`maybe` is no way to treat ZONEMD records"),
+        ("[admission]\nshrink-max-percent = 101", "`shrink-max-percent` is out of range"),
+        ("[admission]\ncommand = [\"check\"]", "the command's program has no whole path"),
+        ("[admission]\ncommand = \"/bin/check\"", "command must be a list of at most 64 words"),
+        ("[admission]\nshrink = 5", "unknown key `shrink`"),
+        ("[[zone]]\nname = \"a\"\nfile = \"a\"\nadmission = 5", "[zone.admission] must be a table"),
+    ] {
+        let lines = lines(text);
+        assert!(lines.len() == 1 && lines[0].contains(what), "{what}: {lines:#?}");
+    }
+}

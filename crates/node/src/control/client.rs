@@ -74,6 +74,8 @@ fn within(request: &Request) -> Duration {
         Request::Reload { .. }
         | Request::Refresh { .. }
         | Request::Retransfer { .. }
+        | Request::ZoneApprove { .. }
+        | Request::ZoneRollback { .. }
         | Request::Upgrade { .. } => RELOAD_WITHIN,
         _ => ANSWER_WITHIN,
     }

@@ -3,11 +3,12 @@
 //! ```text
 //! {"command":"status"}
 //! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
+//! {"command":"digests","from":0}                           a page of what `starling compare` compares
 //! {"command":"reload","zone":"example.com.","force":false}
-//! {"command":"refresh","zone":"example.com."}              and retransfer
+//! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
@@ -17,7 +18,7 @@ mod server;
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
-use crate::status::{AgentStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
+use crate::status::{AgentStatus, DigestPage, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -37,6 +38,11 @@ pub(crate) enum Request {
         /// The first so many of the configuration; all where there is no number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max: Option<usize>,
+    },
+    /// Which versions of zones answer.
+    Digests {
+        /// From the zone with this index on, as many as a page has.
+        from: usize,
     },
     /// To read zones again.
     Reload {
@@ -58,6 +64,21 @@ pub(crate) enum Request {
     },
     /// To transfer a zone from a primary in any case.
     Retransfer {
+        /// The zone.
+        zone: String,
+    },
+    /// What versions of a zone there are, and what stopped others.
+    ZoneStatus {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone that is held back.
+    ZoneApprove {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone again that was served before.
+    ZoneRollback {
         /// The zone.
         zone: String,
     },
@@ -97,10 +118,14 @@ impl Request {
             self,
             Request::Status
                 | Request::Zones { .. }
+                | Request::Digests { .. }
                 | Request::Reload { .. }
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
+                | Request::ZoneStatus { .. }
+                | Request::ZoneApprove { .. }
+                | Request::ZoneRollback { .. }
         )
     }
 }
@@ -113,6 +138,10 @@ pub(crate) enum Response {
     Status(Box<NodeStatus>),
     /// Which zones it has.
     Zones(Vec<ZoneStatus>),
+    /// Which versions of zones answer.
+    Digests(DigestPage),
+    /// One zone, after what was asked has been done.
+    Zone(Box<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
     /// How the route is, and why.

@@ -2,6 +2,7 @@
 
 use super::{Entry, Keeper};
 use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
+use crate::gate::Serials;
 use crate::progress::Progress;
 use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
@@ -27,6 +28,8 @@ pub(crate) struct ConfiguredCopy {
     pub(crate) config: Arc<SecondaryConfig>,
     /// What the version says that is served, or was until it expired.
     pub(crate) soa: Option<Soa>,
+    /// How often an operator has put another version in its place: then who keeps it has to go on from that.
+    pub(crate) revision: u64,
 }
 
 /// A version that a primary has sent.
@@ -37,6 +40,8 @@ pub(crate) struct Install {
     pub(crate) sent: Sent,
     /// Who sent it.
     pub(crate) primary: SocketAddr,
+    /// Whether its serial matters.
+    pub(crate) serials: Serials,
     /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
     pub(crate) reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
 }
@@ -81,7 +86,7 @@ impl Keeper {
             let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
             let soa =
                 table.filter(|table| is_transferred(&entry.zone, table)).and_then(|table| soa_of(table));
-            Some(ConfiguredCopy { name: entry.zone.name.clone(), config, soa })
+            Some(ConfiguredCopy { name: entry.zone.name.clone(), config, soa, revision: entry.revision })
         });
         self.copies.send_replace(copies.collect());
     }
@@ -165,13 +170,13 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut jobs = Vec::new();
         let mut replies = HashMap::new();
-        for Install { zone, sent, primary, reply } in installs {
+        for Install { zone, sent, primary, serials, reply } in installs {
             let is_it = |entry: &Entry| entry.zone.name == zone && entry.zone.secondary().is_some();
             // No longer configured: who waits learns that by the reply that is dropped.
             let Some(index) = self.entries.iter().position(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
-            let entry = &self.entries[index];
-            let standing = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
+            job.serials = serials;
+            let standing = job.standing.clone();
             let differences = sent.differences();
             job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
             jobs.push(job);

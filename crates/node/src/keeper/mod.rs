@@ -3,16 +3,19 @@
 //! Everything that changes what is served goes through it, one request after the other, so no two reloads can
 //! mix. What others may know of it is on the [`Board`].
 
+mod admission;
 mod board;
 mod copies;
 mod reload;
 
+pub(crate) use admission::{Decision, Step};
 pub(crate) use board::Board;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::Archive;
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
+use crate::gate::{Serials, Unwanted, Versions};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
@@ -20,6 +23,7 @@ use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
+use admission::Judged;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +53,8 @@ pub(crate) enum Request {
     Install(Box<Install>),
     /// To take a zone out of service that has expired, or back into it.
     Judge(Judgement),
+    /// To do what an operator has decided about a zone's versions.
+    Decide(Box<Decision>),
 }
 
 /// The keeper of the zones.
@@ -70,6 +76,8 @@ pub(crate) struct Keeper {
     unstored: Vec<usize>,
     /// Entries that have changed, and what was served before.
     changed: HashMap<usize, Option<Arc<Table>>>,
+    /// Entries whose other versions the state folder doesn't know.
+    unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
 }
@@ -87,6 +95,10 @@ struct Entry {
     expired: bool,
     /// The table that is not served while that is so.
     withheld: Option<Arc<Table>>,
+    /// What there is beside the version that is served.
+    versions: Versions,
+    /// How often an operator has put another version in its place.
+    revision: u64,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -119,9 +131,8 @@ impl Keeper {
         transfers.configure(&config);
         let state = state.map(Arc::new);
         let archive = Archive::new(state.clone(), &transfers);
-        let entries =
-            config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
-        let entries: Vec<Entry> = entries.collect();
+        let entry = |(zone, slot)| Entry::new(zone, SlotIndex(slot), true, state.as_deref());
+        let entries: Vec<Entry> = config.zones.into_iter().zip(0..).map(entry).collect();
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
@@ -137,6 +148,7 @@ impl Keeper {
             transfers,
             unstored: Vec::new(),
             changed: HashMap::new(),
+            unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
         };
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -167,7 +179,17 @@ impl Keeper {
     }
 
     fn job(&self, entry: usize, images: Images) -> Job {
-        Job { entry, zone: self.entries[entry].zone.clone(), images, transferred: Mutex::default() }
+        let Entry { zone, slot, withheld, versions, .. } = &self.entries[entry];
+        Job {
+            entry,
+            zone: zone.clone(),
+            images,
+            standing: withheld.as_ref().or(self.publisher.table(*slot)).cloned(),
+            unwanted: versions.unwanted(),
+            held: versions.held().map(|held| (held.stamp, held.files.clone())),
+            serials: Serials::AsConfigured,
+            transferred: Mutex::default(),
+        }
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -178,17 +200,14 @@ impl Keeper {
         progress: &Progress,
         mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
     ) {
-        let Keeper { publisher, generation, entries, state, archive, unstored, changed, .. } = self;
+        let Keeper { publisher, generation, entries, state, archive, unstored, unkept, changed, .. } = self;
         let state = state.as_deref();
-        let work = |job: &Job| match job.take_transferred() {
-            Some(transferred) => load::compile_transferred(&job.zone, transferred),
-            None => load::load(&job.zone, state, job.images, &progress.zone(job.zone.name.as_name())),
-        };
+        let work = |job: &Job| job.load(state, &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
             let entry = &mut entries[job.entry];
             let result = match result {
-                Ok(loaded) => {
+                Ok(Judged::Admitted(loaded, stored)) => {
                     if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
                     }
@@ -199,9 +218,25 @@ impl Keeper {
                     }
                     let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
                     changed.entry(job.entry).or_insert(before);
-                    let (change, published) = entry.take(loaded, publisher);
+                    let (change, published) = entry.take(loaded, stored, publisher);
                     *generation = published;
                     Ok(change)
+                }
+                Ok(Judged::Stopped(loaded, verdict, stored)) => {
+                    let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
+                    let errors = entry.stop(loaded, &verdict, served);
+                    unkept.push(job.entry);
+                    if let Some(stored) = stored {
+                        *generation = entry.go_on_with(stored, publisher);
+                    }
+                    Err(errors)
+                }
+                Ok(Judged::StillHeld(image)) => {
+                    *generation = entry.go_on_with(image, publisher);
+                    let errors = entry.held_errors().unwrap_or_else(|| ZoneErrors::one(String::new()));
+                    entry.remember(&errors);
+                    errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                    Err(errors)
                 }
                 Err(errors) => {
                     // Of what doesn't fit nothing follows yet: the whole zone is asked for.
@@ -217,11 +252,23 @@ impl Keeper {
 
     /// Has the images stored of what was compiled.
     fn store_images(&mut self) {
-        for entry in
-            std::mem::take(&mut self.unstored).into_iter().filter_map(|index| self.entries.get(index))
-        {
-            if let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) {
-                self.archive.store(&entry.zone, table, &served.files);
+        let unstored = std::mem::take(&mut self.unstored);
+        let unkept = std::mem::take(&mut self.unkept);
+        let Some(state) = &self.state else { return };
+        for index in &unstored {
+            let Some(entry) = self.entries.get_mut(*index) else { continue };
+            let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
+                continue;
+            };
+            // Before the image of this one takes its place.
+            entry.versions.keep_previous(&entry.zone, state, self.archive.stored(&entry.zone));
+            self.archive.store(&entry.zone, table, &served.files);
+        }
+        for index in unstored.into_iter().chain(unkept) {
+            let Some(entry) = self.entries.get_mut(index) else { continue };
+            if let Err(error) = entry.versions.store(&entry.zone, state) {
+                let name = &entry.zone.name;
+                tracing::warn!("zone {name}: what is known of its versions could not be stored: {error}");
             }
         }
     }
@@ -271,6 +318,10 @@ impl Keeper {
     fn update_board(&self) {
         let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
         self.board.set_zones(zones.collect());
+        let copies = self.entries.iter().filter(|entry| entry.zone.secondary().is_some());
+        let held =
+            copies.filter_map(|entry| Some((entry.zone.name.to_string(), entry.versions.held_serial()?)));
+        self.board.set_held(held.collect());
     }
 }
 
@@ -279,6 +330,14 @@ struct Job {
     entry: usize,
     zone: ZoneConfig,
     images: Images,
+    /// The version that it would replace.
+    standing: Option<Arc<Table>>,
+    /// The version that was rolled back from.
+    unwanted: Option<Unwanted>,
+    /// What the version that is held was made from: a stamp, and the files.
+    held: Option<(SourceStamp, Vec<PathBuf>)>,
+    /// Whether its serial matters.
+    serials: Serials,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }
@@ -297,13 +356,29 @@ struct Change {
 }
 
 impl Entry {
-    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
-        Entry { zone, slot, listed, served: None, error: None, expired: false, withheld: None }
+    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool, state: Option<&StateDir>) -> Entry {
+        let versions = Versions::new(&zone, state);
+        Entry {
+            zone,
+            slot,
+            listed,
+            served: None,
+            error: None,
+            expired: false,
+            withheld: None,
+            versions,
+            revision: 0,
+        }
     }
 
-    /// Publishes a good version, and logs it.
-    fn take(&mut self, loaded: Loaded, publisher: &mut Publisher) -> (Change, Generation) {
-        let Loaded { table, files, from, no_image, warnings, took } = loaded;
+    /// Publishes a good version, and logs it; `stored` is what stood in the state folder where nothing was served.
+    fn take(
+        &mut self,
+        loaded: Loaded,
+        stored: Option<Arc<Table>>,
+        publisher: &mut Publisher,
+    ) -> (Change, Generation) {
+        let Loaded { table, files, from, no_image, warnings, took, zonemd: _ } = loaded;
         let name = &self.zone.name;
         for warning in warnings.iter().take(MESSAGES_MAX) {
             tracing::warn!("{warning}");
@@ -328,8 +403,16 @@ impl Entry {
             "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
             took.as_millis()
         );
+        let is_recalled = before.is_none() && from.is_recalled();
+        if !is_recalled {
+            // Where its image is in the state folder, that is the version before.
+            self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
+        }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
+        if is_recalled && let Some(errors) = self.held_errors() {
+            self.remember(&errors);
+        }
         self.expired = false;
         self.withheld = None;
         let generation = publisher.publish(self.slot, Some(table));
@@ -380,7 +463,8 @@ impl Entry {
             serial: table.serial(),
             records: u64::from(table.record_count()),
             names: u64::from(table.name_count()),
-            digest: table.content().to_string(),
+            digest: table.digest().to_string(),
+            content: table.content().to_string(),
             table_bytes: table.image().len() as u64,
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
@@ -414,6 +498,7 @@ impl Entry {
             served,
             error,
             notified: Vec::new(), // these change without the keeper
+            gate: self.versions.status(),
         }
     }
 }

@@ -67,15 +67,18 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
+            let mut decisions = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
                     Request::Install(install) => installs.push(*install),
                     Request::Judge(judgement) => judgements.push(judgement),
+                    Request::Decide(decision) => decisions.push(*decision),
                 }
             }
             self.judge(judgements);
             self.install(installs);
+            self.decide(decisions);
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
@@ -149,9 +152,16 @@ impl Keeper {
             } else if images == Images::Use && entry.is_current() {
                 // A file that was broken and is back to what is served holds nothing back any more.
                 entry.error = None;
+                entry.versions.drop_held();
+                self.unkept.push(index);
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+            } else if images == Images::Use
+                && entry.is_held_current()
+                && let Some(errors) = entry.held_errors()
+            {
+                report.zones.push(failed(&entry.zone.name, &errors));
             } else {
                 jobs.push(self.job(index, images));
             }
@@ -208,7 +218,7 @@ impl Keeper {
                 Some(index) => self.entries[*index].zone = zone,
                 None => {
                     let slot = self.take_slot();
-                    self.entries.push(Entry::new(zone, slot, false));
+                    self.entries.push(Entry::new(zone, slot, false, self.state.as_deref()));
                 }
             }
         }

@@ -62,6 +62,8 @@ struct Zone {
     config: Arc<SecondaryConfig>,
     machine: Machine,
     incarnation: u64,
+    /// See [`ConfiguredCopy::revision`].
+    revision: u64,
     is_waiting: bool,
     /// Its place in [`Driver::due`].
     scheduled: Option<Moment>,
@@ -77,6 +79,7 @@ impl Driver {
         let Supplies { copies, keeper, board, confirmations, heard } = supplies;
         let around = Around {
             keeper: keeper.clone(),
+            board: Arc::clone(&board),
             transfers: Semaphore::new(TRANSFERS_MAX),
             confirmations: confirmations.clone(),
         };
@@ -280,7 +283,15 @@ impl Driver {
         let now = self.now();
         for copy in copies.iter() {
             let key: Key = copy.name.as_name().as_wire().into();
-            if self.zones.get(&key).is_some_and(|zone| zone.config == copy.config) {
+            if let Some(zone) = self.zones.get_mut(&key).filter(|zone| zone.config == copy.config) {
+                if zone.revision != copy.revision
+                    && let Some(soa) = copy.soa
+                {
+                    zone.revision = copy.revision;
+                    zone.machine.replace(now, soa);
+                    self.schedule(&key, now);
+                    self.tell(&key);
+                }
                 continue;
             }
             let zone = self.new_zone(copy, now);
@@ -309,6 +320,7 @@ impl Driver {
             config,
             machine,
             incarnation: self.incarnations,
+            revision: copy.revision,
             is_waiting: false,
             scheduled: None,
             confirmed,

@@ -208,7 +208,7 @@ mod tests {
             ..SecondaryConfig::default()
         };
         let name = config::apex("example").unwrap();
-        notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None }]);
+        notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None, revision: 0 }]);
         (notices, heard)
     }
 

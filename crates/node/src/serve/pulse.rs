@@ -79,6 +79,7 @@ mod tests {
             records: 1,
             names: 1,
             digest: String::new(),
+            content: String::new(),
             table_bytes: 1,
             loaded_from: "image".to_owned(),
             since: String::new(),
@@ -95,6 +96,7 @@ mod tests {
             notified: Vec::new(),
             copy: None,
             journal: None,
+            gate: None,
         }
     }
 

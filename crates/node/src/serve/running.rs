@@ -12,10 +12,11 @@ use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
 use crate::keeper::{self, Board, Changed, Keeper, ReloadRequest};
 use crate::link::BEAT_EVERY;
-use crate::management::{self, Snapshot};
+use crate::management::{self, Extent, Snapshot};
 use crate::node_status::Sources;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
+use crate::status::DigestPage;
 use crate::tcp;
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
@@ -185,9 +186,18 @@ impl Running {
         let status = self.status;
         let status = Rc::new(move || status.status(&workers, &tcp, &board));
         let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
-        let snapshot =
-            move || Snapshot { server: Some(of_snapshot()), zones: zones.zones_and_copies(), agent: None };
-        let managing = self.management.serve(Rc::new(move |_| Box::pin(ready(snapshot()))));
+        let snapshot = move |extent| match extent {
+            Extent::Digests(from) => {
+                Snapshot { digests: Some(DigestPage::of(&zones.zones(), from)), ..Snapshot::loading() }
+            }
+            Extent::All | Extent::Own => Snapshot {
+                server: Some(of_snapshot()),
+                zones: zones.zones_and_copies(),
+                agent: None,
+                digests: None,
+            },
+        };
+        let managing = self.management.serve(Rc::new(move |extent| Box::pin(ready(snapshot(extent)))));
         tokio::pin!(managing);
         let subject = Subject::Ready(Ready {
             status: Box::new(move || status()),

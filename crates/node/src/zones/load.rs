@@ -4,7 +4,7 @@ use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
 use crate::archive::{self, Replayed};
-use crate::config::{Rotation, ZoneConfig, ZoneSource};
+use crate::config::{Rotation, ZoneConfig, ZoneSource, ZonemdPolicy};
 use crate::progress::ZoneProgress;
 use std::fmt;
 use std::io;
@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{ContentDigest, SourceStamp, Table};
+use wire::RecordType;
 use zone::amend::AmendError;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
-use zone::{CompileOptions, Difference, Gatherer, Reading};
+use zone::{CompileOptions, Difference, Gatherer, Reading, zonemd};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,13 @@ pub(crate) enum LoadedFrom {
     Image,
     /// Made from the image of this version and so many differences of the journal.
     Journal(ContentDigest, usize),
+}
+
+impl LoadedFrom {
+    /// Whether the version stood here before the start.
+    pub(crate) fn is_recalled(self) -> bool {
+        matches!(self, LoadedFrom::Image | LoadedFrom::Journal(..))
+    }
 }
 
 /// Whether a stored image will do.
@@ -52,6 +60,8 @@ pub(crate) struct Loaded {
     pub(crate) no_image: Option<NoImage>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where nobody has looked.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
     /// How long it all took.
     pub(crate) took: Duration,
 }
@@ -64,6 +74,8 @@ pub(crate) struct Compiled {
     pub(crate) files: Vec<PathBuf>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where they are to be ignored.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
 }
 
 /// A zone that can't be served: everything that is wrong with it.
@@ -110,19 +122,21 @@ pub(crate) fn load(
                     from: LoadedFrom::Image,
                     no_image,
                     warnings: Vec::new(),
+                    zonemd: None,
                     took: start.elapsed(),
                 });
             }
             Err(reason) => no_image = Some(reason),
         }
     }
-    let Compiled { table, files, warnings } = compile(zone, progress)?;
+    let Compiled { table, files, warnings, zonemd } = compile(zone, progress)?;
     Ok(Loaded {
         table: Arc::new(table),
         files,
         from: LoadedFrom::MasterFile,
         no_image,
         warnings,
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -154,10 +168,10 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     let reading =
         zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
-    let (table, warnings) =
-        compile_reading(zone, reading, source::source_stamp(zone, &stamps), &file, || progress.compiling())?;
-    let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
-    Ok(Compiled { table, files, warnings })
+    let stamp = source::source_stamp(zone, &stamps);
+    let mut compiled = compile_reading(zone, reading, stamp, &file, || progress.compiling())?;
+    compiled.files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
+    Ok(compiled)
 }
 
 /// Checks and compiles a version that a primary has sent.
@@ -183,7 +197,10 @@ fn compile_differences(
     let misfit = |why: &dyn fmt::Display| ZoneErrors { misfit: true, ..ZoneErrors::one(why.to_string()) };
     let standing = standing.ok_or_else(|| misfit(&"there is no version that they could change"))?;
     let start = Instant::now();
+    // Whether a ZONEMD record is right can be told only of all records.
+    let has_zonemd = |table: &Table| table.apex().rrset(RecordType::ZONEMD).is_some();
     match zone::amend::amend(standing, differences) {
+        Ok(table) if has_zonemd(&table) => {}
         Ok(table) => {
             return Ok(Loaded {
                 table: Arc::new(table),
@@ -191,6 +208,7 @@ fn compile_differences(
                 files: Vec::new(),
                 from: LoadedFrom::Transfer(primary),
                 no_image: None,
+                zonemd: Some(zonemd::Verdict::Absent),
                 took: start.elapsed(),
             });
         }
@@ -205,17 +223,18 @@ fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) ->
     let start = Instant::now();
     let from = format!("{} from {primary}", zone.name);
     let stamp = source::transfer_stamp(zone);
-    let (table, warnings) =
+    let Compiled { table, files, warnings, zonemd } =
         compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
             errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
             ..failed
         })?;
     Ok(Loaded {
         table: Arc::new(table),
-        files: Vec::new(),
+        files,
         from: LoadedFrom::Transfer(primary),
         no_image: None,
         warnings: warnings.iter().map(|warning| format!("{from}: {warning}")).collect(),
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -237,17 +256,25 @@ fn load_transferred(
         }
         None => (image, LoadedFrom::Image),
     };
-    Ok(Loaded { table, files: Vec::new(), from, no_image: None, warnings: Vec::new(), took: start.elapsed() })
+    Ok(Loaded {
+        table,
+        files: Vec::new(),
+        from,
+        no_image: None,
+        warnings: Vec::new(),
+        zonemd: None,
+        took: start.elapsed(),
+    })
 }
 
-/// Compiles what was read if it has no errors; gives the table and the warnings.
+/// Compiles what was read if it has no errors; which files it is from, the caller knows.
 fn compile_reading(
     zone: &ZoneConfig,
     reading: Reading,
     stamp: SourceStamp,
     from: &str,
     compiling: impl Fn(),
-) -> Result<(Table, Vec<String>), ZoneErrors> {
+) -> Result<Compiled, ZoneErrors> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for problem in &reading.problems {
@@ -263,9 +290,10 @@ fn compile_reading(
         return Err(ZoneErrors { errors, warnings, misfit: false });
     };
     compiling();
+    let zonemd = (zone.admission.zonemd != ZonemdPolicy::Ignore).then(|| zonemd::verify(&records));
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
     match zone::compile(records, &options) {
-        Ok(table) => Ok((table, warnings)),
+        Ok(table) => Ok(Compiled { table, files: Vec::new(), warnings, zonemd }),
         Err(error) => Err(ZoneErrors {
             errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],
             warnings,

@@ -183,6 +183,17 @@ impl Machine {
         self.copy.map(|copy| copy.soa)
     }
 
+    /// Takes in that an operator has put another version in place of the copy. It expires when the copy would have.
+    pub fn replace(&mut self, now: Moment, soa: Soa) {
+        match &mut self.copy {
+            Some(copy) => copy.soa = soa,
+            None => {
+                let expires = now.saturating_add(self.clamps.expire.apply(soa.expire));
+                self.copy = Some(Held { soa, expires, expired: false });
+            }
+        }
+    }
+
     /// Whether the copy expires now; true once.
     pub fn expire(&mut self, now: Moment) -> bool {
         let Some(copy) = self.copy.as_mut().filter(|copy| !copy.expired && copy.expires <= now) else {

@@ -26,6 +26,7 @@ pub use fields::{Field, NameForm, fields};
 pub use message::from_message;
 pub use names::{EmbeddedName, Names, names, to_canonical};
 pub use show::{Display, display};
+pub use time::Date;
 pub use validate::{RdataError, validate};
 
 /// The octets that this base64 text (RFC 4648 §4) stands for; `None` where it is none. For secrets in configurations.

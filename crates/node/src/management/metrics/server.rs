@@ -163,6 +163,19 @@ pub(super) fn encode_zones(
         ([("zone", zone.name.as_str())], count)
     });
     families.gauge("starling_zone_errors", "Errors that hold back a newer version of the zone.", errors)?;
+    let stopped = zones.iter().flat_map(|zone| {
+        let gate = zone.gate.iter().flat_map(|gate| &gate.stopped);
+        gate.map(|(rule, count)| ([("zone", zone.name.as_str()), ("reason", rule.as_str())], *count))
+    });
+    let help =
+        "Versions of the zone that were not let into service, by the rule of admission that stopped them.";
+    families.counter("starling_zone_refused", help, stopped)?;
+    let held = zones.iter().map(|zone| {
+        let is_held = zone.gate.as_ref().is_some_and(|gate| gate.held.is_some());
+        ([("zone", zone.name.as_str())], u64::from(is_held))
+    });
+    let help = "Whether a version of the zone waits for an operator: see starling ctl zone status.";
+    families.gauge("starling_zone_held", help, held)?;
     let served =
         || zones.iter().filter_map(|zone| zone.served.as_ref().map(|served| (zone.name.as_str(), served)));
     let serials = served().map(|(zone, served)| ([("zone", zone)], served.serial));
