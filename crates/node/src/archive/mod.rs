@@ -29,13 +29,14 @@ use crate::status::DiskStatus;
 use crate::transfers::Transfers;
 use crate::zones::state_dir::StateDir;
 use disk::Disk;
-use queue::{Change, Image, Queue};
+use queue::{Change, Image, Queue, Step};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use table::{ContentDigest, Table};
 use tokio::sync::oneshot;
+use zone::Difference;
 
 /// A hand on what is kept.
 #[derive(Clone)]
@@ -89,11 +90,20 @@ impl Archive {
         }
     }
 
-    /// A zone has changed and is served: the difference goes to its journal, and then its secondaries are told.
-    pub(crate) fn change(&self, zone: &ZoneConfig, from: Option<Arc<Table>>, to: &Arc<Table>) {
+    /// A zone has changed and is served: the difference goes to its journal, and then its secondaries are told. Where it is not
+    /// known what it is, the versions are compared.
+    pub(crate) fn change(
+        &self,
+        zone: &ZoneConfig,
+        from: Option<Arc<Table>>,
+        to: &Arc<Table>,
+        differences: Option<Arc<[Difference]>>,
+    ) {
         match (&self.kept, from) {
             (Some(kept), Some(from)) if kept.is_wanted(zone) => {
-                let (step, tell) = (Some((from, Arc::clone(to))), Some(Arc::clone(to)));
+                let differences = differences.map(|differences| vec![differences]);
+                let step = Some(Step { from, to: Arc::clone(to), differences });
+                let tell = Some(Arc::clone(to));
                 kept.queue.change(Change { step, tell, ..Change::of(zone) });
             }
             _ => self.tell(zone, to),

@@ -8,9 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use table::Table;
+use zone::Difference;
 
 /// How often images that wait are looked at: all at once, however many zones there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The most octets of differences that wait for a slow disk; of what is more the versions are compared when it is their turn.
+const DIFFERENCES_MAX: usize = 4 << 20;
 
 /// What has happened to a zone, in the order in which it is taken in.
 pub(super) struct Change {
@@ -20,7 +24,7 @@ pub(super) struct Change {
     /// It was loaded: the journal is to lead to this version.
     pub(super) begin: Option<Arc<Table>>,
     /// It has changed from one version to another.
-    pub(super) step: Option<(Arc<Table>, Arc<Table>)>,
+    pub(super) step: Option<Step>,
     /// Its secondaries are to be told of this version, after all else.
     pub(super) tell: Option<Arc<Table>>,
     /// Its journal could not be written, and is to begin anew at this version.
@@ -35,6 +39,33 @@ pub(super) struct Image {
     pub(super) files: Vec<PathBuf>,
     /// Not to be stored before that.
     pub(super) due: Instant,
+}
+
+/// The way from one version of a zone to another.
+pub(super) struct Step {
+    pub(super) from: Arc<Table>,
+    pub(super) to: Arc<Table>,
+    /// What leads there, where somebody knows; else the versions have to be compared.
+    pub(super) differences: Option<Vec<Arc<[Difference]>>>,
+}
+
+impl Step {
+    fn then(self, later: Step) -> Step {
+        let joined = self.differences.zip(later.differences).map(|(mut all, more)| {
+            all.extend(more);
+            all
+        });
+        let is_long = |all: &Vec<Arc<[Difference]>>| {
+            let octets = all.iter().flat_map(|some| some.iter()).map(octets_of);
+            octets.sum::<usize>() > DIFFERENCES_MAX
+        };
+        Step { from: self.from, to: later.to, differences: joined.filter(|all| !is_long(all)) }
+    }
+}
+
+/// The octets of a difference.
+pub(super) fn octets_of(difference: &Difference) -> usize {
+    difference.removed.octets().len() + difference.added.octets().len()
 }
 
 impl Change {
@@ -53,7 +84,7 @@ impl Change {
         self.tell = later.tell.or(self.tell.take());
         self.retry = later.retry.or(self.retry.take());
         self.step = match (self.step.take(), later.step) {
-            (Some((from, _)), Some((_, to))) => Some((from, to)),
+            (Some(before), Some(later)) => Some(before.then(later)),
             (before, later) => later.or(before),
         };
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use table::{ContentDigest, Table};
 use transfer::journal::{self, Damage, Mark};
+use zone::amend::AmendError;
 use zone::{CompileOptions, Difference};
 
 /// What a journal leads to.
@@ -40,7 +41,7 @@ enum NoReplay {
 
 /// Goes on from the image of a zone as far as its journal leads; `None` where it doesn't lead on from it.
 ///
-/// For now that makes the zone anew, which takes as long as reading it did.
+/// That costs what has changed, unless that is so much, or of such a kind, that the zone has to be compiled anew.
 pub(crate) fn replay(zone: &ZoneConfig, state: &StateDir, image: &Arc<Table>) -> Option<Replayed> {
     match lead_on(zone, &state.journal(&zone.name), image) {
         Ok(replayed) => replayed,
@@ -79,10 +80,16 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
         reader.read_exact(&mut frame)?;
         differences.push(journal::difference(&frame, &pair[0])?);
     }
-    let records = zone::apply(image, &differences)?;
-    let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
-    let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: image.source() };
-    let table = zone::compile(records, &options)?;
+    let table = match zone::amend::amend(image, &differences) {
+        Ok(table) => table,
+        Err(AmendError::Mismatch(mismatch)) => return Err(mismatch.into()),
+        Err(AmendError::Recompile(_)) => {
+            let records = zone::apply(image, &differences)?;
+            let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
+            let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: image.source() };
+            zone::compile(records, &options)?
+        }
+    };
     if version_of(&table) != last.version {
         return Err(NoReplay::OtherVersion);
     }

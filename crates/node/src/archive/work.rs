@@ -2,7 +2,7 @@
 
 use super::Kept;
 use super::index::version_of;
-use super::queue::{Change, Image, Next};
+use super::queue::{Change, Image, Next, Step, octets_of};
 use super::scribe::{Order, Outcome, What};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::zones::state_dir;
@@ -13,7 +13,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use table::Table;
 use transfer::serial::is_newer;
-use zone::Incomparable;
+use zone::content::ContentSum;
+use zone::{Difference, Incomparable};
 
 /// How often it is tried again to write what could not be written. A full disk is emptied by people, and a try that fails
 /// costs as much as one that succeeds.
@@ -79,8 +80,8 @@ impl Work<'_> {
         if let Some(table) = begin {
             self.begin(&zone, &table);
         }
-        if let Some((from, to)) = step {
-            self.record(&zone, &from, &to);
+        if let Some(step) = step {
+            self.record(&zone, step);
         }
         if let Some(table) = tell {
             self.kept.transfers.notifications.publish(&table, &zone.notify);
@@ -116,7 +117,10 @@ impl Work<'_> {
             return;
         }
         match self.kept.state.kept(zone, state_dir::Kept::Served) {
-            Ok(image) if version_of(&image) == end => self.record(zone, &Arc::new(image), table),
+            Ok(image) if version_of(&image) == end => {
+                let (from, to) = (Arc::new(image), Arc::clone(table));
+                self.record(zone, Step { from, to, differences: None })
+            }
             _ => {
                 let why = format!(
                     "it ends at a version with serial {}, and what is served has {}",
@@ -129,7 +133,8 @@ impl Work<'_> {
     }
 
     /// Adds what has changed to the journal, where there is such a thing.
-    fn record(&self, zone: &ZoneConfig, from: &Arc<Table>, to: &Arc<Table>) {
+    fn record(&self, zone: &ZoneConfig, step: Step) {
+        let Step { ref from, ref to, differences } = step;
         if from.content() == to.content() {
             return;
         }
@@ -143,6 +148,9 @@ impl Work<'_> {
             return;
         }
         let octets_max = (to.image().len() / TABLE_DIVISOR).max(DIFFERENCE_MIN);
+        if let Some(steps) = differences.and_then(|known| known_steps(from, to, &known, octets_max)) {
+            return self.append(zone, from, to, steps);
+        }
         match zone::compare(from, to, octets_max) {
             Ok(difference) => self.append(zone, from, to, vec![(difference, to.content().0)]),
             Err(Incomparable::TooLarge) => tracing::info!(
@@ -159,7 +167,7 @@ impl Work<'_> {
         zone: &ZoneConfig,
         from: &Arc<Table>,
         to: &Arc<Table>,
-        steps: Vec<(zone::Difference, [u8; 32])>,
+        steps: Vec<(Difference, [u8; 32])>,
     ) {
         let octets_max = (to.image().len() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
         if zone.secondary().is_some() && !self.kept.transfers.index.begins_at(from) {
@@ -179,6 +187,10 @@ impl Work<'_> {
 
     fn store(&mut self, image: Image) {
         let (key, began) = (image.zone.name.as_name().as_wire(), Instant::now());
+        if image.table.is_overlaid() && self.kept.transfers.index.leads_to(&image.table) {
+            // The journal has what has changed; what the two come to is stored when they have been folded.
+            return;
+        }
         if let Some(until) =
             self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
             && self.kept.transfers.index.leads_to(&image.table)
@@ -217,4 +229,29 @@ impl Work<'_> {
             .failed(&path, &format!("zone {name}: its image could not be stored, so {consequence}: {error}"));
         false
     }
+}
+
+/// The differences with the digests of what they lead to, if they are the whole way and none is too long. Digests in between are
+/// right where the records of each set have one TTL; the last is that of the version itself.
+fn known_steps(
+    from: &Table,
+    to: &Table,
+    known: &[Arc<[Difference]>],
+    octets_max: usize,
+) -> Option<Vec<(Difference, [u8; 32])>> {
+    let mut sum = ContentSum::of(from.content());
+    let mut serial = from.serial();
+    let mut steps: Vec<(Difference, [u8; 32])> = Vec::new();
+    for difference in known.iter().flat_map(|some| some.iter()) {
+        if difference.from != serial || octets_of(difference) > octets_max {
+            return None;
+        }
+        serial = difference.to;
+        difference.removed.iter().for_each(|it| sum.remove(it.owner, it.rtype, it.ttl, it.rdata));
+        difference.added.iter().for_each(|it| sum.add(it.owner, it.rtype, it.ttl, it.rdata));
+        steps.push((difference.clone(), sum.digest().0));
+    }
+    let (_, last) = steps.last_mut()?;
+    *last = to.content().0;
+    (serial == to.serial()).then_some(steps)
 }

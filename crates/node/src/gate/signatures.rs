@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use table::{Table, Walk};
+use table::{Record, Table, Walk};
 use transfer::serial::is_newer;
 use wire::message::{u16_at, u32_at};
 use wire::{NameBuf, RecordType};
@@ -46,11 +46,16 @@ impl fmt::Display for OutOfTime {
 /// Times are compared as serials are (RFC 4034 §3.1.5). A set may have several signatures: while keys change, one of them being old is no fault.
 pub(super) fn out_of_time(table: &Arc<Table>, now: u32, left_min: u32) -> Option<OutOfTime> {
     let mut search = Search { now, until: now.wrapping_add(left_min), set: None, found: None };
-    let mut walk = Walk::new(Arc::clone(table));
     // An image that was verified has all its records.
-    while let Ok(Some(record)) = walk.next_record() {
-        if record.rtype == RecordType::RRSIG {
-            search.take(record.owner.as_wire(), record.rdata);
+    if table.is_overlaid() {
+        // The others were looked at when they came, and would be no better in the version before.
+        for node in table.nodes().chain(table.nsec3_nodes()) {
+            let _verified = table.each_record(node, |record| search.look_at(record));
+        }
+    } else {
+        let mut walk = Walk::new(Arc::clone(table));
+        while let Ok(Some(record)) = walk.next_record() {
+            search.look_at(record);
         }
     }
     search.end_set();
@@ -73,6 +78,12 @@ struct Set {
 }
 
 impl Search {
+    fn look_at(&mut self, record: Record<'_>) {
+        if record.rtype == RecordType::RRSIG {
+            self.take(record.owner.as_wire(), record.rdata);
+        }
+    }
+
     fn take(&mut self, owner: &[u8], rdata: &[u8]) {
         let (Some(covered), Some(ends), Some(begins)) =
             (u16_at(rdata, 0).map(RecordType), u32_at(rdata, 8), u32_at(rdata, 12))

@@ -1,6 +1,6 @@
 //! Versions at the gate: judging those that were loaded, and what operators decide.
 
-use super::{Change, Entry, Job, Keeper};
+use super::{Change, Entry, Job, Keeper, Replaced};
 use crate::config::ZoneSource;
 use crate::gate::{self, Candidate, Verdict};
 use crate::status::ZoneStatus;
@@ -222,7 +222,7 @@ impl Keeper {
         *generation = published;
         entry.revision += 1;
         unstored.push(index);
-        changed.entry(index).or_insert_with(|| current.clone());
+        changed.entry(index).or_insert_with(|| Replaced { before: current.clone(), differences: None });
         let from_serial = from_serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
         match (step, current, served) {
             (Step::RollBack, Some(current), Some((files, from))) => {

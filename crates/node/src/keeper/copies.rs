@@ -168,7 +168,7 @@ impl Keeper {
         }
         // Also for the agent: while this is so, its probes take either serial for right.
         self.board.set_reloading(true);
-        let mut jobs = Vec::new();
+        let (mut small, mut jobs) = (Vec::new(), Vec::new());
         let mut replies = HashMap::new();
         for Install { zone, sent, primary, serials, reply } in installs {
             let is_it = |entry: &Entry| entry.zone.name == zone && entry.zone.secondary().is_some();
@@ -179,15 +179,22 @@ impl Keeper {
             let standing = job.standing.clone();
             let differences = sent.differences();
             job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
-            jobs.push(job);
+            if differences.is_some() {
+                small.push(job)
+            } else {
+                jobs.push(job)
+            }
             replies.insert(index, (reply, differences));
         }
         let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
-        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
-            if let Err(failed) = result {
-                errors.insert(job.entry, failed.clone());
-            }
-        });
+        // What costs no more than what it changes doesn't wait for a CPU that has nothing else to do.
+        for (jobs, priority) in [(small, Priority::Normal), (jobs, Priority::Idle)] {
+            self.load(&jobs, priority, &Progress::nowhere(), |job, result| {
+                if let Err(failed) = result {
+                    errors.insert(job.entry, failed.clone());
+                }
+            });
+        }
         self.list_more();
         self.update_board();
         self.wait_until_served();
@@ -201,6 +208,11 @@ impl Keeper {
             };
             if let (Ok(_), Some(differences)) = (&result, differences) {
                 self.accepted(index, &differences);
+                let name = self.entries[index].zone.name.clone();
+                self.changed_while_folding(&name, &differences);
+                if let Some(replaced) = self.changed.get_mut(&index) {
+                    replaced.differences = Some(differences);
+                }
             }
             // Whoever asked may have given up; the zone is served all the same.
             let _gone = reply.send(result);

@@ -6,6 +6,7 @@
 mod admission;
 mod board;
 mod copies;
+mod fold;
 mod reload;
 
 pub(crate) use admission::{Decision, Step};
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
+use zone::Difference;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -75,7 +77,9 @@ pub(crate) struct Keeper {
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
     /// Entries that have changed, and what was served before.
-    changed: HashMap<usize, Option<Arc<Table>>>,
+    changed: HashMap<usize, Replaced>,
+    /// The zone that is being folded.
+    folding: Option<fold::Folding>,
     /// Entries whose other versions the state folder doesn't know.
     unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
@@ -148,6 +152,7 @@ impl Keeper {
             transfers,
             unstored: Vec::new(),
             changed: HashMap::new(),
+            folding: None,
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
         };
@@ -217,7 +222,7 @@ impl Keeper {
                         LoadedFrom::MasterFile | LoadedFrom::Transfer(_) => {}
                     }
                     let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
-                    changed.entry(job.entry).or_insert(before);
+                    changed.entry(job.entry).or_insert(Replaced { before, differences: None });
                     let (change, published) = entry.take(loaded, stored, publisher);
                     *generation = published;
                     Ok(change)
@@ -308,7 +313,9 @@ impl Keeper {
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.listed) {
             let Some(table) = self.publisher.table(entry.slot) else { continue };
             match changed.remove(&index) {
-                Some(before) => self.archive.change(&entry.zone, before, table),
+                Some(Replaced { before, differences }) => {
+                    self.archive.change(&entry.zone, before, table, differences);
+                }
                 None => self.archive.tell(&entry.zone, table),
             }
         }
@@ -346,6 +353,13 @@ impl Job {
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// What was served before a zone changed.
+struct Replaced {
+    before: Option<Arc<Table>>,
+    /// What has led from there to what is served now, where that is known.
+    differences: Option<Arc<[Difference]>>,
 }
 
 /// A new version of a zone that was published.
@@ -465,7 +479,7 @@ impl Entry {
             names: u64::from(table.name_count()),
             digest: table.digest().to_string(),
             content: table.content().to_string(),
-            table_bytes: table.image().len() as u64,
+            table_bytes: table.octets() as u64,
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),

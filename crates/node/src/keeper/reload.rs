@@ -1,6 +1,6 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
-use super::{Change, Entry, Job, Keeper, Request};
+use super::{Change, Entry, Job, Keeper, Request, fold};
 use crate::config::ZoneConfig;
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
@@ -54,11 +54,21 @@ impl Keeper {
             }
         }
         self.store_images();
+        self.prepare_copies();
         let mut nudges_left = NUDGES;
         loop {
-            let first = match requests.recv_timeout(if nudges_left > 0 { NUDGE_AFTER } else { Duration::MAX })
-            {
+            self.fold();
+            let wait = match &self.folding {
+                Some(_) => fold::LOOK_EVERY,
+                None if nudges_left > 0 => NUDGE_AFTER,
+                None => Duration::MAX,
+            };
+            let first = match requests.recv_timeout(wait) {
                 Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if self.folding.is_some() => {
+                    nudges_left = NUDGES;
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     nudge_allocator();
                     nudges_left -= 1;

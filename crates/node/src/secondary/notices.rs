@@ -260,7 +260,7 @@ mod tests {
         let primary = Primary { address: "192.0.2.1:53".parse().unwrap(), key: Some(Arc::clone(&key)) };
         let config = SecondaryConfig { primaries: vec![primary], ..SecondaryConfig::default() };
         let name = config::apex("example").unwrap();
-        notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None }]);
+        notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None, revision: 0 }]);
         let mut answer = |request: &[u8]| {
             let mut response = [0; 512];
             let from = "192.0.2.1".parse().unwrap();

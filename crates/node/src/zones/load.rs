@@ -1,5 +1,6 @@
 //! Loading a zone: its stored image if that is still good, else its master file, checked and compiled.
 
+use super::parallel;
 use super::source::{self, FileStamp};
 use super::state_dir::{NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
@@ -215,6 +216,8 @@ fn compile_differences(
         Err(AmendError::Mismatch(mismatch)) => return Err(misfit(&mismatch)),
         Err(AmendError::Recompile(reason)) => tracing::debug!("zone {}: {reason}", zone.name),
     }
+    // That takes so long that the node has something better to do meanwhile.
+    parallel::yield_to_workers();
     let records = zone::apply(standing, differences).map_err(|mismatch| misfit(&mismatch))?;
     compile_records(zone, records, primary)
 }
@@ -228,6 +231,7 @@ fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) ->
             errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
             ..failed
         })?;
+    table.prepare_for_changes();
     Ok(Loaded {
         table: Arc::new(table),
         files,

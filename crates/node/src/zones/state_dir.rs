@@ -24,8 +24,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use table::{ImageError, Table};
 use wire::{Name, NameBuf};
+use zone::amend::fold;
 
 /// The longest escaped zone name used as a file name; longer ones are shortened with a digest, so that with
 /// suffixes they stay below the 255 octets that file systems allow.
@@ -220,28 +222,28 @@ impl StateDir {
     ///
     /// # Errors
     /// Those of writing; what was stored before is then still there or is recognised as not matching.
-    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Table, files: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) -> io::Result<()> {
         let sources = serde_json::to_vec(files).map_err(io::Error::other)?;
         // The list first: an old image with a new list has the wrong stamp. After a power failure a new image may have an old
         // list or none, and is compiled anew: a second sync for each zone costs more.
         image::replace_soon(&self.path(zone, "sources"), &sources)?;
-        image::replace(&self.image(&zone.name), table.image())
+        image::replace(&self.image(&zone.name), whole(table)?.image())
     }
 
     /// Stores the image of a zone that was transferred.
     ///
     /// # Errors
     /// Those of writing; what was stored before is then still there.
-    pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Table) -> io::Result<()> {
-        image::replace(&self.image(&zone.name), table.image())
+    pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        image::replace(&self.image(&zone.name), whole(table)?.image())
     }
 
     /// Stores the image of a version that waits for an operator.
     ///
     /// # Errors
     /// Those of writing; what was held before is then still there.
-    pub(crate) fn keep_held(&self, zone: &ZoneConfig, table: &Table) -> io::Result<()> {
-        image::replace(&self.path(zone, Kept::Held.extension()), table.image())
+    pub(crate) fn keep_held(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        image::replace(&self.path(zone, Kept::Held.extension()), whole(table)?.image())
     }
 
     /// Keeps the image of the version that was served as that of the one before, without writing it once more.
@@ -325,6 +327,14 @@ impl StateDir {
     fn path(&self, zone: &ZoneConfig, extension: &str) -> PathBuf {
         path_in(&self.tables, &zone.name, extension)
     }
+}
+
+/// A table that stands over no other, with the same records.
+fn whole(table: &Arc<Table>) -> io::Result<Arc<Table>> {
+    if !table.is_overlaid() {
+        return Ok(Arc::clone(table));
+    }
+    fold(table).map(Arc::new).map_err(io::Error::other)
 }
 
 /// Removes what a process has left behind that died while a command was looking at a version.
