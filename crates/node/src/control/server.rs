@@ -267,7 +267,7 @@ fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
         if let Ok(name) = config::apex(&zone.name) {
             zone.notified = subject.transfers.notifications.statuses(name.as_name());
             if let Some(served) = &mut zone.served {
-                let (journal, is_durable) = subject.transfers.index.status(name.as_name(), &served.digest);
+                let (journal, is_durable) = subject.transfers.index.status(name.as_name(), &served.content);
                 zone.journal = journal;
                 served.durable |= is_durable;
             }
