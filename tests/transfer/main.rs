@@ -10,3 +10,4 @@ mod primary;
 mod secondaries;
 mod secondary;
 mod site;
+mod tls;
