@@ -187,7 +187,7 @@ fn follows(
     let seed = 0x1995;
     let site = Site::new()?;
     let mut world = World::new(seed);
-    let wishes = Wishes { secondary: site.listen, key: None, dnssec };
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec, tls: None };
     let peer = Peer::start(kind, &world.text(FIRST_SERIAL), wishes, site.path("").as_path())?;
     let node = site.start(&[peer.address], ASKED)?;
     tools::poll("the node has the zone", SEEN_WITHIN, || Ok((node.seen()?.serial.is_some()).then_some(())))?;
@@ -306,7 +306,7 @@ fn a_few_changes_in_a_million_names() -> Result<()> {
     for host in 0..1_000_000 {
         writeln!(text, "h{host} A 192.0.{}.{}", host >> 8 & 255, host & 255)?;
     }
-    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false };
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: None };
     let peer = Peer::start(Kind::Bind, &text, wishes, site.path("").as_path())?;
     let node = site.start(&[peer.address], ASKED)?;
     node.wait_for(Seen::served(1))?;

@@ -34,7 +34,7 @@ const fn key(algorithm: &'static str) -> Key {
 /// The zone, what changes in it, and NOTIFY come with the key; without it, and with another, nothing does.
 fn a_key_is_used(kind: Kind) -> Result<()> {
     let site = Site::new()?;
-    let wishes = Wishes { secondary: site.listen, key: Some(key("hmac-sha256")), dnssec: false };
+    let wishes = Wishes { secondary: site.listen, key: Some(key("hmac-sha256")), dnssec: false, tls: None };
     // In many messages, of which not all have to be signed.
     let hosts = 20_000;
     let peer = Peer::start(kind, &text(1, hosts), wishes, site.path("").as_path())?;
@@ -86,7 +86,7 @@ fn bind_is_asked_with_the_key() -> Result<()> {
 fn every_algorithm_works() -> Result<()> {
     for algorithm in ALGORITHMS {
         let site = Site::new()?;
-        let wishes = Wishes { secondary: site.listen, key: Some(key(algorithm)), dnssec: false };
+        let wishes = Wishes { secondary: site.listen, key: Some(key(algorithm)), dnssec: false, tls: None };
         let peer = Peer::start(Kind::Bind, &text(1, 10), wishes, site.path("").as_path())?;
         let node = site.start_with_key(peer.address, &key_section(algorithm, SECRET), LINES)?;
         node.wait_for(Seen::served(1)).with_context(|| algorithm.to_owned())?;

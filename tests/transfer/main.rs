@@ -14,3 +14,4 @@ mod primary;
 mod secondaries;
 mod secondary;
 mod site;
+mod tls;

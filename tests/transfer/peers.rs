@@ -31,6 +31,8 @@ pub(crate) struct Wishes {
     pub(crate) key: Option<Key>,
     /// Whether it signs the zone (DNSSEC).
     pub(crate) dnssec: bool,
+    /// Where BIND has the zone transferred by TLS, and by nothing else, and the name of its certificate and key.
+    pub(crate) tls: Option<(SocketAddr, &'static str)>,
 }
 
 /// A primary that runs.
@@ -202,6 +204,17 @@ fn bind(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         with_key = format!(" key \"{name}\"");
         allowed = format!("key \"{name}\";");
     }
+    if let Some((at, name)) = wishes.tls {
+        // BIND reads its files where it runs: `folder` is below that of the certificates.
+        writeln!(text, "tls own {{ cert-file \"../{name}.pem\"; key-file \"../{name}.key\"; }};")?;
+        text = text.replacen(
+            "listen-on-v6",
+            &format!("listen-on port {} tls own {{ {}; }}; listen-on-v6", at.port(), at.ip()),
+            1,
+        );
+        allowed = format!("{LOOPBACK};");
+    }
+    let transport = wishes.tls.map(|(at, _)| format!("port {} transport tls", at.port())).unwrap_or_default();
     let changes = if wishes.dnssec {
         "dnssec-policy default; inline-signing no; allow-update { 127.0.0.1; };"
     } else if wishes.key.is_some() {
@@ -212,7 +225,7 @@ fn bind(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
     writeln!(
         text,
         "zone \"{ZONE}\" {{ type primary; file \"small.zone\"; notify explicit; notify-delay 0; also-notify {{ {} port \
-         {}{with_key}; }}; allow-transfer {{ {allowed} }}; {changes} }};",
+         {}{with_key}; }}; allow-transfer {transport} {{ {allowed} }}; {changes} }};",
         wishes.secondary.ip(),
         wishes.secondary.port()
     )?;

@@ -70,7 +70,12 @@ impl Site {
         key: &str,
         lines: &str,
     ) -> Result<Node> {
-        self.write(key, &format!("\"{primary} key {name}\""), lines)?;
+        self.start_with(key, &format!("{primary} key {name}"), lines)
+    }
+
+    /// Starts a node with a section for its primary and what it says of it.
+    pub(crate) fn start_with(&self, section: &str, primary: &str, lines: &str) -> Result<Node> {
+        self.write(section, &format!("\"{primary}\""), lines)?;
         self.restart()
     }
 

@@ -7,6 +7,7 @@ mod admission;
 mod interfaces;
 mod management;
 mod secondary;
+mod tls;
 mod transfer;
 
 use super::anycast;
@@ -79,7 +80,8 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
-    let known = secondary::Known { announced: &announced, keys: &config.keys };
+    let all_tls = root.take("tls").map(|value| tls::all(value, folder, problems)).unwrap_or_default();
+    let known = secondary::Known { announced: &announced, keys: &config.keys, tls: &all_tls };
     let mut defaults = SecondaryConfig::default();
     if let Some(value) = root.take("secondary")
         && let Some(mut section) = Section::of(value, "[secondary]", problems)

@@ -9,6 +9,7 @@ mod anycast;
 mod decode;
 mod problem;
 mod secondary;
+mod tls;
 mod transfer;
 
 pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
@@ -18,6 +19,7 @@ pub(crate) use problem::{ConfigError, Style};
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};

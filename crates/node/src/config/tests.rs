@@ -533,7 +533,38 @@ notify-from = ["192.0.2.0/24", "198.51.100.1 key L."]
     let unknown = lines(&format!("{key}{}", zone.replace("key k", "key m")));
     assert!(unknown[0].contains("there is no key m."), "{unknown:?}");
     let no_address = lines(&format!("{key}{}", zone.replace("192.0.2.1:53 key k", "key k")));
-    assert!(no_address[0].contains("a primary is an address with a port"), "{no_address:?}");
+    assert!(no_address[0].contains("after the address may come"), "{no_address:?}");
+}
+
+#[test]
+fn primaries_over_tls() {
+    let pin = "A".repeat(43) + "=";
+    let tls = format!("[[tls]]\nname = \"x\"\npins = [\"{pin}\"]\n");
+    let key = "[[key]]\nname = \"k\"\nsecret = \"c2VjcmV0\"\n";
+    let zone = |primary: &str| format!("[[zone]]\nname = \"a\"\nprimaries = [\"{primary}\"]\n");
+    let config = decoded(&format!("{tls}{key}{}", zone("192.0.2.1:853 tls x key k"))).unwrap();
+    let primary = &config.zones[0].secondary().unwrap().primaries[0];
+    assert_eq!(primary.to_string(), "192.0.2.1:853 key k. tls x");
+    let one = |text: &str, what: &str| {
+        let lines = lines(text);
+        assert!(lines.iter().any(|line| line.contains(what)), "{what}: {lines:#?}");
+    };
+    one(&format!("{tls}{}", zone("192.0.2.1:853 tls y")), "there is no [[tls]] with the name y");
+    one(
+        &format!("{tls}{}", zone("192.0.2.1:853 tls")),
+        "after the address may come `key NAME` and `tls NAME`",
+    );
+    one(&format!("{tls}{}", zone("192.0.2.1:853 tls x tls x")), "after the address may come");
+    one(&format!("{tls}{tls}"), "the [[tls]] x is configured twice");
+    one("[[tls]]\nname = \"x\"", "it has no `ca-file` and no `pins`");
+    one(&format!("{tls}ca-file = \"x\""), "it has a `ca-file` and `pins`");
+    one("[[tls]]\nname = \"x\"\npins = [\"AAAA\"]", "this is no pin");
+    one("[[tls]]\nname = \"x\"\npins = []", "a list of 1 to 16 texts");
+    one("[[tls]]\nname = \"x y\"\npins = [\"AAAA\"]", "the name is empty or has spaces");
+    one(&format!("{tls}server-name = \"-\""), "`-` is no name of a server");
+    one("[[tls]]\nname = \"x\"\nca-file = \"/nowhere\"", "/nowhere can't be read");
+    one("[[tls]]\nname = \"x\"\nca-file = \"/dev/null\"", "it has no certificate");
+    one(&format!("{tls}pin = 1"), "did you mean `pins`");
 }
 
 #[test]

@@ -202,7 +202,7 @@ mod tests {
         let (notices, heard) = Notices::new();
         let config = SecondaryConfig {
             primaries: ["192.0.2.1:53", "[2001:db8::1]:53"]
-                .map(|address| Primary { address: address.parse().unwrap(), key: None })
+                .map(|address| Primary { address: address.parse().unwrap(), key: None, tls: None })
                 .into(),
             notifiers: vec![Notifier { from: "198.51.100.0/24".parse().unwrap(), key: None }],
             ..SecondaryConfig::default()
@@ -257,7 +257,8 @@ mod tests {
         let mut keyring = Keyring::new(&transfers);
         keyring.refresh();
         let (notices, mut heard) = Notices::new();
-        let primary = Primary { address: "192.0.2.1:53".parse().unwrap(), key: Some(Arc::clone(&key)) };
+        let address = "192.0.2.1:53".parse().unwrap();
+        let primary = Primary { address, key: Some(Arc::clone(&key)), tls: None };
         let config = SecondaryConfig { primaries: vec![primary], ..SecondaryConfig::default() };
         let name = config::apex("example").unwrap();
         notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None, revision: 0 }]);

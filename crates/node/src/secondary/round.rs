@@ -17,7 +17,7 @@ use transfer::Soa;
 use transfer::incoming::Content;
 use transfer::refresh::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
 use transfer::serial::is_newer;
-use wire::NameBuf;
+use wire::{NameBuf, Rcode};
 
 /// How long the keeper's queue may be full: it is when the keeper compiles a large zone, which takes minutes at most.
 const KEEPER_TAKES_WITHIN: Duration = Duration::from_secs(600);
@@ -242,8 +242,14 @@ impl From<(Failure, Option<u32>)> for Unusable {
         Unusable {
             serial,
             is_of_the_zone: matches!(&failure, Failure::Fault(fault) if fault.is_of_the_zone()),
-            // Who does not know IXFR says so in many ways, and by hanging up.
-            whole_may_help: matches!(failure, Failure::Fault(_) | Failure::CutOff { .. }),
+            // Who does not know IXFR says so in many ways, and by hanging up. That it is malformed nobody signs (RFC 8945 §5.2),
+            // and of the zone nothing is believed without.
+            whole_may_help: matches!(
+                failure,
+                Failure::Fault(_)
+                    | Failure::CutOff { .. }
+                    | Failure::Untrusted { rcode: Rcode::FORMERR | Rcode::NOTIMP, .. }
+            ),
             ..Unusable::other(failure.to_string())
         }
     }

@@ -38,5 +38,10 @@ pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+/// Octets as base64 text (RFC 4648 §4).
+pub fn to_base64(octets: &[u8]) -> impl std::fmt::Display {
+    encoding::Base64(octets)
+}
+
 /// The longest data of a record in octets (RFC 1035 §3.2.1: RDLENGTH has 16 bits).
 pub const RDATA_MAX: usize = 65_535;
