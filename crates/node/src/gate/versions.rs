@@ -22,6 +22,8 @@ use table::{ContentDigest, SourceStamp, Table};
 pub(crate) struct Versions {
     /// Whether there is a state folder for their images.
     has_folder: bool,
+    /// Which version the image in the state folder is of, as far as that is known.
+    stored: Option<ContentDigest>,
     held: Option<Held>,
     previous: Option<Previous>,
     unwanted: Option<Unwanted>,
@@ -51,6 +53,7 @@ pub(crate) struct Held {
 /// The version before the one that is served.
 struct Previous {
     serial: u32,
+    content: ContentDigest,
     /// Nothing where it is in the state folder, or will be.
     table: Option<Arc<Table>>,
     /// Whether the image in the state folder is still that of this one.
@@ -62,8 +65,8 @@ struct Previous {
 #[serde(rename_all = "kebab-case")]
 struct Record {
     held: Option<HeldRecord>,
-    previous: Option<u32>,
-    unwanted: Option<UnwantedRecord>,
+    previous: Option<VersionRecord>,
+    unwanted: Option<VersionRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +86,7 @@ struct HeldRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct UnwantedRecord {
+struct VersionRecord {
     serial: u32,
     content: [u8; 32],
 }
@@ -99,7 +102,12 @@ impl Versions {
         };
         Versions {
             held: record.held.map(Held::recalled),
-            previous: record.previous.map(|serial| Previous { serial, table: None, is_to_be_linked: false }),
+            previous: record.previous.map(|it| Previous {
+                serial: it.serial,
+                content: ContentDigest(it.content),
+                table: None,
+                is_to_be_linked: false,
+            }),
             unwanted: record
                 .unwanted
                 .map(|it| Unwanted { serial: it.serial, content: ContentDigest(it.content) }),
@@ -162,12 +170,22 @@ impl Versions {
         self.is_unstored |= self.unwanted.take().is_some();
     }
 
+    /// Takes in which version the image in the state folder is of.
+    pub(crate) fn is_stored(&mut self, table: &Table) {
+        self.stored = Some(table.content());
+    }
+
     /// Takes in that another version is served now, in place of `before`.
     pub(crate) fn succeed(&mut self, before: Option<&Arc<Table>>, after: &Table) {
         self.accept();
         let Some(before) = before.filter(|before| before.content() != after.content()) else { return };
         let table = (!self.has_folder).then(|| Arc::clone(before));
-        self.previous = Some(Previous { serial: before.serial(), table, is_to_be_linked: self.has_folder });
+        self.previous = Some(Previous {
+            serial: before.serial(),
+            content: before.content(),
+            table,
+            is_to_be_linked: self.has_folder,
+        });
         self.is_unstored = true;
     }
 
@@ -220,7 +238,12 @@ impl Versions {
             return Ok(());
         };
         previous.is_to_be_linked = false;
-        let kept = state.keep_previous(zone);
+        let kept = if self.stored == Some(previous.content) {
+            state.keep_previous(zone)
+        } else {
+            // Its image could not be stored, most likely for want of room.
+            Err(io::Error::new(io::ErrorKind::NotFound, "its image was never stored"))
+        };
         if kept.is_err() {
             self.previous = None;
         }
@@ -249,8 +272,11 @@ impl Versions {
         }
         let record = Record {
             held: self.held.as_ref().map(Held::record),
-            previous: self.previous.as_ref().map(|previous| previous.serial),
-            unwanted: self.unwanted.map(|it| UnwantedRecord { serial: it.serial, content: it.content.0 }),
+            previous: self
+                .previous
+                .as_ref()
+                .map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
+            unwanted: self.unwanted.map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
         };
         let text = serde_json::to_vec(&record).map_err(io::Error::other)?;
         state.store_record(zone, &text)

@@ -255,6 +255,9 @@ impl Keeper {
                     (state.store_transferred(&entry.zone, table), "the next start begins with an older one")
                 }
             };
+            if stored.is_ok() {
+                entry.versions.is_stored(table);
+            }
             if let Err(error) = stored {
                 let name = &entry.zone.name;
                 tracing::warn!("zone {name}: its image could not be stored, so {consequence}: {error}");
@@ -388,8 +391,11 @@ impl Entry {
             took.as_millis()
         );
         let is_recalled = before.is_none() && from == LoadedFrom::Image;
-        if !is_recalled {
+        if is_recalled {
+            self.versions.is_stored(&table);
+        } else {
             // Where its image is in the state folder, that is the version before.
+            stored.iter().for_each(|stored| self.versions.is_stored(stored));
             self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
         }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
