@@ -1,13 +1,14 @@
 //! The gate in front of master files: what holds a version back, and what an operator does about it.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use starling_tests::server::own_address;
 use starling_tests::{http, tools};
 
-use crate::node::{Node, Site, said, small_zone};
+use crate::node::{Node, Site, run, said, small_zone};
 
 const ZONE: &str = "small.example.";
 
@@ -145,6 +146,9 @@ fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
     let line = "starling_zone_refused_total{zone=\"example.\",reason=\"zonemd\"} 1";
     ensure!(metrics.lines().any(|it| it == line), "{metrics}");
     ensure!(metrics.contains("starling_zone_held{zone=\"example.\"} 0"), "{metrics}");
+    let mut check = Command::new(tools::starling()?);
+    let output = run(check.arg("check").arg("--zone").arg(format!("example={}", file.display())))?;
+    ensure!(!output.status.success() && said(&output).contains("lost or changed"), "{}", said(&output));
     let (good, text) = reload(&node, &file, &good_zone)?;
     ensure!(good, "{text}");
     Ok(())

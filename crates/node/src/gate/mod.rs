@@ -125,7 +125,7 @@ impl Candidate<'_> {
 
 /// Judges a version. Takes as long as a walk over a signed zone, and as long as the operator's command.
 pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
-    if let Some(text) = zonemd_fault(candidate) {
+    if let Some(text) = zonemd_fault(candidate.admission().zonemd, candidate.zonemd) {
         return Verdict::Refused(vec![Reason { rule: Rule::Zonemd, text }]);
     }
     if let Some(text) = unwanted(candidate) {
@@ -152,9 +152,10 @@ pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
     if reasons.is_empty() { Verdict::Admitted } else { Verdict::Held(reasons) }
 }
 
-fn zonemd_fault(candidate: &Candidate<'_>) -> Option<String> {
-    let is_required = candidate.admission().zonemd == ZonemdPolicy::Require;
-    match candidate.zonemd? {
+/// What is wrong with a zone by its ZONEMD records, if anything is.
+pub(crate) fn zonemd_fault(policy: ZonemdPolicy, verdict: Option<zonemd::Verdict>) -> Option<String> {
+    let is_required = policy == ZonemdPolicy::Require;
+    match verdict? {
         zonemd::Verdict::Bad(fault) => Some(fault.to_string()),
         zonemd::Verdict::Absent if is_required => {
             Some("it has no ZONEMD record, which `zonemd = \"require\"` asks for".to_owned())
