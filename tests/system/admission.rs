@@ -125,6 +125,28 @@ fn held_approved_and_rolled_back(lines: &str, restarts: Restarts) -> Result<()> 
 }
 
 #[test]
+fn a_file_that_changed_while_the_node_was_away_is_judged_by_the_stored_version() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, hosts(1, 200))?;
+    let site = site(&file, "state-dir = \"state\"")?;
+    let node = site.start()?;
+    ensure!(node.ctl(&["reload"])?.status.success(), "its image is stored by now");
+    drop(node);
+    std::fs::write(&file, hosts(2, 20))?;
+    let node = site.start()?;
+    ensure!(node.serial(ZONE)? == 1, "the stored version is served");
+    ensure!(status(&node)?["gate"]["held"]["serial"] == 2);
+    drop(node);
+    std::fs::write(&file, hosts(3, 210))?;
+    let node = site.start()?;
+    ensure!(node.serial(ZONE)? == 3, "a good one comes through");
+    let (good, text) = decide(&node, "rollback")?;
+    ensure!(good && node.serial(ZONE)? == 1, "the stored one is that before: {text}");
+    Ok(())
+}
+
+#[test]
 fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("zone");
