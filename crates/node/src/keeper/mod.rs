@@ -206,9 +206,9 @@ impl Keeper {
                     *generation = published;
                     Ok(change)
                 }
-                Ok(Judged::Stopped(loaded, verdict, stored)) => {
+                Ok(Judged::Stopped(loaded, stop, stored)) => {
                     let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
-                    let errors = entry.stop(loaded, &verdict, served);
+                    let errors = entry.stop(loaded, &stop, served);
                     unkept.push(job.entry);
                     if let Some(stored) = stored {
                         *generation = entry.go_on_with(stored, publisher);
@@ -217,9 +217,11 @@ impl Keeper {
                 }
                 Ok(Judged::StillHeld(image)) => {
                     *generation = entry.go_on_with(image, publisher);
-                    let errors = entry.held_errors().unwrap_or_else(|| ZoneErrors::one(String::new()));
-                    entry.remember(&errors);
+                    let held =
+                        || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
+                    let errors = entry.held_errors().unwrap_or_else(held);
                     errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                    entry.remember(&errors);
                     Err(errors)
                 }
                 Err(errors) => {
