@@ -1,13 +1,14 @@
 //! The gate in front of master files: what holds a version back, and what an operator does about it.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use starling_tests::server::own_address;
 use starling_tests::{http, tools};
 
-use crate::node::{Node, Site, said, small_zone};
+use crate::node::{Node, Site, run, said, small_zone};
 
 const ZONE: &str = "small.example.";
 
@@ -78,7 +79,7 @@ fn held_approved_and_rolled_back(lines: &str, restarts: Restarts) -> Result<()> 
     };
 
     let (good, text) = reload(&node, &file, &hosts(2, 20))?;
-    ensure!(!good && text.contains("serial 2 is held back (shrink)"), "{text}");
+    ensure!(!good && text.contains("serial 2 is held back: shrink"), "{text}");
     ensure!(node.serial(ZONE)? == 1, "the version before is served");
     node = restart(node)?;
     ensure!(node.serial(ZONE)? == 1, "a restart is no way around the gate");
@@ -124,6 +125,28 @@ fn held_approved_and_rolled_back(lines: &str, restarts: Restarts) -> Result<()> 
 }
 
 #[test]
+fn a_file_that_changed_while_the_node_was_away_is_judged_by_the_stored_version() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, hosts(1, 200))?;
+    let site = site(&file, "state-dir = \"state\"")?;
+    let node = site.start()?;
+    ensure!(node.ctl(&["reload"])?.status.success(), "its image is stored by now");
+    drop(node);
+    std::fs::write(&file, hosts(2, 20))?;
+    let node = site.start()?;
+    ensure!(node.serial(ZONE)? == 1, "the stored version is served");
+    ensure!(status(&node)?["gate"]["held"]["serial"] == 2);
+    drop(node);
+    std::fs::write(&file, hosts(3, 210))?;
+    let node = site.start()?;
+    ensure!(node.serial(ZONE)? == 3, "a good one comes through");
+    let (good, text) = decide(&node, "rollback")?;
+    ensure!(good && node.serial(ZONE)? == 1, "the stored one is that before: {text}");
+    Ok(())
+}
+
+#[test]
 fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("zone");
@@ -136,7 +159,7 @@ fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
     let node = site.start()?;
     let damaged = good_zone.replace("203.0.113.63", "203.0.113.64");
     let (good, text) = reload(&node, &file, &damaged)?;
-    ensure!(!good && text.contains("is refused (zonemd)") && text.contains("lost or changed"), "{text}");
+    ensure!(!good && text.contains("is refused: zonemd") && text.contains("lost or changed"), "{text}");
     ensure!(node.serial("example.")? == 2_018_031_900);
     ensure!(node.ask("ns1.example.", 1)?.answer[0].rdata == [203, 0, 113, 63], "the good one is served");
     let output = node.ctl(&["zone", "approve", "example"])?;
@@ -145,6 +168,9 @@ fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
     let line = "starling_zone_refused_total{zone=\"example.\",reason=\"zonemd\"} 1";
     ensure!(metrics.lines().any(|it| it == line), "{metrics}");
     ensure!(metrics.contains("starling_zone_held{zone=\"example.\"} 0"), "{metrics}");
+    let mut check = Command::new(tools::starling()?);
+    let output = run(check.arg("check").arg("--zone").arg(format!("example={}", file.display())))?;
+    ensure!(!output.status.success() && said(&output).contains("lost or changed"), "{}", said(&output));
     let (good, text) = reload(&node, &file, &good_zone)?;
     ensure!(good, "{text}");
     Ok(())
@@ -161,7 +187,7 @@ fn the_operators_command_has_the_last_word() -> Result<()> {
     let site = Site::new(&[("small.example", &file)], &format!("listen = [\"{address}:0\"]\n{lines}"))?;
     let node = site.start()?;
     let (good, text) = reload(&node, &file, &small_zone(2, "forbidden A 192.0.2.9\n"))?;
-    ensure!(!good && text.contains("held back (command)"), "{text}");
+    ensure!(!good && text.contains("held back: command"), "{text}");
     ensure!(node.serial(ZONE)? == 1);
     let (good, text) = reload(&node, &file, &small_zone(3, "allowed A 192.0.2.9\n"))?;
     ensure!(good && node.serial(ZONE)? == 3, "{text}");

@@ -73,6 +73,8 @@ fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
     drop(node);
     node = site.restart()?;
     ensure!(node.seen()? == Seen::served(1), "nor does a restart let it in");
+    let zone = node.zone()?;
+    ensure!(zone["state"] == "stale" && zone["error"]["count"] == 1, "{zone}");
     let (good, text) = ctl(&node, &["refresh", ZONE])?;
     ensure!(good && text.contains(said), "{text}");
     let before = transferred(&node)?;

@@ -4,6 +4,7 @@ use super::{UsageError, print_json, source};
 use crate::cli::CheckArguments;
 use crate::config::{self, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
+use crate::gate;
 use crate::progress::Progress;
 use crate::zones::load::{self, Compiled, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
@@ -131,10 +132,14 @@ fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
 fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
     let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
-        Ok(Compiled { table, warnings, .. }) => {
+        Ok(Compiled { table, warnings, zonemd, .. }) => {
             let content =
                 Content { serial: table.serial(), records: table.record_count(), names: table.name_count() };
-            (Some(content), Vec::new(), warnings)
+            // The one rule of admission that needs no other version to compare with.
+            match gate::zonemd_fault(zone.admission.zonemd, zonemd) {
+                None => (Some(content), Vec::new(), warnings),
+                Some(fault) => (None, vec![format!("{}: error: {fault}", file.display())], warnings),
+            }
         }
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };

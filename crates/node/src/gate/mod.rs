@@ -68,10 +68,26 @@ pub(crate) struct Unwanted {
 pub(crate) enum Verdict {
     /// It is served.
     Admitted,
+    /// It is not.
+    Stopped(Stop),
+}
+
+/// A version that is not served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stop {
+    /// What becomes of it.
+    pub(crate) fate: Fate,
+    /// Why; not empty.
+    pub(crate) reasons: Vec<Reason>,
+}
+
+/// What becomes of a version that is not served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
     /// It is kept until an operator approves of it.
-    Held(Vec<Reason>),
-    /// It is damaged.
-    Refused(Vec<Reason>),
+    Held,
+    /// It is damaged, and forgotten.
+    Refused,
 }
 
 /// Why a version is not served.
@@ -125,11 +141,11 @@ impl Candidate<'_> {
 
 /// Judges a version. Takes as long as a walk over a signed zone, and as long as the operator's command.
 pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
-    if let Some(text) = zonemd_fault(candidate) {
-        return Verdict::Refused(vec![Reason { rule: Rule::Zonemd, text }]);
+    if let Some(text) = zonemd_fault(candidate.admission().zonemd, candidate.zonemd) {
+        return stopped(Fate::Refused, vec![Reason { rule: Rule::Zonemd, text }]);
     }
     if let Some(text) = unwanted(candidate) {
-        return Verdict::Held(vec![Reason { rule: Rule::RolledBack, text }]);
+        return stopped(Fate::Held, vec![Reason { rule: Rule::RolledBack, text }]);
     }
     let content = candidate.table.content();
     if candidate.standing.is_some_and(|standing| standing.content() == content) {
@@ -149,12 +165,17 @@ pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
         let text = command::objection(candidate);
         reasons.extend(text.map(|text| Reason { rule: Rule::Command, text }));
     }
-    if reasons.is_empty() { Verdict::Admitted } else { Verdict::Held(reasons) }
+    if reasons.is_empty() { Verdict::Admitted } else { stopped(Fate::Held, reasons) }
 }
 
-fn zonemd_fault(candidate: &Candidate<'_>) -> Option<String> {
-    let is_required = candidate.admission().zonemd == ZonemdPolicy::Require;
-    match candidate.zonemd? {
+fn stopped(fate: Fate, reasons: Vec<Reason>) -> Verdict {
+    Verdict::Stopped(Stop { fate, reasons })
+}
+
+/// What is wrong with a zone by its ZONEMD records, if anything is.
+pub(crate) fn zonemd_fault(policy: ZonemdPolicy, verdict: Option<zonemd::Verdict>) -> Option<String> {
+    let is_required = policy == ZonemdPolicy::Require;
+    match verdict? {
         zonemd::Verdict::Bad(fault) => Some(fault.to_string()),
         zonemd::Verdict::Absent if is_required => {
             Some("it has no ZONEMD record, which `zonemd = \"require\"` asks for".to_owned())

@@ -41,9 +41,7 @@ fn stops(zone: &ZoneConfig, before: Option<(u32, &str)>, after: (u32, &str)) -> 
     };
     match judge(&candidate) {
         Verdict::Admitted => Vec::new(),
-        Verdict::Held(reasons) | Verdict::Refused(reasons) => {
-            reasons.iter().map(|reason| reason.rule).collect()
-        }
+        Verdict::Stopped(stop) => stop.reasons.iter().map(|reason| reason.rule).collect(),
     }
 }
 
@@ -163,7 +161,7 @@ fn zonemd_is_refused_and_never_held() {
         serials: Serials::Any,
         folder: None,
     };
-    assert!(matches!(judge(&candidate), Verdict::Refused(_)));
+    assert!(matches!(judge(&candidate), Verdict::Stopped(Stop { fate: Fate::Refused, .. })));
     assert_eq!(judge(&Candidate { zonemd: None, ..candidate }), Verdict::Admitted, "nobody has looked");
 }
 
@@ -183,7 +181,7 @@ fn what_was_rolled_back_from_does_not_come_back() {
             folder: None,
         })
     };
-    let is_held = |verdict| matches!(verdict, Verdict::Held(reasons) if reasons[0].rule == Rule::RolledBack);
+    let is_held = |verdict| matches!(verdict, Verdict::Stopped(Stop { fate: Fate::Held, reasons }) if reasons[0].rule == Rule::RolledBack);
     assert!(is_held(judge(5, "x 60 A 192.0.2.2\n")));
     assert!(is_held(judge(5, "x 60 A 192.0.2.3\n")), "the serial is enough");
     assert_eq!(judge(6, "x 60 A 192.0.2.2\n"), Verdict::Admitted);
@@ -217,7 +215,9 @@ fn the_operators_command_sees_the_version_and_decides() {
     let expected = "example. 1 2\nexample. 60 IN SOA ns.example. h.example. 2 1 2 3 4\nexample. 60 IN NS ns.example.\n\
                     ns.example. 60 IN A 192.0.2.1\nx.example. 60 IN TXT \"a;b\"\n";
     assert_eq!(std::fs::read_to_string(&seen).unwrap(), expected);
-    let Verdict::Held(reasons) = run(&script("echo too few hosts >&2; exit 3"), None) else {
+    let Verdict::Stopped(Stop { fate: Fate::Held, reasons }) =
+        run(&script("echo too few hosts >&2; exit 3"), None)
+    else {
         panic!("admitted")
     };
     assert_eq!(reasons[0].rule, Rule::Command);
@@ -229,6 +229,6 @@ fn the_operators_command_sees_the_version_and_decides() {
     let mut admission = AdmissionConfig::clone(&slow.admission);
     admission.command_timeout = Duration::from_millis(200);
     let slow = ZoneConfig { admission: Arc::new(admission), ..slow };
-    let Verdict::Held(reasons) = run(&slow, None) else { panic!("admitted") };
+    let Verdict::Stopped(Stop { fate: Fate::Held, reasons }) = run(&slow, None) else { panic!("admitted") };
     assert!(reasons[0].text.contains("taken longer than"), "{}", reasons[0].text);
 }

@@ -49,6 +49,7 @@ pub(crate) struct Held {
 /// The version before the one that is served.
 struct Previous {
     serial: u32,
+    content: ContentDigest,
     /// Nothing where its image is in the state folder. Of what differences have changed there is no image, and little in
     /// memory that the next version doesn't have, too.
     table: Option<Arc<Table>>,
@@ -59,8 +60,8 @@ struct Previous {
 #[serde(rename_all = "kebab-case")]
 struct Record {
     held: Option<HeldRecord>,
-    previous: Option<u32>,
-    unwanted: Option<UnwantedRecord>,
+    previous: Option<VersionRecord>,
+    unwanted: Option<VersionRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +81,7 @@ struct HeldRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct UnwantedRecord {
+struct VersionRecord {
     serial: u32,
     content: [u8; 32],
 }
@@ -96,7 +97,11 @@ impl Versions {
         };
         Versions {
             held: record.held.map(Held::recalled),
-            previous: record.previous.map(|serial| Previous { serial, table: None }),
+            previous: record.previous.map(|it| Previous {
+                serial: it.serial,
+                content: ContentDigest(it.content),
+                table: None,
+            }),
             unwanted: record
                 .unwanted
                 .map(|it| Unwanted { serial: it.serial, content: ContentDigest(it.content) }),
@@ -163,7 +168,11 @@ impl Versions {
     pub(crate) fn succeed(&mut self, before: Option<&Arc<Table>>, after: &Table) {
         self.accept();
         let Some(before) = before.filter(|before| before.content() != after.content()) else { return };
-        self.previous = Some(Previous { serial: before.serial(), table: Some(Arc::clone(before)) });
+        self.previous = Some(Previous {
+            serial: before.serial(),
+            content: before.content(),
+            table: Some(Arc::clone(before)),
+        });
         self.is_unstored = true;
     }
 
@@ -217,7 +226,7 @@ impl Versions {
         stored: Option<ContentDigest>,
     ) {
         let Some(previous) = &mut self.previous else { return };
-        if previous.table.as_ref().is_none_or(|table| stored != Some(table.content())) {
+        if previous.table.is_none() || stored != Some(previous.content) {
             return;
         }
         match state.keep_previous(zone) {
@@ -252,8 +261,8 @@ impl Versions {
         }
         let record = Record {
             held: self.held.as_ref().map(Held::record),
-            previous: in_folder.map(|previous| previous.serial),
-            unwanted: self.unwanted.map(|it| UnwantedRecord { serial: it.serial, content: it.content.0 }),
+            previous: in_folder.map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
+            unwanted: self.unwanted.map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
         };
         let text = serde_json::to_vec(&record).map_err(io::Error::other)?;
         state.store_record(zone, &text)

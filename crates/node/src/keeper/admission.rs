@@ -2,7 +2,7 @@
 
 use super::{Change, Entry, Job, Keeper, Replaced};
 use crate::config::ZoneSource;
-use crate::gate::{self, Candidate, Verdict};
+use crate::gate::{self, Candidate, Fate, Stop, Verdict};
 use crate::status::ZoneStatus;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::source;
@@ -39,7 +39,7 @@ pub(super) enum Judged {
     /// It may be served. Where nothing was served yet, the image in the state folder is what it replaces.
     Admitted(Loaded, Option<Arc<Table>>),
     /// It may not. Where nothing was served yet, the image in the state folder goes on instead.
-    Stopped(Loaded, Verdict, Option<Arc<Table>>),
+    Stopped(Loaded, Stop, Option<Arc<Table>>),
     /// It was not looked at, since it is held already; this is the image in the state folder.
     StillHeld(Arc<Table>),
 }
@@ -78,7 +78,7 @@ impl Job {
         });
         Ok(match verdict {
             Verdict::Admitted => Judged::Admitted(loaded, stored),
-            stopped => Judged::Stopped(loaded, stopped, stored),
+            Verdict::Stopped(stop) => Judged::Stopped(loaded, stop, stored),
         })
     }
 
@@ -92,41 +92,39 @@ impl Job {
 
 impl Entry {
     /// Keeps what is served, holds the version where an operator may approve of it, and logs and remembers why.
-    pub(super) fn stop(&mut self, loaded: Loaded, verdict: &Verdict, served: Option<u32>) -> ZoneErrors {
+    pub(super) fn stop(&mut self, loaded: Loaded, stop: &Stop, served: Option<u32>) -> ZoneErrors {
         let (name, serial) = (&self.zone.name, loaded.table.serial());
-        let (reasons, remedy, what) = match verdict {
-            Verdict::Held(reasons) => {
-                (reasons, format!("`starling ctl zone approve {name}` takes it all the same"), "held back")
+        let (what, remedy) = match (stop.fate, &self.zone.source) {
+            (Fate::Held, _) => {
+                ("held back", format!("`starling ctl zone approve {name}` takes it all the same"))
             }
-            Verdict::Refused(reasons) => {
-                let at = match self.zone.source {
-                    ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
-                    ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
-                };
-                (reasons, at.to_owned(), "refused")
+            (Fate::Refused, ZoneSource::MasterFile(_)) => {
+                ("refused", "mend the file, then `starling ctl reload`".to_owned())
             }
-            Verdict::Admitted => return ZoneErrors::one(String::new()), // nobody stops what is admitted
+            (Fate::Refused, ZoneSource::Primaries(_)) => {
+                ("refused", "mend it at the primary, then `starling ctl refresh`".to_owned())
+            }
         };
         let consequence = match served {
             Some(served) => format!("serial {served} goes on being served"),
             None => "its names get SERVFAIL".to_owned(),
         };
-        let lines: Vec<String> = reasons
+        let told = |reason: &gate::Reason| format!("{}: {}", reason.rule.name(), reason.text);
+        let lines: Vec<String> = stop
+            .reasons
             .iter()
-            .map(|reason| {
-                format!("zone {name}: serial {serial} is {what} ({}): {}", reason.rule.name(), reason.text)
-            })
+            .map(|reason| format!("zone {name}: serial {serial} is {what}: {}", told(reason)))
             .collect();
         lines.iter().for_each(|line| tracing::error!("{line}"));
         tracing::error!("zone {name}: {consequence}; {remedy}");
-        self.versions.count(reasons);
-        match verdict {
-            Verdict::Held(_) => {
-                let texts = reasons.iter().map(|reason| format!("{}: {}", reason.rule.name(), reason.text));
-                self.versions.hold(loaded.table, loaded.files, loaded.from, texts.collect());
+        self.versions.count(&stop.reasons);
+        match stop.fate {
+            Fate::Held => {
+                let reasons = stop.reasons.iter().map(told).collect();
+                self.versions.hold(loaded.table, loaded.files, loaded.from, reasons);
             }
             // What was held before was of an older source.
-            Verdict::Refused(_) | Verdict::Admitted => self.versions.drop_held(),
+            Fate::Refused => self.versions.drop_held(),
         }
         let errors = ZoneErrors { errors: lines, warnings: loaded.warnings, misfit: false };
         self.remember(&errors);

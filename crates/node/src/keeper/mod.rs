@@ -227,9 +227,9 @@ impl Keeper {
                     *generation = published;
                     Ok(change)
                 }
-                Ok(Judged::Stopped(loaded, verdict, stored)) => {
+                Ok(Judged::Stopped(loaded, stop, stored)) => {
                     let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
-                    let errors = entry.stop(loaded, &verdict, served);
+                    let errors = entry.stop(loaded, &stop, served);
                     unkept.push(job.entry);
                     if let Some(stored) = stored {
                         *generation = entry.go_on_with(stored, publisher);
@@ -238,9 +238,11 @@ impl Keeper {
                 }
                 Ok(Judged::StillHeld(image)) => {
                     *generation = entry.go_on_with(image, publisher);
-                    let errors = entry.held_errors().unwrap_or_else(|| ZoneErrors::one(String::new()));
-                    entry.remember(&errors);
+                    let held =
+                        || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
+                    let errors = entry.held_errors().unwrap_or_else(held);
                     errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                    entry.remember(&errors);
                     Err(errors)
                 }
                 Err(errors) => {
@@ -420,6 +422,7 @@ impl Entry {
         let is_recalled = before.is_none() && from.is_recalled();
         if !is_recalled {
             // Where its image is in the state folder, that is the version before.
+            stored.iter().for_each(|stored| self.versions.is_stored(stored));
             self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
         }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });

@@ -279,3 +279,17 @@ fn random_lives_keep_the_rules() {
         }
     }
 }
+
+#[test]
+fn another_version_by_an_operators_hand_is_gone_on_from() {
+    let held = Copy { soa: soa(5, 100, 20, 500), age: s(100) };
+    let mut machine = Machine::new(CLAMPS, 1, Some(held), s(0), 1);
+    machine.replace(s(10), soa(4, 100, 20, 900));
+    assert_eq!(machine.begin(s(10)).unwrap().serial, Some(4));
+    assert_eq!(machine.expires(), Some(s(400)), "its primary has not said any more of it");
+    machine.finish(s(11), &report(&[Some(5)], End::Current));
+    assert_eq!(machine.expires(), Some(s(911)));
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    machine.replace(s(10), soa(4, 100, 20, 500));
+    assert_eq!((machine.soa().map(|soa| soa.serial), machine.expires()), (Some(4), Some(s(510))));
+}
