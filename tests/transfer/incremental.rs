@@ -39,7 +39,7 @@ pub(crate) fn start(zone: &Changing, folder: &Path, sections: &str, lines: &str)
 }
 
 /// Has the primary serve the zone as it is now.
-fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Result<()> {
+pub(crate) fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Result<()> {
     zone.write(&folder.join("changing.zone"))?;
     primary.ctl(&["reload"]).map(drop).with_context(|| primary.process.log_tail())
 }

@@ -4,6 +4,7 @@ mod changing;
 mod crash;
 mod hostile;
 mod incremental;
+mod journal;
 mod notify;
 mod primary;
 mod secondaries;

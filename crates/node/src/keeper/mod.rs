@@ -11,7 +11,7 @@ pub(crate) use board::Board;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
@@ -194,7 +194,7 @@ impl Keeper {
                         unstored.push(job.entry);
                     }
                     match loaded.from {
-                        LoadedFrom::Image => archive.mapped(&entry.zone, loaded.table.digest()),
+                        LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
                         LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
                         LoadedFrom::MasterFile | LoadedFrom::Transfer(_) => {}
                     }

@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{Digest, SourceStamp, Table};
+use table::{SourceStamp, Table};
+use transfer::journal::Version;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
 use zone::{CompileOptions, Gatherer, Reading};
@@ -25,7 +26,7 @@ pub(crate) enum LoadedFrom {
     /// Mapped from the state directory.
     Image,
     /// Made from the image of this version and so many differences of the journal.
-    Journal(Digest, usize),
+    Journal(Version, usize),
 }
 
 /// Whether a stored image will do.
