@@ -10,7 +10,7 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
-use crate::incremental::{ask, journal_leads_to, publish, start};
+use crate::incremental::{ask, journal_leads_to, publish, start, start_as_it_is};
 use crate::primary::same_records;
 use crate::secondaries::{FOLLOWS_WITHIN, Primary};
 
@@ -170,4 +170,24 @@ fn a_disk_that_hangs_keeps_nobody_waiting() -> Result<()> {
     zone.step();
     publish(&zone, &primary, folder.path())?;
     end(&mut primary)
+}
+
+#[test]
+fn a_restart_with_a_bad_master_file_goes_on_with_what_was_served() -> Result<()> {
+    let mut ended = Ended::new()?;
+    let file = ended.folder.path().join("changing.zone");
+    let good = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, good.replace(" NS ns2\n", " NS\n"))?;
+    let folder = ended.folder.path().to_owned();
+    let primary = start_as_it_is(&folder, "", LINES)?;
+    log_says(&primary, "the version before goes on being served")?;
+    let zones: serde_json::Value = serde_json::from_str(&primary.ctl(&["zones", "--json"])?)?;
+    ensure!(zones[0]["state"] == "stale" && zones[0]["served"]["serial"] == 4, "{zones}");
+    journal_leads_to(&primary, 4)?;
+    ensure!(is_incremental(&primary, 3)?);
+    ended.zone.step();
+    publish(&ended.zone, &primary, &folder)?;
+    journal_leads_to(&primary, 5)?;
+    ensure!(is_incremental(&primary, 3)?);
+    Ok(())
 }

@@ -205,6 +205,12 @@ impl Keeper {
                     Ok(change)
                 }
                 Err(errors) => {
+                    // A node that was killed goes on with what it served, whatever has become of the master file.
+                    let last_good = state.filter(|_| entry.served.is_none());
+                    if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
+                        archive.mapped(&entry.zone, version_of(&loaded.table));
+                        (_, *generation) = entry.take(loaded, publisher);
+                    }
                     entry.hold_back(&errors);
                     Err(errors)
                 }

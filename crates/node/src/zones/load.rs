@@ -204,6 +204,23 @@ fn load_transferred(
     Ok(Loaded { table, files: Vec::new(), from, no_image: None, warnings: Vec::new(), took: start.elapsed() })
 }
 
+/// The last version of a zone with a master file that an earlier run has left, for one whose file has errors now.
+pub(crate) fn last_good(zone: &ZoneConfig, state: &StateDir) -> Option<Loaded> {
+    let start = Instant::now();
+    let image = state.stored(zone).ok().filter(|image| image.source() != source::transfer_stamp(zone))?;
+    zone.file()?;
+    let image = Arc::new(image);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
+        None => (image, LoadedFrom::Image),
+    };
+    // Without its files it is current never, so that the next reload reads them.
+    let (files, no_image, warnings) = (Vec::new(), None, Vec::new());
+    Some(Loaded { table, files, from, no_image, warnings, took: start.elapsed() })
+}
+
 /// Compiles what was read if it has no errors; gives the table and the warnings.
 fn compile_reading(
     zone: &ZoneConfig,
