@@ -29,8 +29,13 @@ const TURN_OVER_EVERY: u32 = 40;
 
 /// A primary with the zone; `lines` are of the zone.
 pub(crate) fn start(zone: &Changing, folder: &Path, sections: &str, lines: &str) -> Result<Primary> {
+    zone.write(&folder.join("changing.zone"))?;
+    start_as_it_is(folder, sections, lines)
+}
+
+/// A primary with what the master file of the zone has.
+pub(crate) fn start_as_it_is(folder: &Path, sections: &str, lines: &str) -> Result<Primary> {
     let file = folder.join("changing.zone");
-    zone.write(&file)?;
     let text = format!(
         "state-dir = \"state\"\n{sections}\n[transfer]\nnotify-source = [\"127.0.0.1\"]\n[[zone]]\nname = \"{APEX}\"\nfile = \"{}\"\n{lines}\n",
         file.display()
@@ -39,7 +44,7 @@ pub(crate) fn start(zone: &Changing, folder: &Path, sections: &str, lines: &str)
 }
 
 /// Has the primary serve the zone as it is now.
-fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Result<()> {
+pub(crate) fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Result<()> {
     zone.write(&folder.join("changing.zone"))?;
     primary.ctl(&["reload"]).map(drop).with_context(|| primary.process.log_tail())
 }

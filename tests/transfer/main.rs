@@ -7,6 +7,7 @@ mod crash;
 mod fake;
 mod hostile;
 mod incremental;
+mod journal;
 mod keys;
 mod notify;
 mod peers;

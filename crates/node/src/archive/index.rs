@@ -17,7 +17,7 @@ use wire::Name;
 const SENT_MAX: f64 = 0.75;
 
 /// The version in a table.
-pub(super) fn version_of(table: &Table) -> Version {
+pub(crate) fn version_of(table: &Table) -> Version {
     Version { serial: table.serial(), digest: table.content().0 }
 }
 
@@ -33,7 +33,7 @@ struct Known {
     /// A journal in which something was wrong that was right when it was written.
     spoilt: Option<FileId>,
     /// Which version is in the image.
-    image: Option<ContentDigest>,
+    image: Option<Version>,
     /// Up to which version the journal is on disk.
     synced: Option<Version>,
 }
@@ -73,11 +73,11 @@ impl Index {
         let zones = self.read();
         let Some(known) = zones.get(table.apex_name().as_wire()) else { return false };
         let end = known.journal.as_ref().and_then(|journal| journal.marks.last());
-        known.image == Some(table.content()) || end.is_some_and(|end| end.version == version_of(table))
+        known.image == Some(version_of(table)) || end.is_some_and(|end| end.version == version_of(table))
     }
 
     /// Which version is in the image.
-    pub(in crate::archive) fn image(&self, zone: Name<'_>) -> Option<ContentDigest> {
+    pub(in crate::archive) fn image(&self, zone: Name<'_>) -> Option<Version> {
         self.read().get(zone.as_wire())?.image
     }
 
@@ -93,8 +93,10 @@ impl Index {
         let zones = self.read();
         let Some(known) = zones.get(zone.as_wire()) else { return (None, false) };
         let is_it = |other: ContentDigest| other.to_string() == digest;
-        let is_durable = known.image.is_some_and(is_it)
-            || known.replayed().is_some_and(|version| is_it(ContentDigest(version.digest)));
+        let is_durable = [known.image, known.replayed()]
+            .into_iter()
+            .flatten()
+            .any(|version| is_it(ContentDigest(version.digest)));
         (known.journal.as_ref().and_then(|journal| journal.status()), is_durable)
     }
 
@@ -121,8 +123,8 @@ impl Index {
     }
 
     /// The image is of this version.
-    pub(super) fn set_image(&self, zone: Name<'_>, digest: ContentDigest) {
-        self.write().entry(zone.as_wire().into()).or_default().image = Some(digest);
+    pub(super) fn set_image(&self, zone: Name<'_>, version: Version) {
+        self.write().entry(zone.as_wire().into()).or_default().image = Some(version);
     }
 
     /// The zone is no longer configured.
@@ -144,7 +146,7 @@ impl Known {
     /// The version that a restart gets to from the image by the journal.
     fn replayed(&self) -> Option<Version> {
         let (image, journal) = (self.image?, self.journal.as_ref()?);
-        let leads_on = journal.marks.iter().any(|mark| mark.version.digest == image.0);
+        let leads_on = journal.marks.iter().any(|mark| mark.version == image);
         self.synced.filter(|_| leads_on)
     }
 }

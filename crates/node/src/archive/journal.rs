@@ -6,7 +6,6 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use table::ContentDigest;
 use transfer::journal::{self, Damage, Mark, Unwritable, Version};
 use wire::NameBuf;
 use zone::Difference;
@@ -22,6 +21,9 @@ const KEPT_DIVISOR: u64 = 2;
 /// How many times as long as it should be a journal gets before it drops what a restart would begin with. The image that makes
 /// it unnecessary is then late by far, because the disk has no room for it.
 const LIMIT_TIMES: u64 = 4;
+
+/// How many marks that are.
+pub(super) const MARKS_MAX: usize = (DIFFERENCES_MAX + 1) * LIMIT_TIMES as usize;
 
 /// What tells a file from another with its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +72,7 @@ impl Journal {
             file => file?,
         };
         let metadata = file.metadata()?;
-        match journal::scan(BufReader::new(&file), apex.as_name(), DIFFERENCES_MAX + 1) {
+        match journal::scan(BufReader::new(&file), apex.as_name(), MARKS_MAX) {
             Ok((_, Some(Damage::Unreadable(kind)))) | Err(Damage::Unreadable(kind)) => Err(kind.into()),
             Ok((marks, damage)) => {
                 let journal =
@@ -149,16 +151,12 @@ impl Journal {
     }
 
     /// Drops the oldest differences where there are more than so many octets, or too many, by writing those that stay to
-    /// a new file. Those behind the version with the digest `image` stay, since a restart begins there; unless that
+    /// a new file. Those behind the version `image` stay, since a restart begins there; unless that
     /// would be [`LIMIT_TIMES`] as much as there should be.
     ///
     /// # Errors
     /// Nothing is dropped.
-    pub(super) fn shorten(
-        &mut self,
-        octets_max: u64,
-        image: Option<ContentDigest>,
-    ) -> Result<(), AppendError> {
+    pub(super) fn shorten(&mut self, octets_max: u64, image: Option<Version>) -> Result<(), AppendError> {
         let end = self.last().at;
         let is_within = |times: u64| {
             end <= octets_max * times && self.marks.len() as u64 <= (DIFFERENCES_MAX as u64 + 1) * times
@@ -166,8 +164,7 @@ impl Journal {
         if is_within(1) {
             return Ok(());
         }
-        let image =
-            image.and_then(|image| self.marks.iter().rposition(|mark| mark.version.digest == image.0));
+        let image = image.and_then(|image| self.marks.iter().rposition(|mark| mark.version == image));
         let keep_from = image.filter(|_| is_within(LIMIT_TIMES)).unwrap_or(usize::MAX);
         if keep_from == 0 {
             return Ok(());

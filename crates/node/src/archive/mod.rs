@@ -1,8 +1,8 @@
 //! What outlives the process: images of the zones, and journals of what has changed in them.
 //!
-//! Two threads write, and nobody who serves or publishes waits for a disk. The one of [`work`] yields to everybody: it compares versions,
-//! which takes as long as reading a zone, and stores images. The one of [`scribe`] appends to journals. [`Index`] has what
-//! transfers and the status need to know.
+//! Three threads do that, and nobody who serves or publishes waits for a disk. That of [`changes`] compares versions, which takes as
+//! long as reading a zone, and that of [`images`] stores tables; both yield to everybody. The one of [`scribe`] appends to journals.
+//! [`Index`] has what transfers and the status need to know.
 //!
 //! **When a version is durable.** That of a master file is, by its file. One that was transferred is published first and written
 //! then, since comparing it takes time that answers would be old for; until it is in a synced journal or image, `ctl zones` says that it
@@ -11,17 +11,18 @@
 //! notified when the journal has the difference, or can't have it.
 //!
 //! **A disk that fails** costs durability and the differences that could not be written: serving, reloads and transfers go on, and
-//! secondaries get whole zones. What could not be written is tried again every [`RETRY_EVERY`](work::RETRY_EVERY).
+//! secondaries get whole zones. What could not be written is tried again every [`RETRY_EVERY`].
 
+mod changes;
 mod disk;
+mod images;
 mod index;
 mod journal;
 mod queue;
 mod replay;
 mod scribe;
-mod work;
 
-pub(crate) use index::Index;
+pub(crate) use index::{Index, version_of};
 pub(crate) use replay::{Replayed, replay};
 
 use crate::config::ZoneConfig;
@@ -33,10 +34,18 @@ use queue::{Change, Image, Queue, Step};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use table::{ContentDigest, Table};
 use tokio::sync::oneshot;
+use transfer::journal::Version;
 use zone::Difference;
+
+/// How often it is tried again to write what could not be written. A full disk is emptied by people, and a try that fails
+/// costs as much as one that succeeds.
+const RETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// How long writing goes on when the node is ending; less than it waits for its threads.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// A hand on what is kept.
 #[derive(Clone)]
@@ -72,8 +81,14 @@ impl Archive {
         let Some(kept) = self.kept.clone() else { return Ok(written) };
         let (orders, ordered) = std::sync::mpsc::sync_channel(1);
         scribe::start(ordered, Arc::clone(&kept.transfers.index), Arc::clone(&kept.disk))?;
+        let writing = Arc::new(writing);
+        let (of_images, until_written) = (Arc::clone(&kept), Arc::clone(&writing));
+        std::thread::Builder::new().name("images".to_owned()).spawn(move || {
+            images::run(&of_images);
+            drop(until_written);
+        })?;
         std::thread::Builder::new().name("archive".to_owned()).spawn(move || {
-            work::run(&kept, &orders);
+            changes::run(&kept, &orders);
             drop(writing);
         })?;
         Ok(written)
@@ -118,20 +133,20 @@ impl Archive {
     }
 
     /// The image of a zone is of this version.
-    pub(crate) fn mapped(&self, zone: &ZoneConfig, image: ContentDigest) {
+    pub(crate) fn mapped(&self, zone: &ZoneConfig, image: Version) {
         self.transfers.index.set_image(zone.name.as_name(), image);
     }
 
     /// Which version the image of a zone is of, if there is one and somebody has looked at it.
     pub(crate) fn stored(&self, zone: &ZoneConfig) -> Option<ContentDigest> {
-        self.transfers.index.image(zone.name.as_name())
+        self.transfers.index.image(zone.name.as_name()).map(|version| ContentDigest(version.digest))
     }
 
     /// The image of a zone is to be this table, made from these files. Of several that wait the last is stored.
     pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) {
         let Some(kept) = &self.kept else { return };
         let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
-        kept.queue.image(Image { zone, table, files, due });
+        kept.queue.image(Image { zone, table, files, due, reply: None });
     }
 
     /// A zone is no longer configured: what there is of it is removed.
@@ -141,7 +156,7 @@ impl Archive {
         }
     }
 
-    /// The node is ending: what waits is written if that takes no longer than [`CLOSE_WITHIN`](work::CLOSE_WITHIN), and nothing
+    /// The node is ending: what waits is written if that takes no longer than [`CLOSE_WITHIN`], and nothing
     /// is taken any more.
     pub(crate) fn close(&self) {
         if let Some(kept) = &self.kept {

@@ -1,10 +1,11 @@
 //! What waits to be written. There is at most one change and one image of a zone: what comes later takes the place of what
 //! came before, so that a slow disk makes nothing pile up.
 
-use super::work::{CLOSE_WITHIN, RETRY_EVERY};
+use super::{CLOSE_WITHIN, RETRY_EVERY};
 use crate::config::ZoneConfig;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use table::Table;
@@ -39,6 +40,8 @@ pub(super) struct Image {
     pub(super) files: Vec<PathBuf>,
     /// Not to be stored before that.
     pub(super) due: Instant,
+    /// Who waits for it, and is told whether it was stored.
+    pub(super) reply: Option<SyncSender<bool>>,
 }
 
 /// The way from one version of a zone to another.
@@ -90,17 +93,6 @@ impl Change {
     }
 }
 
-/// What is to be done next.
-pub(super) enum Next {
-    Change(Box<Change>),
-    Image(Box<Image>),
-    /// Nothing; so many changes and images are left out.
-    End {
-        changes: usize,
-        images: usize,
-    },
-}
-
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -111,8 +103,10 @@ pub(super) struct Queue {
 struct Waiting {
     changes: Lane<Change>,
     images: Lane<Image>,
-    /// Of which zone a change is being taken in.
-    busy_with: Option<Box<[u8]>>,
+    /// Of which zone a change is being taken in, and whether its journal is being begun.
+    busy_with: Option<(Box<[u8]>, bool)>,
+    /// Images that somebody waits for.
+    first: VecDeque<Image>,
     /// Images that are not due.
     later: Lane<Image>,
     /// When it is looked whether they are.
@@ -123,6 +117,8 @@ struct Waiting {
     retry_at: Option<Instant>,
     /// Until when to go on, when the node is ending.
     close_at: Option<Instant>,
+    /// Whether nobody takes in changes any more.
+    changes_ended: bool,
 }
 
 impl Queue {
@@ -133,7 +129,8 @@ impl Queue {
     /// Puts off telling secondaries until the changes of their zone are taken in; whether there are any.
     pub(super) fn tell(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
         let mut waiting = self.waiting();
-        let has_changes = waiting.changes.has(zone) || waiting.busy_with.as_deref() == Some(key(zone));
+        let is_busy = waiting.busy_with.as_ref().is_some_and(|(busy, _)| **busy == *key(zone));
+        let has_changes = is_busy || waiting.changes.has(zone);
         if has_changes {
             waiting.change(Change { tell: Some(Arc::clone(table)), ..Change::of(zone) });
         }
@@ -149,6 +146,11 @@ impl Queue {
                 waiting.images.replace(image);
             }
         });
+    }
+
+    /// An image that is stored before all others.
+    pub(super) fn image_first(&self, image: Image) {
+        self.put(|waiting| waiting.first.push_back(image));
     }
 
     pub(super) fn remove(&self, zone: &ZoneConfig) {
@@ -169,8 +171,7 @@ impl Queue {
                 None => image,
             };
             if !waiting.is_removed(&image.zone) {
-                waiting.later.replace(image);
-                waiting.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
+                waiting.put_off(image);
             }
         });
     }
@@ -206,48 +207,76 @@ impl Queue {
 
     fn put(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.waiting());
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
-    /// What is to be done next, when there is something.
-    pub(super) fn next(&self) -> Next {
+    /// The next change, when there is one. At the end none: how many are left out.
+    pub(super) fn next_change(&self) -> Result<Change, usize> {
         let mut waiting = self.waiting();
         waiting.busy_with = None;
         loop {
             let now = Instant::now();
-            if waiting.close_at.is_some_and(|at| now >= at) {
-                return waiting.end();
-            }
-            if let Some(change) = waiting.changes.next() {
-                waiting.busy_with = Some(key(&change.zone).into());
-                return Next::Change(Box::new(change));
-            }
-            if let Some(image) = waiting.images.next() {
-                return Next::Image(Box::new(image));
+            let is_late = waiting.close_at.is_some_and(|at| now >= at);
+            if !is_late && let Some(change) = waiting.changes.next() {
+                waiting.busy_with = Some((key(&change.zone).into(), change.begin.is_some()));
+                return Ok(change);
             }
             if waiting.close_at.is_some() {
-                return waiting.end();
+                waiting.changes_ended = true;
+                self.changed.notify_all();
+                return Err(waiting.changes.by_zone.len() + waiting.failed.by_zone.len());
             }
-            if waiting.look_at.is_some_and(|at| now >= at) {
-                waiting.take_later(|image| now >= image.due);
-                waiting.look_at = (!waiting.later.by_zone.is_empty()).then(|| now + LOOK_EVERY);
-                continue;
-            }
-            if waiting.retry_at.is_some_and(|at| now >= at) {
-                waiting.retry_at = None;
-                for change in std::mem::take(&mut waiting.failed).by_zone.into_values() {
-                    waiting.change(change);
+            match waiting.retry_at {
+                Some(at) if now >= at => {
+                    waiting.retry_at = None;
+                    for change in std::mem::take(&mut waiting.failed).by_zone.into_values() {
+                        waiting.change(change);
+                    }
                 }
-                continue;
-            }
-            match waiting.look_at.into_iter().chain(waiting.retry_at).min() {
-                Some(at) => {
-                    let woken = self.changed.wait_timeout(waiting, at - now);
-                    waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                None => waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                at => waiting = self.wait(waiting, at),
             }
         }
+    }
+
+    /// The next image, when there is one. At the end none: how many are left out.
+    pub(super) fn next_image(&self) -> Result<Image, usize> {
+        let mut waiting = self.waiting();
+        loop {
+            let now = Instant::now();
+            let left = waiting.images.by_zone.len() + waiting.later.by_zone.len();
+            if waiting.close_at.is_some_and(|at| now >= at) {
+                return Err(left);
+            }
+            let next = waiting.first.pop_front();
+            if let Some(image) = next.or_else(|| waiting.images.next()) {
+                if !waiting.needs_old_image(&image.zone) {
+                    return Ok(image);
+                }
+                waiting.put_off(image);
+                continue;
+            }
+            if waiting.close_at.is_some() && waiting.changes_ended {
+                return Err(left);
+            }
+            match waiting.look_at {
+                Some(at) if now >= at => {
+                    waiting.take_later(|image| now >= image.due);
+                    waiting.look_at = (!waiting.later.by_zone.is_empty()).then(|| now + LOOK_EVERY);
+                }
+                at => {
+                    let close_at = waiting.close_at;
+                    waiting = self.wait(waiting, at.into_iter().chain(close_at).min());
+                }
+            }
+        }
+    }
+
+    fn wait<'q>(&self, waiting: MutexGuard<'q, Waiting>, until: Option<Instant>) -> MutexGuard<'q, Waiting> {
+        let Some(until) = until else {
+            return self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -266,6 +295,18 @@ impl Waiting {
         self.changes.by_zone.get(key(zone)).is_some_and(|change| change.remove)
     }
 
+    fn put_off(&mut self, image: Image) {
+        self.later.replace(image);
+        self.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
+    }
+
+    /// Whether the image that is there may yet tell what has changed while the node was away.
+    fn needs_old_image(&self, zone: &ZoneConfig) -> bool {
+        let is_being_begun = |(busy, begins): &(Box<[u8]>, bool)| *begins && **busy == *key(zone);
+        self.busy_with.as_ref().is_some_and(is_being_begun)
+            || self.changes.by_zone.get(key(zone)).is_some_and(|change| change.begin.is_some())
+    }
+
     fn take_later(&mut self, is_due: impl Fn(&Image) -> bool) {
         for key in std::mem::take(&mut self.later.order) {
             match self.later.by_zone.remove(&key) {
@@ -274,11 +315,6 @@ impl Waiting {
                 None => {}
             }
         }
-    }
-
-    fn end(&self) -> Next {
-        let changes = self.changes.by_zone.len() + self.failed.by_zone.len();
-        Next::End { changes, images: self.images.by_zone.len() + self.later.by_zone.len() }
     }
 }
 

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use table::{ContentDigest, Table};
-use transfer::journal::{self, Damage, Mark};
+use table::Table;
+use transfer::journal::{self, Damage, Mark, Version};
 use zone::amend::AmendError;
 use zone::{CompileOptions, Difference};
 
@@ -17,7 +17,7 @@ pub(crate) struct Replayed {
     /// The version.
     pub(crate) table: Table,
     /// The image that it leads on from.
-    pub(crate) image: ContentDigest,
+    pub(crate) image: Version,
     /// By how many differences.
     pub(crate) differences: usize,
 }
@@ -62,8 +62,7 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
         file => file?,
     };
     // What is wrong with its end is told, and mended, when it is taken up for writing.
-    let scanned =
-        journal::scan(BufReader::new(&file), zone.name.as_name(), super::journal::DIFFERENCES_MAX + 1);
+    let scanned = journal::scan(BufReader::new(&file), zone.name.as_name(), super::journal::MARKS_MAX);
     let (marks, _damage) = match scanned {
         Err(Damage::OtherFile) => return Ok(None),
         scanned => scanned?,
@@ -93,5 +92,5 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
     if version_of(&table) != last.version {
         return Err(NoReplay::OtherVersion);
     }
-    Ok(Some(Replayed { table, image: image.content(), differences: differences.len() }))
+    Ok(Some(Replayed { table, image: version, differences: differences.len() }))
 }

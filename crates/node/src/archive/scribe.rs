@@ -44,6 +44,7 @@ pub(super) enum What {
 }
 
 /// What has become of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
     /// It is done: the journal, if there is one, ends here, and that is synced.
     Done(Option<Version>),

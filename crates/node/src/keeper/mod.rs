@@ -14,7 +14,7 @@ pub(crate) use board::Board;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
 use crate::progress::Progress;
@@ -217,7 +217,7 @@ impl Keeper {
                         unstored.push(job.entry);
                     }
                     match loaded.from {
-                        LoadedFrom::Image => archive.mapped(&entry.zone, loaded.table.content()),
+                        LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
                         LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
                         LoadedFrom::MasterFile | LoadedFrom::Transfer(_) => {}
                     }
@@ -246,6 +246,12 @@ impl Keeper {
                     Err(errors)
                 }
                 Err(errors) => {
+                    // A node that was killed goes on with what it served, whatever has become of the master file.
+                    let last_good = state.filter(|_| entry.served.is_none());
+                    if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
+                        archive.mapped(&entry.zone, version_of(&loaded.table));
+                        (_, *generation) = entry.take(loaded, None, publisher);
+                    }
                     // Of what doesn't fit nothing follows yet: the whole zone is asked for.
                     if !errors.misfit {
                         entry.hold_back(&errors);
@@ -422,7 +428,6 @@ impl Entry {
         let is_recalled = before.is_none() && from.is_recalled();
         if !is_recalled {
             // Where its image is in the state folder, that is the version before.
-            stored.iter().for_each(|stored| self.versions.is_stored(stored));
             self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
         }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });

@@ -2,7 +2,7 @@
 
 use super::parallel;
 use super::source::{self, FileStamp};
-use super::state_dir::{NoImage, StateDir};
+use super::state_dir::{Kept, NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
 use crate::archive::{self, Replayed};
 use crate::config::{Rotation, ZoneConfig, ZoneSource, ZonemdPolicy};
@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{ContentDigest, SourceStamp, Table};
+use table::{SourceStamp, Table};
+use transfer::journal::Version;
 use wire::RecordType;
 use zone::amend::AmendError;
 use zone::check::Severity;
@@ -30,7 +31,7 @@ pub(crate) enum LoadedFrom {
     /// Mapped from the state directory.
     Image,
     /// Made from the image of this version and so many differences of the journal.
-    Journal(ContentDigest, usize),
+    Journal(Version, usize),
 }
 
 impl LoadedFrom {
@@ -271,7 +272,25 @@ fn load_transferred(
     })
 }
 
-/// Compiles what was read if it has no errors; which files it is from, the caller knows.
+/// The last version of a zone with a master file that an earlier run has left, for one whose file has errors now.
+pub(crate) fn last_good(zone: &ZoneConfig, state: &StateDir) -> Option<Loaded> {
+    let start = Instant::now();
+    let image =
+        state.kept(zone, Kept::Served).ok().filter(|image| image.source() != source::transfer_stamp(zone))?;
+    zone.file()?;
+    let image = Arc::new(image);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
+        None => (image, LoadedFrom::Image),
+    };
+    // Without its files it is current never, so that the next reload reads them.
+    let (files, no_image, warnings) = (Vec::new(), None, Vec::new());
+    Some(Loaded { table, files, from, no_image, warnings, zonemd: None, took: start.elapsed() })
+}
+
+/// Compiles what was read if it has no errors; gives the table and the warnings.
 fn compile_reading(
     zone: &ZoneConfig,
     reading: Reading,

@@ -1,34 +1,23 @@
-//! The thread that compares versions and stores images.
+//! The thread that takes in changes: it compares versions, and has journals written.
 
 use super::Kept;
 use super::index::version_of;
-use super::queue::{Change, Image, Next, Step, octets_of};
+use super::queue::{Change, Image, Step, octets_of};
 use super::scribe::{Order, Outcome, What};
-use crate::config::{ZoneConfig, ZoneSource};
+use crate::config::ZoneConfig;
 use crate::zones::state_dir;
-use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 use table::Table;
 use transfer::serial::is_newer;
 use zone::content::ContentSum;
 use zone::{Difference, Incomparable};
 
-/// How often it is tried again to write what could not be written. A full disk is emptied by people, and a try that fails
-/// costs as much as one that succeeds.
-pub(super) const RETRY_EVERY: Duration = Duration::from_secs(10);
-
-/// How long writing goes on when the node is ending; less than it waits for its threads. Images of master files that are
-/// left out are compiled at the next start.
-pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(3);
-
-/// How long the image of a copy rests after it was stored, in times of what that took, and at least. The journal has what changes
-/// meanwhile. Shorter would have a large zone that changes all the time written without a pause, longer makes restarts slower,
-/// which have to make the zone anew from what the journal has more.
-const REST_TIMES: u32 = 10;
-const REST_MIN: Duration = Duration::from_secs(1);
+/// How long what a journal is asked to do may take. A disk that takes longer hangs; nobody waits for it then until it has answered.
+const ORDER_WITHIN: Duration = Duration::from_secs(5);
+/// The same of an image, of which a large one takes a while.
+const IMAGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The longest journal, and the shortest bound of one, in octets; in between it is as long as the zone's table. What is longer than
 /// a zone is never sent instead of it; some hundred changes of a tiny one are worth keeping.
@@ -41,21 +30,19 @@ const TABLE_DIVISOR: usize = 2;
 /// The most octets of a difference that is worth keeping in any case: of the tiniest zones everything may change at once.
 const DIFFERENCE_MIN: usize = 4 << 10;
 
-/// Does what waits until the queue is closed.
+/// Takes in changes until the queue is closed.
 pub(super) fn run(kept: &Kept, orders: &SyncSender<Order>) {
     if let Err(error) = netio::pin::yield_to_workers() {
-        tracing::warn!("images are stored at normal priority, answers may be slower meanwhile: {error}");
+        tracing::warn!("versions are compared at normal priority, answers may be slower meanwhile: {error}");
     }
-    let mut work = Work { kept, orders, resting: HashMap::new() };
+    let mut work = Work { kept, orders, unanswered: None };
     loop {
-        match kept.queue.next() {
-            Next::Change(change) => work.take_in(*change),
-            Next::Image(image) => work.store(*image),
-            Next::End { changes: 0, images: 0 } => return,
-            Next::End { changes, images } => {
+        match kept.queue.next_change() {
+            Ok(change) => work.take_in(change),
+            Err(0) => return,
+            Err(left) => {
                 tracing::warn!(
-                    "ending without writing {changes} changes to journals and {images} images: the next start compiles these zones, \
-                     and secondaries get some of them as a whole"
+                    "ending without {left} changes in journals: secondaries get these zones as a whole"
                 );
                 return;
             }
@@ -66,15 +53,14 @@ pub(super) fn run(kept: &Kept, orders: &SyncSender<Order>) {
 struct Work<'k> {
     kept: &'k Kept,
     orders: &'k SyncSender<Order>,
-    /// Until when the images of zones rest.
-    resting: HashMap<Box<[u8]>, Instant>,
+    /// Where the answer to an order comes that took too long.
+    unanswered: Option<Receiver<Outcome>>,
 }
 
 impl Work<'_> {
     fn take_in(&mut self, change: Change) {
         let Change { zone, remove, begin, step, tell, retry } = change;
         if remove {
-            self.resting.remove(zone.name.as_name().as_wire());
             self.remove(&zone);
         }
         if let Some(table) = begin {
@@ -87,20 +73,43 @@ impl Work<'_> {
             self.kept.transfers.notifications.publish(&table, &zone.notify);
         }
         if let Some(table) = retry {
-            self.append(&zone, &table, &table, Vec::new());
+            self.begin_anew(&zone, &table);
         }
     }
 
-    /// Has a journal carried out what is asked, and waits for it.
-    fn order(&self, zone: &ZoneConfig, what: What) -> Outcome {
+    /// Has a journal carried out what is asked, and waits for it, but not for ever: secondaries wait, too.
+    fn order(&mut self, zone: &ZoneConfig, what: What) -> Outcome {
+        if self.unanswered.as_ref().is_some_and(|outcome| outcome.try_recv() == Err(TryRecvError::Empty)) {
+            return Outcome::Failed;
+        }
+        self.unanswered = None;
         let (reply, outcome) = sync_channel(1);
         let path = self.kept.state.journal(&zone.name);
-        let order = Order { zone: zone.name.clone(), path, what, reply };
-        // The other thread ends after this one.
-        self.orders.send(order).ok().and_then(|()| outcome.recv().ok()).unwrap_or(Outcome::Failed)
+        let order = Order { zone: zone.name.clone(), path: path.clone(), what, reply };
+        // There is room for it, as the one before was answered; and the other thread ends after this one.
+        if self.orders.try_send(order).is_err() {
+            return Outcome::Failed;
+        }
+        match outcome.recv_timeout(ORDER_WITHIN) {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let what = format!("zone {}: its journal was not written within {ORDER_WITHIN:?}", zone.name);
+                self.kept.disk.failed(&path, &what);
+                self.unanswered = Some(outcome);
+                Outcome::Failed
+            }
+        }
     }
 
-    fn remove(&self, zone: &ZoneConfig) {
+    /// Has the image of a zone stored, and waits for it; whether it was.
+    fn image(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
+        let (reply, stored) = sync_channel(1);
+        let (zone, table, due) = (zone.clone(), Arc::clone(table), Instant::now());
+        self.kept.queue.image_first(Image { zone, table, files: Vec::new(), due, reply: Some(reply) });
+        stored.recv_timeout(IMAGE_WITHIN).unwrap_or(false)
+    }
+
+    fn remove(&mut self, zone: &ZoneConfig) {
         let name = &zone.name;
         self.kept.disk.forget(&self.kept.state.image(name));
         if let Err(error) = self.kept.state.remove(zone) {
@@ -111,7 +120,7 @@ impl Work<'_> {
 
     /// Sees to it that the journal, if there is one, leads to what is served. Where the zone has changed while the node was
     /// away, the image that is still there may tell how.
-    fn begin(&self, zone: &ZoneConfig, table: &Arc<Table>) {
+    fn begin(&mut self, zone: &ZoneConfig, table: &Arc<Table>) {
         let Outcome::Done(Some(end)) = self.order(zone, What::Look) else { return };
         if end == version_of(table) {
             return;
@@ -119,7 +128,7 @@ impl Work<'_> {
         match self.kept.state.kept(zone, state_dir::Kept::Served) {
             Ok(image) if version_of(&image) == end => {
                 let (from, to) = (Arc::new(image), Arc::clone(table));
-                self.record(zone, Step { from, to, differences: None })
+                self.record(zone, Step { from, to, differences: None });
             }
             _ => {
                 let why = format!(
@@ -133,7 +142,7 @@ impl Work<'_> {
     }
 
     /// Adds what has changed to the journal, where there is such a thing.
-    fn record(&self, zone: &ZoneConfig, step: Step) {
+    fn record(&mut self, zone: &ZoneConfig, step: Step) {
         let Step { ref from, ref to, differences } = step;
         if from.content() == to.content() {
             return;
@@ -147,7 +156,7 @@ impl Work<'_> {
             );
             return;
         }
-        let octets_max = (to.image().len() / TABLE_DIVISOR).max(DIFFERENCE_MIN);
+        let octets_max = (to.octets() / TABLE_DIVISOR).max(DIFFERENCE_MIN);
         if let Some(steps) = differences.and_then(|known| known_steps(from, to, &known, octets_max)) {
             return self.append(zone, from, to, steps);
         }
@@ -162,72 +171,35 @@ impl Work<'_> {
         }
     }
 
+    /// Makes a journal without differences.
+    fn begin_anew(&mut self, zone: &ZoneConfig, table: &Arc<Table>) {
+        self.append(zone, table, table, Vec::new());
+    }
+
     fn append(
-        &self,
+        &mut self,
         zone: &ZoneConfig,
         from: &Arc<Table>,
         to: &Arc<Table>,
         steps: Vec<(Difference, [u8; 32])>,
     ) {
-        let octets_max = (to.image().len() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
-        if zone.secondary().is_some() && !self.kept.transfers.index.begins_at(from) {
+        let octets_max = (to.octets() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
+        let index = &self.kept.transfers.index;
+        if zone.secondary().is_some() && !index.begins_at(from) {
             // The journal ends elsewhere and is begun anew. What it has now may be all that a restart could begin with, until there
             // is an image of the version where it begins.
-            let stored = self.kept.state.store_transferred(zone, from);
-            if !self.has_stored(zone, from, stored) {
-                self.kept.queue.retry_journal(zone, to);
-                return;
+            match index.image(zone.name.as_name()) {
+                Some(image) if image == version_of(to) => return self.begin_anew(zone, to),
+                // A later change is on its way.
+                Some(image) if is_newer(image.serial, from.serial()) => return,
+                _ if self.image(zone, from) => {}
+                _ => return self.kept.queue.retry_journal(zone, to),
             }
         }
         let what = What::Append { from: version_of(from), steps, octets_max };
         if let Outcome::Failed = self.order(zone, what) {
             self.kept.queue.retry_journal(zone, to);
         }
-    }
-
-    fn store(&mut self, image: Image) {
-        let (key, began) = (image.zone.name.as_name().as_wire(), Instant::now());
-        if image.table.is_overlaid() && self.kept.transfers.index.leads_to(&image.table) {
-            // The journal has what has changed; what the two come to is stored when they have been folded.
-            return;
-        }
-        if let Some(until) =
-            self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
-            && self.kept.transfers.index.leads_to(&image.table)
-        {
-            self.kept.queue.put_off(Image { due: *until, ..image });
-            return;
-        }
-        let Image { zone, table, files, .. } = &image;
-        let state = &self.kept.state;
-        let stored = match zone.source {
-            ZoneSource::MasterFile(_) => state.store(zone, table, files),
-            ZoneSource::Primaries(_) => state.store_transferred(zone, table),
-        };
-        if !self.has_stored(zone, table, stored) {
-            self.kept.queue.put_off(Image { due: Instant::now() + RETRY_EVERY, ..image });
-        } else if zone.secondary().is_some() {
-            let rest = (REST_TIMES * began.elapsed()).max(REST_MIN);
-            self.resting.insert(key.into(), Instant::now() + rest);
-        }
-    }
-
-    /// Notes whether an image was stored; whether it was.
-    fn has_stored(&self, zone: &ZoneConfig, table: &Table, stored: io::Result<()>) -> bool {
-        let (name, path) = (&zone.name, self.kept.state.image(&zone.name));
-        let Err(error) = stored else {
-            self.kept.transfers.index.set_image(name.as_name(), table.content());
-            self.kept.disk.worked(&path);
-            return true;
-        };
-        let consequence = match zone.source {
-            ZoneSource::MasterFile(_) => "it will be compiled at the next start",
-            ZoneSource::Primaries(_) => "the next start begins with an older one",
-        };
-        self.kept
-            .disk
-            .failed(&path, &format!("zone {name}: its image could not be stored, so {consequence}: {error}"));
-        false
     }
 }
 
