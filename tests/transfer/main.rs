@@ -1,6 +1,7 @@
 //! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
 mod admission;
+mod chain;
 mod changes;
 mod changing;
 mod crash;

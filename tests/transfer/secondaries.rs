@@ -213,11 +213,15 @@ pub(crate) struct Primary {
 impl Primary {
     /// Starts a node from these lines of configuration.
     pub(crate) fn start(lines: &str, folder: &Path) -> Result<Self> {
+        Self::start_at(&format!("{}:0", own_address()), lines, folder)
+    }
+
+    /// The same, at an address that others know beforehand.
+    pub(crate) fn start_at(listen: &str, lines: &str, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let control = folder.join("control");
         let config = folder.join("node.toml");
-        let node =
-            format!("[node]\nlisten = [\"{}:0\"]\ncontrol = \"control\"\nworkers = 1\n", own_address());
+        let node = format!("[node]\nlisten = [\"{listen}\"]\ncontrol = \"control\"\nworkers = 1\n");
         std::fs::write(&config, format!("{node}{lines}"))?;
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(&config);

@@ -450,6 +450,9 @@ pub(crate) struct ServedStatus {
     pub(crate) content: String,
     /// Octets of the table.
     pub(crate) table_bytes: u64,
+    /// How many names have changed since the table was compiled as a whole.
+    #[serde(default)]
+    pub(crate) changed_names: u64,
     /// `master-file`, `transfer` or `image`.
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).

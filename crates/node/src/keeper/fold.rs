@@ -17,7 +17,7 @@ use zone::amend::{self, FoldError};
 /// So many names in an overlay are folded: a share of those of the zone, between these bounds. With the most of them a change takes
 /// about 3 ms; with the fewest a zone that is small enough to fold in a millisecond is not folded with each change.
 const NAMES_DIVISOR: u32 = 64;
-const NAMES_FROM: usize = 256;
+const NAMES_FROM: usize = 64;
 const NAMES_TO: usize = 2048;
 
 /// How often it is looked whether a zone has been folded, while one is.

@@ -488,6 +488,7 @@ impl Entry {
             digest: table.digest().to_string(),
             content: table.content().to_string(),
             table_bytes: table.octets() as u64,
+            changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),

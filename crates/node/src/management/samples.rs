@@ -59,6 +59,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         digest: "d1e5".to_owned(),
         content: "c0de".to_owned(),
         table_bytes: 4096,
+        changed_names: 0,
         loaded_from: "image".to_owned(),
         since: "2026-01-01T00:00:00Z".to_owned(),
         durable: true,

@@ -81,6 +81,7 @@ mod tests {
             digest: String::new(),
             content: String::new(),
             table_bytes: 1,
+            changed_names: 0,
             loaded_from: "image".to_owned(),
             since: String::new(),
             durable: true,
