@@ -1,14 +1,18 @@
 //! The gate in front of what primaries send, and how a node shows that it has the same zone as others.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use starling_tests::name::Name;
-use starling_tests::server::{Kind, Server, ZoneFile, starling};
+use starling_tests::process::Process;
+use starling_tests::server::{Kind, Server, ZoneFile, own_socket_address, starling};
+use starling_tests::tools;
 
-use crate::site::{Node, Seen, Site, ZONE, wait};
+use crate::site::{Node, SERVFAIL, Seen, Site, ZONE, wait};
 
 /// A zone with so many hosts, which its secondaries ask for daily.
 fn hosts(serial: u32, count: u32) -> String {
@@ -142,10 +146,53 @@ fn the_digest_is_the_same_whatever_way_the_zone_came() -> Result<()> {
     let control = site.path("other-control");
     let control = control.to_str().context("a path")?;
     let _other = starling(&[zone], &site.path("other"), &["--control", control])?;
-    let mut command = std::process::Command::new(starling_tests::tools::starling()?);
+    let mut command = Command::new(tools::starling()?);
     let output = command.args(["ctl", "--control", control, "zones", "--digests"]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let content = transferred["content"].as_str().context("a digest")?;
     ensure!(text.contains(content), "compiled from its master file: {text}\n{content}");
+    Ok(())
+}
+
+/// Knot with a zone that it signs and digests by itself, as `mode` says.
+fn signing_knot(site: &Site, mode: &str) -> Result<(Process, SocketAddr)> {
+    let folder = site.path(&format!("knot-{mode}"));
+    std::fs::create_dir_all(folder.join("db"))?;
+    let file = folder.join("small.zone");
+    std::fs::write(&file, hosts(1, 150))?;
+    let (at, address) = (folder.display(), own_socket_address()?);
+    let config = format!(
+        "server:\n  rundir: \"{at}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: \"{at}/db\"\n\
+         acl:\n  - id: transfers\n    address: 127.0.0.0/8\n    action: transfer\n\
+         zone:\n  - domain: \"{ZONE}\"\n    file: \"{}\"\n    zonefile-sync: -1\n    acl: transfers\n    \
+         dnssec-signing: on\n    zonemd-generate: {mode}\n",
+        address.ip(),
+        address.port(),
+        file.display()
+    );
+    let path = folder.join("knot.conf");
+    std::fs::write(&path, config)?;
+    let mut command = Command::new(tools::program("knotd")?);
+    command.arg("-c").arg(&path);
+    Ok((Process::spawn("knotd", &command, &folder.join("log"))?, address))
+}
+
+#[test]
+fn a_zone_that_knot_has_signed_and_digested_is_good() -> Result<()> {
+    for mode in ["zonemd-sha384", "zonemd-sha512"] {
+        let site = Site::new()?;
+        let (_knot, address) = signing_knot(&site, mode)?;
+        let node = site.start(&[address], "retry-min-s = 1\n[zone.admission]\nzonemd = \"require\"")?;
+        wait(|| node.zone(), |zone| zone["state"] == "ok").with_context(|| node.process.log_tail())?;
+        let records = node.zone()?["served"]["records"].as_u64().context("records")?;
+        ensure!(records > 450, "signed: {records} records");
+    }
+    // And one without the record is not.
+    let site = Site::new()?;
+    let primary = Primary::start(Kind::Nsd, &site, &hosts(1, 5))?;
+    let node = site.start(&[primary.server.address], "[zone.admission]\nzonemd = \"require\"")?;
+    node.wait_for_log("it has no ZONEMD record")?;
+    ensure!(node.seen()?.rcode == SERVFAIL);
     Ok(())
 }

@@ -235,7 +235,7 @@ struct Around<'a> {
     folder: &'a Path,
     /// What [secondary] says for all of them.
     defaults: &'a SecondaryConfig,
-    /// What [admission] says for all of them.
+    /// What `[admission]` says for all of them.
     admission: &'a Arc<AdmissionConfig>,
     /// What the rest of the file has said.
     known: secondary::Known<'a>,

@@ -1,4 +1,4 @@
-//! What versions have to pass: in [admission] for all zones, in [zone.admission] for one.
+//! What versions have to pass: in `[admission]` for all zones, in `[zone.admission]` for one.
 
 use super::super::admission::{AdmissionConfig, COMMAND_TIMEOUT_MAX, ZonemdPolicy};
 use super::super::problem::Problem;
