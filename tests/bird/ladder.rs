@@ -115,6 +115,7 @@ fn kill(site: &Site) -> Result<Duration> {
     let mut holder = holder::start(&site.node, &site.file("holder.log"))?;
     site.wait_look(Look::Plain)?;
     let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES)?;
+    site.wait_acknowledged()?;
     let killed = Instant::now();
     holder.signal(Signal::KILL)?;
     site.wait_look(Look::Gone)?;

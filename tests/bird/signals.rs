@@ -106,6 +106,7 @@ impl<'s> Node<'s> {
             kill_process(pid, signal)?;
             tools::poll("the handler is gone", LIMIT, || Ok((!is_caught(pid, signal)?).then_some(())))?;
         }
+        self.site.wait_acknowledged()?;
         let sent = Instant::now();
         kill_process(pid, signal)?;
         self.site.wait_look(Look::Gone)?;

@@ -25,6 +25,9 @@ pub(crate) const PREFIXES: [&str; 2] = [V4, V6];
 /// How long anything may take that is waited for: sessions are up within a second or two.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// The port of BGP as the kernel writes it at the end of an address.
+const BGP_PORT: &str = ":00B3";
+
 /// An upstream's configuration, with words in capitals for what differs.
 const UPSTREAM: &str = r#"
 router id NET4.1;
@@ -147,6 +150,32 @@ impl Site {
                 }
             }
             Ok(Some(()))
+        })
+    }
+
+    /// Waits until the upstream has acknowledged all that the node's BIRD sent.
+    ///
+    /// BIRD leaves Nagle's algorithm on: what it sends right after something else waits for the acknowledgement of that,
+    /// which a receiver that has sent something itself delays by up to 40 ms. `bird-config/README.md` tells operators.
+    pub(crate) fn wait_acknowledged(&self) -> Result<()> {
+        tools::poll("the upstream has acknowledged everything", LIMIT, || {
+            let mut sessions = 0;
+            for file in ["tcp", "tcp6"] {
+                let path = format!("/proc/thread-self/net/{file}");
+                let connections = self.node.inside(|| std::fs::read_to_string(path))??;
+                for fields in connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+                    // Addresses with ports, the state, and what the queues hold (proc_net_tcp.txt of the kernel).
+                    let &[_, local, remote, "01", queues, ..] = fields.as_slice() else { continue };
+                    if ![local, remote].iter().any(|end| end.ends_with(BGP_PORT)) {
+                        continue;
+                    }
+                    sessions += 1;
+                    if !queues.starts_with("00000000:") {
+                        return Ok(None);
+                    }
+                }
+            }
+            Ok((sessions >= 2).then_some(()))
         })
     }
 

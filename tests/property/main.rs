@@ -2,6 +2,7 @@
 //!
 //! A case that fails is shrunk and printed, and its seed is kept in `tests/proptest-regressions`.
 
+mod amend;
 mod answers;
 mod batches;
 mod denial;

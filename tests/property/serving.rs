@@ -5,6 +5,7 @@ use crate::zones::{Question, RandomZone};
 use nameserver::{Counters, Responder, Settings, Transport};
 use starling_tests::message::Message;
 use std::sync::Arc;
+use table::Table;
 use table::publish::{Directory, Publisher, SlotIndex};
 use wire::probe::Seat;
 
@@ -17,10 +18,14 @@ pub(crate) enum Dnssec {
 
 /// A responder for this zone alone.
 pub(crate) fn serve(zone: &RandomZone) -> Responder {
-    let table = compile(zone.apex.as_name(), &zone.records);
+    serve_table(Arc::new(compile(zone.apex.as_name(), &zone.records)))
+}
+
+/// A responder for the zone of this table alone.
+pub(crate) fn serve_table(table: Arc<Table>) -> Responder {
     let mut publisher = Publisher::new();
-    publisher.publish(SlotIndex(0), Some(Arc::new(table)));
-    publisher.publish_directory(Directory::new([(zone.apex.as_name(), SlotIndex(0))]));
+    publisher.publish_directory(Directory::new([(table.apex_name(), SlotIndex(0))]));
+    publisher.publish(SlotIndex(0), Some(table));
     let (settings, counters) = (Arc::new(Settings::default()), Arc::new(Counters::default()));
     Responder::new(publisher.reader(), settings, counters, Seat::UdpWorker(0))
 }

@@ -15,6 +15,15 @@ pub(crate) struct RandomZone {
     pub(crate) denial: Denial,
 }
 
+impl RandomZone {
+    fn set_serial(&mut self, serial: u32) {
+        for soa in self.records.iter_mut().filter(|record| record.rtype == RecordType::SOA) {
+            let at = soa.rdata.len() - 20;
+            soa.rdata[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+        }
+    }
+}
+
 impl fmt::Debug for RandomZone {
     /// As a master file, so that a failing zone can be tried elsewhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +109,25 @@ pub(crate) fn unsigned() -> impl Strategy<Value = RandomZone> {
 /// A zone with a chain of NSEC or NSEC3 records.
 pub(crate) fn signed() -> impl Strategy<Value = RandomZone> {
     (parts(), denial()).prop_map(|((apex, parts), denial)| zone(apex, &parts, denial))
+}
+
+/// Versions of a zone, each a few records away from the one before, with serials from 1.
+pub(crate) fn versions(most: usize) -> impl Strategy<Value = Vec<RandomZone>> {
+    let step = (any::<[u8; 32]>(), prop::collection::vec((labels(4), kind()), 0..4));
+    let parts = (apex(), prop::collection::vec((labels(4), kind()), 0..40));
+    let denial = prop_oneof![1 => Just(Denial::Unsigned), 3 => denial()];
+    (parts, prop::collection::vec(step, 1..=most), denial).prop_map(|((apex, mut parts), steps, denial)| {
+        let mut versions = vec![zone(apex, &parts, denial.clone())];
+        for (leave, more) in steps {
+            let mut leave = leave.into_iter();
+            parts.retain(|_| leave.next().is_none_or(|number| number >= 16));
+            parts.extend(more);
+            let mut version = zone(apex, &parts, denial.clone());
+            version.set_serial(versions.len() as u32 + 1);
+            versions.push(version);
+        }
+        versions
+    })
 }
 
 type Parts = Vec<(Vec<&'static str>, Kind)>;

@@ -163,7 +163,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     #[inline]
     fn at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
         if let Some(rrset) = node.rrset(self.qtype) {
-            if self.qtype == RecordType::DNAME && !self.proofs.give(node.reference(), RecordType::DNAME) {
+            if self.qtype == RecordType::DNAME && !self.proofs.give(node.id(), RecordType::DNAME) {
                 // The chain came through it, so it is in the answer.
                 return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
             }
@@ -327,7 +327,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             return Ok(Step::Done(Outcome::error(Rcode::SERVFAIL)));
         };
         // A chain may come through the same DNAME again: once is enough (RFC 2181 §5).
-        if self.proofs.give(node.reference(), RecordType::DNAME) {
+        if self.proofs.give(node.id(), RecordType::DNAME) {
             let owner_at = self.encloser_at(encloser, name_at);
             self.writer.rrset(Section::Answer, node, dname, Owner::At(owner_at), self.signatures, 0)?;
         }

@@ -4,8 +4,8 @@ use crate::answer::{Answering, CHAIN_MAX, Outcome};
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Section, Signatures, Writer};
 use table::denial::Nsec3Place;
-use table::{Encloser, Extent, Found, ImageFlags, Node, NodeRef, Table};
-use wire::{FoldedName, Rcode, RecordType};
+use table::{Encloser, Extent, Found, ImageFlags, Link, Node, NodeId, Table};
+use wire::{FoldedName, NameBuf, Rcode, RecordType};
 
 /// The most records of denial in one answer: three for the last name, and two for each wildcard before it would be
 /// more than fits a datagram; a longer list would only repeat what is there.
@@ -14,7 +14,7 @@ const PROOFS_MAX: usize = 12;
 /// Which proofs the answer has, and which it still needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Proofs {
-    given: [(NodeRef, RecordType); PROOFS_MAX],
+    given: [(NodeId, RecordType); PROOFS_MAX],
     given_len: usize,
     /// Where the names stand that a wildcard was used for. Their proofs go to the authority section, so they wait
     /// until the answer section is complete.
@@ -25,7 +25,7 @@ pub(crate) struct Proofs {
 impl Default for Proofs {
     fn default() -> Proofs {
         Proofs {
-            given: [(NodeRef::NONE, RecordType::NSEC); PROOFS_MAX],
+            given: [(NodeId::NONE, RecordType::NSEC); PROOFS_MAX],
             given_len: 0,
             owed: [0; CHAIN_MAX + 1],
             owed_len: 0,
@@ -60,7 +60,7 @@ impl Proofs {
     }
 
     /// Takes note of a set; false where it is in the answer already.
-    pub(crate) fn give(&mut self, node: NodeRef, rtype: RecordType) -> bool {
+    pub(crate) fn give(&mut self, node: NodeId, rtype: RecordType) -> bool {
         if self.given[..self.given_len].contains(&(node, rtype)) {
             return false;
         }
@@ -154,6 +154,9 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             if !denial.nsec3_match.is_none() {
                 return self.nsec3(denial.nsec3_match);
             }
+            if [denial.nsec3_encloser, denial.nsec3_cover].iter().any(|link| self.table.is_outdated(*link)) {
+                return self.prove_opt_out(node);
+            }
             self.nsec3(denial.nsec3_encloser)?;
             self.nsec3(denial.nsec3_cover)?;
         }
@@ -166,6 +169,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             self.trace.note(Rule::NsecProof);
             self.nsec_cover_name(name_at)?;
             let covers_wildcard = encloser.node.denial().no_wildcard;
+            if self.table.is_outdated(covers_wildcard)
+                && self.spare.set_wildcard_below(self.name, encloser.next_closer + 1)
+                && let Some(cover) = self.table.nsec_cover(self.spare)
+            {
+                return self.nsec(cover, name_at);
+            }
             // A name with nothing below it covers the wildcard itself.
             let node = self.table.node(covers_wildcard).unwrap_or(encloser.node);
             return self.nsec(node, name_at);
@@ -178,11 +187,11 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             self.nsec3_cover(encloser.next_closer)?;
             // An encloser that has a wildcard is none of this name's, and only the nearest that can be proved. The
             // wildcard may have opted out too.
-            if denial.no_wildcard.is_none()
+            if (denial.no_wildcard.is_none() || self.table.is_outdated(denial.no_wildcard))
                 && self.spare.set_wildcard_below(self.name, encloser.next_closer + 1)
                 && let Some(Nsec3Place::Cover(cover)) = self.table.nsec3_place(self.spare, 0)
             {
-                return self.nsec3(cover.reference());
+                return self.nsec3_of(cover);
             }
             self.nsec3(denial.no_wildcard)?;
         }
@@ -244,7 +253,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 if let Some(Nsec3Place::Cover(cover)) =
                     self.table.nsec3_place(self.spare, encloser.next_closer)
                 {
-                    self.nsec3(cover.reference())?;
+                    self.nsec3_of(cover)?;
                 }
             }
         }
@@ -263,7 +272,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// often an ancestor of it, or a sibling of one.
     fn nsec(&mut self, node: Node<'a>, name_at: usize) -> Result<(), Full> {
         let Some(rrset) = node.rrset(RecordType::NSEC) else { return Ok(()) };
-        if !self.proofs.give(node.reference(), RecordType::NSEC) {
+        if !self.proofs.give(node.id(), RecordType::NSEC) {
             return Ok(());
         }
         let owner = self.writer.owner_beside(node.relative_name(), name_at);
@@ -271,10 +280,14 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         Ok(())
     }
 
-    fn nsec3(&mut self, node: NodeRef) -> Result<(), Full> {
-        let Some(node) = self.table.node(node) else { return Ok(()) };
+    fn nsec3(&mut self, link: Link<'a>) -> Result<(), Full> {
+        self.table.node(link).map_or(Ok(()), |node| self.nsec3_of(node))
+    }
+
+    /// Appends the NSEC3 record of its owner.
+    fn nsec3_of(&mut self, node: Node<'a>) -> Result<(), Full> {
         let Some(rrset) = node.rrset(RecordType::NSEC3) else { return Ok(()) };
-        if !self.proofs.give(node.reference(), RecordType::NSEC3) {
+        if !self.proofs.give(node.id(), RecordType::NSEC3) {
             return Ok(());
         }
         let owner = Owner::Literal { labels_len: node.relative_len(), rest_at: self.writer.apex_at };
@@ -285,9 +298,28 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// The NSEC3 record that covers the current name from this label on.
     fn nsec3_cover(&mut self, from: usize) -> Result<(), Full> {
         match self.table.nsec3_place(self.name, from) {
-            Some(Nsec3Place::Cover(node) | Nsec3Place::Match(node)) => self.nsec3(node.reference()),
+            Some(Nsec3Place::Cover(node) | Nsec3Place::Match(node)) => self.nsec3_of(node),
             None => Ok(()),
         }
+    }
+
+    /// Proves anew that a name has no NSEC3 record because it opted out: its closest provable encloser, and the record that
+    /// covers the next closer name (RFC 5155 §7.2.4, §7.2.7).
+    #[cold]
+    fn prove_opt_out(&mut self, node: Node<'a>) -> Result<(), Full> {
+        let Ok(name) = NameBuf::joined(node.relative_name(), self.table.apex_name()) else { return Ok(()) };
+        self.spare.set(name.as_name());
+        for next_closer in 0..self.spare.label_count() - self.table.apex_labels() {
+            if let Some(Nsec3Place::Match(encloser)) = self.table.nsec3_place(self.spare, next_closer + 1) {
+                let cover = self.table.nsec3_place(self.spare, next_closer);
+                self.nsec3_of(encloser)?;
+                return match cover {
+                    Some(Nsec3Place::Cover(node) | Nsec3Place::Match(node)) => self.nsec3_of(node),
+                    None => Ok(()),
+                };
+            }
+        }
+        Ok(())
     }
 
     /// The closest encloser that has an NSEC3 record: opt-out leaves some names without (RFC 5155 §7.2.1).
@@ -315,7 +347,7 @@ pub(crate) fn deny_below_apex(
     writer: &mut Writer<'_>,
 ) -> Result<Rule, Full> {
     let [first, second] = table.negative_proofs();
-    if first.is_none() {
+    if first == NodeId::NONE {
         return Err(Full);
     }
     let (cover, rule, rtype) = if table.flags().has(ImageFlags::NSEC) {
@@ -327,7 +359,7 @@ pub(crate) fn deny_below_apex(
     };
     let start = writer.mark();
     writer.part(table.negative_part(Extent::Proofs))?;
-    if let Some(node) = cover.filter(|node| ![first, second].contains(&node.reference()))
+    if let Some(node) = cover.filter(|node| ![first, second].contains(&node.id()))
         && let Some(rrset) = node.rrset(rtype)
     {
         // The name shares no label with another but those of the apex.

@@ -10,11 +10,13 @@ use crate::format::{
 use crate::hash::{self, Key, State};
 use crate::map::Backing;
 use crate::node::Node;
+use crate::overlay::{BASE_MAX, Counts, Overlaid};
 use crate::parallel;
 use crate::part::{self, NegativeSoa};
 use crate::table::Table;
 use crate::verify::ImageError;
 use std::io;
+use std::sync::Arc;
 use wire::{FoldedName, Name, NameBuf, RecordType};
 
 /// The most additional iterations of NSEC3 that a chain may have: RFC 5155 §10.3 for the largest keys. RFC 9276
@@ -62,6 +64,8 @@ pub enum NodeIndex {
     Name(u32),
     /// An owner of NSEC3 records.
     Nsec3(u32),
+    /// In an overlay: a node of the base, which is as it was.
+    Base(NodeRef),
 }
 
 /// A node to be built; its record sets follow with [`Builder::rrset`].
@@ -364,7 +368,51 @@ impl Builder {
     ///
     /// # Errors
     /// When there is no memory, or the names can't be spread over buckets.
-    pub fn finish(mut self, source: SourceStamp) -> Result<Table, BuildError> {
+    pub fn finish(self, source: SourceStamp) -> Result<Table, BuildError> {
+        Ok(Table::from_backing(self.into_backing(source)?)?)
+    }
+
+    /// Completes the image of an overlay, which stands over `base` from now on. `moved` says which nodes of the base this
+    /// image has in their place.
+    ///
+    /// # Errors
+    /// As for [`Builder::finish`]; or the base is too large to be referred to, or itself an overlay.
+    pub fn finish_over(
+        mut self,
+        base: Arc<Table>,
+        moved: &[(NodeRef, NodeIndex)],
+    ) -> Result<Table, BuildError> {
+        if base.is_overlaid() || base.image().len() > BASE_MAX {
+            return Err(BuildError::TooLarge);
+        }
+        let counts = self.counts_over(&base, moved);
+        let mut moved = moved
+            .iter()
+            .map(|(from, to)| Ok((*from, self.node_at(*to)?)))
+            .collect::<Result<Vec<_>, BuildError>>()?;
+        moved.sort_unstable();
+        self.flags = self.flags.with(if base.flags().has(ImageFlags::DELEGATES) {
+            ImageFlags::DELEGATES
+        } else {
+            ImageFlags::NONE
+        });
+        let source = base.source();
+        let backing = self.into_backing(source)?;
+        Table::over(backing, Overlaid { base, moved: moved.into(), counts }).map_err(BuildError::Invalid)
+    }
+
+    fn counts_over(&self, base: &Table, moved: &[(NodeRef, NodeIndex)]) -> Counts {
+        let is_there = |node: &&NodeRef| !NodeFlags(self.image[node.at() + 1]).has(NodeFlags::GONE);
+        let names = self.names.iter().filter(is_there).count() as u32;
+        let moved_names = moved.iter().filter(|(_, to)| matches!(to, NodeIndex::Name(_))).count() as u32;
+        let of_moved = |(node, _): &(NodeRef, NodeIndex)| Node::new(base.image(), *node).record_count();
+        Counts {
+            names: base.name_count() - moved_names + names,
+            records: base.record_count() - moved.iter().map(of_moved).sum::<u32>() + self.records,
+        }
+    }
+
+    fn into_backing(mut self, source: SourceStamp) -> Result<Backing, BuildError> {
         if self.delegated > self.names.len() / 2 {
             self.flags = self.flags.with(ImageFlags::DELEGATES);
         }
@@ -404,7 +452,7 @@ impl Builder {
         let image = self.image;
         let backing = Backing::filled(image.len(), |octets| octets.copy_from_slice(&image))?;
         drop(image);
-        Ok(Table::from_backing(backing)?)
+        Ok(backing)
     }
 
     fn write_header(&mut self, key: Key, buckets: u32, sections: &Sections, source: SourceStamp) {
@@ -459,7 +507,7 @@ impl Builder {
         let (rtype, proofs) = match apex.map(|apex| (apex.reference(), apex.denial())) {
             // A name with nothing below it covers the wildcard itself.
             Some((apex, denial)) if self.flags.has(ImageFlags::NSEC) && denial.wildcard.is_none() => {
-                let no_wildcard = if denial.no_wildcard.is_none() { apex } else { denial.no_wildcard };
+                let no_wildcard = if denial.no_wildcard.is_none() { apex } else { denial.no_wildcard.to };
                 (RecordType::NSEC, [no_wildcard, NodeRef::NONE])
             }
             Some((_, denial))
@@ -467,12 +515,14 @@ impl Builder {
                     && !denial.no_wildcard.is_none()
                     && !denial.nsec3_match.is_none() =>
             {
-                let second = denial.no_wildcard;
-                let second = if second == denial.nsec3_match { NodeRef::NONE } else { second };
-                (RecordType::NSEC3, [denial.nsec3_match, second])
+                let (first, second) = (denial.nsec3_match.to, denial.no_wildcard.to);
+                (RecordType::NSEC3, [first, if second == first { NodeRef::NONE } else { second }])
             }
             _ => (RecordType::NSEC, [NodeRef::NONE; 2]),
         };
+        // A part has the records of its own image alone; without proofs in it answers are put together from records.
+        let is_here = proofs.iter().all(|node| node.of_base().is_none());
+        let proofs = if is_here { proofs } else { [NodeRef::NONE; 2] };
         let root = self.apex.as_name().is_root();
         let part = part::draft(&self.image, root, &self.negative_soa, rtype, proofs)
             .ok_or_else(|| BuildError::SetTooLarge(Box::new(self.apex.clone()), RecordType::SOA))?;
@@ -482,14 +532,19 @@ impl Builder {
 
     fn patch(&mut self) -> Result<(), BuildError> {
         for (at, index) in &self.patches {
-            let node = match *index {
-                NodeIndex::None => NodeRef::NONE,
-                NodeIndex::Name(i) => *self.names.get(i as usize).ok_or(ImageError::Bounds)?,
-                NodeIndex::Nsec3(i) => *self.nsec3_owners.get(i as usize).ok_or(ImageError::Bounds)?,
-            };
+            let node = self.node_at(*index)?;
             self.image[*at..at + 4].copy_from_slice(&node.0.to_le_bytes());
         }
         Ok(())
+    }
+
+    fn node_at(&self, index: NodeIndex) -> Result<NodeRef, BuildError> {
+        Ok(match index {
+            NodeIndex::None => NodeRef::NONE,
+            NodeIndex::Name(i) => *self.names.get(i as usize).ok_or(ImageError::Bounds)?,
+            NodeIndex::Nsec3(i) => *self.nsec3_owners.get(i as usize).ok_or(ImageError::Bounds)?,
+            NodeIndex::Base(node) => node.to_base(),
+        })
     }
 
     /// The index over the names: a key that gives no long chains, and the buckets.

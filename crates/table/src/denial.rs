@@ -2,6 +2,7 @@
 
 use crate::format::{NSEC3_ENTRY, NSEC3_HASH, NodeRef, header, sort_prefix, u16_at, u32_at, u64_at};
 use crate::node::Node;
+use crate::overlay::Overlaid;
 use crate::table::Table;
 use sha1::{Digest, Sha1};
 use std::cmp::Ordering;
@@ -32,6 +33,28 @@ impl Table {
     /// The node whose NSEC record covers this name, or owns it: the last owner of an NSEC record that is not
     /// after the name in canonical order. `None` in a zone without an NSEC chain.
     pub fn nsec_cover(&self, name: &FoldedName) -> Option<Node<'_>> {
+        match &self.overlaid {
+            None => self.nsec_cover_here(name, |_| false),
+            Some(overlaid) => self.nsec_cover_over(overlaid, name),
+        }
+    }
+
+    #[inline(never)]
+    fn nsec_cover_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName) -> Option<Node<'t>> {
+        let here = self.nsec_cover_here(name, |_| false);
+        let there = overlaid.base.nsec_cover_here(name, |node| overlaid.moved_to(node).is_some());
+        match (here, there) {
+            (Some(one), Some(other)) => {
+                let order = relative_cmp(one.relative_name(), other.relative_name());
+                Some(if order == Ordering::Less { other } else { one })
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// As [`Table::nsec_cover`], in this image alone, and passing over the nodes for which `except` holds.
+    #[inline(always)]
+    pub fn nsec_cover_here(&self, name: &FoldedName, except: impl Fn(NodeRef) -> bool) -> Option<Node<'_>> {
         let image = self.image();
         let count = u32_at(image, header::NSEC_COUNT) as usize;
         let keys_at = u64_at(image, header::NSEC_KEYS_AT) as usize;
@@ -51,8 +74,8 @@ impl Table {
                 relative_cmp(node.relative_name(), relative) != Ordering::Greater
             });
         }
-        let index = end.checked_sub(1)?;
-        Some(Node::new(image, NodeRef(u32_at(refs, 4 * index))))
+        let mut before = refs.as_chunks::<4>().0[..end].iter().rev().map(|node| u32::from_le_bytes(*node));
+        before.find(|node| !except(NodeRef(*node))).map(|node| Node::new(image, NodeRef(node)))
     }
 
     /// Where the part of the name from label `from` on stands in the NSEC3 chain; `None` in a zone without one.
@@ -62,8 +85,59 @@ impl Table {
         let salt = image.get(salt_at..salt_at + usize::from(image[header::SALT_LEN]))?;
         let wire = name.as_wire();
         let hash = nsec3_hash(&wire[name.label_start(from)..], salt, u16_at(image, header::NSEC3_ITERATIONS));
+        if self.overlaid.is_some() {
+            let (found, node) = self.nsec3_at_or_before(&hash, |_| false)?;
+            return Some(if found == hash { Nsec3Place::Match(node) } else { Nsec3Place::Cover(node) });
+        }
         nsec3_search(image, &hash)
     }
+
+    /// The hash in the NSEC3 chain that is this one or the last before it, going around from the first to the last, and its
+    /// record's owner. Passes over nodes of a whole zone's image for which `except` holds.
+    #[inline(never)]
+    pub fn nsec3_at_or_before(
+        &self,
+        hash: &Nsec3Hash,
+        except: impl Fn(NodeRef) -> bool,
+    ) -> Option<(Nsec3Hash, Node<'_>)> {
+        let Some(overlaid) = &self.overlaid else { return nsec3_before(self.image(), hash, except) };
+        let here = nsec3_before(self.image(), hash, |_| false);
+        let there = nsec3_before(overlaid.base.image(), hash, |node| overlaid.moved_to(node).is_some());
+        // Nearest is the highest that is not beyond it; where there is none, the highest of all.
+        here.into_iter().chain(there).max_by_key(|(found, _)| (found <= hash, *found))
+    }
+
+    /// Whether all NSEC3 records in this very image are of the chain that denies.
+    pub fn has_one_nsec3_chain(&self) -> bool {
+        let number = |at: usize| u32_at(self.image(), at);
+        number(header::NSEC3_NODES) == number(header::NSEC3_COUNT)
+    }
+
+    /// The parameters of the NSEC3 chain: iterations and salt.
+    pub fn nsec3_parameters(&self) -> (u16, &[u8]) {
+        let image = self.image();
+        let salt_at = u64_at(image, header::SALT_AT) as usize;
+        let salt = image.get(salt_at..salt_at + usize::from(image[header::SALT_LEN]));
+        (u16_at(image, header::NSEC3_ITERATIONS), salt.unwrap_or_default())
+    }
+}
+
+/// As [`Table::nsec3_at_or_before`], in one image.
+fn nsec3_before<'t>(
+    image: &'t [u8],
+    hash: &Nsec3Hash,
+    except: impl Fn(NodeRef) -> bool,
+) -> Option<(Nsec3Hash, Node<'t>)> {
+    let count = u32_at(image, header::NSEC3_COUNT) as usize;
+    let at = u64_at(image, header::NSEC3_AT) as usize;
+    let entries = image.get(at..at + NSEC3_ENTRY * count)?.as_chunks::<NSEC3_ENTRY>().0;
+    let end = entries.partition_point(|entry| entry[..NSEC3_HASH] <= hash[..]);
+    let backwards = entries[..end].iter().rev().chain(entries[end..].iter().rev());
+    let mut left = backwards.map(|entry| (entry, NodeRef(u32_at(entry, NSEC3_HASH))));
+    let (entry, node) = left.find(|(_, node)| !except(*node))?;
+    let mut found = Nsec3Hash::default();
+    found.copy_from_slice(&entry[..NSEC3_HASH]);
+    Some((found, Node::new(image, node)))
 }
 
 /// How many of the keys, which are sorted, come before the first that is not `below`.

@@ -93,7 +93,20 @@ impl NodeRef {
     pub(crate) fn at(self) -> usize {
         self.0 as usize * 4
     }
+
+    /// In an overlay: a reference to this node of the base.
+    pub(crate) fn to_base(self) -> NodeRef {
+        NodeRef(self.0 | IN_BASE)
+    }
+
+    /// In an overlay: the node of the base that is meant; `None` for one of the overlay itself.
+    pub(crate) fn of_base(self) -> Option<NodeRef> {
+        (self.0 & IN_BASE != 0).then_some(NodeRef(self.0 & !IN_BASE))
+    }
 }
+
+/// Marks references in an overlay that lead to the base, which has 8 GiB at most then.
+const IN_BASE: u32 = 1 << 31;
 
 macro_rules! flags {
     ($(#[$doc:meta])* $vis:vis $type:ident($int:ty) { $($(#[$flag_doc:meta])* $name:ident = $bit:literal;)* }) => {
@@ -137,6 +150,8 @@ flags! {
         WILDCARD = 4;
         /// Owns a CNAME.
         CNAME = 5;
+        /// In an overlay: the base has a node of this name, and the zone no longer does.
+        GONE = 6;
     }
 }
 

@@ -16,6 +16,7 @@ mod format;
 mod hash;
 pub mod map;
 mod node;
+mod overlay;
 mod parallel;
 mod part;
 pub mod publish;
@@ -26,7 +27,7 @@ mod walk;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
 pub use format::{Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
-pub use node::{Additional, Denial, Links, Node, Rrset};
+pub use node::{Additional, Denial, Link, Links, Node, NodeId, Rrset};
 pub use part::{Extent, Part};
 pub use seek::{Encloser, Found, Seek};
 pub use table::Table;

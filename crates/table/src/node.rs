@@ -41,19 +41,52 @@ pub struct Node<'t> {
     head: u32,
 }
 
+/// A reference from one node to another, which [`crate::Table::node`] follows.
+#[derive(Clone, Copy)]
+pub struct Link<'t> {
+    /// The image that the reference stands in.
+    pub(crate) image: &'t [u8],
+    pub(crate) to: NodeRef,
+}
+
+impl Link<'_> {
+    /// A reference to nothing.
+    pub const NONE: Link<'static> = Link { image: &[], to: NodeRef::NONE };
+
+    /// Whether it leads nowhere.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.to.is_none()
+    }
+}
+
+/// Which node one is, among all that are in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeId(usize);
+
+impl NodeId {
+    /// No node.
+    pub const NONE: NodeId = NodeId(0);
+
+    #[inline]
+    pub(crate) fn new(image: &[u8], node: NodeRef) -> NodeId {
+        if node.is_none() { NodeId::NONE } else { NodeId(image.as_ptr().addr() + node.at()) }
+    }
+}
+
 /// How names that don't exist, and types that don't, are denied at and right below a node.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Denial {
+#[derive(Clone, Copy)]
+pub struct Denial<'t> {
     /// The wildcard `*` below the node.
-    pub wildcard: NodeRef,
+    pub wildcard: Link<'t>,
     /// What proves that there is no wildcard below the node: the owner of the NSEC or NSEC3 record that covers it.
-    pub no_wildcard: NodeRef,
+    pub no_wildcard: Link<'t>,
     /// The NSEC3 record whose hash is the node's.
-    pub nsec3_match: NodeRef,
+    pub nsec3_match: Link<'t>,
     /// For a node without its own NSEC3 record (RFC 5155 §6, opt-out): that of its closest provable encloser,
-    pub nsec3_encloser: NodeRef,
+    pub nsec3_encloser: Link<'t>,
     /// and the one that covers the next closer name.
-    pub nsec3_cover: NodeRef,
+    pub nsec3_cover: Link<'t>,
 }
 
 impl<'t> Node<'t> {
@@ -66,10 +99,21 @@ impl<'t> Node<'t> {
         Node { image, at, head: u32_at(image, at) }
     }
 
-    /// Where the node stands.
+    /// Where the node stands in its image.
     #[inline]
     pub fn reference(self) -> NodeRef {
         NodeRef((self.at / 4) as u32)
+    }
+
+    /// Which node it is.
+    #[inline]
+    pub fn id(self) -> NodeId {
+        NodeId(self.image.as_ptr().addr() + self.at)
+    }
+
+    /// How many records it owns, signatures included.
+    pub(crate) fn record_count(self) -> u32 {
+        self.rrsets().map(|rrset| u32::from(rrset.count()) + u32::from(rrset.signature_count())).sum()
     }
 
     /// What the node is.
@@ -104,11 +148,16 @@ impl<'t> Node<'t> {
 
     /// The references for wildcards and denial; all none where the node has no need of them.
     #[inline]
-    pub fn denial(self) -> Denial {
-        if !self.flags().has(NodeFlags::EXTRA) {
-            return Denial::default();
-        }
-        let field = |i: usize| NodeRef(u32_at(self.image, self.at + NODE_FIXED + 4 * i));
+    pub fn denial(self) -> Denial<'t> {
+        let has_fields = self.flags().has(NodeFlags::EXTRA);
+        let field = |i: usize| Link {
+            image: self.image,
+            to: if has_fields {
+                NodeRef(u32_at(self.image, self.at + NODE_FIXED + 4 * i))
+            } else {
+                NodeRef::NONE
+            },
+        };
         Denial {
             wildcard: field(0),
             no_wildcard: field(1),
@@ -120,12 +169,13 @@ impl<'t> Node<'t> {
 
     /// The wildcard `*` below the node: the first field of [`Node::denial`].
     #[inline]
-    pub fn wildcard(self) -> NodeRef {
-        if self.flags().has(NodeFlags::EXTRA) {
+    pub fn wildcard(self) -> Link<'t> {
+        let to = if self.flags().has(NodeFlags::EXTRA) {
             NodeRef(u32_at(self.image, self.at + NODE_FIXED))
         } else {
             NodeRef::NONE
-        }
+        };
+        Link { image: self.image, to }
     }
 
     #[inline]
@@ -272,12 +322,12 @@ fn rrset_end(image: &[u8], at: usize) -> usize {
 }
 
 /// A name in a set's data whose addresses go with it where there is room: the target of an NS record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Additional {
+#[derive(Clone, Copy)]
+pub struct Additional<'t> {
     /// Where the name starts in the records.
     pub name_at: usize,
     /// The node that owns the addresses.
-    pub node: NodeRef,
+    pub node: Link<'t>,
 }
 
 /// What a set has beside its records: where compression pointers stand in them, as little-endian offsets from their
@@ -295,16 +345,17 @@ pub struct Links<'t> {
     /// The addresses that must be in a referral (RFC 9471 §3.1), those of name servers in or below the delegated
     /// domain, in wire form. Their owners are pointers that lead so far behind the start of the records.
     pub glue: &'t [u8],
+    image: &'t [u8],
     additional: &'t [[u8; ADDITIONAL_LEN]],
 }
 
 impl<'t> Links<'t> {
     /// The names in the data whose addresses go with them.
     #[inline]
-    pub fn additional(self) -> impl Iterator<Item = Additional> + 't {
-        self.additional.iter().map(|entry| Additional {
+    pub fn additional(self) -> impl Iterator<Item = Additional<'t>> + 't {
+        self.additional.iter().map(move |entry| Additional {
             name_at: usize::from(u16_at(entry, 0)),
-            node: NodeRef(u32_at(entry, 4)),
+            node: Link { image: self.image, to: NodeRef(u32_at(entry, 4)) },
         })
     }
 }
@@ -430,6 +481,7 @@ impl<'t> Rrset<'t> {
             inner: list(inners, end),
             glue_count: layout.glue as u16,
             glue: &self.image[glue..owners],
+            image: self.image,
             additional: self.image[layout.additional_at..additional_end].as_chunks().0,
         }
     }

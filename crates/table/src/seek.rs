@@ -10,6 +10,7 @@ use crate::format::{
 };
 use crate::hash::{self, State};
 use crate::node::Node;
+use crate::overlay::Overlaid;
 use crate::table::Table;
 use wire::FoldedName;
 
@@ -84,6 +85,15 @@ impl Table {
     /// that has more labels than any in the zone.
     #[inline(always)]
     pub fn seek(&self, name: &FoldedName, seek: &mut Seek) {
+        match &self.overlaid {
+            None => self.seek_here(name, seek),
+            // The overlay is small and stays in the cache: it is looked at when the answer is made.
+            Some(overlaid) => overlaid.base.seek_here(name, seek),
+        }
+    }
+
+    #[inline(always)]
+    fn seek_here(&self, name: &FoldedName, seek: &mut Seek) {
         let labels = self.labels_below(name);
         if labels == 0 {
             seek.sought = Sought::Apex;
@@ -108,10 +118,11 @@ impl Table {
         if seek.sought == Sought::Apex {
             return;
         }
-        seek.place = seek.place.looked_at(self);
+        let table = self.overlaid.as_ref().map_or(self, |overlaid| &overlaid.base);
+        seek.place = seek.place.looked_at(table);
         let node = seek.place.node.at();
         if node != 0 {
-            (0..NODE_LINES).for_each(|line| self.backing.prefetch(node + LINE * line));
+            (0..NODE_LINES).for_each(|line| table.backing.prefetch(node + LINE * line));
         }
     }
 
@@ -132,6 +143,27 @@ impl Table {
     /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
     #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
+        match &self.overlaid {
+            None => self.find_exact_here(name, seek),
+            Some(overlaid) => self.find_exact_over(overlaid, name, seek),
+        }
+    }
+
+    /// The node in the overlay, or else in the base, where `seek` has looked.
+    #[inline(never)]
+    fn find_exact_over<'t>(
+        &'t self,
+        overlaid: &'t Overlaid,
+        name: &FoldedName,
+        seek: &Seek,
+    ) -> Option<Node<'t>> {
+        let Some(node) = self.probe_whole(name) else { return overlaid.base.find_exact_here(name, seek) };
+        let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
+        (!hidden.iter().any(|flag| node.flags().has(*flag))).then_some(node)
+    }
+
+    #[inline(always)]
+    fn find_exact_here(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
         match seek.sought {
             Sought::Apex => Some(self.apex()),
             Sought::Top => None,
@@ -146,6 +178,9 @@ impl Table {
     /// Where a name leads that [`Table::find_exact`] did not find.
     #[inline(always)]
     pub fn find_encloser(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        if let Some(overlaid) = &self.overlaid {
+            return self.descend_over(overlaid, name);
+        }
         let apex = self.apex();
         let labels = self.labels_below(name);
         let leads_away = apex.flags().has(NodeFlags::CUT) || apex.flags().has(NodeFlags::DNAME);
@@ -203,6 +238,51 @@ impl Table {
                 None => return Found::Missing(encloser),
             }
         }
+    }
+
+    /// The walk down from the apex in overlay and base.
+    #[inline(never)]
+    fn descend_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName) -> Found<'t> {
+        let base: &Table = &overlaid.base;
+        let depth_max = self.depth_max.max(base.depth_max);
+        let labels = self.labels_below(name);
+        let end = name.label_start(labels);
+        let (mut state, mut base_state) = (self.start, base.start);
+        let mut node = self.apex();
+        for below in (0..labels).rev() {
+            let encloser = Encloser { node, next_closer: below };
+            if node.flags().has(NodeFlags::CUT) {
+                return Found::BelowCut(encloser);
+            }
+            if node.flags().has(NodeFlags::DNAME) {
+                return Found::BelowDname(encloser);
+            }
+            if labels - below > depth_max {
+                return Found::Missing(encloser);
+            }
+            state.absorb_labels(name, below, below + 1);
+            base_state.absorb_labels(name, below, below + 1);
+            let probe = |table: &'t Table, state: State| {
+                table.probe(table.place(state.finish()).looked_at(table), name, name.label_start(below), end)
+            };
+            node = match probe(self, state).or_else(|| probe(base, base_state)) {
+                Some(next) if !next.flags().has(NodeFlags::GONE) => next,
+                Some(_) | None => return Found::Missing(encloser),
+            };
+        }
+        Found::Exact(node)
+    }
+
+    /// The node of a name in this image.
+    pub(crate) fn probe_whole(&self, name: &FoldedName) -> Option<Node<'_>> {
+        let labels = self.labels_below(name);
+        if labels == 0 {
+            return Some(self.apex());
+        }
+        let mut state = self.start;
+        state.absorb_labels(name, 0, labels);
+        let place = self.place(state.finish()).looked_at(self);
+        self.probe(place, name, 0, name.label_start(labels))
     }
 
     #[inline]

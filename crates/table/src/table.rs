@@ -3,12 +3,15 @@
 use crate::format::{Digest, ImageFlags, NodeRef, SourceStamp, header, u32_at, u64_at};
 use crate::hash::{Key, State};
 use crate::map::Backing;
-use crate::node::Node;
+use crate::node::{Link, Node, NodeId};
+use crate::overlay::{Counts, Overlaid, Unaddressed};
 use crate::part::{Extent, Part, PartPlaces};
 use crate::verify::{self, ImageError};
+use std::sync::OnceLock;
 use wire::Name;
 
-/// The answer table of one zone: an image that has been verified as a whole, and is only read from then on.
+/// The answer table of one zone: an image that has been verified as a whole, and is only read from then on; or the image of
+/// what has changed since, over that of a whole zone.
 pub struct Table {
     pub(crate) backing: Backing,
     /// The hash of no labels.
@@ -22,12 +25,24 @@ pub struct Table {
     negative: PartPlaces,
     flags: ImageFlags,
     serial: u32,
+    /// What it stands over, where it is not the whole zone. Behind a pointer, since most tables have none.
+    pub(crate) overlaid: Option<Box<Overlaid>>,
+    pub(crate) unaddressed: OnceLock<Unaddressed>,
 }
 
 impl Table {
     /// Takes an image into use after verifying it: digest, and bounds of every offset.
     pub fn from_backing(backing: Backing) -> Result<Table, ImageError> {
         verify::verify(backing.bytes())?;
+        Table::new(backing, None)
+    }
+
+    /// Takes an overlay into use that the builder has just made.
+    pub(crate) fn over(backing: Backing, overlaid: Overlaid) -> Result<Table, ImageError> {
+        Table::new(backing, Some(Box::new(overlaid)))
+    }
+
+    fn new(backing: Backing, overlaid: Option<Box<Overlaid>>) -> Result<Table, ImageError> {
         let image = backing.bytes();
         let key = Key { k0: u64_at(image, header::KEY0), k1: u64_at(image, header::KEY1) };
         let apex_len = usize::from(image[header::APEX_LEN]);
@@ -44,11 +59,13 @@ impl Table {
             negative: PartPlaces::read(image, NodeRef(u32_at(image, header::NEGATIVE_PART)).at()),
             flags: ImageFlags(u32_at(image, header::FLAGS)),
             serial: u32_at(image, header::SERIAL),
+            overlaid,
+            unaddressed: OnceLock::new(),
             backing,
         })
     }
 
-    /// The image's octets.
+    /// The image's octets; of an overlay those of its own image.
     #[inline]
     pub fn image(&self) -> &[u8] {
         self.backing.bytes()
@@ -90,7 +107,7 @@ impl Table {
         self.flags
     }
 
-    /// The digest of the content.
+    /// The digest of the image; of an overlay that of its own image.
     pub fn digest(&self) -> Digest {
         let mut digest = [0; 32];
         digest.copy_from_slice(&self.image()[header::DIGEST..header::DIGEST + 32]);
@@ -106,12 +123,23 @@ impl Table {
 
     /// How many names, empty non-terminals and occluded ones included.
     pub fn name_count(&self) -> u32 {
-        u32_at(self.image(), header::NODES)
+        self.counts().names
     }
 
     /// How many records, signatures included.
     pub fn record_count(&self) -> u32 {
-        u32_at(self.image(), header::RECORDS)
+        self.counts().records
+    }
+
+    fn counts(&self) -> Counts {
+        let number = |at: usize| u32_at(self.image(), at);
+        let of_image = || Counts { names: number(header::NODES), records: number(header::RECORDS) };
+        self.overlaid.as_ref().map_or_else(of_image, |overlaid| overlaid.counts)
+    }
+
+    /// Octets of all images that it is made of.
+    pub fn octets(&self) -> usize {
+        self.image().len() + self.overlaid.as_ref().map_or(0, |overlaid| overlaid.base.image().len())
     }
 
     /// What negative answers right below the apex have in common; its SOA record, with the TTL of negative answers
@@ -123,17 +151,24 @@ impl Table {
 
     /// The nodes whose NSEC or NSEC3 records the part has as its proofs; the first is none where it has no proofs.
     #[inline]
-    pub fn negative_proofs(&self) -> [NodeRef; 2] {
-        self.negative.proofs
+    pub fn negative_proofs(&self) -> [NodeId; 2] {
+        self.negative.proofs.map(|node| NodeId::new(self.image(), node))
     }
 
-    /// The node that a reference of this same image names.
+    /// The node that a reference leads to, which is one of this table's; `None` where it leads nowhere, or no longer
+    /// anywhere.
     #[inline]
-    pub fn node(&self, node: NodeRef) -> Option<Node<'_>> {
-        if node.is_none() { None } else { Some(Node::new(self.image(), node)) }
+    pub fn node<'t>(&'t self, link: Link<'t>) -> Option<Node<'t>> {
+        if link.is_none() {
+            return None;
+        }
+        match &self.overlaid {
+            None => Some(Node::new(self.image(), link.to)),
+            Some(overlaid) => overlaid.follow(self.image(), link),
+        }
     }
 
-    /// All nodes in canonical order, the apex first.
+    /// All nodes of the image in canonical order, the apex first; of an overlay those that have changed.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         self.region(header::NODES_AT, header::NODES)
     }
@@ -141,6 +176,11 @@ impl Table {
     /// The owners of NSEC3 records, in canonical order; they are not found by name (RFC 5155 §7.2.8).
     pub fn nsec3_nodes(&self) -> impl Iterator<Item = Node<'_>> {
         self.region(header::NSEC3_NODES_AT, header::NSEC3_NODES)
+    }
+
+    /// Where the nodes of names end.
+    pub(crate) fn names_end(&self) -> usize {
+        u64_at(self.image(), header::NODES_END) as usize
     }
 
     fn region(&self, at: usize, count: usize) -> impl Iterator<Item = Node<'_>> {

@@ -5,7 +5,7 @@ use crate::format::{
     BUCKET_LEN, BUCKET_REFS, BUCKET_SLOTS, DIGEST_FROM, HEADER_LEN, MAGIC, NODE_EXTRA, NODE_FIXED,
     NSEC3_ENTRY, NSEC3_HASH, NodeFlags, NodeRef, VERSION, header, u16_at, u32_at, u64_at,
 };
-use crate::node::{Node, QUESTION_FIXED, Rrset};
+use crate::node::{Link, Node, QUESTION_FIXED, Rrset};
 use crate::parallel;
 use crate::part::Part;
 use wire::Name;
@@ -340,14 +340,14 @@ fn has_good_slots(bucket: &[u8; BUCKET_LEN], names: &Starts) -> bool {
 fn has_good_references(image: &[u8], node: NodeRef, names: &Starts, nsec3_owners: &Starts) -> bool {
     let node = Node::new(image, node);
     let denial = node.denial();
-    let to_name = |node: NodeRef| node.is_none() || names.has(node);
-    let to_nsec3 = |node: NodeRef| node.is_none() || nsec3_owners.has(node);
+    let to_name = |link: Link<'_>| link.is_none() || names.has(link.to);
+    let to_nsec3 = |link: Link<'_>| link.is_none() || nsec3_owners.has(link.to);
     to_name(denial.wildcard)
         && (to_name(denial.no_wildcard) || to_nsec3(denial.no_wildcard))
         && [denial.nsec3_match, denial.nsec3_encloser, denial.nsec3_cover].into_iter().all(to_nsec3)
         && node
             .all_rrsets()
-            .all(|rrset| rrset.links().additional().all(|additional| names.has(additional.node)))
+            .all(|rrset| rrset.links().additional().all(|additional| names.has(additional.node.to)))
 }
 
 #[cfg(test)]

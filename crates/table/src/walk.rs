@@ -3,10 +3,12 @@
 //! The walk owns its image, so that records of two versions can't be mixed however long it takes. Names in the data
 //! are written out: whoever takes the records puts them elsewhere than the image foresaw.
 
-use crate::format::header;
-use crate::format::{u32_at, u64_at};
+use crate::denial::relative_cmp;
+use crate::format::{NodeFlags, header, u32_at, u64_at};
 use crate::node::{Node, Rrset};
+use crate::overlay::Overlaid;
 use crate::table::Table;
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 use wire::message::HEADER_LEN;
@@ -53,14 +55,51 @@ enum Source {
     Expanded,
 }
 
+/// Where a walk is among the nodes of one image.
+#[derive(Clone, Copy)]
+struct Cursor {
+    nodes_left: u32,
+    at: usize,
+}
+
+impl Cursor {
+    fn names(image: &[u8]) -> Cursor {
+        Cursor { nodes_left: u32_at(image, header::NODES), at: u64_at(image, header::NODES_AT) as usize }
+    }
+
+    fn nsec3_owners(image: &[u8]) -> Cursor {
+        let at = u64_at(image, header::NSEC3_NODES_AT) as usize;
+        Cursor { nodes_left: u32_at(image, header::NSEC3_NODES), at }
+    }
+
+    /// The next node that is not passed over; the cursor stays before it.
+    fn peek<'t>(&mut self, image: &'t [u8], pass: impl Fn(Node<'t>) -> bool) -> Option<Node<'t>> {
+        while self.nodes_left > 0 {
+            let node = Node::at_offset(image, self.at);
+            if !pass(node) {
+                return Some(node);
+            }
+            self.go_past(node);
+        }
+        None
+    }
+
+    fn go_past(&mut self, node: Node<'_>) {
+        self.nodes_left -= 1;
+        self.at = node.end();
+    }
+}
+
 /// A walk over all records: the names in canonical order, the apex first, each name's sets by ascending type, each
 /// set's signatures behind it; then the owners of NSEC3 records, which have an order of their own.
 pub struct Walk {
     table: Arc<Table>,
-    /// Nodes that are left of the region, and where the next one stands.
-    nodes_left: u32,
-    node_at: usize,
+    cursor: Cursor,
+    /// In the base, where the table is an overlay; else at the end of nothing.
+    base_cursor: Cursor,
     nsec3_is_ahead: bool,
+    /// Whether the node is one of the base.
+    is_in_base: bool,
     /// Sets that are left of the node, and where the next one stands.
     rrsets_left: usize,
     rrset_at: usize,
@@ -76,13 +115,13 @@ pub struct Walk {
 impl Walk {
     /// A walk that begins at the apex.
     pub fn new(table: Arc<Table>) -> Walk {
-        let image = table.image();
-        let (nodes_left, node_at) = (u32_at(image, header::NODES), u64_at(image, header::NODES_AT) as usize);
+        let base_cursor = table.base().map_or(NOTHING, |base| Cursor::names(base.image()));
         Walk {
+            cursor: Cursor::names(table.image()),
+            base_cursor,
             table,
-            nodes_left,
-            node_at,
             nsec3_is_ahead: true,
+            is_in_base: false,
             rrsets_left: 0,
             rrset_at: 0,
             owner: Vec::new(),
@@ -114,7 +153,7 @@ impl Walk {
             }
         }
         let octets = match self.source {
-            Source::Image => self.table.image(),
+            Source::Image => image_of(&self.table, self.is_in_base),
             Source::Expanded => &self.expanded.octets,
         };
         let at = self.records.start;
@@ -126,18 +165,15 @@ impl Walk {
 
     /// Goes on to the next node; whether there is one.
     fn enter_node(&mut self) -> bool {
-        let image = self.table.image();
-        if self.nodes_left == 0 {
+        let Some((node, is_in_base)) = next_node(&self.table, &mut self.cursor, &mut self.base_cursor) else {
             if !std::mem::take(&mut self.nsec3_is_ahead) {
                 return false;
             }
-            self.nodes_left = u32_at(image, header::NSEC3_NODES);
-            self.node_at = u64_at(image, header::NSEC3_NODES_AT) as usize;
+            self.cursor = Cursor::nsec3_owners(self.table.image());
+            self.base_cursor = self.table.base().map_or(NOTHING, |base| Cursor::nsec3_owners(base.image()));
             return true; // no sets yet: the caller comes again
-        }
-        let node = Node::at_offset(image, self.node_at);
-        self.nodes_left -= 1;
-        self.node_at = node.end();
+        };
+        self.is_in_base = is_in_base;
         self.rrsets_left = node.rrset_count();
         self.rrset_at = node.first_rrset();
         self.owner.clear();
@@ -147,8 +183,7 @@ impl Walk {
     }
 
     fn enter_rrset(&mut self) -> Result<(), BadPointer> {
-        let image = self.table.image();
-        let rrset = Rrset::new(image, self.rrset_at);
+        let rrset = Rrset::new(image_of(&self.table, self.is_in_base), self.rrset_at);
         self.rrsets_left -= 1;
         self.rrset_at = rrset.end();
         if rrset.is_turned() {
@@ -163,6 +198,68 @@ impl Walk {
         } else {
             self.source = Source::Image;
             self.records = rrset.records_range();
+        }
+        Ok(())
+    }
+}
+
+/// Of a table that stands over no other, the cursor in what it stands over.
+const NOTHING: Cursor = Cursor { nodes_left: 0, at: 0 };
+
+fn image_of(table: &Table, is_in_base: bool) -> &[u8] {
+    table.base().filter(|_| is_in_base).map_or_else(|| table.image(), |base| base.image())
+}
+
+/// The next node in canonical order, of an overlay or of its base, and whether it is of the base.
+fn next_node<'t>(
+    table: &'t Table,
+    cursor: &mut Cursor,
+    base_cursor: &mut Cursor,
+) -> Option<(Node<'t>, bool)> {
+    let Some(overlaid) = &table.overlaid else {
+        let node = cursor.peek(table.image(), |_| false)?;
+        cursor.go_past(node);
+        return Some((node, false));
+    };
+    let here = cursor.peek(table.image(), |node| node.flags().has(NodeFlags::GONE));
+    let is_moved = |overlaid: &Overlaid, node: Node<'_>| overlaid.moved_to(node.reference()).is_some();
+    let there = base_cursor.peek(overlaid.base.image(), |node| is_moved(overlaid, node));
+    let is_in_base = match (here, there) {
+        (Some(one), Some(other)) => {
+            relative_cmp(other.relative_name(), one.relative_name()) == Ordering::Less
+        }
+        (None, Some(_)) => true,
+        (Some(_), None) => false,
+        (None, None) => return None,
+    };
+    let (node, cursor) = if is_in_base { (there?, base_cursor) } else { (here?, cursor) };
+    cursor.go_past(node);
+    Some((node, is_in_base))
+}
+
+impl Table {
+    /// The records of one of this table's nodes, by type, each set's signatures behind it.
+    ///
+    /// # Errors
+    /// The image is not what the compiler makes.
+    pub fn each_record(&self, node: Node<'_>, mut take: impl FnMut(Record<'_>)) -> Result<(), BadPointer> {
+        let owner = [node.relative_name(), self.apex_name().as_wire()].concat();
+        let name = Name::from_wire(&owner)?;
+        let mut expanded = Expanded::default();
+        for rrset in node.rrsets() {
+            let records = if rrset.has_fixups() {
+                expanded.expand(rrset, &owner, owner.len() - self.apex_len())?;
+                &expanded.octets
+            } else {
+                rrset.records()
+            };
+            for mut rest in [records, rrset.signatures()] {
+                while !rest.is_empty() {
+                    let Stored { rtype, ttl, rdata } = Stored::read(rest).ok_or(BadPointer)?;
+                    rest = &rest[FIXED + rdata.len()..];
+                    take(Record { owner: name, rtype, ttl, rdata });
+                }
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! expect it. [`compile`] takes a zone to its [`table::Table`]. The crate reads no files, opens no sockets and
 //! answers no queries; it is handed bytes and asks its caller for what `$INCLUDE` names.
 
+pub mod amend;
 mod apply;
 pub mod check;
 mod compile;

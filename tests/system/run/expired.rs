@@ -44,6 +44,10 @@ fn an_expired_critical_zone_takes_the_route_until_it_is_confirmed() -> Result<()
     agent.explains("why", |told| {
         lines(&told["reasons"]).contains("critical zones are not served: small.example.")
     })?;
+    // With nothing to ask for the probes fail, too, and say why.
+    agent.explains("the probes", |told| {
+        lines(&told["reasons"]).contains("no zone is served that could be asked for")
+    })?;
     ensure!(agent.process.log().contains("expired"), "{}", agent.process.log_tail());
     let _alive = primary(&place)?;
     agent.wait(UP)

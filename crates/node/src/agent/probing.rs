@@ -38,6 +38,17 @@ pub(crate) struct Rounds {
     pub(crate) timeout: Duration,
 }
 
+impl Rounds {
+    /// Tells of a round that could not even begin.
+    async fn fail(&self, saw: &str, observations: &mpsc::Sender<Observation>) {
+        for check in [self.udp, self.tcp] {
+            let observation =
+                Observation { check, took: Duration::ZERO, outcome: Outcome::Fail(saw.to_owned()) };
+            let _gone = observations.send(observation).await;
+        }
+    }
+}
+
 /// The service addresses with the ports that are listened on.
 pub(crate) fn targets(config: &Config, anycast: &AnycastConfig) -> Vec<SocketAddr> {
     let mut targets: Vec<SocketAddr> = Vec::new();
@@ -69,17 +80,16 @@ pub(crate) async fn run(
             prober = None;
             continue;
         };
-        let Some((zone, serials)) = view.zone(turn) else { continue };
+        let Some((zone, serials)) = view.zone(turn) else {
+            rounds.fail("no zone is served that could be asked for", &observations).await;
+            continue;
+        };
         let known = prober.take_if(|(of, _)| *of == answers).map(|(_, prober)| prober);
         let mut asking = match known.map_or_else(|| Prober::new(plan(&target, &rounds, answers)), Ok) {
             Ok(prober) => prober,
             Err(error) => {
                 // Too few descriptors, or the address is gone: that is no answer, too.
-                let outcome = Outcome::Fail(format!("{} can't be asked: {error}", target.address));
-                for check in [rounds.udp, rounds.tcp] {
-                    let observation = Observation { check, took: Duration::ZERO, outcome: outcome.clone() };
-                    let _gone = observations.send(observation).await;
-                }
+                rounds.fail(&format!("{} can't be asked: {error}", target.address), &observations).await;
                 continue;
             }
         };

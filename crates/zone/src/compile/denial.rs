@@ -3,9 +3,11 @@
 use super::plan::{NONE, Plan, PlannedNode};
 use crate::rdata::encoding::decode_base32hex;
 use crate::records::Zone;
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use table::denial::{Nsec3Hash, nsec3_hash};
-use table::{ITERATIONS_MAX, ImageFlags, NodeFlags, NodeIndex};
-use wire::{NameBuf, RecordType};
+use table::{ITERATIONS_MAX, ImageFlags, NodeFlags, NodeIndex, NodeRef, Table};
+use wire::{FoldedName, Name, NameBuf, RecordType};
 
 /// SHA-1, the only hash algorithm of NSEC3 (RFC 5155 §11).
 const SHA1: u8 = 1;
@@ -59,23 +61,52 @@ impl Nsec3Chain {
         self.hashes.get(position).copied().flatten()
     }
 
-    fn hash(&self, name: &[u8]) -> Nsec3Hash {
+    pub(super) fn hash(&self, name: &[u8]) -> Nsec3Hash {
         let (iterations, salt) = self.parameters().unwrap_or((0, &[]));
         nsec3_hash(name, salt, iterations)
     }
 
-    fn matching(&self, hash: &Nsec3Hash) -> NodeIndex {
-        match self.sorted.binary_search_by_key(hash, |(hash, _)| *hash) {
-            Ok(at) => NodeIndex::Nsec3(self.sorted[at].1),
-            Err(_) => NodeIndex::None,
-        }
+    fn matching(&self, hash: &Nsec3Hash) -> Option<u32> {
+        let at = self.sorted.binary_search_by_key(hash, |(hash, _)| *hash).ok()?;
+        Some(self.sorted[at].1)
     }
 
     /// The record whose range holds the hash; the last one's goes around to the first (RFC 5155 §3.1.7).
-    fn covering(&self, hash: &Nsec3Hash) -> NodeIndex {
+    fn covering(&self, hash: &Nsec3Hash) -> Option<(Nsec3Hash, u32)> {
         let after = self.sorted.partition_point(|(start, _)| start < hash);
         let at = after.checked_sub(1).unwrap_or(self.sorted.len().saturating_sub(1));
-        self.sorted.get(at).map_or(NodeIndex::None, |(_, position)| NodeIndex::Nsec3(*position))
+        self.sorted.get(at).copied()
+    }
+}
+
+/// The base of an overlay: what is in the zone beside the names at hand.
+pub(super) struct Beside<'a> {
+    pub(super) base: &'a Table,
+    /// The nodes of the base that have another one now, or none.
+    pub(super) moved: HashSet<NodeRef>,
+}
+
+impl Beside<'_> {
+    /// The node of a name that is as it was.
+    fn named(&self, name: Name<'_>) -> NodeIndex {
+        let mut folded = FoldedName::default();
+        folded.set(name);
+        let node = self.base.node_named(&folded).filter(|node| !self.moved.contains(&node.reference()));
+        node.map_or(NodeIndex::None, |node| NodeIndex::Base(node.reference()))
+    }
+
+    /// The last owner of an NSEC record not after the name, of those that are as they were.
+    fn nsec_not_after(&self, name: Name<'_>) -> Option<(&[u8], NodeIndex)> {
+        let mut folded = FoldedName::default();
+        folded.set(name);
+        let node = self.base.nsec_cover_here(&folded, |node| self.moved.contains(&node))?;
+        Some((node.relative_name(), NodeIndex::Base(node.reference())))
+    }
+
+    /// The NSEC3 record with this hash or the last before it, of those that are as they were.
+    fn nsec3_at_or_before(&self, hash: &Nsec3Hash) -> Option<(Nsec3Hash, NodeIndex)> {
+        let (found, node) = self.base.nsec3_at_or_before(hash, |node| self.moved.contains(&node))?;
+        Some((found, NodeIndex::Base(node.reference())))
     }
 }
 
@@ -100,6 +131,7 @@ pub(super) struct Proofs<'a> {
     plan: &'a Plan,
     chain: &'a Nsec3Chain,
     flags: ImageFlags,
+    beside: Option<&'a Beside<'a>>,
 }
 
 impl<'a> Proofs<'a> {
@@ -108,8 +140,9 @@ impl<'a> Proofs<'a> {
         plan: &'a Plan,
         chain: &'a Nsec3Chain,
         flags: ImageFlags,
+        beside: Option<&'a Beside<'a>>,
     ) -> Proofs<'a> {
-        Proofs { zone, plan, chain, flags }
+        Proofs { zone, plan, chain, flags, beside }
     }
 
     /// Wildcard, cover of the wildcard, NSEC3 match, encloser and cover, as `table::Denial` has them.
@@ -118,24 +151,31 @@ impl<'a> Proofs<'a> {
         if node.flags.has(NodeFlags::OCCLUDED) {
             return denial;
         }
-        if node.wildcard != NONE {
-            denial[0] = NodeIndex::Name(node.wildcard);
-        }
+        denial[0] = self.wildcard(node);
         if self.flags.has(ImageFlags::NSEC3) {
             self.nsec3(index, node, &mut denial);
         } else if self.flags.has(ImageFlags::NSEC)
             && node.is_authoritative()
-            && node.has_children
-            && node.wildcard == NONE
+            && (node.has_children || self.beside.is_some())
+            && denial[0] == NodeIndex::None
         {
             denial[1] = self.nsec_no_wildcard(node);
         }
         denial
     }
 
+    fn wildcard(&self, node: &PlannedNode) -> NodeIndex {
+        if node.wildcard != NONE {
+            return NodeIndex::Name(node.wildcard);
+        }
+        let Some(beside) = self.beside.filter(|_| !node.hides()) else { return NodeIndex::None };
+        let wildcard = NameBuf::child(b"*", self.plan.name(self.zone, node));
+        wildcard.map_or(NodeIndex::None, |wildcard| beside.named(wildcard.as_name()))
+    }
+
     /// The NSEC record that covers `*` below the node. A node without children has it itself, and needs no
     /// reference: nothing sorts between a name and the first name below it.
-    fn nsec_no_wildcard(&self, node: &PlannedNode) -> NodeIndex {
+    pub(super) fn nsec_no_wildcard(&self, node: &PlannedNode) -> NodeIndex {
         let Ok(wildcard) = NameBuf::child(b"*", self.plan.name(self.zone, node)) else {
             return NodeIndex::None;
         };
@@ -143,19 +183,48 @@ impl<'a> Proofs<'a> {
             !node.flags.has(NodeFlags::OCCLUDED)
                 && node.owner_in(self.zone).is_some_and(|owner| owner.has(RecordType::NSEC))
         };
-        self.plan
-            .last_not_after(self.zone, wildcard.as_name(), owns_nsec)
-            .map_or(NodeIndex::None, NodeIndex::Name)
+        let wildcard = wildcard.as_name();
+        let here = self.plan.last_not_after(self.zone, wildcard, owns_nsec);
+        let there = self.beside.and_then(|beside| beside.nsec_not_after(wildcard));
+        match (here, there) {
+            (Some(index), Some((relative, there))) => {
+                let here = self.plan.name(self.zone, &self.plan.nodes[index as usize]);
+                let other = NameBuf::joined(relative, self.zone.apex());
+                let is_later =
+                    other.is_ok_and(|other| other.as_name().canonical_cmp(here) == Ordering::Greater);
+                if is_later { there } else { NodeIndex::Name(index) }
+            }
+            (Some(index), None) => NodeIndex::Name(index),
+            (None, there) => there.map_or(NodeIndex::None, |(_, there)| there),
+        }
+    }
+
+    /// The record with this hash.
+    pub(super) fn matching(&self, hash: &Nsec3Hash) -> NodeIndex {
+        if let Some(position) = self.chain.matching(hash) {
+            return NodeIndex::Nsec3(position);
+        }
+        let there = self.beside.and_then(|beside| beside.nsec3_at_or_before(hash));
+        there.filter(|(found, _)| found == hash).map_or(NodeIndex::None, |(_, node)| node)
+    }
+
+    /// The record whose range holds the hash.
+    pub(super) fn covering(&self, hash: &Nsec3Hash) -> NodeIndex {
+        let here = self.chain.covering(hash).map(|(found, position)| (found, NodeIndex::Nsec3(position)));
+        let there = self.beside.and_then(|beside| beside.nsec3_at_or_before(hash));
+        // Nearest is the highest that is not beyond it; where there is none, the highest of all.
+        let nearest = here.into_iter().chain(there).max_by_key(|(found, _)| (found <= hash, *found));
+        nearest.map_or(NodeIndex::None, |(_, node)| node)
     }
 
     fn nsec3(&self, index: u32, node: &PlannedNode, denial: &mut [NodeIndex; 5]) {
         let name = self.plan.name(self.zone, node);
-        denial[2] = self.chain.matching(&self.chain.hash(name.as_wire()));
+        denial[2] = self.matching(&self.chain.hash(name.as_wire()));
         if node.is_authoritative()
-            && node.wildcard == NONE
+            && denial[0] == NodeIndex::None
             && let Ok(wildcard) = NameBuf::child(b"*", name)
         {
-            denial[1] = self.chain.covering(&self.chain.hash(wildcard.as_name().as_wire()));
+            denial[1] = self.covering(&self.chain.hash(wildcard.as_name().as_wire()));
         }
         if denial[2] == NodeIndex::None {
             self.nsec3_opt_out(index, denial);
@@ -169,11 +238,11 @@ impl<'a> Proofs<'a> {
         while next_closer != 0 {
             let encloser = self.plan.nodes[next_closer as usize].parent;
             let name = self.plan.name(self.zone, &self.plan.nodes[encloser as usize]);
-            let matching = self.chain.matching(&self.chain.hash(name.as_wire()));
+            let matching = self.matching(&self.chain.hash(name.as_wire()));
             if matching != NodeIndex::None {
                 let next = self.plan.name(self.zone, &self.plan.nodes[next_closer as usize]);
                 denial[3] = matching;
-                denial[4] = self.chain.covering(&self.chain.hash(next.as_wire()));
+                denial[4] = self.covering(&self.chain.hash(next.as_wire()));
                 return;
             }
             next_closer = encloser;

@@ -2,10 +2,12 @@
 //!
 //! [`plan`] lays the names out as nodes: which are cuts, what is occluded below them, which empty
 //! non-terminals there are, where wildcards hang. [`denial`] finds the proofs of non-existence that are known
-//! before any query. [`encode`] writes record sets in wire form with compressed names.
+//! before any query. [`encode`] writes record sets in wire form with compressed names. [`over`] does the same for those
+//! names alone that have changed.
 
 mod denial;
 mod encode;
+pub(crate) mod over;
 mod plan;
 
 use crate::records::{OwnerView, Zone};
@@ -67,7 +69,7 @@ fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError>
     if let Some((iterations, salt)) = chain.parameters() {
         builder.nsec3_parameters(iterations, salt);
     }
-    let proofs = denial::Proofs::new(zone, &plan, &chain, flags);
+    let proofs = denial::Proofs::new(zone, &plan, &chain, flags, None);
     let mut encoder = Encoder::new(zone, &plan);
     for (index, node) in plan.nodes.iter().enumerate() {
         builder.name(&NodeSpec {

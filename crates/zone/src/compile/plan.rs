@@ -33,6 +33,11 @@ impl PlannedNode {
         self.owns.then(|| zone.owner(self.named_by as usize))
     }
 
+    /// Whether names below it are hidden by it or with it.
+    pub(super) fn hides(&self) -> bool {
+        crate::amend::hides(self.flags)
+    }
+
     /// Whether the zone answers with authority at this name.
     pub(super) fn is_authoritative(&self) -> bool {
         !self.flags.has(NodeFlags::OCCLUDED) && !self.flags.has(NodeFlags::CUT)
@@ -91,8 +96,7 @@ impl Plan {
         if let Some(parent) = parent {
             let parent = &mut self.nodes[parent as usize];
             parent.has_children = true;
-            let hides = [NodeFlags::CUT, NodeFlags::DNAME, NodeFlags::OCCLUDED];
-            if hides.iter().any(|flag| parent.flags.has(*flag)) {
+            if parent.hides() {
                 flags = flags.with(NodeFlags::OCCLUDED);
             } else if is_wildcard {
                 parent.wildcard = index;

@@ -1,0 +1,131 @@
+//! From one version of a zone to the next, at the cost of what changed.
+//!
+//! [`amend`] applies differences to a table and makes an overlay over it: a small image of the names that are other than in
+//! the base, [`table::Table`] says how it is read. It begins with the names of the overlay before, so that there is always
+//! one overlay over one base, and what a change costs grows with what has changed since the base was compiled. `touched` holds
+//! these names with their records. `closure` adds what depends on them. `compile::over` makes the image.
+//!
+//! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
+//! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
+
+mod closure;
+mod touched;
+
+use crate::compile::{CompileError, CompileOptions};
+use crate::difference::Difference;
+use std::sync::Arc;
+use table::{BadPointer, BuildError, Table};
+use wire::{NameBuf, RecordType};
+
+pub(crate) use closure::hides;
+pub(crate) use touched::{Touched, hash_of_owner};
+
+/// The most names of an overlay. Making one takes about 2 µs for each; and whoever reads the zone looks into it first, so it
+/// should stay in the cache.
+pub const NAMES_MAX: usize = 8192;
+
+/// Why differences give no overlay.
+#[derive(Debug, thiserror::Error)]
+pub enum AmendError {
+    /// They don't fit the version that they are applied to. The zone has to be had as a whole.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The zone has to be compiled as a whole.
+    #[error("the zone has to be compiled as a whole: {0}")]
+    Recompile(Reason),
+}
+
+/// What differences have to do with another version than the one at hand.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Misfit {
+    /// The serials don't continue.
+    #[error("the difference begins with serial {from}, and the zone has {at}")]
+    Serial {
+        /// The serial that the difference begins with.
+        from: u32,
+        /// The serial that the zone has.
+        at: u32,
+    },
+    /// A record that is not there is to go.
+    #[error("the difference to serial {serial} removes a {rtype} record of {owner} that is not there")]
+    NotThere {
+        /// The serial that the difference leads to.
+        serial: u32,
+        /// Its owner.
+        owner: Box<NameBuf>,
+        /// Its type.
+        rtype: RecordType,
+    },
+    /// A record that is there is to come.
+    #[error("the difference to serial {serial} adds a {rtype} record of {owner} that is already there")]
+    AlreadyThere {
+        /// The serial that the difference leads to.
+        serial: u32,
+        /// Its owner.
+        owner: Box<NameBuf>,
+        /// Its type.
+        rtype: RecordType,
+    },
+    /// A record of another zone.
+    #[error("the difference to serial {serial} has records of {owner}, which is not in the zone")]
+    Outside {
+        /// The serial that the difference leads to.
+        serial: u32,
+        /// Its owner.
+        owner: Box<NameBuf>,
+    },
+}
+
+/// Why a zone has to be compiled as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Reason {
+    /// Too much has changed since the last time.
+    #[error("too many names have changed since it was")]
+    TooMany,
+    /// The zone is signed in another way, or no longer, or for the first time.
+    #[error("how it denies names has changed")]
+    Denial,
+    /// It has NSEC3 records of several chains, or such that don't belong to the changed names.
+    #[error("its NSEC3 chain is changing as a whole")]
+    Chain,
+    /// The check of the changed names has found an error, which the check of the whole tells better.
+    #[error("the changed names have errors")]
+    Errors,
+    /// The image can't be referred to, or was not made by this program.
+    #[error("its table can't be amended")]
+    Table,
+}
+
+impl From<BadPointer> for AmendError {
+    fn from(_: BadPointer) -> AmendError {
+        AmendError::Recompile(Reason::Table)
+    }
+}
+
+impl From<BuildError> for AmendError {
+    fn from(_: BuildError) -> AmendError {
+        AmendError::Recompile(Reason::Table)
+    }
+}
+
+impl From<CompileError> for AmendError {
+    fn from(_: CompileError) -> AmendError {
+        AmendError::Recompile(Reason::Errors)
+    }
+}
+
+/// Makes the next version of a zone: `table` with `differences`, the oldest first.
+///
+/// The options are those with which the base was compiled, but for the source, which stays that of the base.
+///
+/// # Errors
+/// The differences don't fit, or the zone has to be compiled as a whole; the table is as it was.
+pub fn amend(
+    table: &Arc<Table>,
+    differences: &[Difference],
+    options: &CompileOptions,
+) -> Result<Table, AmendError> {
+    let mut touched = Touched::new(table)?;
+    touched.apply(differences)?;
+    closure::complete(&mut touched, options)
+}

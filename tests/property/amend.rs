@@ -1,0 +1,142 @@
+//! A table with differences applied against one that is compiled of the whole new version: the same octets in every answer,
+//! the same records in a walk.
+
+use crate::config;
+use crate::serving::{Dnssec, query, serve, serve_table};
+use crate::signing::{Record, compile};
+use crate::zones::{Question, RandomZone, question, questions, versions};
+use nameserver::Transport;
+use proptest::prelude::*;
+use std::sync::Arc;
+use table::{Table, Walk};
+use wire::{NameBuf, RecordType};
+use zone::amend::{AmendError, Reason, amend};
+use zone::{CompileOptions, Difference, RecordList};
+
+const QUESTIONS: usize = 60;
+const VERSIONS: usize = 5;
+
+const OPTIONS: CompileOptions = CompileOptions { rotate: true, source: table::SourceStamp([0; 32]) };
+
+proptest! {
+    #![proptest_config(config(1500))]
+
+    #[test]
+    fn every_version_is_as_if_compiled(versions in versions(VERSIONS), asked in questions(QUESTIONS)) {
+        let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
+        for (from, to) in versions.iter().zip(&versions[1..]) {
+            table = match amend(&table, &[difference(from, to)], &OPTIONS) {
+                Ok(next) => Arc::new(next),
+                Err(AmendError::Recompile(reason)) => {
+                    prop_assert!(may_recompile(reason, to), "{reason}\n{from:?}{to:?}");
+                    Arc::new(compile(to.apex.as_name(), &to.records))
+                }
+                Err(misfit) => return Err(TestCaseError::fail(format!("{misfit}\n{from:?}{to:?}"))),
+            };
+            compare(&table, to, &asked).map_err(|fault| TestCaseError::fail(format!("{fault}\n{from:?}{to:?}")))?;
+        }
+    }
+
+    /// Differences in a row come to the same as one after the other.
+    #[test]
+    fn many_differences_at_once(versions in versions(VERSIONS), asked in questions(QUESTIONS)) {
+        let table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
+        let differences: Vec<_> =
+            versions.iter().zip(&versions[1..]).map(|(from, to)| difference(from, to)).collect();
+        let last = versions.last().expect("there is one");
+        if let Ok(next) = amend(&table, &differences, &OPTIONS) {
+            compare(&Arc::new(next), last, &asked).map_err(TestCaseError::fail)?;
+        }
+    }
+}
+
+/// Random zones are made of few names, so that the check finds something in many. Only these are left to a compilation.
+fn may_recompile(reason: Reason, zone: &RandomZone) -> bool {
+    match reason {
+        Reason::Errors => true,
+        // With opt-out a change of one name may bring or take records of others.
+        Reason::Chain => matches!(&zone.denial, crate::signing::Denial::Nsec3 { .. }),
+        Reason::Denial | Reason::TooMany | Reason::Table => false,
+    }
+}
+
+fn key(record: &Record) -> (NameBuf, RecordType, Vec<u8>) {
+    (record.owner.clone(), record.rtype, record.rdata.clone())
+}
+
+fn difference(from: &RandomZone, to: &RandomZone) -> Difference {
+    let list = |of: &RandomZone, other: &RandomZone| {
+        let mut list = RecordList::default();
+        let is_there = |record: &Record| {
+            other.records.iter().any(|kept| key(kept) == key(record) && kept.ttl == record.ttl)
+        };
+        let mut records: Vec<_> = of.records.iter().filter(|record| !is_there(record)).collect();
+        records.sort_by_key(|record| record.rtype != RecordType::SOA);
+        let mut seen = Vec::new();
+        for record in records {
+            if !seen.contains(&key(record)) {
+                list.push(record.owner.as_name(), record.rtype, record.ttl, &record.rdata);
+                seen.push(key(record));
+            }
+        }
+        list
+    };
+    Difference { from: serial(from), to: serial(to), removed: list(from, to), added: list(to, from) }
+}
+
+fn serial(zone: &RandomZone) -> u32 {
+    let soa = zone.records.iter().find(|record| record.rtype == RecordType::SOA).expect("a zone has one");
+    let at = soa.rdata.len() - 20;
+    u32::from_be_bytes(soa.rdata[at..at + 4].try_into().expect("four octets"))
+}
+
+/// What is different between the table and one of the whole zone.
+fn compare(
+    table: &Arc<Table>,
+    zone: &RandomZone,
+    asked: &[(Vec<&'static str>, u32, RecordType)],
+) -> Result<(), String> {
+    let whole = Arc::new(compile(zone.apex.as_name(), &zone.records));
+    let counts = |table: &Table| (table.serial(), table.name_count(), table.record_count());
+    if counts(table) != counts(&whole) {
+        return Err(format!("{:?}, and compiled {:?}", counts(table), counts(&whole)));
+    }
+    if records(table) != records(&whole) {
+        return Err(format!("{:#?}\nand compiled {:#?}", records(table), records(&whole)));
+    }
+    let mut amended = serve_table(Arc::clone(table));
+    let mut compiled = serve(zone);
+    let (mut one, mut other) = (vec![0; 65_535], vec![0; 65_535]);
+    let owners =
+        zone.records.iter().map(|record| Question { name: record.owner.clone(), rtype: record.rtype });
+    let questions: Vec<_> = asked.iter().map(|asked| question(zone, asked)).chain(owners).collect();
+    for question in &questions {
+        for dnssec in [Dnssec::Wanted, Dnssec::Unwanted] {
+            for (transport, room) in [(Transport::Udp, 1232), (Transport::Tcp, 65_535)] {
+                let query = query(question, dnssec);
+                let len = amended.respond(&query, transport, &mut one[..room]);
+                let compiled_len = compiled.respond(&query, transport, &mut other[..room]);
+                if one[..len] != other[..compiled_len] {
+                    let message = |octets: &[u8]| {
+                        starling_tests::message::Message::decode(octets).map(|message| message.to_string())
+                    };
+                    return Err(format!(
+                        "{question:?} {dnssec:?} {transport:?}:\n{}\ncompiled\n{}",
+                        message(&one[..len]).unwrap_or_default(),
+                        message(&other[..compiled_len]).unwrap_or_default()
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn records(table: &Arc<Table>) -> Vec<String> {
+    let mut walk = Walk::new(Arc::clone(table));
+    let mut records = Vec::new();
+    while let Some(record) = walk.next_record().expect("good pointers") {
+        records.push(format!("{} {} {} {:02x?}", record.owner, record.ttl, record.rtype, record.rdata));
+    }
+    records
+}
