@@ -102,6 +102,8 @@ fn an_unsigned_notify_of_a_primary_with_a_key_is_refused() -> Result<()> {
     let site = Site::new()?;
     let nobody = "127.0.0.1:9".parse()?;
     let node = site.start_with_key(nobody, &key_section("hmac-sha256", SECRET), LINES)?;
+    // Until then it knows no primaries.
+    node.wait_for_log("not refreshed")?;
     let notify = Query { opcode: 4, ..Query::new(Name::parse(ZONE)?, TYPE_SOA) }.bytes(7);
     let over_udp = client::udp_raw(node.address, &notify, SEEN_WITHIN)?.context("no answer")?.0;
     let over_tcp = client::tcp(node.address, &[notify])?.pop().flatten().context("no answer")?;

@@ -172,12 +172,16 @@ fn knot(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         write!(text, "key:\n  - id: {name}\n    algorithm: {algorithm}\n    secret: {secret}\n")?;
         with_key = format!("\n    key: {name}");
     }
-    let signing = if wishes.dnssec { "    dnssec-signing: on\n" } else { "" };
+    // With NSEC3; BIND has NSEC.
+    let (policy, signing) = match wishes.dnssec {
+        true => ("policy:\n  - id: own\n    nsec3: on\n", "    dnssec-signing: on\n    dnssec-policy: own\n"),
+        false => ("", ""),
+    };
     write!(
         text,
         "remote:\n  - id: secondary\n    address: {}@{}{with_key}\nacl:\n  - id: transfer\n    address: {LOOPBACK}\n    \
          action: transfer{with_key}\n  - id: tests\n    address: 127.0.0.1\n    action: [transfer, update]\n\
-         template:\n  - id: default\n    storage: \"{here}\"\n    zonefile-sync: -1\n    zonefile-load: {}\n    \
+         {policy}template:\n  - id: default\n    storage: \"{here}\"\n    zonefile-sync: -1\n    zonefile-load: {}\n    \
          journal-content: changes\n    semantic-checks: off\nzone:\n  - domain: \"{ZONE}\"\n    file: small.zone\n    \
          notify: secondary\n    acl: [transfer, tests]\n{signing}",
         wishes.secondary.ip(),

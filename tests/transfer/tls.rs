@@ -1,6 +1,6 @@
 //! A node as secondary of a primary that it asks over TLS (RFC 9103).
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
@@ -135,11 +135,15 @@ fn changes_come_over_tls_with_a_key() -> Result<()> {
     // Relative to the configuration.
     let tls = "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"good.pem\"\n";
     let sections = format!("{}{tls}", key_section("hmac-sha256", SECRET));
+    let plain = UdpSocket::bind(at)?;
+    plain.set_nonblocking(true)?;
     let node = site.start_with(&sections, &format!("{at} tls xot key {KEY_NAME}"), LINES)?;
     node.wait_for(Seen::served(1))?;
     for serial in 2..4 {
         peer.load(&text(serial), serial)?;
         node.wait_for(Seen::served(serial))?;
     }
-    node.wait_for_log("what has changed was transferred")
+    node.wait_for_log("what has changed was transferred")?;
+    ensure!(plain.recv(&mut [0; 512]).is_err(), "something was asked without TLS");
+    Ok(())
 }
