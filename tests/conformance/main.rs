@@ -12,7 +12,7 @@
 //!   octets (see [`question`]). With `turns=N` it is asked once for each record of the answer, N of which come first
 //!   in turn.
 //! - The lines below it up to a blank one are what is expected: first the response code and what else is in the
-//!   header (`NOERROR aa`), `nsid=TEXT`, `ede=CODE`, `seat=HEX` from a probe, and for raw queries `edns` where the response has an OPT record
+//!   header (`NOERROR aa`), `nsid=TEXT`, `zoneversion=LABELS/TYPE/SERIAL`, `ede=CODE`, `seat=HEX` from a probe, and for raw queries `edns` where the response has an OPT record
 //!   for queries in words `noedns` where it has none though the query had; `noquestion` where it doesn't repeat the
 //!   question; or `silence`. Then the records of the sections as in a
 //!   master file, each led by `answer`, `authority` or `additional`. With `answer+` the stand-in signature of the
@@ -324,6 +324,10 @@ fn head(question: &Question, got: &Message) -> BTreeSet<String> {
     for (code, octets) in got.opt.iter().flat_map(|opt| &opt.options) {
         head.insert(match (code, &octets[..]) {
             (3, id) => format!("nsid={}", String::from_utf8_lossy(id)),
+            (19, [labels, kind, serial @ ..]) => {
+                let serial = serial.iter().fold(0u32, |serial, octet| serial << 8 | u32::from(*octet));
+                format!("zoneversion={labels}/{kind}/{serial}")
+            }
             (15, [high, low, ..]) => format!("ede={}", u16::from_be_bytes([*high, *low])),
             (65_153, seat) => {
                 format!("seat={}", seat.iter().map(|octet| format!("{octet:02x}")).collect::<String>())

@@ -114,6 +114,11 @@ fn root_zone() -> Result<()> {
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
+    // Its ZONEMD record is a placeholder of zeros, and a zone that such a record belies is refused here.
+    let text = std::fs::read_to_string(zone)?;
+    let lines = text.lines().filter(|line| !line.contains("\tTYPE63\t\\#"));
+    let zone = folder.path().join("root-without-zonemd");
+    std::fs::write(&zone, lines.map(|line| format!("{line}\n")).collect::<String>())?;
     let zones = Zones::read(&[(Name::root(), zone)], folder.path())?;
     let questions = cases::captured(&std::fs::read_to_string(queries)?);
     judge("root zone", &questions, &zones, folder.path())

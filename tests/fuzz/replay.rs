@@ -5,6 +5,8 @@
 mod fixtures;
 #[path = "src/image.rs"]
 mod image;
+#[path = "src/journal.rs"]
+mod journal;
 #[path = "src/master.rs"]
 mod master;
 #[path = "src/message.rs"]
@@ -43,6 +45,11 @@ fn images() {
 #[test]
 fn transfers() {
     replay("transfer", transfer::run);
+}
+
+#[test]
+fn journals() {
+    replay("journal", journal::run);
 }
 
 fn replay(target: &str, run: fn(&[u8])) {

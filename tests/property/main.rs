@@ -6,6 +6,7 @@ mod amend;
 mod answers;
 mod batches;
 mod denial;
+mod differences;
 mod digests;
 #[path = "../fuzz/src/fixtures.rs"]
 mod fixtures;

@@ -112,7 +112,7 @@ pub(crate) fn signed() -> impl Strategy<Value = RandomZone> {
 }
 
 /// Versions of a zone, each a few records away from the one before, with serials from 1.
-pub(crate) fn versions(most: usize) -> impl Strategy<Value = Vec<RandomZone>> {
+pub(crate) fn small_steps(most: usize) -> impl Strategy<Value = Vec<RandomZone>> {
     let step = (any::<[u8; 32]>(), prop::collection::vec((labels(4), kind()), 0..4));
     let parts = (apex(), prop::collection::vec((labels(4), kind()), 0..40));
     let denial = prop_oneof![1 => Just(Denial::Unsigned), 3 => denial()];
@@ -127,6 +127,32 @@ pub(crate) fn versions(most: usize) -> impl Strategy<Value = Vec<RandomZone>> {
             versions.push(version);
         }
         versions
+    })
+}
+
+/// Versions of one zone, each with a serial and a chain of denial of its own, that have most records in common.
+pub(crate) fn versions(count: usize) -> impl Strategy<Value = (NameBuf, Vec<Vec<Record>>)> {
+    let change = prop::collection::vec((labels(4), kind(), any::<bool>()), 0..4);
+    let denials = prop_oneof![1 => Just(Denial::Unsigned), 1 => denial()];
+    let steps = prop::collection::vec((change, denials, 0..2u32), count);
+    (parts(), steps).prop_map(|((apex, mut parts), steps)| {
+        let mut name = NameBuf::root();
+        let versions = steps.into_iter().zip(7u32..).map(|((changes, denial, ttl), serial)| {
+            for (labels, kind, is_first) in changes {
+                // What comes first keeps others out, and what is taken away may let them in again.
+                if is_first { parts.insert(0, (labels, kind)) } else { drop(parts.pop()) }
+            }
+            let mut zone = zone(apex, &parts, denial);
+            let soa = zone.records.iter_mut().find(|record| record.rtype == RecordType::SOA);
+            let numbers = soa.expect("every zone has one");
+            let at = numbers.rdata.len() - 20;
+            numbers.rdata[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+            zone.records.iter_mut().filter(|record| record.rtype == RecordType::A).for_each(|a| a.ttl += ttl);
+            name = zone.apex;
+            zone.records
+        });
+        let versions = versions.collect();
+        (name, versions)
     })
 }
 

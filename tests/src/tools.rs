@@ -21,6 +21,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bird", "bird2"),
     ("birdc", "bird2"),
     ("dig", "bind9-dnsutils"),
+    ("openssl", "openssl"),
+    ("pdns_server", "pdns-backend-bind"),
+    ("pdns_control", "pdns-backend-bind"),
     ("python3", "python3"),
     ("ethtool", "ethtool"),
 ];

@@ -1,7 +1,9 @@
 //! The binary as its operator has it: started, reloaded, ended, and spoken to in every wrong way.
 
+mod admission;
 mod agent_link;
 mod bench;
+mod compare;
 mod counts;
 mod handover;
 mod images;

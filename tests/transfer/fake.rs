@@ -56,6 +56,8 @@ pub(crate) enum Signing {
     Good,
     /// None.
     Nothing,
+    /// Those of the zone, and not what is said to a question for what has changed.
+    OfTheZone,
     /// The first alone.
     FirstOnly,
     /// The second is changed after it was signed.
@@ -191,7 +193,8 @@ impl Shared {
         };
         let before = std::mem::replace(&mut *held(&self.before), request.clone());
         let signer = self.signer(if script.signing == Signing::Replayed { &before } else { &request });
-        let mut line = Line { stream, request, signer, signing: script.signing, sent: 0 };
+        let is_of_the_zone = qtype == TYPE_AXFR;
+        let mut line = Line { stream, request, signer, signing: script.signing, is_of_the_zone, sent: 0 };
         match answer {
             Answer::Messages(messages) => messages.iter().try_for_each(|message| line.send(message))?,
             Answer::Endless(first, rest) => {
@@ -223,6 +226,7 @@ struct Line {
     request: Vec<u8>,
     signer: Option<Signer>,
     signing: Signing,
+    is_of_the_zone: bool,
     sent: usize,
 }
 
@@ -232,6 +236,7 @@ impl Line {
         let is_signed = match self.signing {
             Signing::Nothing => false,
             Signing::FirstOnly => self.sent == 0,
+            Signing::OfTheZone => self.is_of_the_zone,
             _ => true,
         };
         if let (Some(signer), true) = (&mut self.signer, is_signed) {

@@ -1,10 +1,20 @@
 //! Zones between nodes: Starling and Knot, NSD and BIND copy zones from each other; and from primaries that lie.
 
+mod admission;
 mod catalog;
+mod chain;
+mod changes;
+mod changing;
+mod crash;
 mod fake;
 mod hostile;
+mod incremental;
+mod journal;
+mod keys;
 mod notify;
+mod peers;
 mod primary;
 mod secondaries;
 mod secondary;
 mod site;
+mod tls;

@@ -104,8 +104,11 @@ fn configuration(zones: &[(Name, PathBuf)], transfer_lines: &str) -> String {
     text
 }
 
+/// Owner, type, TTL and data.
+pub(crate) type Canonical = (Name, u16, u32, Vec<u8>);
+
 /// A record with its names in lower case: where they are compressed, the case is that of the name pointed to.
-fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
+pub(crate) fn canonical(record: &Record) -> Canonical {
     let mut rdata = record.rdata.clone();
     let mut at = 0;
     for part in parts(record.rtype) {
@@ -126,12 +129,12 @@ fn canonical(record: &Record) -> (Name, u16, u32, Vec<u8>) {
 }
 
 /// The same records with one TTL for all signatures: Knot keeps one for all signatures of a name.
-fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
+pub(crate) fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
     records.iter_mut().filter(|record| record.rtype == TYPE_RRSIG).for_each(|record| record.ttl = 0);
     records
 }
 
-fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
+pub(crate) fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
     let set = |records: &[Record]| records.iter().map(canonical).collect::<BTreeSet<_>>();
     let (wanted, got) = (set(expected), set(found));
     ensure!(got.len() == found.len(), "{who}: {} records were sent twice", found.len() - got.len());

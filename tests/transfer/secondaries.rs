@@ -116,7 +116,7 @@ fn nsd(
         "server:\n ip-address: {}@{}\n server-count: 1\n username: \"\"\n chroot: \"\"\n database: \"\"\n \
          zonesdir: \"{here}\"\n pidfile: \"{here}/pid\"\n xfrdfile: \"{here}/xfrd.state\"\n \
          zonelistfile: \"{here}/zone.list\"\n xfrdir: \"{here}\"\n rrl-ratelimit: 0\n \
-         rrl-whitelist-ratelimit: 0\n round-robin: no\n minimal-responses: yes\n verbosity: 2\n\
+         rrl-whitelist-ratelimit: 0\n xfrd-reload-timeout: 0\n round-robin: no\n minimal-responses: yes\n verbosity: 2\n\
          remote-control:\n control-enable: no\n",
         at.ip(),
         at.port()
@@ -129,7 +129,7 @@ fn nsd(
         let (ip, port) = (primary.ip(), primary.port());
         write!(
             text,
-            "zone:\n name: \"{zone}\"\n zonefile: \"\"\n request-xfr: AXFR {ip}@{port} {key}\n \
+            "zone:\n name: \"{zone}\"\n zonefile: \"\"\n request-xfr: {ip}@{port} {key}\n \
              allow-notify: {LOOPBACK} {key}\n provide-xfr: {LOOPBACK} NOKEY\n"
         )?;
     }
@@ -213,11 +213,15 @@ pub(crate) struct Primary {
 impl Primary {
     /// Starts a node from these lines of configuration.
     pub(crate) fn start(lines: &str, folder: &Path) -> Result<Self> {
+        Self::start_at(&format!("{}:0", own_address()), lines, folder)
+    }
+
+    /// The same, at an address that others know beforehand.
+    pub(crate) fn start_at(listen: &str, lines: &str, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let control = folder.join("control");
         let config = folder.join("node.toml");
-        let node =
-            format!("[node]\nlisten = [\"{}:0\"]\ncontrol = \"control\"\nworkers = 1\n", own_address());
+        let node = format!("[node]\nlisten = [\"{listen}\"]\ncontrol = \"control\"\nworkers = 1\n");
         std::fs::write(&config, format!("{node}{lines}"))?;
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(&config);

@@ -59,7 +59,23 @@ impl Site {
 
     /// The same with a primary that has a key.
     pub(crate) fn start_with_key(&self, primary: SocketAddr, key: &str, lines: &str) -> Result<Node> {
-        self.write(key, &format!("\"{primary} key {KEY_NAME}\""), lines)?;
+        self.start_with_named_key(primary, KEY_NAME, key, lines)
+    }
+
+    /// The same with a key of this name.
+    pub(crate) fn start_with_named_key(
+        &self,
+        primary: SocketAddr,
+        name: &str,
+        key: &str,
+        lines: &str,
+    ) -> Result<Node> {
+        self.start_with(key, &format!("{primary} key {name}"), lines)
+    }
+
+    /// Starts a node with a section for its primary and what it says of it.
+    pub(crate) fn start_with(&self, section: &str, primary: &str, lines: &str) -> Result<Node> {
+        self.write(section, &format!("\"{primary}\""), lines)?;
         self.restart()
     }
 

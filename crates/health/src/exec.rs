@@ -58,22 +58,39 @@ impl Runner {
     ///
     /// Dropping the future doesn't end the command; its time-out does.
     pub async fn run(&self, command: &[String], timeout: Duration) -> Outcome {
+        match self.begin(command, timeout) {
+            Ok(outcome) => outcome.await.unwrap_or_else(|_| silent()),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// As [`Runner::run`], for a caller that has nothing else to do meanwhile; not within an event loop.
+    pub fn run_blocking(&self, command: &[String], timeout: Duration) -> Outcome {
+        match self.begin(command, timeout) {
+            Ok(outcome) => outcome.blocking_recv().unwrap_or_else(|_| silent()),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn begin(&self, command: &[String], timeout: Duration) -> Result<oneshot::Receiver<Outcome>, Outcome> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Outcome::Fail(format!(
+            return Err(Outcome::Fail(format!(
                 "{} commands are running already, which is the most",
                 self.running_max
-            ));
+            )));
         };
         let (sender, outcome) = oneshot::channel();
         let command = command.to_vec();
         let thread = thread::Builder::new().name("exec".to_owned());
         if let Err(error) = thread.spawn(move || run_alone(&command, timeout, sender, permit)) {
-            return Outcome::Fail(format!("no thread for the command: {error}"));
+            return Err(Outcome::Fail(format!("no thread for the command: {error}")));
         }
-        outcome
-            .await
-            .unwrap_or_else(|_| Outcome::Fail("the command's thread ended without a word".to_owned()))
+        Ok(outcome)
     }
+}
+
+fn silent() -> Outcome {
+    Outcome::Fail("the command's thread ended without a word".to_owned())
 }
 
 /// The life of the thread. The permit goes when the command is gone, which can be later than the outcome: a process that

@@ -16,7 +16,7 @@ use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::{SEAT_LEN, Seat};
 use wire::query::is_notify;
-use wire::{Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
+use wire::{Class, Edns, FoldedName, Options, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
@@ -50,6 +50,8 @@ enum Lead<'t> {
     Zone(&'t Table, Found<'t>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
     AnyClass(&'t Table, Found<'t>),
+    /// To the SOA record of a zone, whatever the type that was asked for.
+    Soa(&'t Table, Found<'t>),
     /// To a zone whose copy is older than it should be, which answers say.
     Stale(&'t Table, Found<'t>),
     /// To the server itself.
@@ -176,7 +178,7 @@ impl Desk {
     ) -> Option<usize> {
         let (opt_len, dnssec_ok) = match query.edns {
             None => (0, false),
-            Some(Edns { nsid: false, probe_at: None, dnssec_ok, .. }) => (OPT_LEN, dnssec_ok),
+            Some(Edns { asks_for: Options::NONE, probe_at: None, dnssec_ok, .. }) => (OPT_LEN, dnssec_ok),
             Some(_) => return None,
         };
         if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS {
@@ -234,7 +236,15 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Asked { bytes, query, transport, opt } = asked;
+        let Asked { bytes, query, transport, mut opt } = *asked;
+        if opt.has_options()
+            && let Lead::Zone(table, _)
+            | Lead::AnyClass(table, _)
+            | Lead::Soa(table, _)
+            | Lead::Stale(table, _) = &lead
+        {
+            opt.answered_from(table);
+        }
         let limit = match (transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => UDP_PLAIN_MAX,
@@ -256,9 +266,14 @@ impl Desk {
                 let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
                 Outcome { authoritative: false, ..outcome }
             }
+            Lead::Soa(table, found) => {
+                let query = Query { qtype: RecordType::SOA, ..*query };
+                let asked = Asked { bytes, query: &query, transport, opt };
+                self.look_up(&asked, lookup, table, found, &mut writer, trace)
+            }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
-        self.finish(query.flags, outcome, *opt, writer)
+        self.finish(query.flags, outcome, opt, writer)
     }
 
     /// Answers from a table, by the short way or else by the whole algorithm.
@@ -341,6 +356,21 @@ impl Desk {
             lookup.approach(reader);
             return match zone_lead(reader, lookup, query.qtype, trace) {
                 Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
+                other => other,
+            };
+        }
+        if query.qtype == RecordType::IXFR
+            && *transport == Transport::Udp
+            && query.qclass == Class::IN
+            && is_apex(reader, &lookup.name)
+        {
+            // RFC 1995 §2 and §4: what doesn't fit a datagram is answered with the SOA record alone, from which the client learns
+            // whether to come over TCP. Whether it would fit is nothing that a packet thread finds out.
+            trace.note(Rule::Incremental);
+            lookup.begin(reader, RecordType::SOA, trace);
+            lookup.approach(reader);
+            return match zone_lead(reader, lookup, RecordType::SOA, trace) {
+                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::Soa(table, found),
                 other => other,
             };
         }

@@ -2,9 +2,10 @@
 
 use crate::answer::Outcome;
 use crate::responder::Settings;
+use table::Table;
 use wire::message::{DO, OPT_LEN, option};
 use wire::probe::{self, SEAT_LEN};
-use wire::{Edns, Rcode, RecordType};
+use wire::{Edns, Options, Rcode, RecordType};
 
 /// Octets of an EDNS option's code and length.
 pub(crate) const OPTION_FIXED: usize = 4;
@@ -14,6 +15,11 @@ pub(crate) const PROBE_LEN: usize = OPTION_FIXED + SEAT_LEN;
 /// Octets of the option with an Extended DNS Error.
 pub(crate) const EDE_LEN: usize = OPTION_FIXED + 2;
 
+/// Octets of the option with the version of the zone: how many labels its apex has, the type of the version, a serial.
+pub(crate) const ZONE_VERSION_LEN: usize = OPTION_FIXED + 6;
+/// The type of version that is a SOA record's serial (RFC 9660 §7.2).
+const SOA_SERIAL: u8 = 0;
+
 /// What goes into the OPT record of the response.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct OptPlan {
@@ -21,6 +27,10 @@ pub(crate) struct OptPlan {
     nsid: bool,
     /// The thread that answers is told.
     seat: bool,
+    /// The version of the zone is asked for.
+    wants_zone_version: bool,
+    /// The zone that answers: labels of its apex, and its serial.
+    zone_version: Option<(u8, u32)>,
     /// Octets of the record with its options.
     len: u16,
 }
@@ -31,17 +41,25 @@ impl OptPlan {
     pub(crate) fn new(edns: Option<Edns>, query: &[u8], settings: &Settings) -> OptPlan {
         let Some(edns) = edns else { return OptPlan::default() };
         let plan = OptPlan { dnssec_ok: edns.dnssec_ok, len: OPT_LEN as u16, ..OptPlan::default() };
-        if edns.nsid || edns.probe_at.is_some() { plan.with_options(edns, query, settings) } else { plan }
+        if edns.asks_for != Options::NONE || edns.probe_at.is_some() {
+            plan.with_options(edns, query, settings)
+        } else {
+            plan
+        }
     }
 
     /// Adds the options that a query asks for.
     #[cold]
     fn with_options(mut self, edns: Edns, query: &[u8], settings: &Settings) -> OptPlan {
-        if edns.nsid
+        if edns.asks_for.have(Options::NSID)
             && let Some(id) = &settings.server_id
         {
             self.nsid = true;
             self.len += (OPTION_FIXED + id.len()) as u16; // `SERVER_ID_MAX`
+        }
+        if edns.asks_for.have(Options::ZONE_VERSION) {
+            self.wants_zone_version = true;
+            self.len += ZONE_VERSION_LEN as u16;
         }
         // A probe has the token of this server.
         let tokens = settings.probe_token.as_ref().zip(edns.probe_token(query));
@@ -50,6 +68,15 @@ impl OptPlan {
             self.len += PROBE_LEN as u16;
         }
         self
+    }
+
+    /// Takes in from which zone the answer comes, be it a referral or a denial (RFC 9660 §3.2).
+    #[cold]
+    pub(crate) fn answered_from(&mut self, table: &Table) {
+        if self.wants_zone_version {
+            // The root's label is not counted (RFC 9660 §2), so there are 127 at most.
+            self.zone_version = Some((table.apex_labels() as u8, table.serial()));
+        }
     }
 
     /// Octets of the record with its options; 0 where there is none.
@@ -101,6 +128,11 @@ impl OptPlan {
         };
         if let Some(id) = settings.server_id.as_ref().filter(|_| self.nsid) {
             put(&[&option::NSID.to_be_bytes(), &(id.len() as u16).to_be_bytes(), id]);
+        }
+        if let Some((labels, serial)) = self.zone_version {
+            let len = (ZONE_VERSION_LEN - OPTION_FIXED) as u16;
+            put(&[&option::ZONE_VERSION.to_be_bytes(), &len.to_be_bytes(), &[labels, SOA_SERIAL]]);
+            put(&[&serial.to_be_bytes()]);
         }
         if self.seat {
             put(&[&option::PROBE.to_be_bytes(), &(seat.len() as u16).to_be_bytes(), seat]);

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
-use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN};
+use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
 use std::sync::Arc;
@@ -19,7 +19,16 @@ pub const UDP_RESPONSE_MAX: usize = 4096;
 /// more than 512 octets.
 pub const SERVER_ID_MAX: usize = 128;
 const _: () = assert!(
-    HEADER_LEN + NAME_MAX + 4 + OPT_LEN + OPTION_FIXED + SERVER_ID_MAX + PROBE_LEN + EDE_LEN <= UDP_PLAIN_MAX,
+    HEADER_LEN
+        + NAME_MAX
+        + 4
+        + OPT_LEN
+        + OPTION_FIXED
+        + SERVER_ID_MAX
+        + PROBE_LEN
+        + ZONE_VERSION_LEN
+        + EDE_LEN
+        <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );
 

@@ -27,6 +27,8 @@ rules! {
     BadVersion "the EDNS version is not 0: BADVERS (RFC 6891 §6.1.3)",
     /// No zone encloses the name.
     Outside "no zone here encloses the name: REFUSED (RFC 8906 §3.1.3)",
+    /// A question for what has changed, over UDP.
+    Incremental "what has changed goes over TCP: over UDP the SOA record alone (RFC 1995 §2)",
     /// A type that is not for zones.
     MetaType "the type is no zone data: refused (RFC 6895 §3.1)",
     /// The zone has no version that can be served.

@@ -15,7 +15,7 @@ Exit codes:
   0  fine
   1  a problem was found, or what was asked for failed: a zone with errors, no zone loaded, a reload that left a \
 zone as it was, a node that can't be reached
-  2  the command line or the configuration is wrong; nothing was done";
+  2  the command line or the configuration is wrong; nothing was done. Or `compare` can't tell";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -52,6 +52,15 @@ Without hardware counters, as on most virtual machines, valgrind counts instruct
 divided by the passes and queries that they differ by, leaves out everything but the answers:
   valgrind --tool=callgrind starling bench answer --table T --queries F --rounds 1 --passes 1
   valgrind --tool=callgrind starling bench answer --table T --queries F --rounds 1 --passes 11";
+
+const COMPARE_NOTES: &str = "\
+Zones are the same where serial and digest are: the digest is over the records that are served, whatever way they came. A \
+zone that differs is shown with what each node has of it, and since when they have differed.
+
+Exit codes:
+  0  all nodes serve the same
+  1  a zone differs, or is served by some of them only
+  2  a node could not be asked, and the others serve the same";
 
 const ORIGIN_RULES: &str = "\
 The zone's name comes from NAME=FILE or --origin; otherwise from the file: its first $ORIGIN, or the owner of its \
@@ -92,6 +101,23 @@ pub(crate) enum Command {
     Bench(BenchArguments),
     /// Ask or tell a running node
     Ctl(CtlArguments),
+    /// Compare the zones that nodes serve, over their management addresses
+    #[command(after_help = COMPARE_NOTES)]
+    Compare(CompareArguments),
+}
+
+/// `starling compare`.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArguments {
+    /// Management addresses of two nodes or more, as ADDR:PORT
+    #[arg(value_name = "NODE", required = true, num_args = 2..)]
+    pub(crate) nodes: Vec<SocketAddr>,
+    /// How long a node may take to tell of all its zones
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 /// How results are printed.
@@ -344,7 +370,11 @@ pub(crate) enum CtlCommand {
     /// Show what the node is doing
     Status,
     /// Show the zones: which version is served, and what holds a newer one back
-    Zones,
+    Zones {
+        /// Show only the serial, since when it is served, and the digest of the records: what nodes with the same zone share
+        #[arg(long)]
+        digests: bool,
+    },
     /// Read changed zone files again (and the configuration, if the node was started with one)
     ///
     /// Waits for the result. Nothing that is served changes until the new version of a zone has proved good;
@@ -380,6 +410,12 @@ pub(crate) enum CtlCommand {
         /// What to show or to do.
         #[command(subcommand)]
         command: CatalogCommand,
+    },
+    /// Look at the versions of a zone, take one that is held back, or go back to the one before
+    Zone {
+        /// What to do.
+        #[command(subcommand)]
+        action: ZoneAction,
     },
     /// Move traffic away: announce the route as the last choice (RFC 8326)
     ///
@@ -429,6 +465,28 @@ pub(crate) enum CatalogCommand {
     /// Waits for the result. `catalog status` shows which those are.
     Approve {
         /// The catalog
+        zone: String,
+    },
+}
+
+/// What can be done with the versions of a zone.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ZoneAction {
+    /// Show which version is served, which is held back and why, and which was before
+    Status {
+        /// The zone
+        zone: String,
+    },
+    /// Serve the version that is held back, whatever the rules of admission say
+    Approve {
+        /// The zone
+        zone: String,
+    },
+    /// Serve the version before again, at once
+    ///
+    /// The version that was served is held back, also when it comes again; a newer one, or `approve`, ends that.
+    Rollback {
+        /// The zone
         zone: String,
     },
 }

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Problem,
     /// The command line or the configuration is wrong, and nothing was done.
     Usage,
+    /// What was asked can't be told.
+    Unknown,
 }
 
 impl From<Exit> for ExitCode {
@@ -18,7 +20,7 @@ impl From<Exit> for ExitCode {
         ExitCode::from(match exit {
             Exit::Fine => 0,
             Exit::Problem => 1,
-            Exit::Usage => 2,
+            Exit::Usage | Exit::Unknown => 2,
         })
     }
 }

@@ -5,7 +5,8 @@
 //! query on a packet thread but call the answer function.
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
-//! - [`zones`]: from a configured zone to a table; [`keeper`]: which tables are served
+//! - [`zones`]: from a configured zone to a table; [`gate`]: which of them may be served; [`keeper`]: which are;
+//!   [`archive`]: what outlives the process
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
@@ -15,11 +16,13 @@
 //! - [`commands`]: everything that needs no server
 
 mod agent;
+mod archive;
 mod cli;
 mod commands;
 mod config;
 mod control;
 mod exit;
+mod gate;
 mod keeper;
 mod link;
 mod listeners;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Lookup(arguments) => commands::lookup::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Ctl(arguments) => commands::ctl::run(arguments),
+        Command::Compare(arguments) => commands::compare::run(arguments),
     };
     let is_server = matches!(cli.command, Command::Serve(_) | Command::Run(_));
     match result {

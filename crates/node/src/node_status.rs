@@ -1,5 +1,6 @@
 //! What `ctl status` is put together from.
 
+use crate::archive::Archive;
 use crate::keeper::Board;
 use crate::secondary;
 use crate::status::{
@@ -28,6 +29,8 @@ pub(crate) struct Sources {
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
     /// Who keeps copies up to date.
     pub(crate) secondary: secondary::Service,
+    /// What writes to the state folder.
+    pub(crate) archive: Archive,
 }
 
 impl Sources {
@@ -68,6 +71,7 @@ impl Sources {
             outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
+            disk: self.archive.status(),
         }
     }
 }

@@ -68,6 +68,35 @@ pub(crate) struct NodeStatus {
     /// The catalogs that are followed.
     #[serde(default)]
     pub(crate) catalogs: Vec<CatalogCounts>,
+    /// How the state folder is, where there is one.
+    #[serde(default)]
+    pub(crate) disk: Option<DiskStatus>,
+}
+
+/// How the state folder is.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DiskStatus {
+    /// How often an image or a journal could not be written, since the start.
+    pub(crate) failures: u64,
+    /// How many images and journals wait for being written after a failure.
+    pub(crate) waiting: usize,
+    /// Why one of them could not be written.
+    pub(crate) failure: Option<String>,
+}
+
+/// The differences of a zone that there are for its secondaries.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct JournalStatus {
+    /// The serial from which on what has changed is known.
+    pub(crate) from_serial: u32,
+    /// Up to which.
+    pub(crate) to_serial: u32,
+    /// How many differences.
+    pub(crate) differences: usize,
+    /// Octets of the file.
+    pub(crate) octets: u64,
 }
 
 /// What has become of transfers to secondaries since the start.
@@ -76,8 +105,11 @@ pub(crate) struct NodeStatus {
 pub(crate) struct OutgoingCounts {
     /// Running now.
     pub(crate) running: u64,
-    /// Sent to their end.
+    /// The whole zone, sent to its end.
     pub(crate) completed: u64,
+    /// What had changed, sent to its end.
+    #[serde(default)]
+    pub(crate) incremental: u64,
     /// Answered with the SOA record alone: the secondary had the zone.
     pub(crate) current: u64,
     /// Cut off: the secondary was too slow or went away, or the zone's table was damaged.
@@ -278,6 +310,42 @@ pub(crate) struct ZoneStatus {
     /// How it is kept up to date, where it is a copy of a primary's.
     #[serde(default)]
     pub(crate) copy: Option<CopyStatus>,
+    /// The differences that there are for its secondaries.
+    #[serde(default)]
+    pub(crate) journal: Option<JournalStatus>,
+    /// What there is beside the version that is served; nothing where there is nothing else.
+    #[serde(default)]
+    pub(crate) gate: Option<GateStatus>,
+}
+
+/// What a zone has beside the version that is served.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct GateStatus {
+    /// The version that waits for an operator.
+    pub(crate) held: Option<HeldStatus>,
+    /// The serial of the version before, which can be rolled back to.
+    pub(crate) previous: Option<u32>,
+    /// The serial that was rolled back from, and is not taken again.
+    pub(crate) rolled_back: Option<u32>,
+    /// How many versions were stopped since the start, by the rule that did.
+    pub(crate) stopped: BTreeMap<String, u64>,
+}
+
+/// A version that waits for an operator.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct HeldStatus {
+    /// The SOA record's serial.
+    pub(crate) serial: u32,
+    /// The digest of its records.
+    pub(crate) content: String,
+    /// Records, signatures included.
+    pub(crate) records: u64,
+    /// Since when it is held (RFC 3339).
+    pub(crate) since: String,
+    /// Why.
+    pub(crate) reasons: Vec<String>,
 }
 
 /// How a copy is kept up to date.
@@ -312,6 +380,66 @@ pub(crate) enum ZoneState {
     Expired,
 }
 
+impl ZoneState {
+    /// As it is shown.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            ZoneState::Ok => "ok",
+            ZoneState::Stale => "stale",
+            ZoneState::Failed => "failed",
+            ZoneState::Expired => "expired",
+        }
+    }
+}
+
+/// The version of a zone that answers, as nodes compare it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ZoneDigest {
+    /// The apex.
+    pub(crate) name: String,
+    /// The SOA record's serial.
+    pub(crate) serial: u32,
+    /// The digest of the records; equal ones are of the same zone.
+    pub(crate) content: String,
+    /// Since when it is served (RFC 3339).
+    pub(crate) since: String,
+}
+
+impl ZoneDigest {
+    /// That of a zone, if a version of it is served.
+    pub(crate) fn of(zone: &ZoneStatus) -> Option<ZoneDigest> {
+        let ServedStatus { serial, content, since, .. } = zone.served.as_ref()?;
+        let (name, content, since) = (zone.name.clone(), content.clone(), since.clone());
+        Some(ZoneDigest { name, serial: *serial, content, since })
+    }
+}
+
+/// How many zones a page of digests has: some 200 KB of JSON at most, as long as names are of the usual length.
+pub(crate) const DIGESTS_MAX: usize = 1000;
+
+/// A part of the versions that answer, of zones in the order of the configuration.
+#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct DigestPage {
+    /// The zones of this part that are served.
+    pub(crate) zones: Vec<ZoneDigest>,
+    /// Where the next part begins; nothing after the last.
+    pub(crate) next: Option<usize>,
+}
+
+impl DigestPage {
+    /// The part that begins with the zone of this index.
+    pub(crate) fn of(zones: &[ZoneStatus], from: usize) -> DigestPage {
+        let end = from.saturating_add(DIGESTS_MAX);
+        let part = zones.get(from..end.min(zones.len())).unwrap_or_default();
+        DigestPage {
+            zones: part.iter().filter_map(ZoneDigest::of).collect(),
+            next: (end < zones.len()).then_some(end),
+        }
+    }
+}
+
 /// The version of a zone that is served.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -324,12 +452,21 @@ pub(crate) struct ServedStatus {
     pub(crate) names: u64,
     /// The digest of the table; equal digests give equal answers.
     pub(crate) digest: String,
+    /// The digest of the records, whatever their table looks like: nodes with equal ones have the same zone.
+    #[serde(default)]
+    pub(crate) content: String,
     /// Octets of the table.
     pub(crate) table_bytes: u64,
-    /// `master-file`, `transfer`, `configuration` or `image`.
+    /// How many names have changed since the table was compiled as a whole.
+    #[serde(default)]
+    pub(crate) changed_names: u64,
+    /// `master-file`, `transfer`, `configuration`, `journal` or `image`.
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).
     pub(crate) since: String,
+    /// Whether a restart begins with it: it is on disk, or comes from a master file.
+    #[serde(default)]
+    pub(crate) durable: bool,
 }
 
 /// What holds a newer version of a zone back.

@@ -103,8 +103,13 @@ impl Table {
         }
     }
 
+    /// Finds out beforehand what [`Table::waiting_for`] has to know, so that the first change is as quick as others.
+    pub fn prepare_for_changes(&self) {
+        self.unaddressed.get_or_init(|| self.find_unaddressed());
+    }
+
     /// The delegations in this very image with a name server of this name, in lower case, that is in the zone and has no
-    /// addresses there. The first call walks over the whole image: 25 ns a name.
+    /// addresses there. The first call walks over the whole image: 8 ns a name, and half a microsecond a delegation.
     pub fn waiting_for(&self, server: Name<'_>) -> impl Iterator<Item = Node<'_>> {
         let unaddressed = self.unaddressed.get_or_init(|| self.find_unaddressed());
         let cuts = unaddressed.get(server.as_wire()).map_or(&[][..], |cuts| cuts.as_slice());

@@ -55,12 +55,16 @@ enum Sought {
     Whole,
     /// Only its last label above the apex, where a walk begins.
     Top,
+    /// In the base of an overlay, what [`Seek::in_base`] says. The overlay itself is small and stays in the cache: it is looked
+    /// at when the answer is made.
+    Over,
 }
 
 /// A lookup on its way. It belongs to one name and one table; a value is used again and again.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Seek {
     sought: Sought,
+    in_base: Sought,
     /// After the last label, where only that is looked for.
     state: State,
     place: Place,
@@ -87,8 +91,7 @@ impl Table {
     pub fn seek(&self, name: &FoldedName, seek: &mut Seek) {
         match &self.overlaid {
             None => self.seek_here(name, seek),
-            // The overlay is small and stays in the cache: it is looked at when the answer is made.
-            Some(overlaid) => overlaid.base.seek_here(name, seek),
+            Some(overlaid) => seek_over(overlaid, name, seek),
         }
     }
 
@@ -115,14 +118,28 @@ impl Table {
     /// Looks at the bucket.
     #[inline(always)]
     pub fn approach(&self, seek: &mut Seek) {
-        if seek.sought == Sought::Apex {
-            return;
+        match seek.sought {
+            Sought::Apex => {}
+            Sought::Whole | Sought::Top => self.approach_here(seek),
+            Sought::Over => self.approach_over(seek),
         }
-        let table = self.overlaid.as_ref().map_or(self, |overlaid| &overlaid.base);
-        seek.place = seek.place.looked_at(table);
+    }
+
+    #[inline(always)]
+    fn approach_here(&self, seek: &mut Seek) {
+        seek.place = seek.place.looked_at(self);
         let node = seek.place.node.at();
         if node != 0 {
-            (0..NODE_LINES).for_each(|line| table.backing.prefetch(node + LINE * line));
+            (0..NODE_LINES).for_each(|line| self.backing.prefetch(node + LINE * line));
+        }
+    }
+
+    #[inline(never)]
+    fn approach_over(&self, seek: &mut Seek) {
+        if let Some(overlaid) = &self.overlaid
+            && seek.in_base != Sought::Apex
+        {
+            overlaid.base.approach_here(seek);
         }
     }
 
@@ -143,44 +160,35 @@ impl Table {
     /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
     #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
-        match &self.overlaid {
-            None => self.find_exact_here(name, seek),
-            Some(overlaid) => self.find_exact_over(overlaid, name, seek),
+        match seek.sought {
+            Sought::Apex => Some(self.apex()),
+            Sought::Top => None,
+            Sought::Whole => self.find_whole(name, seek.place),
+            Sought::Over => self.find_exact_over(name, seek),
         }
+    }
+
+    #[inline(always)]
+    fn find_whole(&self, name: &FoldedName, place: Place) -> Option<Node<'_>> {
+        let end = name.label_start(self.labels_below(name));
+        let node = self.probe(place, name, 0, end)?;
+        (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
     }
 
     /// The node in the overlay, or else in the base, where `seek` has looked.
     #[inline(never)]
-    fn find_exact_over<'t>(
-        &'t self,
-        overlaid: &'t Overlaid,
-        name: &FoldedName,
-        seek: &Seek,
-    ) -> Option<Node<'t>> {
-        let Some(node) = self.probe_whole(name) else { return overlaid.base.find_exact_here(name, seek) };
-        let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
-        (!hidden.iter().any(|flag| node.flags().has(*flag))).then_some(node)
-    }
-
-    #[inline(always)]
-    fn find_exact_here(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
-        match seek.sought {
-            Sought::Apex => Some(self.apex()),
-            Sought::Top => None,
-            Sought::Whole => {
-                let end = name.label_start(self.labels_below(name));
-                let node = self.probe(seek.place, name, 0, end)?;
-                (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
-            }
+    fn find_exact_over(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
+        if let Some(node) = self.probe_whole(name) {
+            let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
+            return (!hidden.iter().any(|flag| node.flags().has(*flag))).then_some(node);
         }
+        let base = &self.overlaid.as_ref()?.base;
+        if seek.in_base == Sought::Whole { base.find_whole(name, seek.place) } else { None }
     }
 
     /// Where a name leads that [`Table::find_exact`] did not find.
     #[inline(always)]
     pub fn find_encloser(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
-        if let Some(overlaid) = &self.overlaid {
-            return self.descend_over(overlaid, name);
-        }
         let apex = self.apex();
         let labels = self.labels_below(name);
         let leads_away = apex.flags().has(NodeFlags::CUT) || apex.flags().has(NodeFlags::DNAME);
@@ -197,7 +205,10 @@ impl Table {
         } else if !leads_away && seek.sought == Sought::Whole && labels == 1 {
             return Found::Missing(Encloser { node: apex, next_closer: 0 });
         }
-        self.descend(name, seek)
+        match &self.overlaid {
+            None => self.descend(name, seek),
+            Some(overlaid) => self.descend_over(overlaid, name),
+        }
     }
 
     /// The walk down from the apex, a label at a time.
@@ -341,6 +352,12 @@ impl Table {
         }
         None
     }
+}
+
+#[inline(never)]
+fn seek_over(overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
+    overlaid.base.seek_here(name, seek);
+    seek.in_base = std::mem::replace(&mut seek.sought, Sought::Over);
 }
 
 impl Place {

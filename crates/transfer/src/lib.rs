@@ -3,7 +3,8 @@
 //! The secondary's side: [`refresh`] says when to ask the primaries and whom to transfer from, [`request`] writes the
 //! questions and reads the short answers, [`incoming`] takes a transfer's messages apart and hands their records to a
 //! [`zone::Gatherer`]. [`serial`] compares serials. The primary's side: [`outgoing`] makes the messages of a transfer and tells
-//! secondaries of changes. [`catalog`] reads and writes lists of zones. [`tsig`] verifies and signs.
+//! secondaries of changes; [`journal`] keeps the differences of versions as octets of a file. [`catalog`] reads and writes lists of zones.
+//! [`tsig`] verifies and signs.
 //!
 //! Everything here is pure: octets, numbers and moments in, decisions out. The crate opens no sockets, starts no tasks, reads no
 //! clock and no files, and keeps no secrets in its errors. What it reads comes from a primary that may be broken or hostile:
@@ -11,6 +12,7 @@
 
 pub mod catalog;
 pub mod incoming;
+pub mod journal;
 pub mod outgoing;
 pub mod refresh;
 pub mod request;

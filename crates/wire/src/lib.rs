@@ -13,5 +13,5 @@ mod rtype;
 
 pub use fold::FoldedName;
 pub use name::{LABEL_MAX, Labels, NAME_MAX, Name, NameBuf, NameError, NameTextError};
-pub use query::{Edns, Query, Rejected};
+pub use query::{Edns, Options, Query, Rejected};
 pub use rtype::{Class, Opcode, Rcode, RecordType};

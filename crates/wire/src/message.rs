@@ -41,6 +41,8 @@ pub mod option {
     pub const NSID: u16 = 3;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
+    /// The version of the zone (RFC 9660 §7.1).
+    pub const ZONE_VERSION: u16 = 19;
     /// A probe, see [`crate::probe`]; any code for local use would do (RFC 6891 §9: 65001 to 65534).
     pub const PROBE: u16 = 65_153;
     const _: () = assert!(65_001 <= PROBE && PROBE <= 65_534);

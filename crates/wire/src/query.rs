@@ -19,10 +19,33 @@ pub struct Edns {
     pub version: u8,
     /// The DO bit: the client wants DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
-    /// The client asks for the name server identifier (RFC 5001 §2.1).
-    pub nsid: bool,
+    /// What the client asks for by options.
+    pub asks_for: Options,
     /// Where the token of a probe option starts in the message; nothing without one of the right length.
     pub probe_at: Option<NonZeroU16>,
+}
+
+/// Options by which a client asks for something; together in an octet, so that none of them is one comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options(u8);
+
+impl Options {
+    /// Nothing.
+    pub const NONE: Options = Options(0);
+    /// The name server identifier (RFC 5001 §2.1).
+    pub const NSID: Options = Options(1);
+    /// The version of the zone (RFC 9660 §3.1).
+    pub const ZONE_VERSION: Options = Options(2);
+
+    /// Whether these are among them.
+    #[inline]
+    pub fn have(self, other: Options) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn add(&mut self, other: Options) {
+        self.0 |= other.0;
+    }
 }
 
 impl Edns {
@@ -203,7 +226,7 @@ fn plain_opt(rest: &[u8]) -> Option<Edns> {
         return None;
     }
     let udp_size = u16::from_be_bytes([size_high, size_low]);
-    Some(Edns { udp_size, version, dnssec_ok: flags & 0x80 != 0, nsid: false, probe_at: None })
+    Some(Edns { udp_size, version, dnssec_ok: flags & 0x80 != 0, asks_for: Options::NONE, probe_at: None })
 }
 
 /// The one record of the additional section.
@@ -267,7 +290,7 @@ fn read_opt(bytes: &[u8], at: usize) -> Option<(Edns, usize)> {
     if end > bytes.len() {
         return None;
     }
-    let mut edns = Edns { udp_size, version, dnssec_ok, nsid: false, probe_at: None };
+    let mut edns = Edns { udp_size, version, dnssec_ok, asks_for: Options::NONE, probe_at: None };
     if len != 0 {
         read_options(&bytes[..end], at + message::OPT_LEN, &mut edns)?;
     }
@@ -280,7 +303,9 @@ fn read_options(bytes: &[u8], mut at: usize, edns: &mut Edns) -> Option<()> {
         let head = u32_at(bytes, at)?;
         let len = (head & 0xffff) as usize;
         match (head >> 16) as u16 {
-            message::option::NSID => edns.nsid = true,
+            message::option::NSID => edns.asks_for.add(Options::NSID),
+            // RFC 9660 §3.2: what a query has in it means nothing.
+            message::option::ZONE_VERSION => edns.asks_for.add(Options::ZONE_VERSION),
             message::option::PROBE if len == probe::TOKEN_LEN => {
                 // Messages have at most 65,535 octets; in a longer one it is no probe.
                 edns.probe_at = u16::try_from(at + 4).ok().and_then(NonZeroU16::new);
@@ -325,7 +350,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Query, Rejected> {
         // Left over from another query.
-        let edns = Some(Edns { nsid: true, version: 7, ..Edns::default() });
+        let edns = Some(Edns { asks_for: Options::NSID, version: 7, ..Edns::default() });
         let mut query = Query { flags: 0xffff, question_end: 99, edns, ..Query::default() };
         query.read(bytes, &mut FoldedName::default()).map(|()| query)
     }
@@ -343,10 +368,14 @@ mod tests {
         let query = read(QUESTION).unwrap();
         assert_eq!((query.qtype, query.qclass, query.edns), (RecordType::A, Class::IN, None));
         let query = read(&with(&[OPT])).unwrap();
-        let edns = Edns { udp_size: 1232, version: 0, dnssec_ok: true, nsid: false, probe_at: None };
+        let edns =
+            Edns { udp_size: 1232, version: 0, dnssec_ok: true, asks_for: Options::NONE, probe_at: None };
         assert_eq!(query.edns, Some(edns));
         let nsid = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x09\xff\x00\x00\x01x\x00\x03\x00\x00";
-        assert!(read(&with(&[nsid])).unwrap().edns.unwrap().nsid);
+        assert_eq!(read(&with(&[nsid])).unwrap().edns.unwrap().asks_for, Options::NSID);
+        let both = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x09\x00\x13\x00\x01x\x00\x03\x00\x00";
+        let asks_for = read(&with(&[both])).unwrap().edns.unwrap().asks_for;
+        assert!(asks_for.have(Options::NSID) && asks_for.have(Options::ZONE_VERSION));
     }
 
     #[test]
@@ -363,7 +392,7 @@ mod tests {
         let whole = option(16);
         let edns = read(&whole).unwrap().edns.unwrap();
         assert_eq!(edns.probe_token(&whole), Some(&std::array::from_fn(|i| i as u8)));
-        assert!(edns.nsid);
+        assert!(edns.asks_for.have(Options::NSID));
         for len in [0, 15, 17] {
             let query = option(len);
             assert_eq!(read(&query).unwrap().edns.unwrap().probe_at, None, "{len} octets");

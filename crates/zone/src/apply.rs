@@ -139,10 +139,9 @@ impl<'d> Changes<'d> {
         if left == 0 {
             return Ok(());
         }
-        let missing =
-            |(key, change): &(&Box<[u8]>, &Change<'_>)| change.was_there && !found.contains(&***key);
-        let missing = self.of_records.iter().find(missing).map(|(_, change)| not_there(change.first));
-        missing.map_or(Ok(()), Err)
+        let mut changes = self.of_records.iter();
+        let missing = changes.find(|(key, change)| change.was_there && !found.contains(&***key));
+        missing.map_or(Ok(()), |(_, change)| Err(not_there(change.first)))
     }
 }
 

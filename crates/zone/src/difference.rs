@@ -25,7 +25,7 @@ pub struct RecordRef<'l> {
 
 impl<'l> RecordRef<'l> {
     /// The first record of `octets` and what follows it; `None` where they begin with no record of class IN.
-    fn split_from(octets: &'l [u8]) -> Option<(RecordRef<'l>, &'l [u8])> {
+    pub fn split_from(octets: &'l [u8]) -> Option<(RecordRef<'l>, &'l [u8])> {
         let (owner, rest) = Name::split_from(octets).ok()?;
         let (fixed, rest) = rest.split_first_chunk::<FIXED_LEN>()?;
         let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
@@ -75,6 +75,12 @@ impl RecordList {
         self.octets.extend_from_slice(&len.to_be_bytes());
         self.octets.extend_from_slice(rdata);
         self.count += 1;
+    }
+
+    /// Leaves none, and keeps the room that they took.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.count = 0;
     }
 
     /// How many records.

@@ -7,6 +7,7 @@
 pub mod amend;
 mod apply;
 pub mod check;
+mod compare;
 mod compile;
 pub mod content;
 mod difference;
@@ -16,6 +17,7 @@ mod records;
 pub mod zonemd;
 
 pub use apply::{Mismatch, apply};
+pub use compare::{Incomparable, compare};
 pub use compile::{CompileError, CompileOptions, compile};
 pub use difference::{Difference, NotRecords, RecordList, RecordRef};
 pub use records::{GatherError, Gatherer, OwnerView, RrsetView, Zone};

@@ -5,6 +5,7 @@
 
 mod fixtures;
 mod image;
+mod journal;
 mod master;
 mod message;
 mod reply;
@@ -31,6 +32,11 @@ pub fn image(octets: &[u8]) {
 /// Any octets as what a primary sends.
 pub fn transfer(octets: &[u8]) {
     transfer::run(octets);
+}
+
+/// Any octets as the journal of a zone.
+pub fn journal(octets: &[u8]) {
+    journal::run(octets);
 }
 
 /// Inputs of a target that code makes.

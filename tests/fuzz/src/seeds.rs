@@ -3,10 +3,12 @@
 
 use super::fixtures::{nsec3, zone_from};
 use super::signing::{Denial, OptOut};
+use std::sync::Arc;
+use transfer::journal::{Version, frame, heading};
 use wire::RecordType;
 
 /// A zone small enough for an image of one or two thousand octets, with a node of each kind.
-const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
+pub(crate) const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
                      b DNAME e\nd NS n.d\nd NS m.d\nn.d A 192.0.2.3\nm.d AAAA 2001:db8::1\na MX 1 n\na MX 2 n.d\n";
 
 /// The zone of the transfers.
@@ -25,6 +27,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "message" => messages(),
         "image" => images(),
         "transfer" => transfers(),
+        "journal" => journals(),
         _ => Vec::new(),
     }
 }
@@ -107,7 +110,48 @@ pub(crate) fn transfers() -> Vec<Vec<u8>> {
         message.extend(records.concat());
         [&(message.len() as u16).to_be_bytes()[..], &message].concat()
     };
-    vec![message(&records), records.chunks(1).flat_map(message).collect()]
+    vec![message(&records), records.chunks(1).flat_map(message).collect(), changes(&records)]
+}
+
+/// Two differences from the small zone on: one removes its MX records, the other puts them back.
+fn changes(records: &[Vec<u8>]) -> Vec<u8> {
+    let soa = |serial: u8| {
+        let mut soa = records[0].clone();
+        let serial_at = soa.len() - 17; // the last octet of the first of five numbers
+        soa[serial_at] = serial;
+        soa
+    };
+    let mail = || records.iter().filter(|record| record[..4] == *b"\x01a\x01z").cloned();
+    let mut changes = vec![soa(3), soa(1)];
+    changes.extend(mail());
+    changes.extend([soa(2), soa(2), soa(3)]);
+    changes.extend(mail());
+    changes.push(soa(3));
+    let mut message = query(TRANSFER_APEX, RecordType::IXFR, 1, b"");
+    message[2] = 0x84;
+    message[7] = changes.len() as u8;
+    message.extend(changes.concat());
+    [&(message.len() as u16).to_be_bytes()[..], &message].concat()
+}
+
+/// Journals of the small zone: three versions, and none but the first.
+pub(crate) fn journals() -> Vec<Vec<u8>> {
+    let versions = [
+        SMALL.to_owned(),
+        SMALL.replace(" h 1 ", " h 2 "),
+        SMALL.replace("@ SOA n h 1 ", "q A 192.0.2.9\n@ SOA n h 3 "),
+    ];
+    let tables = versions.map(|text| Arc::new(zone_from(&text, TRANSFER_APEX, &Denial::Nsec)));
+    let (apex, digest) = (super::fixtures::name(TRANSFER_APEX), [0; 32]);
+    let (start, mut mark) = heading(apex.as_name(), Version { serial: tables[0].serial(), digest });
+    let mut whole = start.clone();
+    for pair in tables.windows(2) {
+        let difference = zone::compare(&pair[0], &pair[1], usize::MAX).expect("versions of one zone");
+        let (octets, next) = frame(&mark, &difference, digest).expect("they follow one another");
+        whole.extend(octets);
+        mark = next;
+    }
+    vec![start, whole]
 }
 
 /// Images of small zones, one for each kind of denial.

@@ -1,51 +1,90 @@
-//! Any octets as what a primary sends: messages with their lengths in front, as a transfer; and each as the answer to a
+//! Any octets as what a primary sends: messages with their lengths in front, as a
+//! transfer, whole or of what has changed; and each as the answer to a
 //! question for the SOA record, and as a NOTIFY request.
 
 use super::fixtures;
-use super::seeds::TRANSFER_APEX;
-use transfer::incoming::{Incoming, Limits, Progress};
+use super::seeds::{SMALL, TRANSFER_APEX};
+use super::signing::Denial;
+use std::sync::{Arc, OnceLock};
+use table::Table;
+use transfer::incoming::{Content, Incoming, Limits, Progress};
 use transfer::request::read_soa;
+use transfer::tsig::{Algorithm, Key, sign_request};
 use wire::{FoldedName, Query};
+use zone::Gatherer;
 
 /// The identifier that the seeds have.
 pub(crate) const ID: u16 = 0x1234;
 /// Small, so that the bound is met too.
 const OCTETS_MAX: u64 = 4096;
 
-/// Takes it as a transfer; what is complete is a zone of its own serial, or is refused by the checks.
-pub(crate) fn run(mut stream: &[u8]) {
+/// The small zone, as it was transferred before.
+static STANDING: OnceLock<Arc<Table>> = OnceLock::new();
+
+/// Takes it as a transfer of the whole zone, and as one of what has changed since the small zone.
+pub(crate) fn run(stream: &[u8]) {
     let apex = fixtures::name(TRANSFER_APEX);
-    let mut incoming = Incoming::new(apex.as_name(), ID, Limits { octets_max: OCTETS_MAX });
+    let limits = Limits { octets_max: OCTETS_MAX };
+    if let Some((content, serial, records)) = take(stream, Incoming::new(apex.as_name(), ID, limits)) {
+        let Content::Zone(gatherer) = content else { panic!("the whole zone was asked for") };
+        zone_of(*gatherer, serial, records);
+    }
+    let standing =
+        STANDING.get_or_init(|| Arc::new(fixtures::zone_from(SMALL, TRANSFER_APEX, &Denial::Unsigned)));
+    let since = Incoming::since(apex.as_name(), standing.serial(), ID, limits);
+    match take(stream, since) {
+        None => {}
+        Some((Content::Current, serial, _)) => {
+            assert!(!transfer::serial::is_newer(serial, standing.serial()));
+        }
+        Some((Content::Zone(gatherer), serial, records)) => zone_of(*gatherer, serial, records),
+        Some((Content::Differences(differences), serial, records)) => {
+            let ends = differences.iter().fold(standing.serial(), |at, next| {
+                assert_eq!(next.from, at, "each goes on from the one before");
+                assert!(transfer::serial::is_newer(next.to, next.from));
+                next.to
+            });
+            assert_eq!(ends, serial, "it leads where it says");
+            if let Ok(gatherer) = zone::apply(standing, &differences) {
+                zone_of(gatherer, serial, records + u64::from(standing.record_count()));
+            }
+        }
+    }
+}
+
+/// What a stream of messages brings, with the serial and the count of its records, if it is whole.
+fn take(mut stream: &[u8], mut incoming: Incoming) -> Option<(Content, u32, u64)> {
+    let apex = fixtures::name(TRANSFER_APEX);
+    let key = Key::new(apex.as_name(), Algorithm::Sha256, b"secret").expect("a key");
+    let mut verifier = sign_request(&mut incoming.question(), &Arc::new(key), 0);
     while let Some((len, rest)) = stream.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes(*len)).min(rest.len());
         let (message, rest) = rest.split_at(len);
         stream = rest;
         let _any_error = read_soa(message, apex.as_name(), ID);
         let _any_error = Query::default().read_notify(message, &mut FoldedName::default());
+        assert!(verifier.verify(message, 0).is_err(), "nobody has the key");
         match incoming.take(message) {
             Ok(Progress::More) => {}
             Ok(Progress::Complete) => {
-                complete(incoming);
-                return;
+                let soa = incoming.soa().expect("a transfer begins with one");
+                let (_, wire_octets, records) = incoming.counts();
+                assert!(wire_octets <= OCTETS_MAX, "the bound holds");
+                return Some((incoming.into_content().expect("it is complete"), soa.serial, records));
             }
-            Err(_) => {
-                assert!(incoming.into_records().is_none(), "half a transfer is none");
-                return;
-            }
+            Err(_) => break,
         }
     }
-    assert!(incoming.into_records().is_none(), "half a transfer is none");
+    assert!(incoming.into_content().is_none(), "half a transfer is none");
+    None
 }
 
-fn complete(incoming: Incoming) {
-    let soa = incoming.soa().expect("a transfer begins with one");
-    let (_, wire_octets, records) = incoming.counts();
-    assert!(wire_octets <= OCTETS_MAX, "the bound holds");
-    let gatherer = incoming.into_records().expect("it is complete");
+/// What is complete is a zone of its own serial, or is refused by the checks.
+fn zone_of(gatherer: Gatherer, serial: u32, records: u64) {
     let Some(zone) = zone::conclude(gatherer).zone else { return };
-    assert_eq!(zone.serial(), soa.serial);
+    assert_eq!(zone.serial(), serial);
     assert!(zone.record_count() as u64 <= records);
     let table = zone::compile(zone, &zone::CompileOptions::default());
     // A set that fits no message is the one thing that the checks leave to the compiler.
-    assert!(table.is_err() || table.is_ok_and(|table| table.serial() == soa.serial));
+    assert!(table.is_err() || table.is_ok_and(|table| table.serial() == serial));
 }

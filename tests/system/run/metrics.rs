@@ -94,6 +94,12 @@ fn metrics_tell_of_the_route_its_checks_and_its_server() -> Result<()> {
     let state: Value = serde_json::from_str(&place.get("/state")?.body)?;
     ensure!(state["held"] == "draining" && state["healthy"] == false, "{state:#}");
     ensure!(state["checks"].as_array().is_some_and(|checks| checks.len() >= 9), "{state:#}");
+
+    // The agent asks its server for the zones, and passes on what an operator wants of them.
+    let zones: Value = serde_json::from_str(&place.get("/zones")?.body)?;
+    ensure!(zones["zones"][0]["name"] == "small.example." && zones["zones"][0]["serial"] == 1, "{zones:#}");
+    let said = place.said(&["zone", "status", "small.example"])?;
+    ensure!(said.contains("served      serial 1"), "{said}");
     Ok(())
 }
 

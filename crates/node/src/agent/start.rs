@@ -298,6 +298,13 @@ fn snapshots(requests: Requests) -> management::Source {
         let requests = requests.clone();
         Box::pin(async move {
             let mut snapshot = Snapshot::loading();
+            if let Extent::Digests(from) = extent {
+                let asked = ask(&requests, Request::Digests { from });
+                if let Ok(Some(Response::Digests(page))) = timeout(SERVER_WITHIN, asked).await {
+                    snapshot.digests = Some(page);
+                }
+                return snapshot;
+            }
             if let Some(Response::Route(agent)) = ask(&requests, Request::Explain).await {
                 snapshot.agent = Some(*agent);
             }

@@ -4,6 +4,7 @@ use super::{UsageError, print_json, source};
 use crate::cli::CheckArguments;
 use crate::config::{self, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
+use crate::gate;
 use crate::progress::Progress;
 use crate::zones::load::{self, Compiled, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
@@ -133,14 +134,20 @@ fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
 fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
     let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
-        Ok(Compiled { table, warnings, .. }) => {
+        Ok(Compiled { table, warnings, zonemd, .. }) => {
             let content =
                 Content { serial: table.serial(), records: table.record_count(), names: table.name_count() };
-            // It is no bad zone for that, but nothing of it would be followed.
+            // The one rule of admission that needs no other version to compare with.
+            let fault = gate::zonemd_fault(zone.admission.zonemd, zonemd);
+            // It is no bad zone if it is no catalog, but nothing of it would be followed.
             let broken = zone.follow.as_ref().and_then(|_| catalog::read(&Arc::new(table)).err());
-            let errors =
-                broken.map(|error| format!("{}: error: not followed as a catalog: {error}", file.display()));
-            (errors.is_none().then_some(content), errors.into_iter().collect(), warnings)
+            let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
+            let errors: Vec<String> = fault
+                .into_iter()
+                .chain(broken)
+                .map(|error| format!("{}: error: {error}", file.display()))
+                .collect();
+            (errors.is_empty().then_some(content), errors, warnings)
         }
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };

@@ -1,11 +1,12 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::{catalog, print_json, route};
-use crate::cli::{CtlArguments, CtlCommand, Switch, Then};
+use super::{catalog, print_json, route, zone};
+use crate::cli::{CtlArguments, CtlCommand, Switch, Then, ZoneAction};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
 use crate::status::{
-    AgentStatus, CopyStatus, InterfaceStatus, NodeStatus, Outcome, ReloadReport, ZoneState, ZoneStatus,
+    AgentStatus, CopyStatus, DiskStatus, InterfaceStatus, JournalStatus, NodeStatus, Outcome, ReloadReport,
+    ZoneDigest, ZoneStatus,
 };
 use anyhow::bail;
 use std::io::{self, Write};
@@ -23,8 +24,15 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
     let request = request(&arguments.command);
     match control::ask(&path, &request)? {
         Response::Status(status) => show(arguments, &status, |status| print_status(status))?,
+        Response::Zones(zones) if matches!(arguments.command, CtlCommand::Zones { digests: true }) => {
+            let served: Vec<ZoneDigest> = zones.iter().filter_map(ZoneDigest::of).collect();
+            show(arguments, &served, |served| zone::print_digests(served))?;
+        }
         Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
         Response::Catalogs(catalogs) => show(arguments, &catalogs, |catalogs| catalog::print(catalogs))?,
+        // Nothing that `ctl` asks for is answered so.
+        Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
+        Response::Zone(status) => show(arguments, &status, |status| zone::print(status))?,
         Response::Reload(report) => {
             show(arguments, &report, print_reload)?;
             return Ok(if report.is_good() { Exit::Fine } else { Exit::Problem });
@@ -46,12 +54,17 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
 fn request(command: &CtlCommand) -> Request {
     match command {
         CtlCommand::Status => Request::Status,
-        CtlCommand::Zones => Request::Zones { max: None },
+        CtlCommand::Zones { .. } => Request::Zones { max: None },
         CtlCommand::Reload { zone, force } => Request::Reload { zone: zone.clone(), force: *force },
         CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
         CtlCommand::Catalog { command } => catalog::request(command),
+        CtlCommand::Zone { action } => match action {
+            ZoneAction::Status { zone } => Request::ZoneStatus { zone: zone.clone() },
+            ZoneAction::Approve { zone } => Request::ZoneApprove { zone: zone.clone() },
+            ZoneAction::Rollback { zone } => Request::ZoneRollback { zone: zone.clone() },
+        },
         CtlCommand::Drain { time, then } => Request::Drain {
             for_ms: time.map(|time| time.as_millis() as u64), // at most a month
             then_up: *then == Then::Up,
@@ -142,11 +155,19 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
     ];
     let interfaces = status.interfaces.iter().map(|interface| ("interface", interface_line(interface)));
-    let lines: Vec<_> = lines.into_iter().chain(interfaces).collect();
+    let disk = status.disk.iter().map(|disk| ("state", disk_line(disk)));
+    let lines: Vec<_> = lines.into_iter().chain(interfaces).chain(disk).collect();
     let mut out = io::stdout().lock();
     lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))?;
     drop(out);
     status.agent.iter().try_for_each(|agent| route::print_summary(agent))
+}
+
+fn disk_line(disk: &DiskStatus) -> String {
+    match &disk.failure {
+        None => "written as it should be".to_owned(),
+        Some(failure) => format!("{} files can't be written and wait: {failure}", disk.waiting),
+    }
 }
 
 fn interface_line(interface: &InterfaceStatus) -> String {
@@ -169,12 +190,7 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
             .map(str::to_owned),
     ];
     for zone in zones {
-        let state = match zone.state {
-            ZoneState::Ok => "ok",
-            ZoneState::Stale => "stale",
-            ZoneState::Failed => "failed",
-            ZoneState::Expired => "expired",
-        };
+        let state = zone.state.word();
         let mut row = [zone.name.as_str(), state, "-", "-", "-", "-", "-", "-", "-"].map(str::to_owned);
         if let Some(served) = &zone.served {
             let digest: String = served.digest.chars().take(16).collect();
@@ -195,6 +211,15 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
         if let Some(copy) = &zone.copy {
             writeln!(out, "  {}", copy_line(copy))?;
         }
+        if zone.served.as_ref().is_some_and(|served| !served.durable) {
+            writeln!(out, "  not yet on disk: a restart would begin with an earlier version")?;
+        }
+        if let Some(JournalStatus { from_serial, to_serial, differences, octets }) = &zone.journal {
+            writeln!(
+                out,
+                "  journal from {from_serial} to {to_serial}, {differences} differences, {octets} octets"
+            )?;
+        }
         for notified in &zone.notified {
             writeln!(out, "  {}: told of {}, {}", notified.secondary, notified.serial, notified.state)?;
         }
@@ -211,7 +236,7 @@ fn print_zones(zones: &[ZoneStatus]) -> io::Result<()> {
     Ok(())
 }
 
-fn copy_line(copy: &CopyStatus) -> String {
+pub(super) fn copy_line(copy: &CopyStatus) -> String {
     let mut line = format!("copy of {}", copy.primaries.join(" "));
     let times = [("confirmed", &copy.confirmed), ("expires", &copy.expires), ("asked next", &copy.next)];
     for (what, time) in times {

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod catalog;
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod compile;
 pub(crate) mod ctl;
 mod dig;
@@ -12,6 +13,7 @@ mod message;
 mod oracle;
 mod route;
 mod source;
+mod zone;
 
 /// A mistake in the command line that only shows when its arguments are looked at.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Catalog zones as they are configured: those that this node follows, and what their members are made from.
 
-use super::{Rotation, Secondary, SecondaryConfig, ZoneConfig, ZoneSource};
+use super::{AdmissionConfig, Rotation, Secondary, SecondaryConfig, ZoneConfig, ZoneSource};
 use std::sync::Arc;
 use transfer::catalog::{RemovalLimit, ZoneName};
 use transfer::outgoing::notify::Target;
@@ -21,6 +21,8 @@ pub(crate) struct Template {
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without such a zone.
     pub(crate) critical: bool,
+    /// What their versions have to pass.
+    pub(crate) admission: Arc<AdmissionConfig>,
     /// Who may transfer them.
     pub(crate) secondaries: Vec<Secondary>,
     /// Who is told when they have changed.
@@ -35,6 +37,7 @@ impl Template {
             source: ZoneSource::Primaries(Arc::clone(&self.secondary)),
             rotation: self.rotation,
             critical: self.critical,
+            admission: Arc::clone(&self.admission),
             secondaries: self.secondaries.clone(),
             notify: self.notify.clone(),
             follow: None,

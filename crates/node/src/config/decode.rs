@@ -3,17 +3,19 @@
 //! The document is walked by hand instead of being deserialized, because deserializing ends at the first
 //! problem and knows no place for what concerns two of them, such as a zone named twice.
 
+mod admission;
 mod catalog;
 mod interfaces;
 mod management;
 mod secondary;
+mod tls;
 mod transfer;
 
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, Secondary, SecondaryConfig,
-    Steering, TcpConfig, Template, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
+    AdmissionConfig, Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, Secondary,
+    SecondaryConfig, Steering, TcpConfig, Template, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
 };
 use ::transfer::outgoing::notify::Target;
 use std::collections::HashSet;
@@ -80,7 +82,8 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
-    let known = secondary::Known { announced: &announced, keys: &config.keys };
+    let all_tls = root.take("tls").map(|value| tls::all(value, folder, problems)).unwrap_or_default();
+    let known = secondary::Known { announced: &announced, keys: &config.keys, tls: &all_tls };
     let mut defaults = SecondaryConfig::default();
     if let Some(value) = root.take("secondary")
         && let Some(mut section) = Section::of(value, "[secondary]", problems)
@@ -88,7 +91,16 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         secondary::settings(&mut section, &mut defaults, &known, problems);
         section.finish(problems);
     }
-    let mut around = Around { folder, defaults: &defaults, known, templates: Vec::new() };
+    if let Some(value) = root.take("admission")
+        && let Some(section) = Section::of(value, "[admission]", problems)
+    {
+        let mut admission = AdmissionConfig::default();
+        admission::settings(section, &mut admission, problems);
+        config.admission = Arc::new(admission);
+    }
+    let admission = Arc::clone(&config.admission);
+    let mut around =
+        Around { folder, defaults: &defaults, admission: &admission, known, templates: Vec::new() };
     if let Some(value) = root.take("template") {
         around.templates = catalog::templates(value, &around, problems);
     }
@@ -234,6 +246,8 @@ struct Around<'a> {
     folder: &'a Path,
     /// What [secondary] says for all of them.
     defaults: &'a SecondaryConfig,
+    /// What `[admission]` says for all of them.
+    admission: &'a Arc<AdmissionConfig>,
     /// What the rest of the file has said.
     known: secondary::Known<'a>,
     /// What members of catalogs are made from.
@@ -278,8 +292,9 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
     let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
     section.finish(problems);
     let (name, place) = name?;
-    let Common { rotation, critical, secondaries, notify } = common;
-    let zone = ZoneConfig { name, source: source?, rotation, critical, secondaries, notify, follow };
+    let Common { rotation, critical, admission, secondaries, notify } = common;
+    let zone =
+        ZoneConfig { name, source: source?, rotation, critical, admission, secondaries, notify, follow };
     Some(Decoded { zone, place, listing })
 }
 
@@ -300,6 +315,7 @@ fn zone_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Opti
 struct Common {
     rotation: Rotation,
     critical: bool,
+    admission: Arc<AdmissionConfig>,
     secondaries: Vec<Secondary>,
     notify: Vec<Target>,
 }
@@ -309,6 +325,7 @@ impl Common {
         Common {
             rotation: rotation(section, problems),
             critical: section.flag("critical", problems).unwrap_or_default(),
+            admission: admission(section, around.admission, problems),
             secondaries: transfer::secondaries("secondaries", section, around.known.keys, problems),
             notify: transfer::targets(section, around.known.keys, problems),
         }
@@ -325,6 +342,20 @@ fn rotation(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Rotat
             Rotation::default()
         }
     }
+}
+
+/// What the versions of a zone have to pass: what holds for all, but for what the zone says itself.
+fn admission(
+    section: &mut Section<'_, '_>,
+    defaults: &Arc<AdmissionConfig>,
+    problems: &mut Vec<Problem>,
+) -> Arc<AdmissionConfig> {
+    let Some(value) = section.take("admission") else { return Arc::clone(defaults) };
+    let mut admission = AdmissionConfig::clone(defaults);
+    if let Some(section) = Section::of(value, "[zone.admission]", problems) {
+        admission::settings(section, &mut admission, problems);
+    }
+    Arc::new(admission)
 }
 
 /// Where the records of a zone come from: exactly one of `file` and `primaries`.

@@ -4,13 +4,16 @@
 //! [`Config`] that cannot be invalid or every problem there is, never the first alone. Reload calls it again with
 //! the same command line.
 
+mod admission;
 mod anycast;
 mod catalog;
 mod decode;
 mod problem;
 mod secondary;
+mod tls;
 mod transfer;
 
+pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
@@ -18,6 +21,7 @@ pub(crate) use problem::{ConfigError, Style};
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
@@ -65,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) zones: Vec<ZoneConfig>,
     /// The other nodes, whose state the agent reads; names and addresses are unique.
     pub(crate) peers: Vec<PeerConfig>,
+    /// What versions of zones have to pass, where the zone says nothing else.
+    pub(crate) admission: Arc<AdmissionConfig>,
     /// Transfers of zones to other nodes.
     pub(crate) transfer: TransferConfig,
     /// The keys that messages are signed with; names are unique.
@@ -234,6 +240,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) rotation: Rotation,
     /// Whether the node is no good without it.
     pub(crate) critical: bool,
+    /// What a version of it has to pass before it is served.
+    pub(crate) admission: Arc<AdmissionConfig>,
     /// Who may transfer it, beside those who may transfer every zone.
     pub(crate) secondaries: Vec<Secondary>,
     /// Who is told when it has changed.
@@ -257,8 +265,16 @@ impl ZoneConfig {
     /// A zone with a master file, and everything else as nobody said otherwise.
     pub(crate) fn of_file(name: NameBuf, file: PathBuf, rotation: Rotation) -> ZoneConfig {
         let source = ZoneSource::MasterFile(file);
-        let (secondaries, notify) = (Vec::new(), Vec::new());
-        ZoneConfig { name, source, rotation, critical: false, secondaries, notify, follow: None }
+        ZoneConfig {
+            name,
+            source,
+            rotation,
+            critical: false,
+            admission: Arc::default(),
+            secondaries: Vec::new(),
+            notify: Vec::new(),
+            follow: None,
+        }
     }
 
     /// Whether it is for secondaries alone: nobody asks a catalog zone anything else (RFC 9432 §5.1).
@@ -344,7 +360,9 @@ pub(crate) fn load(
             problems.push(Problem::general(title, "keep one `--zone` for it, and none if the file has it"));
         } else {
             let rotation = Rotation::default();
-            config.zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), rotation));
+            let mut zone = ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), rotation);
+            zone.admission = Arc::clone(&config.admission);
+            config.zones.push(zone);
         }
     }
     if purpose != Purpose::Check && file_is_good {

@@ -1,5 +1,6 @@
 //! How this node keeps copies of zones that other servers have.
 
+use super::tls::Tls;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +21,16 @@ pub(crate) struct Primary {
     pub(crate) address: SocketAddr,
     /// What both sides sign with. Where there is one, nothing is taken from the primary that isn't signed with it.
     pub(crate) key: Option<Arc<Key>>,
+    /// How to speak TLS with it (RFC 9103); not at all without.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl fmt::Display for Primary {
     /// As it is configured.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
-        self.key.as_ref().map_or(Ok(()), |key| write!(f, " key {}", key.name()))
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, " key {}", key.name()))?;
+        self.tls.as_ref().map_or(Ok(()), |tls| write!(f, " tls {}", tls.name))
     }
 }
 

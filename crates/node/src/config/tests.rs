@@ -489,8 +489,7 @@ on-expiry = "servfail"
     )
     .unwrap();
     let [first, second] = [0, 1].map(|index| config.zones[index].secondary().unwrap());
-    let addresses: Vec<std::net::SocketAddr> =
-        first.primaries.iter().map(|primary| primary.address).collect();
+    let addresses: Vec<SocketAddr> = first.primaries.iter().map(|primary| primary.address).collect();
     assert_eq!(addresses, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
     assert_eq!(first.source_for(addresses[0]), Some("192.0.2.10".parse().unwrap()));
     assert_eq!(first.source_for(addresses[1]), Some("2001:db8::10".parse().unwrap()));
@@ -536,7 +535,38 @@ notify-from = ["192.0.2.0/24", "198.51.100.1 key L."]
     let unknown = lines(&format!("{key}{}", zone.replace("key k", "key m")));
     assert!(unknown[0].contains("there is no key m."), "{unknown:?}");
     let no_address = lines(&format!("{key}{}", zone.replace("192.0.2.1:53 key k", "key k")));
-    assert!(no_address[0].contains("a primary is an address with a port"), "{no_address:?}");
+    assert!(no_address[0].contains("after the address may come"), "{no_address:?}");
+}
+
+#[test]
+fn primaries_over_tls() {
+    let pin = "A".repeat(43) + "=";
+    let tls = format!("[[tls]]\nname = \"x\"\npins = [\"{pin}\"]\n");
+    let key = "[[key]]\nname = \"k\"\nsecret = \"c2VjcmV0\"\n";
+    let zone = |primary: &str| format!("[[zone]]\nname = \"a\"\nprimaries = [\"{primary}\"]\n");
+    let config = decoded(&format!("{tls}{key}{}", zone("192.0.2.1:853 tls x key k"))).unwrap();
+    let primary = &config.zones[0].secondary().unwrap().primaries[0];
+    assert_eq!(primary.to_string(), "192.0.2.1:853 key k. tls x");
+    let one = |text: &str, what: &str| {
+        let lines = lines(text);
+        assert!(lines.iter().any(|line| line.contains(what)), "{what}: {lines:#?}");
+    };
+    one(&format!("{tls}{}", zone("192.0.2.1:853 tls y")), "there is no [[tls]] with the name y");
+    one(
+        &format!("{tls}{}", zone("192.0.2.1:853 tls")),
+        "after the address may come `key NAME` and `tls NAME`",
+    );
+    one(&format!("{tls}{}", zone("192.0.2.1:853 tls x tls x")), "after the address may come");
+    one(&format!("{tls}{tls}"), "the [[tls]] x is configured twice");
+    one("[[tls]]\nname = \"x\"", "it has no `ca-file` and no `pins`");
+    one(&format!("{tls}ca-file = \"x\""), "it has a `ca-file` and `pins`");
+    one("[[tls]]\nname = \"x\"\npins = [\"AAAA\"]", "this is no pin");
+    one("[[tls]]\nname = \"x\"\npins = []", "a list of 1 to 16 texts");
+    one("[[tls]]\nname = \"x y\"\npins = [\"AAAA\"]", "the name is empty or has spaces");
+    one(&format!("{tls}server-name = \"-\""), "`-` is no name of a server");
+    one("[[tls]]\nname = \"x\"\nca-file = \"/nowhere\"", "/nowhere can't be read");
+    one("[[tls]]\nname = \"x\"\nca-file = \"/dev/null\"", "it has no certificate");
+    one(&format!("{tls}pin = 1"), "did you mean `pins`");
 }
 
 #[test]
@@ -571,4 +601,62 @@ fn a_secondary_zone_that_can_not_be() {
         &format!("{route}[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.53:53\"]"),
         "192.0.2.53:53 is a service address",
     );
+}
+
+#[test]
+fn rules_of_admission() {
+    let config = decoded(
+        r#"
+[admission]
+zonemd = "require"
+shrink-max-percent = 10
+command = ["/usr/bin/check", "--strict"]
+
+[[zone]]
+name = "example.com"
+file = "a"
+
+[[zone]]
+name = "example.org"
+file = "b"
+[zone.admission]
+zonemd = "ignore"
+signatures = false
+signatures-left-min-s = 3600
+apex-sets = false
+serial-forward = true
+command = []
+command-timeout-ms = 500
+"#,
+    )
+    .unwrap();
+    let [first, second] = [0, 1].map(|index| &config.zones[index].admission);
+    assert_eq!(*first, config.admission);
+    assert_eq!(
+        (first.zonemd, first.shrink_max_percent, first.serial_forward),
+        (ZonemdPolicy::Require, 10, None)
+    );
+    assert_eq!(first.command, ["/usr/bin/check", "--strict"]);
+    let expected = AdmissionConfig {
+        zonemd: ZonemdPolicy::Ignore,
+        signatures: false,
+        signatures_left_min: Duration::from_secs(3600),
+        apex_sets: false,
+        shrink_max_percent: 10,
+        serial_forward: Some(true),
+        command: Vec::new(),
+        command_timeout: Duration::from_millis(500),
+    };
+    assert_eq!(**second, expected);
+    for (text, what) in [
+        ("[admission]\nzonemd = \"maybe\"", "`maybe` is no way to treat ZONEMD records"),
+        ("[admission]\nshrink-max-percent = 101", "`shrink-max-percent` is out of range"),
+        ("[admission]\ncommand = [\"check\"]", "the command's program has no whole path"),
+        ("[admission]\ncommand = \"/bin/check\"", "command must be a list of at most 64 words"),
+        ("[admission]\nshrink = 5", "unknown key `shrink`"),
+        ("[[zone]]\nname = \"a\"\nfile = \"a\"\nadmission = 5", "[zone.admission] must be a table"),
+    ] {
+        let lines = lines(text);
+        assert!(lines.len() == 1 && lines[0].contains(what), "{what}: {lines:#?}");
+    }
 }

@@ -75,6 +75,8 @@ fn within(request: &Request) -> Duration {
         | Request::Refresh { .. }
         | Request::Retransfer { .. }
         | Request::ApproveCatalog { .. }
+        | Request::ZoneApprove { .. }
+        | Request::ZoneRollback { .. }
         | Request::Upgrade { .. } => RELOAD_WITHIN,
         _ => ANSWER_WITHIN,
     }

@@ -3,12 +3,13 @@
 //! ```text
 //! {"command":"status"}
 //! {"command":"zones"}                                      or the first so many: {"command":"zones","max":1000}
+//! {"command":"digests","from":0}                           a page of what `starling compare` compares
 //! {"command":"reload","zone":"example.com.","force":false}
-//! {"command":"refresh","zone":"example.com."}              and retransfer
+//! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"catalogs":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
@@ -19,7 +20,9 @@ mod server;
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
-use crate::status::{AgentStatus, CatalogStatus, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus};
+use crate::status::{
+    AgentStatus, CatalogStatus, DigestPage, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -39,6 +42,11 @@ pub(crate) enum Request {
         /// The first so many of the configuration; all where there is no number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max: Option<usize>,
+    },
+    /// Which versions of zones answer.
+    Digests {
+        /// From the zone with this index on, as many as a page has.
+        from: usize,
     },
     /// To read zones again.
     Reload {
@@ -71,6 +79,21 @@ pub(crate) enum Request {
     /// To remove what a catalog lists no longer and what is held.
     ApproveCatalog {
         /// The catalog.
+        zone: String,
+    },
+    /// What versions of a zone there are, and what stopped others.
+    ZoneStatus {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone that is held back.
+    ZoneApprove {
+        /// The zone.
+        zone: String,
+    },
+    /// To serve the version of a zone again that was served before.
+    ZoneRollback {
+        /// The zone.
         zone: String,
     },
     /// To announce the route as the last choice.
@@ -109,12 +132,16 @@ impl Request {
             self,
             Request::Status
                 | Request::Zones { .. }
+                | Request::Digests { .. }
                 | Request::Reload { .. }
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
                 | Request::Catalogs { .. }
                 | Request::ApproveCatalog { .. }
+                | Request::ZoneStatus { .. }
+                | Request::ZoneApprove { .. }
+                | Request::ZoneRollback { .. }
         )
     }
 }
@@ -129,6 +156,10 @@ pub(crate) enum Response {
     Zones(Vec<ZoneStatus>),
     /// How the catalogs are.
     Catalogs(Vec<CatalogStatus>),
+    /// Which versions of zones answer.
+    Digests(DigestPage),
+    /// One zone, after what was asked has been done.
+    Zone(Box<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
     /// How the route is, and why.

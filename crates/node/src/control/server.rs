@@ -2,9 +2,9 @@
 
 use super::{Request, Response, catalogs, default_path};
 use crate::config::{self, ControlSocket, NodeConfig};
-use crate::keeper::{self, Board, Changed, ReloadRequest};
+use crate::keeper::{self, Board, Changed, Decision, ReloadRequest, Step};
 use crate::secondary;
-use crate::status::{NodeStatus, ZoneStatus};
+use crate::status::{DigestPage, NodeStatus, ZoneStatus};
 use crate::transfers::Transfers;
 use anyhow::{Context, bail};
 use rustix::fs::Access;
@@ -240,11 +240,15 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
         Request::Zones { max } => Response::Zones(zones(subject, max.unwrap_or(usize::MAX))),
+        Request::Digests { from } => Response::Digests(DigestPage::of(&subject.board.zones(), from)),
         Request::Notify { zone } => notify(&zone, subject),
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
         Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
+        Request::ZoneStatus { zone } => zone_status(&zone, subject),
+        Request::ZoneApprove { zone } => decide(&zone, Step::Approve, subject).await,
+        Request::ZoneRollback { zone } => decide(&zone, Step::RollBack, subject).await,
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
                 Ok(zone) => zone,
@@ -264,6 +268,11 @@ fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
     for zone in &mut zones {
         if let Ok(name) = config::apex(&zone.name) {
             zone.notified = subject.transfers.notifications.statuses(name.as_name());
+            if let Some(served) = &mut zone.served {
+                let (journal, is_durable) = subject.transfers.index.status(name.as_name(), &served.content);
+                zone.journal = journal;
+                served.durable |= is_durable;
+            }
         }
     }
     zones
@@ -307,6 +316,39 @@ async fn reload(zone: Option<wire::NameBuf>, changed: Changed, subject: &Ready) 
     }
     match report.await {
         Ok(report) => Response::Reload(report),
+        Err(_) => Response::Error("the node is ending".to_owned()),
+    }
+}
+
+fn zone_status(zone: &str, subject: &Ready) -> Response {
+    let name = match config::apex(zone) {
+        Ok(name) => name,
+        Err(error) => return Response::Error(format!("that is not a zone's name: {error}")),
+    };
+    match subject.board.zone(&name.to_string()) {
+        Some(mut status) => {
+            status.notified = subject.transfers.notifications.statuses(name.as_name());
+            Response::Zone(Box::new(status))
+        }
+        None => Response::Error(format!(
+            "there is no zone {name} here; `starling ctl zones` lists those there are"
+        )),
+    }
+}
+
+async fn decide(zone: &str, step: Step, subject: &Ready) -> Response {
+    let zone = match config::apex(zone) {
+        Ok(zone) => zone,
+        Err(error) => return Response::Error(format!("that is not a zone's name: {error}")),
+    };
+    let (reply, status) = oneshot::channel();
+    let decision = Decision { zone, step, reply };
+    if subject.reloads.try_send(keeper::Request::Decide(Box::new(decision))).is_err() {
+        return Response::Error("too many reloads are waiting; try again when they are done".to_owned());
+    }
+    match status.await {
+        Ok(Ok(status)) => Response::Zone(Box::new(status)),
+        Ok(Err(error)) => Response::Error(error),
         Err(_) => Response::Error("the node is ending".to_owned()),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Board {
     generation: AtomicU64,
     served: AtomicU64,
     reloading: AtomicBool,
+    /// The serials of copies that would be held back if they were transferred, by name.
+    held: Mutex<HashMap<String, u32>>,
     /// How the zones that are copies are kept up to date, by name.
     copies: Mutex<HashMap<String, CopyStatus>>,
     /// The catalogs that are followed.
@@ -52,6 +54,18 @@ impl Board {
         Arc::clone(&self.catalogs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The serial of a copy that would be held back if it were transferred.
+    pub(crate) fn held_serial(&self, zone: &str) -> Option<u32> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).get(zone).copied()
+    }
+
+    /// One zone, as [`Board::zones_and_copies`] has it.
+    pub(crate) fn zone(&self, name: &str) -> Option<ZoneStatus> {
+        let mut zone = self.zones().iter().find(|zone| zone.name == name)?.clone();
+        zone.copy = self.copies.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        Some(zone)
+    }
+
     /// Zones by state.
     pub(crate) fn counts(&self) -> ZoneCounts {
         let mut counts = ZoneCounts::default();
@@ -82,6 +96,10 @@ impl Board {
 
     pub(super) fn set_catalogs(&self, catalogs: Vec<CatalogStatus>) {
         *self.catalogs.lock().unwrap_or_else(PoisonError::into_inner) = catalogs.into();
+    }
+
+    pub(super) fn set_held(&self, held: HashMap<String, u32>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     pub(super) fn set_generation(&self, generation: Generation, served: Generation) {

@@ -133,7 +133,7 @@ impl Keeper {
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
-        self.notify_secondaries();
+        self.hand_over();
         settled
     }
 
@@ -239,7 +239,7 @@ impl Keeper {
                     let slot = self.take_slot();
                     self.catalogs.incarnation += 1;
                     // As for zones of the configuration: later the names lead to it only when it is there.
-                    let mut entry = Entry::new(zone, slot, moment == Moment::Start);
+                    let mut entry = Entry::new(zone, slot, moment == Moment::Start, self.state.as_deref());
                     entry.incarnation = self.catalogs.incarnation;
                     self.entries.push(entry);
                     jobs.push(self.job(self.entries.len() - 1, Images::Use));

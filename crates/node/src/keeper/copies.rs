@@ -2,6 +2,7 @@
 
 use super::{Entry, Keeper};
 use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
+use crate::gate::Serials;
 use crate::progress::Progress;
 use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
@@ -29,6 +30,8 @@ pub(crate) struct ConfiguredCopy {
     pub(crate) soa: Option<Soa>,
     /// Tells it from a zone of the same name and configuration that was there before, and was begun anew since.
     pub(crate) incarnation: u64,
+    /// How often an operator has put another version in its place: then who keeps it has to go on from that.
+    pub(crate) revision: u64,
 }
 
 /// A version that a primary has sent.
@@ -39,6 +42,8 @@ pub(crate) struct Install {
     pub(crate) sent: Sent,
     /// Who sent it.
     pub(crate) primary: SocketAddr,
+    /// Whether its serial matters.
+    pub(crate) serials: Serials,
     /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
     pub(crate) reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
 }
@@ -83,8 +88,8 @@ impl Keeper {
             let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
             let soa =
                 table.filter(|table| is_transferred(&entry.zone, table)).and_then(|table| soa_of(table));
-            let (name, incarnation) = (entry.zone.name.clone(), entry.incarnation);
-            Some(ConfiguredCopy { name, config, soa, incarnation })
+            let (name, incarnation, revision) = (entry.zone.name.clone(), entry.incarnation, entry.revision);
+            Some(ConfiguredCopy { name, config, soa, incarnation, revision })
         });
         self.copies.send_replace(copies.collect());
     }
@@ -172,9 +177,9 @@ impl Keeper {
         // Also for the agent: while this is so, its probes take either serial for right.
         self.board.set_reloading(true);
         let mut is_catalog = false;
-        let mut jobs = Vec::new();
+        let (mut small, mut jobs) = (Vec::new(), Vec::new());
         let mut replies = HashMap::new();
-        for Install { zone, sent, primary, reply } in installs {
+        for Install { zone, sent, primary, serials, reply } in installs {
             // A zone of the same name that is another's now, as after a move to another catalog, has other primaries.
             let is_its = |config: &SecondaryConfig| config.primaries.iter().any(|its| its.address == primary);
             let is_it = |entry: &Entry| {
@@ -183,26 +188,31 @@ impl Keeper {
             // No longer configured: who waits learns that by the reply that is dropped.
             let Some(index) = self.entries.iter().position(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
-            let entry = &self.entries[index];
-            let standing = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
-            is_catalog |= entry.zone.follow.is_some();
+            job.serials = serials;
+            let standing = job.standing.clone();
+            is_catalog |= self.entries[index].zone.follow.is_some();
             let differences = sent.differences();
             job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
-            jobs.push(job);
+            if differences.is_some() {
+                small.push(job)
+            } else {
+                jobs.push(job)
+            }
             replies.insert(index, (reply, differences));
         }
         let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
-        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
-            if let Err(failed) = result {
-                errors.insert(job.entry, failed.clone());
-            }
-        });
+        // What costs no more than what it changes doesn't wait for a CPU that has nothing else to do.
+        for (jobs, priority) in [(small, Priority::Normal), (jobs, Priority::Idle)] {
+            self.load(&jobs, priority, &Progress::nowhere(), |job, result| {
+                if let Err(failed) = result {
+                    errors.insert(job.entry, failed.clone());
+                }
+            });
+        }
         self.list_more();
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
-        // Of this node: it may be a primary for others in turn.
-        self.notify_secondaries();
         for (index, (reply, differences)) in replies {
             let table = self.publisher.table(self.entries[index].slot);
             let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
@@ -212,11 +222,17 @@ impl Keeper {
             };
             if let (Ok(_), Some(differences)) = (&result, differences) {
                 self.accepted(index, &differences);
+                let name = self.entries[index].zone.name.clone();
+                self.changed_while_folding(&name, &differences);
+                if let Some(replaced) = self.changed.get_mut(&index) {
+                    replaced.differences = Some(differences);
+                }
             }
             // Whoever asked may have given up; the zone is served all the same.
             let _gone = reply.send(result);
         }
-        self.store_images();
+        // This node may be a primary for others in turn.
+        self.hand_over();
         if is_catalog {
             self.follow_catalogs();
         }

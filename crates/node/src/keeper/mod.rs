@@ -3,33 +3,39 @@
 //! Everything that changes what is served goes through it, one request after the other, so no two reloads can
 //! mix. What others may know of it is on the [`Board`].
 
+mod admission;
 mod board;
 mod catalogs;
 mod copies;
+mod fold;
 mod reload;
 
+pub(crate) use admission::{Decision, Step};
 pub(crate) use board::Board;
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
+use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
+use crate::gate::{Serials, Unwanted, Versions};
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
-use crate::zones::catalog::Version;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
-
+use admission::Judged;
 use catalogs::Catalogs;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex, Standing};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
+use zone::Difference;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -54,6 +60,8 @@ pub(crate) enum Request {
     Judge(Judgement),
     /// To remove the members of a catalog whose removal is held.
     Approve(ApprovalRequest),
+    /// To do what an operator has decided about a zone's versions.
+    Decide(Box<Decision>),
 }
 
 /// The keeper of the zones.
@@ -64,7 +72,8 @@ pub(crate) struct Keeper {
     entries: Vec<Entry>,
     free_slots: Vec<SlotIndex>,
     slots: u32,
-    state: Option<StateDir>,
+    state: Option<Arc<StateDir>>,
+    archive: Archive,
     node: NodeConfig,
     read_config: ReadConfig,
     wake: Vec<Wake>,
@@ -72,6 +81,12 @@ pub(crate) struct Keeper {
     transfers: Arc<Transfers>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
+    /// Entries that have changed, and what was served before.
+    changed: HashMap<usize, Replaced>,
+    /// The zone that is being folded.
+    folding: Option<fold::Folding>,
+    /// Entries whose other versions the state folder doesn't know.
+    unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
     /// What catalogs say.
@@ -93,6 +108,10 @@ struct Entry {
     withheld: Option<Arc<Table>>,
     /// Of a zone that a catalog has brought: which one of that name it is. 0 for those of the configuration.
     incarnation: u64,
+    /// What there is beside the version that is served.
+    versions: Versions,
+    /// How often an operator has put another version in its place.
+    revision: u64,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -123,9 +142,10 @@ impl Keeper {
         progress: &Progress,
     ) -> Keeper {
         transfers.configure(&config);
-        let entries =
-            config.zones.into_iter().zip(0..).map(|(zone, slot)| Entry::new(zone, SlotIndex(slot), true));
-        let entries: Vec<Entry> = entries.collect();
+        let state = state.map(Arc::new);
+        let archive = Archive::new(state.clone(), &transfers);
+        let entry = |(zone, slot)| Entry::new(zone, SlotIndex(slot), true, state.as_deref());
+        let entries: Vec<Entry> = config.zones.into_iter().zip(0..).map(entry).collect();
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
@@ -133,12 +153,16 @@ impl Keeper {
             slots: entries.len() as u32,
             entries,
             state,
+            archive,
             node: config.node,
             read_config,
             wake: Vec::new(),
             board,
             transfers,
             unstored: Vec::new(),
+            changed: HashMap::new(),
+            folding: None,
+            unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
         };
@@ -149,6 +173,7 @@ impl Keeper {
         let configured = keeper.entries.len();
         keeper.begin_catalogs(progress);
         keeper.judge_by_age(configured);
+        keeper.changed.clear(); // nothing was served before
         keeper.publish_directory();
         keeper.tell_copies();
         // Readers are made from now on, and begin with all of this.
@@ -173,9 +198,17 @@ impl Keeper {
     }
 
     fn job(&self, entry: usize, images: Images) -> Job {
-        let Entry { zone, slot, .. } = &self.entries[entry];
-        let standing = self.publisher.table(*slot).map(|table| Version::of(table));
-        Job { entry, zone: zone.clone(), images, standing, transferred: Mutex::default() }
+        let Entry { zone, slot, withheld, versions, .. } = &self.entries[entry];
+        Job {
+            entry,
+            zone: zone.clone(),
+            images,
+            standing: withheld.as_ref().or(self.publisher.table(*slot)).cloned(),
+            unwanted: versions.unwanted(),
+            held: versions.held().map(|held| (held.stamp, held.files.clone())),
+            serials: Serials::AsConfigured,
+            transferred: Mutex::default(),
+        }
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -186,28 +219,53 @@ impl Keeper {
         progress: &Progress,
         mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
     ) {
-        let Keeper { publisher, generation, entries, state, unstored, .. } = self;
-        let state = state.as_ref();
-        let work = |job: &Job| match job.take_transferred() {
-            Some(transferred) => load::compile_transferred(&job.zone, transferred),
-            None => {
-                let progress = progress.zone(job.zone.name.as_name());
-                load::load(&job.zone, state, job.images, job.standing, &progress)
-            }
-        };
+        let Keeper { publisher, generation, entries, state, archive, unstored, unkept, changed, .. } = self;
+        let state = state.as_deref();
+        let work = |job: &Job| job.load(state, &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
             let job = &jobs[index];
             let entry = &mut entries[job.entry];
             let result = match result {
-                Ok(loaded) => {
+                Ok(Judged::Admitted(loaded, stored)) => {
                     if loaded.from != LoadedFrom::Image {
                         unstored.push(job.entry);
                     }
-                    let (change, published) = entry.take(loaded, publisher);
+                    match loaded.from {
+                        LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
+                        LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
+                        LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                    }
+                    let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
+                    changed.entry(job.entry).or_insert(Replaced { before, differences: None });
+                    let (change, published) = entry.take(loaded, stored, publisher);
                     *generation = published;
                     Ok(change)
                 }
+                Ok(Judged::Stopped(loaded, stop, stored)) => {
+                    let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
+                    let errors = entry.stop(loaded, &stop, served);
+                    unkept.push(job.entry);
+                    if let Some(stored) = stored {
+                        *generation = entry.go_on_with(stored, publisher);
+                    }
+                    Err(errors)
+                }
+                Ok(Judged::StillHeld(image)) => {
+                    *generation = entry.go_on_with(image, publisher);
+                    let held =
+                        || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
+                    let errors = entry.held_errors().unwrap_or_else(held);
+                    errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                    entry.remember(&errors);
+                    Err(errors)
+                }
                 Err(errors) => {
+                    // A node that was killed goes on with what it served, whatever has become of the master file.
+                    let last_good = state.filter(|_| entry.served.is_none());
+                    if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
+                        archive.mapped(&entry.zone, version_of(&loaded.table));
+                        (_, *generation) = entry.take(loaded, None, publisher);
+                    }
                     // Of what doesn't fit nothing follows yet: the whole zone is asked for.
                     if !errors.misfit {
                         entry.hold_back(&errors);
@@ -219,30 +277,32 @@ impl Keeper {
         });
     }
 
-    /// Stores the images of what was compiled. After it was published: a disk may be slow, and answers don't wait for it.
+    /// Has the images stored of what was compiled.
     fn store_images(&mut self) {
         let unstored = std::mem::take(&mut self.unstored);
+        let unkept = std::mem::take(&mut self.unkept);
         let Some(state) = &self.state else { return };
-        for entry in unstored.into_iter().filter_map(|index| self.entries.get(index)) {
+        for index in &unstored {
+            let Some(entry) = self.entries.get_mut(*index) else { continue };
             let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
                 continue;
             };
-            let (stored, consequence) = match entry.zone.source {
-                ZoneSource::MasterFile(_) => {
-                    (state.store(&entry.zone, table, &served.files), "it will be compiled at the next start")
-                }
-                ZoneSource::Catalog(_) => {
-                    (state.store_transferred(&entry.zone, table), "its serial may go back at the next start")
-                }
-                ZoneSource::Primaries(_) => {
-                    (state.store_transferred(&entry.zone, table), "the next start begins with an older one")
-                }
-            };
-            if let Err(error) = stored {
+            // Before the image of this one takes its place.
+            entry.versions.keep_previous(&entry.zone, state, self.archive.stored(&entry.zone));
+            self.archive.store(&entry.zone, table, &served.files);
+        }
+        for index in unstored.into_iter().chain(unkept) {
+            let Some(entry) = self.entries.get_mut(index) else { continue };
+            if let Err(error) = entry.versions.store(&entry.zone, state) {
                 let name = &entry.zone.name;
-                tracing::warn!("zone {name}: its image could not be stored, so {consequence}: {error}");
+                tracing::warn!("zone {name}: what is known of its versions could not be stored: {error}");
             }
         }
+    }
+
+    /// What writes the images and journals.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     fn publish_directory(&mut self) {
@@ -269,18 +329,28 @@ impl Keeper {
         self.board.set_generation(generation, served);
     }
 
-    /// Tells the secondaries of what is new to them. After it is served: they ask at once.
-    fn notify_secondaries(&self) {
-        for entry in self.entries.iter().filter(|entry| entry.listed) {
-            if let Some(table) = self.publisher.table(entry.slot) {
-                self.transfers.notifications.publish(table, &entry.zone.notify);
+    /// Has what was published written to disk, and secondaries told of it. After it is served: they ask at once.
+    fn hand_over(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.listed) {
+            let Some(table) = self.publisher.table(entry.slot) else { continue };
+            match changed.remove(&index) {
+                Some(Replaced { before, differences }) => {
+                    self.archive.change(&entry.zone, before, table, differences);
+                }
+                None => self.archive.tell(&entry.zone, table),
             }
         }
+        self.store_images();
     }
 
     fn update_board(&self) {
         let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
         self.board.set_zones(zones.collect());
+        let copies = self.entries.iter().filter(|entry| entry.zone.secondary().is_some());
+        let held =
+            copies.filter_map(|entry| Some((entry.zone.name.to_string(), entry.versions.held_serial()?)));
+        self.board.set_held(held.collect());
     }
 }
 
@@ -289,8 +359,14 @@ struct Job {
     entry: usize,
     zone: ZoneConfig,
     images: Images,
-    /// The version that there is.
-    standing: Option<Version>,
+    /// The version that it would replace.
+    standing: Option<Arc<Table>>,
+    /// The version that was rolled back from.
+    unwanted: Option<Unwanted>,
+    /// What the version that is held was made from: a stamp, and the files.
+    held: Option<(SourceStamp, Vec<PathBuf>)>,
+    /// Whether its serial matters.
+    serials: Serials,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }
@@ -301,6 +377,13 @@ impl Job {
     }
 }
 
+/// What was served before a zone changed.
+struct Replaced {
+    before: Option<Arc<Table>>,
+    /// What has led from there to what is served now, where that is known.
+    differences: Option<Arc<[Difference]>>,
+}
+
 /// A new version of a zone that was published.
 struct Change {
     from_serial: Option<u32>,
@@ -309,7 +392,8 @@ struct Change {
 }
 
 impl Entry {
-    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
+    fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool, state: Option<&StateDir>) -> Entry {
+        let versions = Versions::new(&zone, state);
         Entry {
             zone,
             slot,
@@ -318,6 +402,8 @@ impl Entry {
             error: None,
             expired: false,
             withheld: None,
+            versions,
+            revision: 0,
             incarnation: 0,
         }
     }
@@ -327,9 +413,14 @@ impl Entry {
         if self.zone.is_private() { Standing::Private(table) } else { Standing::Current(table) }
     }
 
-    /// Publishes a good version, and logs it.
-    fn take(&mut self, loaded: Loaded, publisher: &mut Publisher) -> (Change, Generation) {
-        let Loaded { table, files, from, no_image, warnings, took } = loaded;
+    /// Publishes a good version, and logs it; `stored` is what stood in the state folder where nothing was served.
+    fn take(
+        &mut self,
+        loaded: Loaded,
+        stored: Option<Arc<Table>>,
+        publisher: &mut Publisher,
+    ) -> (Change, Generation) {
+        let Loaded { table, files, from, no_image, warnings, took, zonemd: _ } = loaded;
         let name = &self.zone.name;
         for warning in warnings.iter().take(MESSAGES_MAX) {
             tracing::warn!("{warning}");
@@ -343,6 +434,9 @@ impl Entry {
         let file = self.zone.file().unwrap_or(Path::new("")).display();
         let how = match (from, no_image) {
             (LoadedFrom::Image, _) => "mapped from its image".to_owned(),
+            (LoadedFrom::Journal(_, count), _) => {
+                format!("made from its image and {count} differences of its journal")
+            }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
             (LoadedFrom::Configuration, _) => "compiled from the configuration".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
@@ -352,8 +446,16 @@ impl Entry {
             "zone {name}: serial {serial}, {records} records, {names} names, {how}, in {} ms",
             took.as_millis()
         );
+        let is_recalled = before.is_none() && from.is_recalled();
+        if !is_recalled {
+            // Where its image is in the state folder, that is the version before.
+            self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
+        }
         self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
         self.error = None;
+        if is_recalled && let Some(errors) = self.held_errors() {
+            self.remember(&errors);
+        }
         self.expired = false;
         self.withheld = None;
         let generation = publisher.publish_standing(self.slot, self.standing(table));
@@ -406,14 +508,18 @@ impl Entry {
             records: u64::from(table.record_count()),
             names: u64::from(table.name_count()),
             digest: table.digest().to_string(),
-            table_bytes: table.image().len() as u64,
+            content: table.content().to_string(),
+            table_bytes: table.octets() as u64,
+            changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
                 LoadedFrom::Configuration => "configuration".to_owned(),
+                LoadedFrom::Journal(..) => "journal".to_owned(),
                 LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),
+            durable: self.zone.file().is_some(), // of the others the archive knows
         });
         let state = match (&served, &self.error) {
             (None, _) if self.expired => ZoneState::Expired,
@@ -430,6 +536,7 @@ impl Entry {
         let file = self.zone.file().map_or_else(String::new, |file| file.display().to_string());
         ZoneStatus {
             copy: None,
+            journal: None,
             name: self.zone.name.to_string(),
             file,
             state,
@@ -437,6 +544,7 @@ impl Entry {
             served,
             error,
             notified: Vec::new(), // these change without the keeper
+            gate: self.versions.status(),
         }
     }
 }

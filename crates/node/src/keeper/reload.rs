@@ -1,6 +1,6 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
-use super::{Change, Entry, Job, Keeper, Request};
+use super::{Change, Entry, Job, Keeper, Request, fold};
 use crate::config::ZoneConfig;
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
@@ -46,17 +46,29 @@ pub(crate) enum Changed {
 }
 
 impl Keeper {
-    /// Does what is asked for until nobody can ask any more; first it stores the images that the start made, and drops
-    /// `stored` when they are on disk.
-    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>, stored: oneshot::Sender<()>) {
-        self.notify_secondaries();
+    /// Does what is asked for until nobody can ask any more.
+    pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        for entry in self.entries.iter().filter(|entry| entry.listed) {
+            if let Some(table) = self.publisher.table(entry.slot) {
+                self.archive.begin(&entry.zone, table);
+            }
+        }
         self.store_images();
-        drop(stored);
+        self.prepare_copies();
         let mut nudges_left = NUDGES;
         loop {
-            let first = match requests.recv_timeout(if nudges_left > 0 { NUDGE_AFTER } else { Duration::MAX })
-            {
+            self.fold();
+            let wait = match &self.folding {
+                Some(_) => fold::LOOK_EVERY,
+                None if nudges_left > 0 => NUDGE_AFTER,
+                None => Duration::MAX,
+            };
+            let first = match requests.recv_timeout(wait) {
                 Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if self.folding.is_some() => {
+                    nudges_left = NUDGES;
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     nudge_allocator();
                     nudges_left -= 1;
@@ -66,16 +78,19 @@ impl Keeper {
             };
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
             let mut approvals = Vec::new();
+            let mut decisions = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
                     Request::Install(install) => installs.push(*install),
                     Request::Judge(judgement) => judgements.push(judgement),
                     Request::Approve(approval) => approvals.push(approval),
+                    Request::Decide(decision) => decisions.push(*decision),
                 }
             }
             self.judge(judgements);
             self.install(installs);
+            self.decide(decisions);
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
@@ -122,8 +137,7 @@ impl Keeper {
         // At once: whoever compares what is served with what is on the board shall not wait for a disk.
         self.update_board();
         self.wait_until_served();
-        self.notify_secondaries();
-        self.store_images();
+        self.hand_over();
         self.follow_catalogs();
         summarize(&report);
         report
@@ -152,9 +166,16 @@ impl Keeper {
             } else if images == Images::Use && entry.is_current() {
                 // A file that was broken and is back to what is served holds nothing back any more.
                 entry.error = None;
+                entry.versions.drop_held();
+                self.unkept.push(index);
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+            } else if images == Images::Use
+                && entry.is_held_current()
+                && let Some(errors) = entry.held_errors()
+            {
+                report.zones.push(failed(&entry.zone.name, &errors));
             } else {
                 jobs.push(self.job(index, images));
             }
@@ -214,7 +235,7 @@ impl Keeper {
                 }
                 None => {
                     let slot = self.take_slot();
-                    self.entries.push(Entry::new(zone, slot, false));
+                    self.entries.push(Entry::new(zone, slot, false, self.state.as_deref()));
                 }
             }
         }
@@ -260,11 +281,7 @@ impl Keeper {
             self.generation = self.publisher.publish(entry.slot, None);
             self.free_slots.push(entry.slot);
             self.transfers.notifications.forget(entry.zone.name.as_name());
-            if let Some(state) = &self.state
-                && let Err(error) = state.remove(&entry.zone)
-            {
-                tracing::warn!("zone {name}: its image could not be removed from the state folder: {error}");
-            }
+            self.archive.remove(&entry.zone);
             tracing::info!("zone {name}: {why}, and no longer served");
             names.push(name);
         }

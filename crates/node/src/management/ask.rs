@@ -1,4 +1,4 @@
-//! One question to a peer: a connection of its own, one request, a bounded answer.
+//! One question to another node: a connection of its own, one request, a bounded answer.
 
 use crate::status::Serials;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
@@ -35,9 +35,9 @@ pub(super) struct PeerState {
     pub(super) serials: Serials,
 }
 
-/// Why a peer could not be asked.
+/// Why a node could not be asked.
 #[derive(Error, Debug)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     /// Whatever it was doing, it took too long.
     #[error("no whole answer within {} ms", .0.as_millis())]
     Late(Duration),
@@ -51,13 +51,13 @@ pub(super) enum AskError {
     #[error("it answers {0}; is that a node's management address?")]
     Status(StatusCode),
     /// The answer is too large.
-    #[error("its answer has more than {ANSWER_LEN_MAX} octets")]
-    TooLarge,
+    #[error("its answer has more than {0} octets")]
+    TooLarge(usize),
     /// The answer ended early.
     #[error("its answer broke off: {0}")]
     Body(#[source] hyper::Error),
     /// The answer doesn't say what it has to.
-    #[error("its answer is not a node's state: {0}")]
+    #[error("its answer is not what a node says: {0}")]
     State(#[from] serde_json::Error),
 }
 
@@ -66,17 +66,25 @@ pub(super) enum AskError {
 /// # Errors
 /// When there is no whole and proper answer within the deadline.
 pub(super) async fn ask(address: SocketAddr, deadline: Duration) -> Result<PeerState, AskError> {
-    tokio::time::timeout(deadline, exchange(address)).await.unwrap_or(Err(AskError::Late(deadline)))
+    let asked = async {
+        let body = fetch(address, hyper::Uri::from_static("/state"), ANSWER_LEN_MAX).await?;
+        Ok(serde_json::from_slice(&body)?)
+    };
+    tokio::time::timeout(deadline, asked).await.unwrap_or(Err(AskError::Late(deadline)))
 }
 
-async fn exchange(address: SocketAddr) -> Result<PeerState, AskError> {
+/// What a node has at this path of its management address, `len_max` octets at most. Whoever calls sets the deadline.
+///
+/// # Errors
+/// When there is no whole and proper answer.
+pub(crate) async fn fetch(address: SocketAddr, path: hyper::Uri, len_max: usize) -> Result<Bytes, AskError> {
     let stream = TcpStream::connect(address).await.map_err(AskError::Connect)?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_LEN_MAX)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await?;
     let mut request = Request::new(Empty::new());
-    *request.uri_mut() = hyper::Uri::from_static("/state");
+    *request.uri_mut() = path;
     if let Ok(host) = address.to_string().parse() {
         request.headers_mut().insert(HOST, host);
     }
@@ -85,8 +93,8 @@ async fn exchange(address: SocketAddr) -> Result<PeerState, AskError> {
         if response.status() != StatusCode::OK {
             return Err(AskError::Status(response.status()));
         }
-        let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await.map_err(body_error)?;
-        Ok(serde_json::from_slice(&body.to_bytes())?)
+        let body = Limited::new(response.into_body(), len_max).collect().await;
+        Ok(body.map_err(|error| body_error(error, len_max))?.to_bytes())
     };
     let driving = async {
         // How the connection ended is told to the request, whose answer may be complete by then.
@@ -99,13 +107,13 @@ async fn exchange(address: SocketAddr) -> Result<PeerState, AskError> {
     }
 }
 
-fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> AskError {
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>, len_max: usize) -> AskError {
     if error.is::<LengthLimitError>() {
-        return AskError::TooLarge;
+        return AskError::TooLarge(len_max);
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => AskError::Body(*error),
         // `Limited` passes on its body's errors, which are hyper's, or says that there is too much.
-        Err(_) => AskError::TooLarge,
+        Err(_) => AskError::TooLarge(len_max),
     }
 }

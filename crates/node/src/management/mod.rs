@@ -1,6 +1,6 @@
 //! The management address: metrics, health and state over HTTP, and what the peers say on theirs.
 //!
-//! [`Endpoint`] answers `/metrics`, `/healthz`, `/readyz` and `/state` from a [`Snapshot`] that is taken for each
+//! [`Endpoint`] answers `/metrics`, `/healthz`, `/readyz`, `/state` and `/zones` from a [`Snapshot`] that is taken for each
 //! request. `starling serve` alone takes it of itself; the agent of itself and of its server. [`Peers`] asks the other
 //! nodes for their `/state`. Nothing here changes anything: what is to be done goes over the control socket.
 
@@ -10,11 +10,12 @@ mod pages;
 mod peers;
 mod server;
 
+pub(crate) use ask::{AskError, fetch};
 pub(crate) use metrics::ZONES_MAX;
 pub(crate) use peers::{Peers, Timing};
 pub(crate) use server::Endpoint;
 
-use crate::status::{AgentStatus, NodeStatus, ZoneStatus};
+use crate::status::{AgentStatus, DigestPage, NodeStatus, ZoneStatus};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,12 +30,14 @@ pub(crate) struct Snapshot {
     pub(crate) zones: Arc<[ZoneStatus]>,
     /// The agent; none where the server runs alone.
     pub(crate) agent: Option<AgentStatus>,
+    /// A part of the versions of zones that answer, where that was asked for and the server has said it.
+    pub(crate) digests: Option<DigestPage>,
 }
 
 impl Snapshot {
     /// A server without an agent that can't say anything yet.
     pub(crate) fn loading() -> Snapshot {
-        Snapshot { server: None, zones: Arc::default(), agent: None }
+        Snapshot { server: None, zones: Arc::default(), agent: None, digests: None }
     }
 }
 
@@ -48,6 +51,8 @@ pub(crate) enum Extent {
     Own,
     /// Everything; the agent asks its server for the rest.
     All,
+    /// The versions of zones that answer, from this index on, as many as a page has; nothing else is needed.
+    Digests(usize),
 }
 
 /// What takes a snapshot. It gives up on a server that doesn't answer well before [`SNAPSHOT_WITHIN`], and says so by

@@ -48,8 +48,15 @@ pub(super) async fn answer<B>(request: &Request<B>, source: &Source) -> Response
         "/healthz" => (health, Extent::Own),
         "/readyz" => (readiness, Extent::Own),
         "/state" => (state, Extent::Own),
+        "/zones" => match first_zone(request.uri().query()) {
+            Some(from) => (digests, Extent::Digests(from)),
+            None => {
+                let help = "`from` is the number of a zone, as in /zones?from=1000";
+                return Page::text(StatusCode::BAD_REQUEST, help).into_response();
+            }
+        },
         _ => {
-            let help = "nothing is here; there are /metrics, /healthz, /readyz and /state";
+            let help = "nothing is here; there are /metrics, /healthz, /readyz, /state and /zones";
             return Page::text(StatusCode::NOT_FOUND, help).into_response();
         }
     };
@@ -130,16 +137,36 @@ fn zones_readiness(server: &NodeStatus) -> Page {
     Page::text(status, body)
 }
 
+/// Which zone a page of digests begins with: the first, where nothing is said.
+fn first_zone(query: Option<&str>) -> Option<usize> {
+    match query {
+        None | Some("") => Some(0),
+        Some(query) => query.strip_prefix("from=")?.parse().ok(),
+    }
+}
+
+/// A page of the versions of zones that answer, for `starling compare`.
+fn digests(snapshot: Snapshot) -> Page {
+    let Some(page) = snapshot.digests else {
+        return Page::text(StatusCode::SERVICE_UNAVAILABLE, "the server does not say which zones it serves");
+    };
+    json(&page)
+}
+
 /// What the agent knows, for peers and people.
 fn state(snapshot: Snapshot) -> Page {
     let Some(agent) = snapshot.agent else {
         let help = "this node has no agent, and so no route; `starling ctl status` shows the server";
         return Page::text(StatusCode::NOT_FOUND, help);
     };
-    match serde_json::to_string(&agent) {
+    json(&agent)
+}
+
+fn json(value: &impl serde::Serialize) -> Page {
+    match serde_json::to_string(value) {
         Ok(body) => Page { status: StatusCode::OK, content_type: JSON, body },
         Err(error) => {
-            let body = format!("the state can't be written as JSON: {error}");
+            let body = format!("this can't be written as JSON: {error}");
             Page::text(StatusCode::INTERNAL_SERVER_ERROR, body)
         }
     }

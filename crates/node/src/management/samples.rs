@@ -2,9 +2,9 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    InterfaceStatus, NodeStatus, OutgoingCounts, PeerStatus, QueryCount, ServedStatus, ServerStatus,
-    TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts, DigestPage,
+    DiskStatus, GateStatus, InterfaceStatus, NodeStatus, OutgoingCounts, PeerStatus, QueryCount,
+    ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ pub(super) fn server() -> NodeStatus {
             ignored: 1,
             is_good: false,
         }],
+        disk: Some(DiskStatus { failures: 5, waiting: 1, failure: None }),
     }
 }
 
@@ -63,9 +64,12 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         records: 12,
         names: 8,
         digest: "d1e5".to_owned(),
+        content: "c0de".to_owned(),
         table_bytes: 4096,
+        changed_names: 0,
         loaded_from: "image".to_owned(),
         since: "2026-01-01T00:00:00Z".to_owned(),
+        durable: true,
     };
     let error = ZoneError { since: served.since.clone(), count: 3, messages: Vec::new() };
     ZoneStatus {
@@ -77,6 +81,11 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         error: (state != ZoneState::Ok).then_some(error),
         notified: Vec::new(),
         copy: None,
+        journal: None,
+        gate: (state == ZoneState::Stale).then(|| GateStatus {
+            stopped: BTreeMap::from([("shrink".to_owned(), 2)]),
+            ..GateStatus::default()
+        }),
     }
 }
 
@@ -134,5 +143,6 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
         zone("a\\\"b.", ZoneState::Stale),
         zone("bad.", ZoneState::Failed),
     ];
-    Snapshot { server: Some(server()), zones: Arc::new(zones), agent }
+    let digests = Some(DigestPage::of(&zones, 0));
+    Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests }
 }

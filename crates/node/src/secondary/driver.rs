@@ -64,6 +64,8 @@ struct Zone {
     incarnation: u64,
     /// That of the zone as the keeper has it.
     incarnation_kept: u64,
+    /// See [`ConfiguredCopy::revision`].
+    revision: u64,
     is_waiting: bool,
     /// Its place in [`Driver::due`].
     scheduled: Option<Moment>,
@@ -79,6 +81,7 @@ impl Driver {
         let Supplies { copies, keeper, board, confirmations, heard } = supplies;
         let around = Around {
             keeper: keeper.clone(),
+            board: Arc::clone(&board),
             transfers: Semaphore::new(TRANSFERS_MAX),
             confirmations: confirmations.clone(),
         };
@@ -282,8 +285,17 @@ impl Driver {
         let now = self.now();
         for copy in copies.iter() {
             let key: Key = copy.name.as_name().as_wire().into();
-            let is_it = |zone: &Zone| zone.incarnation_kept == copy.incarnation && zone.config == copy.config;
-            if self.zones.get(&key).is_some_and(is_it) {
+            let is_it =
+                |zone: &&mut Zone| zone.incarnation_kept == copy.incarnation && zone.config == copy.config;
+            if let Some(zone) = self.zones.get_mut(&key).filter(is_it) {
+                if zone.revision != copy.revision
+                    && let Some(soa) = copy.soa
+                {
+                    zone.revision = copy.revision;
+                    zone.machine.replace(now, soa);
+                    self.schedule(&key, now);
+                    self.tell(&key);
+                }
                 continue;
             }
             let zone = self.new_zone(copy, now);
@@ -313,6 +325,7 @@ impl Driver {
             machine,
             incarnation: self.incarnations,
             incarnation_kept: copy.incarnation,
+            revision: copy.revision,
             is_waiting: false,
             scheduled: None,
             confirmed,

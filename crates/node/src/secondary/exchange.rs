@@ -57,7 +57,12 @@ pub(super) async fn ask_soa(
     config: &SecondaryConfig,
 ) -> Result<Soa, Failure> {
     let source = config.source_for(primary.address);
-    match ask_over_udp(zone, primary, source).await {
+    let asked = match primary.tls {
+        None => ask_over_udp(zone, primary, source).await,
+        // Nobody else is to know of it, or to answer (RFC 9103 §6.1).
+        Some(_) => Ok(SoaAnswer::Truncated),
+    };
+    match asked {
         Ok(SoaAnswer::Soa(soa)) => Ok(soa),
         // An error is an answer; only silence and truncation call for another way to ask. Knot refuses everything that is asked
         // of a catalog zone over UDP, and answers over TCP.
@@ -108,7 +113,7 @@ async fn ask_over_udp(
 async fn ask_over_tcp(zone: &NameBuf, primary: &Primary, source: Option<IpAddr>) -> Result<Soa, Failure> {
     let id = fastrand::u16(..);
     let mut query = Question::new(question(zone.as_name(), RecordType::SOA, id), primary);
-    let mut stream = Stream::open(primary.address, source).await?;
+    let mut stream = Stream::open(primary, source).await?;
     stream.send(&query.message).await?;
     stream.receive(0).await?;
     query.check(&stream.message)?;
@@ -135,7 +140,7 @@ pub(super) async fn transfer(
     };
     let transferring = async {
         let mut query = Question::new(incoming.question(), primary);
-        let mut stream = Stream::open(primary.address, config.source_for(primary.address)).await?;
+        let mut stream = Stream::open(primary, config.source_for(primary.address)).await?;
         stream.send(&query.message).await?;
         loop {
             stream.receive(incoming.counts().0).await?;

@@ -187,6 +187,7 @@ pub(super) fn zone_of(notice: &Notice) -> Option<NameBuf> {
 mod tests {
     use super::*;
     use crate::config::{self, Notifier, Primary};
+    use transfer::tsig::{Algorithm, Untrusted, sign_request};
 
     const QUESTION: &[u8] = b"\x07eXample\x00\x00\x06\x00\x01";
 
@@ -201,13 +202,19 @@ mod tests {
         let (notices, heard) = Notices::new();
         let config = SecondaryConfig {
             primaries: ["192.0.2.1:53", "[2001:db8::1]:53"]
-                .map(|address| Primary { address: address.parse().unwrap(), key: None })
+                .map(|address| Primary { address: address.parse().unwrap(), key: None, tls: None })
                 .into(),
             notifiers: vec![Notifier { from: "198.51.100.0/24".parse().unwrap(), key: None }],
             ..SecondaryConfig::default()
         };
         let name = config::apex("example").unwrap();
-        notices.set(&[ConfiguredCopy { name, config: Arc::new(config), soa: None, incarnation: 0 }]);
+        notices.set(&[ConfiguredCopy {
+            name,
+            config: Arc::new(config),
+            soa: None,
+            incarnation: 0,
+            revision: 0,
+        }]);
         (notices, heard)
     }
 
@@ -241,6 +248,55 @@ mod tests {
         );
         assert!(heard.try_recv().is_err());
         assert_eq!(notices.counts(), (3, 2, 0));
+    }
+
+    #[test]
+    fn a_signed_request_gets_a_signed_response() {
+        let named = |name: &str, secret: &[u8]| {
+            let name = config::apex(name).unwrap();
+            Arc::new(Key::new(name.as_name(), Algorithm::Sha256, secret).unwrap())
+        };
+        let (key, stranger) = (named("k", b"secret"), named("k", b"other"));
+        let config = config::Config { keys: vec![Arc::clone(&key)], ..config::Config::default() };
+        let transfers = Arc::<transfers::Transfers>::default();
+        transfers.configure(&config);
+        let mut keyring = Keyring::new(&transfers);
+        keyring.refresh();
+        let (notices, mut heard) = Notices::new();
+        let address = "192.0.2.1:53".parse().unwrap();
+        let primary = Primary { address, key: Some(Arc::clone(&key)), tls: None };
+        let config = SecondaryConfig { primaries: vec![primary], ..SecondaryConfig::default() };
+        let name = config::apex("example").unwrap();
+        notices.set(&[ConfiguredCopy {
+            name,
+            config: Arc::new(config),
+            soa: None,
+            incarnation: 0,
+            revision: 0,
+        }]);
+        let mut answer = |request: &[u8]| {
+            let mut response = [0; 512];
+            let from = "192.0.2.1".parse().unwrap();
+            let (len, rcode) = notices.answer(request, from, &keyring, &mut response);
+            (response[..len].to_vec(), rcode, heard.try_recv().is_ok())
+        };
+        let now = transfers::now();
+        let mut signed = request(QUESTION, &[0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0]);
+        let mut verifier = sign_request(&mut signed, &key, now);
+        let (response, rcode, is_heard) = answer(&signed);
+        assert_eq!((rcode, is_heard), (Rcode::NOERROR, true));
+        assert!(verifier.verify(&response, now).is_ok() && verifier.finish().is_ok());
+        assert_eq!(response[2..4], [0xa4, 0]);
+        let mut wrong = request(QUESTION, &[]);
+        let mut verifier = sign_request(&mut wrong, &stranger, now);
+        let (response, rcode, is_heard) = answer(&wrong);
+        assert_eq!((rcode, is_heard), (Rcode::NOTAUTH, false));
+        assert_eq!(verifier.verify(&response, now), Err(Untrusted::Refused(16)));
+        let (_, rcode, is_heard) = answer(&request(QUESTION, &[]));
+        assert_eq!((rcode, is_heard), (Rcode::REFUSED, false), "not signed");
+        signed.truncate(signed.len() - 1);
+        let (_, rcode, is_heard) = answer(&signed);
+        assert_eq!((rcode, is_heard), (Rcode::FORMERR, false));
     }
 
     #[test]

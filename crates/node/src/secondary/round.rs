@@ -3,7 +3,8 @@
 use super::exchange;
 use super::stream::Failure;
 use crate::config::{Primary, SecondaryConfig};
-use crate::keeper::{self, Install};
+use crate::gate::Serials;
+use crate::keeper::{self, Board, Install};
 use crate::zones::transferred::{Confirmations, Sent};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use transfer::Soa;
 use transfer::incoming::Content;
 use transfer::refresh::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
 use transfer::serial::is_newer;
-use wire::NameBuf;
+use wire::{NameBuf, Rcode};
 
 /// How long the keeper's queue may be full: it is when the keeper compiles a large zone, which takes minutes at most.
 const KEEPER_TAKES_WITHIN: Duration = Duration::from_secs(600);
@@ -29,6 +30,8 @@ const ERRORS_SHOWN_MAX: usize = 3;
 pub(super) struct Around {
     /// Who takes versions into service.
     pub(super) keeper: SyncSender<keeper::Request>,
+    /// Where it is told which versions would be held back.
+    pub(super) board: Arc<Board>,
     /// Places for transfers.
     pub(super) transfers: Semaphore,
     /// Where it is kept when a copy was confirmed.
@@ -65,9 +68,16 @@ pub(super) async fn make(around: Arc<Around>, subject: Subject) -> Outcome {
         found.surveyed = survey(&subject, &mut found.failures).await;
         choose(&subject.round, &found.surveyed)
     };
+    let (choice, held) = without_held(&around, &subject, &found.surveyed, choice);
     let (end, said) = match choice {
         Choice::Unknown => (End::Failed, Err(found.failures.join("; "))),
-        Choice::Current => (End::Current, Ok(current(&subject, &found.surveyed))),
+        Choice::Current => {
+            let said = match held {
+                Some(serial) => held_back(&subject, serial),
+                None => current(&subject, &found.surveyed),
+            };
+            (End::Current, Ok(said))
+        }
         Choice::Rejected(rejected) => (End::Failed, Err(no_good(&subject, &rejected))),
         Choice::Transfer(order) => transfer_from(&around, &subject, &order, &mut found).await,
     };
@@ -113,6 +123,38 @@ fn current(subject: &Subject, surveyed: &[Surveyed]) -> String {
         );
     }
     format!("serial {serial} is current")
+}
+
+/// Leaves out the primaries whose version is held back at the gate: it would be transferred for nothing, as often as they
+/// are asked. They do confirm the copy, which goes on being served because this node, not they, wants it so. Also which
+/// serial that is, where nothing else is left.
+fn without_held(
+    around: &Around,
+    subject: &Subject,
+    surveyed: &[Surveyed],
+    choice: Choice,
+) -> (Choice, Option<u32>) {
+    let held = around.board.held_serial(&subject.name.to_string());
+    let held = held.filter(|_| subject.round.purpose == Purpose::Refresh && subject.round.serial.is_some());
+    let Some(held) = held else { return (choice, None) };
+    let has_it = |it: &Surveyed| it.serial == Some(held);
+    match choice {
+        Choice::Transfer(mut order) => {
+            order.retain(|primary| !surveyed.iter().any(|it| it.primary == *primary && has_it(it)));
+            if order.is_empty() { (Choice::Current, Some(held)) } else { (Choice::Transfer(order), None) }
+        }
+        // It was transferred, and what came of it is that it is held.
+        Choice::Rejected(_) if surveyed.iter().any(has_it) => (Choice::Current, Some(held)),
+        other => (other, None),
+    }
+}
+
+fn held_back(subject: &Subject, serial: u32) -> String {
+    let name = &subject.name;
+    tracing::warn!(
+        "zone {name}: its primaries have serial {serial}, which is held back; `starling ctl zone status {name}` says why"
+    );
+    format!("serial {serial} is held back; `starling ctl zone status {name}` says why, `approve` takes it")
 }
 
 /// Asks all primaries of the round at once.
@@ -200,8 +242,14 @@ impl From<(Failure, Option<u32>)> for Unusable {
         Unusable {
             serial,
             is_of_the_zone: matches!(&failure, Failure::Fault(fault) if fault.is_of_the_zone()),
-            // Who does not know IXFR says so in many ways, and by hanging up.
-            whole_may_help: matches!(failure, Failure::Fault(_) | Failure::CutOff { .. }),
+            // Who does not know IXFR says so in many ways, and by hanging up. That it is malformed nobody signs (RFC 8945 §5.2),
+            // and of the zone nothing is believed without.
+            whole_may_help: matches!(
+                failure,
+                Failure::Fault(_)
+                    | Failure::CutOff { .. }
+                    | Failure::Untrusted { rcode: Rcode::FORMERR | Rcode::NOTIMP, .. }
+            ),
             ..Unusable::other(failure.to_string())
         }
     }
@@ -280,7 +328,11 @@ async fn install(
     sent: Sent,
 ) -> Result<Soa, Unusable> {
     let (reply, result) = oneshot::channel();
-    let install = Install { zone: subject.name.clone(), sent, primary, reply };
+    let serials = match subject.round.purpose {
+        Purpose::Refresh => Serials::AsConfigured,
+        Purpose::Retransfer => Serials::Any,
+    };
+    let install = Install { zone: subject.name.clone(), sent, primary, serials, reply };
     tell_keeper(around, keeper::Request::Install(Box::new(install))).await.map_err(Unusable::other)?;
     let failed = match result.await {
         Ok(Ok(soa)) => return Ok(soa),

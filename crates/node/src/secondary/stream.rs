@@ -1,11 +1,13 @@
-//! Messages to and from a primary over TCP, and what may go wrong with a primary.
+//! Messages to and from a primary over TCP or TLS (RFC 9103), and what may go wrong with a primary.
 
+use crate::config::{ALPN, Primary, Tls};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use transfer::incoming::Fault;
 use transfer::tsig::Untrusted;
 use wire::Rcode;
@@ -41,6 +43,9 @@ pub(super) enum Failure {
         /// Whole messages before.
         messages: u64,
     },
+    /// TLS, but for something else.
+    #[error("it has not agreed to speak DNS over TLS (the ALPN token `dot`)")]
+    OtherProtocol,
     /// What it sent.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -63,27 +68,55 @@ pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Failure {
     move |source| Failure::Io { doing, source }
 }
 
-/// Messages over TCP, each with its length in front (RFC 1035 §4.2.2).
+/// What messages are sent over.
+trait Octets: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Octets for T {}
+
+async fn connect(primary: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, Failure> {
+    const DOING: &str = "connecting over TCP";
+    let socket = if primary.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(io(DOING))?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(io("binding the `source`"))?;
+    }
+    let stream = timeout(CONNECT_WITHIN, socket.connect(primary))
+        .await
+        .map_err(|_| Failure::TooSlow { doing: DOING, within: CONNECT_WITHIN })?
+        .map_err(io(DOING))?;
+    // The question is written whole; without this it only might be late.
+    let _slower_otherwise = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn handshake(tcp: TcpStream, tls: &Tls, address: IpAddr) -> Result<Box<dyn Octets>, Failure> {
+    const DOING: &str = "the TLS handshake";
+    let connecting = TlsConnector::from(tls.client()).connect(tls.server_name(address), tcp);
+    let stream = timeout(CONNECT_WITHIN, connecting)
+        .await
+        .map_err(|_| Failure::TooSlow { doing: DOING, within: CONNECT_WITHIN })?
+        .map_err(io(DOING))?;
+    if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+        return Err(Failure::OtherProtocol);
+    }
+    Ok(Box::new(stream))
+}
+
+/// Messages over TCP or TLS, each with its length in front (RFC 1035 §4.2.2).
 pub(super) struct Stream {
-    stream: TcpStream,
+    stream: Box<dyn Octets>,
     /// The last one received; its memory is kept from one to the next.
     pub(super) message: Vec<u8>,
 }
 
 impl Stream {
-    pub(super) async fn open(primary: SocketAddr, source: Option<IpAddr>) -> Result<Stream, Failure> {
-        const DOING: &str = "connecting over TCP";
-        let socket = if primary.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(io(DOING))?;
-        if let Some(source) = source {
-            socket.bind(SocketAddr::new(source, 0)).map_err(io("binding the `source`"))?;
-        }
-        let stream = timeout(CONNECT_WITHIN, socket.connect(primary))
-            .await
-            .map_err(|_| Failure::TooSlow { doing: DOING, within: CONNECT_WITHIN })?
-            .map_err(io(DOING))?;
-        // The question is written whole; without this it only might be late.
-        let _slower_otherwise = stream.set_nodelay(true);
+    /// Connects to a primary, and is sure that it is this one where that is by TLS.
+    pub(super) async fn open(primary: &Primary, source: Option<IpAddr>) -> Result<Stream, Failure> {
+        let tcp = connect(primary.address, source).await?;
+        let stream: Box<dyn Octets> = match &primary.tls {
+            Some(tls) => handshake(tcp, tls, primary.address.ip()).await?,
+            None => Box::new(tcp),
+        };
         Ok(Stream { stream, message: Vec::new() })
     }
 
@@ -91,7 +124,11 @@ impl Stream {
         const DOING: &str = "sending the question over TCP";
         let len = message.len() as u16; // questions have less than a thousand octets, their signature included
         let framed = [&len.to_be_bytes()[..], message].concat();
-        timeout(MESSAGE_WITHIN, self.stream.write_all(&framed))
+        let sending = async {
+            self.stream.write_all(&framed).await?;
+            self.stream.flush().await // TLS keeps back what isn't
+        };
+        timeout(MESSAGE_WITHIN, sending)
             .await
             .map_err(|_| Failure::TooSlow { doing: DOING, within: MESSAGE_WITHIN })?
             .map_err(io(DOING))

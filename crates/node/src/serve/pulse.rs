@@ -79,9 +79,12 @@ mod tests {
             records: 1,
             names: 1,
             digest: String::new(),
+            content: String::new(),
             table_bytes: 1,
+            changed_names: 0,
             loaded_from: "image".to_owned(),
             since: String::new(),
+            durable: true,
         });
         let state = if serial.is_some() { ZoneState::Ok } else { ZoneState::Failed };
         ZoneStatus {
@@ -93,6 +96,8 @@ mod tests {
             error: None,
             notified: Vec::new(),
             copy: None,
+            journal: None,
+            gate: None,
         }
     }
 

@@ -6,15 +6,17 @@ use super::pulse::Pulse;
 use super::requests::{Asked, Requests};
 use super::sockets::Sockets;
 use super::watch::Watch;
+use crate::archive::Archive;
 use crate::config::NodeConfig;
 use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
 use crate::keeper::{self, Board, Changed, Keeper, ReloadRequest};
 use crate::link::BEAT_EVERY;
-use crate::management::{self, Snapshot};
+use crate::management::{self, Extent, Snapshot};
 use crate::node_status::Sources;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
+use crate::status::DigestPage;
 use crate::tcp;
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
@@ -69,7 +71,8 @@ pub(super) struct Running {
     secondary: secondary::Service,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
-    /// Ends when the images of the start are stored.
+    archive: Archive,
+    /// Ends when the archive has written what it was to.
     stored: oneshot::Receiver<()>,
     /// Grows while the control loop turns.
     turns: Arc<AtomicU64>,
@@ -123,8 +126,9 @@ impl Running {
             confirmations: keeper.confirmations(),
             heard,
         };
-        let (storing, stored) = oneshot::channel();
-        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests, storing))?;
+        let archive = keeper.archive().clone();
+        let stored = archive.start().context("cannot start the threads that write to the state folder")?;
+        thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests))?;
         let secondary = secondary::Service::start(supplies, notices)
             .context("cannot start the thread that keeps copies of zones")?;
 
@@ -145,6 +149,7 @@ impl Running {
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
+            archive: archive.clone(),
         };
         Ok(Running {
             workers,
@@ -155,6 +160,7 @@ impl Running {
             secondary,
             worker_ended,
             tcp_ended,
+            archive,
             stored,
             turns,
             status,
@@ -180,9 +186,18 @@ impl Running {
         let status = self.status;
         let status = Rc::new(move || status.status(&workers, &tcp, &board));
         let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
-        let snapshot =
-            move || Snapshot { server: Some(of_snapshot()), zones: zones.zones_and_copies(), agent: None };
-        let managing = self.management.serve(Rc::new(move |_| Box::pin(ready(snapshot()))));
+        let snapshot = move |extent| match extent {
+            Extent::Digests(from) => {
+                Snapshot { digests: Some(DigestPage::of(&zones.zones(), from)), ..Snapshot::loading() }
+            }
+            Extent::All | Extent::Own => Snapshot {
+                server: Some(of_snapshot()),
+                zones: zones.zones_and_copies(),
+                agent: None,
+                digests: None,
+            },
+        };
+        let managing = self.management.serve(Rc::new(move |extent| Box::pin(ready(snapshot(extent)))));
         tokio::pin!(managing);
         let subject = Subject::Ready(Ready {
             status: Box::new(move || status()),
@@ -227,6 +242,7 @@ impl Running {
             // An error says that the sender was dropped, which is what it is for.
             let _stored = self.stored.await;
         };
+        self.archive.close();
         self.packet_path.end();
         self.workers.stop();
         end(&self.tcp, is_leaving, all_ended, &mut requests).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use transfer::outgoing::{self, Outgoing, Request};
+use transfer::outgoing::{self, Kind, Outgoing, Request, StreamError};
 use transfer::tsig::{self, Key, Rejected, Signer};
 use wire::{NameBuf, Rcode};
 
@@ -33,6 +33,7 @@ impl Connection<'_> {
             Begun::Transfer(outgoing, permit, signer) => {
                 self.count(Rcode::NOERROR);
                 let zone = outgoing.request().zone.to_string();
+                let what = if outgoing.is_incremental() { "what has changed" } else { "the zone" };
                 let (client, start) = (self.client, Instant::now());
                 let table = Arc::clone(outgoing.table());
                 let sent = self.send(stream, *outgoing, permit, signer, &zone).await;
@@ -40,7 +41,10 @@ impl Connection<'_> {
                 drop(tokio::task::spawn_blocking(move || drop(table)));
                 match &sent {
                     Ok(()) => {
-                        tracing::debug!("zone {zone}: sent to {client} in {} ms", start.elapsed().as_millis())
+                        tracing::debug!(
+                            "zone {zone}: {what} sent to {client} in {} ms",
+                            start.elapsed().as_millis()
+                        )
                     }
                     Err(error) => {
                         tracing::info!("zone {zone}: the transfer to {client} was cut off: {error}")
@@ -107,7 +111,18 @@ impl Connection<'_> {
         let table = table.ok_or(Rcode::NOTAUTH)?;
         let permit = self.shared.transfers.admit(zone.as_name(), self.client, key);
         let permit = permit.map_err(|refusal| refused(refusal, self.client))?;
-        let outgoing = Outgoing::new(request, table).map_err(|error| {
+        // Most clients of a zone that changes are one version behind: looked for only then.
+        let differences = match request.kind {
+            Kind::Ixfr { serial } if serial != table.serial() => {
+                self.shared.transfers.index.differences(serial, &table)
+            }
+            _ => None,
+        };
+        let outgoing = match differences {
+            Some(differences) => Outgoing::incremental(request, table, differences),
+            None => Outgoing::new(request, table),
+        };
+        let outgoing = outgoing.map_err(|error| {
             tracing::error!("zone {zone}: can't be transferred: {error}");
             Rcode::SERVFAIL
         })?;
@@ -124,11 +139,19 @@ impl Connection<'_> {
         zone: &str,
     ) -> io::Result<()> {
         let deadline = Instant::now() + TRANSFER_WITHIN;
-        let end = if outgoing.is_current() { End::Current } else { End::Completed };
+        let apex = outgoing.request().zone.clone();
+        let end = match (outgoing.is_current(), outgoing.is_incremental()) {
+            (true, _) => End::Current,
+            (false, true) => End::Incremental,
+            (false, false) => End::Completed,
+        };
         let reserve = signer.as_ref().map_or(0, Signer::signature_len);
         loop {
             let message = outgoing.next_message(reserve).map_err(|error| {
                 tracing::error!("zone {zone}: the transfer can't go on: {error}");
+                if matches!(error, StreamError::Journal(_)) {
+                    self.shared.transfers.index.spoilt(apex.as_name());
+                }
                 io::Error::other(error)
             });
             let Some(message) = cut(stream, message)? else { break };

@@ -8,6 +8,7 @@ mod signed;
 pub(crate) use notifications::{Notifications, notify_secondaries};
 pub(crate) use signed::{Keyring, now};
 
+use crate::archive::Index;
 use crate::config::{Config, Secondary, ZoneConfig};
 use crate::status::OutgoingCounts;
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ pub(crate) struct Transfers {
     counters: Counters,
     /// Who is told of which change.
     pub(crate) notifications: Notifications,
+    /// What has changed in which zone.
+    pub(crate) index: Arc<Index>,
 }
 
 /// Who may have what.
@@ -44,6 +47,7 @@ struct Rules {
 struct Counters {
     running: AtomicU64,
     completed: AtomicU64,
+    incremental: AtomicU64,
     current: AtomicU64,
     cut_off: AtomicU64,
     refused: AtomicU64,
@@ -63,8 +67,10 @@ pub(crate) enum Refusal {
 /// How a transfer ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
-    /// Everything was sent.
+    /// The whole zone was sent.
     Completed,
+    /// What had changed was sent.
+    Incremental,
     /// The client had the zone already, and was told so.
     Current,
 }
@@ -95,6 +101,12 @@ impl Transfers {
     /// The keys that there are.
     pub(crate) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).keys)
+    }
+
+    /// Whether anybody may have a zone, whose name is in lower case.
+    pub(crate) fn has_secondaries(&self, zone: Name<'_>) -> bool {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        !rules.everything.is_empty() || rules.zones.contains_key(zone.as_wire())
     }
 
     /// Where NOTIFY of a family is sent from; the system chooses where nothing is said.
@@ -133,6 +145,7 @@ impl Transfers {
         OutgoingCounts {
             running: read(&counters.running),
             completed: read(&counters.completed),
+            incremental: read(&counters.incremental),
             current: read(&counters.current),
             cut_off: read(&counters.cut_off),
             refused: read(&counters.refused),
@@ -174,6 +187,7 @@ impl Drop for Permit {
         let counters = &self.transfers.counters;
         let counter = match self.end {
             Some(End::Completed) => &counters.completed,
+            Some(End::Incremental) => &counters.incremental,
             Some(End::Current) => &counters.current,
             None => &counters.cut_off,
         };

@@ -2,7 +2,7 @@
 
 use super::load::{Images, Loaded, LoadedFrom, ZoneErrors, compile_reading};
 use super::source;
-use super::state_dir::StateDir;
+use super::state_dir::{Kept, StateDir};
 use crate::config::ZoneConfig;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -43,9 +43,10 @@ pub(super) fn load(
         from,
         no_image: None,
         warnings: Vec::new(),
+        zonemd: None,
         took: start.elapsed(),
     };
-    let image = state.and_then(|state| state.table(zone).ok());
+    let image = state.and_then(|state| state.kept(zone, Kept::Served).ok());
     let before = standing.or(image.as_ref().map(Version::of));
     if let Some(image) = image.filter(|image| images == Images::Use && image.source() == stamp) {
         return Ok(loaded(image, LoadedFrom::Image));
@@ -57,8 +58,8 @@ pub(super) fn load(
     let records = catalog::write(zone.name.as_name(), serial, zones)
         .map_err(|error| ZoneErrors::one(format!("{}: {error}", zone.name)))?;
     let from = format!("{} from the configuration", zone.name);
-    let (table, _) = compile_reading(zone, zone::conclude(records), stamp, &from, || {})?;
-    Ok(loaded(table, LoadedFrom::Configuration))
+    let compiled = compile_reading(zone, zone::conclude(records), stamp, &from, || {})?;
+    Ok(loaded(compiled.table, LoadedFrom::Configuration))
 }
 
 /// The seconds since 1970, so that a node that has lost its state goes on with a newer one; but never back.

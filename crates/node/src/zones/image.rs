@@ -50,9 +50,9 @@ pub(crate) fn is_table(path: &Path) -> bool {
 /// # Errors
 /// Those of the system, such as a full disk; the old file is then still there, and the temporary one is not.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, write_synced)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    let (mut file, mut replacement) = Replacement::begin(path)?;
+    file.write_all(content)?;
+    replacement.finish(&file)
 }
 
 /// As [`replace`], but the system writes it to disk when it likes: after a power failure there may be the old file or none.
@@ -60,29 +60,56 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub(crate) fn replace_soon(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, |path, content| std::fs::write(path, content))
-}
-
-fn replace_with(
-    path: &Path,
-    content: &[u8],
-    write: impl Fn(&Path, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let written = write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Where even this fails, the next attempt overwrites it.
-        let _gone_or_not = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let (mut file, mut replacement) = Replacement::begin(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    replacement.rename()
+}
+
+/// A file that is written under a temporary name, to replace another. One that is dropped before that is removed.
+pub(crate) struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+    is_done: bool,
+}
+
+impl Replacement {
+    /// Makes the temporary file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn begin(path: &Path) -> io::Result<(File, Replacement)> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = File::create(&temporary)?;
+        Ok((file, Replacement { path: path.to_owned(), temporary, is_done: false }))
+    }
+
+    /// Syncs what was written, has it replace the other file, and syncs the folder.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn finish(&mut self, file: &File) -> io::Result<()> {
+        file.sync_all()?;
+        self.rename()?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn rename(&mut self) -> io::Result<()> {
+        std::fs::rename(&self.temporary, &self.path)?;
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // Where even this fails, the next attempt overwrites it.
+            let _gone_or_not = std::fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Loading a zone: its stored image if that is still good, else its master file, checked and compiled.
 
-use super::catalog::{self, Version};
+use super::catalog;
+use super::parallel;
 use super::source::{self, FileStamp};
-use super::state_dir::{NoImage, StateDir};
+use super::state_dir::{Kept, NoImage, StateDir};
 use super::transferred::{Sent, Transferred};
-use crate::config::{Rotation, ZoneConfig, ZoneSource};
+use crate::archive::{self, Replayed};
+use crate::config::{Rotation, ZoneConfig, ZoneSource, ZonemdPolicy};
 use crate::progress::ZoneProgress;
 use std::fmt;
 use std::io;
@@ -13,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
+use transfer::journal::Version;
+use wire::RecordType;
 use zone::amend::AmendError;
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
-use zone::{CompileOptions, Difference, Gatherer, Reading};
+use zone::{CompileOptions, Difference, Gatherer, Reading, zonemd};
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,15 @@ pub(crate) enum LoadedFrom {
     Configuration,
     /// Mapped from the state directory.
     Image,
+    /// Made from the image of this version and so many differences of the journal.
+    Journal(Version, usize),
+}
+
+impl LoadedFrom {
+    /// Whether the version stood here before the start.
+    pub(crate) fn is_recalled(self) -> bool {
+        matches!(self, LoadedFrom::Image | LoadedFrom::Journal(..))
+    }
 }
 
 /// Whether a stored image will do.
@@ -52,6 +65,8 @@ pub(crate) struct Loaded {
     pub(crate) no_image: Option<NoImage>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where nobody has looked.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
     /// How long it all took.
     pub(crate) took: Duration,
 }
@@ -64,6 +79,8 @@ pub(crate) struct Compiled {
     pub(crate) files: Vec<PathBuf>,
     /// What the checks warn of, a line each.
     pub(crate) warnings: Vec<String>,
+    /// What its ZONEMD records say; nothing where they are to be ignored.
+    pub(crate) zonemd: Option<zonemd::Verdict>,
 }
 
 /// A zone that can't be served: everything that is wrong with it.
@@ -91,7 +108,7 @@ pub(crate) fn load(
     zone: &ZoneConfig,
     state: Option<&StateDir>,
     images: Images,
-    standing: Option<Version>,
+    standing: Option<catalog::Version>,
     progress: &ZoneProgress,
 ) -> Result<Loaded, ZoneErrors> {
     let start = Instant::now();
@@ -112,19 +129,21 @@ pub(crate) fn load(
                     from: LoadedFrom::Image,
                     no_image,
                     warnings: Vec::new(),
+                    zonemd: None,
                     took: start.elapsed(),
                 });
             }
             Err(reason) => no_image = Some(reason),
         }
     }
-    let Compiled { table, files, warnings } = compile(zone, progress)?;
+    let Compiled { table, files, warnings, zonemd } = compile(zone, progress)?;
     Ok(Loaded {
         table: Arc::new(table),
         files,
         from: LoadedFrom::MasterFile,
         no_image,
         warnings,
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -156,10 +175,10 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
     let reading =
         zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
-    let (table, warnings) =
-        compile_reading(zone, reading, source::source_stamp(zone, &stamps), &file, || progress.compiling())?;
-    let files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
-    Ok(Compiled { table, files, warnings })
+    let stamp = source::source_stamp(zone, &stamps);
+    let mut compiled = compile_reading(zone, reading, stamp, &file, || progress.compiling())?;
+    compiled.files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
+    Ok(compiled)
 }
 
 /// Checks and compiles a version that a primary has sent.
@@ -185,7 +204,10 @@ fn compile_differences(
     let misfit = |why: &dyn fmt::Display| ZoneErrors { misfit: true, ..ZoneErrors::one(why.to_string()) };
     let standing = standing.ok_or_else(|| misfit(&"there is no version that they could change"))?;
     let start = Instant::now();
+    // Whether a ZONEMD record is right can be told only of all records.
+    let has_zonemd = |table: &Table| table.apex().rrset(RecordType::ZONEMD).is_some();
     match zone::amend::amend(standing, differences) {
+        Ok(table) if has_zonemd(&table) => {}
         Ok(table) => {
             return Ok(Loaded {
                 table: Arc::new(table),
@@ -193,12 +215,15 @@ fn compile_differences(
                 files: Vec::new(),
                 from: LoadedFrom::Transfer(primary),
                 no_image: None,
+                zonemd: Some(zonemd::Verdict::Absent),
                 took: start.elapsed(),
             });
         }
         Err(AmendError::Mismatch(mismatch)) => return Err(misfit(&mismatch)),
         Err(AmendError::Recompile(reason)) => tracing::debug!("zone {}: {reason}", zone.name),
     }
+    // That takes so long that the node has something better to do meanwhile.
+    parallel::yield_to_workers();
     let records = zone::apply(standing, differences).map_err(|mismatch| misfit(&mismatch))?;
     compile_records(zone, records, primary)
 }
@@ -207,17 +232,19 @@ fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) ->
     let start = Instant::now();
     let from = format!("{} from {primary}", zone.name);
     let stamp = source::transfer_stamp(zone);
-    let (table, warnings) =
+    let Compiled { table, files, warnings, zonemd } =
         compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
             errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
             ..failed
         })?;
+    table.prepare_for_changes();
     Ok(Loaded {
         table: Arc::new(table),
-        files: Vec::new(),
+        files,
         from: LoadedFrom::Transfer(primary),
         no_image: None,
         warnings: warnings.iter().map(|warning| format!("{from}: {warning}")).collect(),
+        zonemd,
         took: start.elapsed(),
     })
 }
@@ -232,15 +259,40 @@ fn load_transferred(
         |why: &dyn fmt::Display| ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name));
     let state =
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
-    let table = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
+    let image = Arc::new(state.load_transferred(zone).map_err(|reason| missing(&reason))?);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
+        None => (image, LoadedFrom::Image),
+    };
     Ok(Loaded {
-        table: Arc::new(table),
+        table,
         files: Vec::new(),
-        from: LoadedFrom::Image,
+        from,
         no_image: None,
         warnings: Vec::new(),
+        zonemd: None,
         took: start.elapsed(),
     })
+}
+
+/// The last version of a zone with a master file that an earlier run has left, for one whose file has errors now.
+pub(crate) fn last_good(zone: &ZoneConfig, state: &StateDir) -> Option<Loaded> {
+    let start = Instant::now();
+    let image =
+        state.kept(zone, Kept::Served).ok().filter(|image| image.source() != source::transfer_stamp(zone))?;
+    zone.file()?;
+    let image = Arc::new(image);
+    let (table, from) = match archive::replay(zone, state, &image) {
+        Some(Replayed { table, image, differences }) => {
+            (Arc::new(table), LoadedFrom::Journal(image, differences))
+        }
+        None => (image, LoadedFrom::Image),
+    };
+    // Without its files it is current never, so that the next reload reads them.
+    let (files, no_image, warnings) = (Vec::new(), None, Vec::new());
+    Some(Loaded { table, files, from, no_image, warnings, zonemd: None, took: start.elapsed() })
 }
 
 /// Compiles what was read if it has no errors; gives the table and the warnings.
@@ -250,7 +302,7 @@ pub(super) fn compile_reading(
     stamp: SourceStamp,
     from: &str,
     compiling: impl Fn(),
-) -> Result<(Table, Vec<String>), ZoneErrors> {
+) -> Result<Compiled, ZoneErrors> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for problem in &reading.problems {
@@ -266,9 +318,10 @@ pub(super) fn compile_reading(
         return Err(ZoneErrors { errors, warnings, misfit: false });
     };
     compiling();
+    let zonemd = (zone.admission.zonemd != ZonemdPolicy::Ignore).then(|| zonemd::verify(&records));
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
     match zone::compile(records, &options) {
-        Ok(table) => Ok((table, warnings)),
+        Ok(table) => Ok(Compiled { table, files: Vec::new(), warnings, zonemd }),
         Err(error) => Err(ZoneErrors {
             errors: vec![format!("{from}: cannot compile {}: {error}", zone.name)],
             warnings,

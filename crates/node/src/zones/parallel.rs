@@ -24,6 +24,13 @@ pub(crate) fn thread_count() -> NonZeroUsize {
     NonZeroUsize::new(cpus.get().min(THREADS_MAX)).unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Lets the calling thread run only while no packet thread wants its CPU, and the threads that it starts.
+pub(crate) fn yield_to_workers() {
+    if let Err(error) = netio::pin::yield_to_workers() {
+        tracing::warn!("compiling at normal priority, answers may be slower meanwhile: {error}");
+    }
+}
+
 /// Does `work` on each item, on at most `threads` threads of this priority; `done` gets the index of the item and the
 /// result on the calling thread, as each becomes ready.
 pub(crate) fn each<T: Sync, R: Send>(
@@ -39,10 +46,7 @@ pub(crate) fn each<T: Sync, R: Send>(
     let (sender, results) = mpsc::sync_channel(threads);
     let run = |sender: mpsc::SyncSender<(usize, R)>| {
         if priority == Priority::Idle {
-            // Threads that the work starts inherit it.
-            if let Err(error) = netio::pin::yield_to_workers() {
-                tracing::warn!("compiling at normal priority, answers may be slower meanwhile: {error}");
-            }
+            yield_to_workers();
         }
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);

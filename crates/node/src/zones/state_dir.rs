@@ -6,6 +6,11 @@
 //! STATE-DIR/tables/NAME.table     the image, see crate `table`
 //! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
 //! STATE-DIR/tables/NAME.transfer  JSON: of a zone that was transferred, when a primary last confirmed it
+//! STATE-DIR/tables/NAME.journal   the differences of its last versions, see `transfer::journal`
+//! STATE-DIR/tables/NAME.journal-aside  one that was no use
+//! STATE-DIR/tables/NAME.previous  the image of the version before
+//! STATE-DIR/tables/NAME.held      the image of a version that waits for an operator
+//! STATE-DIR/tables/NAME.gate      JSON: what is known of these two
 //! ```
 //! An image is used if it is valid and its stamp is the one that its files have now; the list of files is
 //! needed to know which files those are without reading them.
@@ -20,12 +25,38 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use table::{ImageError, Table};
 use wire::{Name, NameBuf};
+use zone::amend::fold;
 
 /// The longest escaped zone name used as a file name; longer ones are shortened with a digest, so that with
 /// suffixes they stay below the 255 octets that file systems allow.
 const FILE_STEM_MAX: usize = 200;
+
+/// How the extension of a file begins that a version is written to for the operator's command.
+pub(crate) const CANDIDATE: &str = "candidate-";
+
+/// A version of a zone of which there is an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kept {
+    /// The one that is served, or was last.
+    Served,
+    /// The one before it.
+    Previous,
+    /// The one that waits for an operator.
+    Held,
+}
+
+impl Kept {
+    fn extension(self) -> &'static str {
+        match self {
+            Kept::Served => "table",
+            Kept::Previous => "previous",
+            Kept::Held => "held",
+        }
+    }
+}
 
 /// A state directory that this process holds.
 #[derive(Debug)]
@@ -101,7 +132,10 @@ impl StateDir {
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(StateDir { tables, lock }),
+            Ok(()) => {
+                remove_candidates(&tables).map_err(unusable)?;
+                Ok(StateDir { tables, lock })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
             Err(error) => Err(unusable(error.into())),
         }
@@ -139,7 +173,7 @@ impl StateDir {
     /// # Errors
     /// Why it isn't.
     pub(crate) fn load(&self, zone: &ZoneConfig, file: &Path) -> Result<(Table, Vec<PathBuf>), NoImage> {
-        let table = self.table(zone)?;
+        let table = self.kept(zone, Kept::Served)?;
         let files = self.sources(zone).ok_or(NoImage::Older)?;
         // A list that doesn't begin with the zone's file is of an earlier configuration.
         if files.first().is_none_or(|first| first != file)
@@ -155,19 +189,19 @@ impl StateDir {
     /// # Errors
     /// Why there is none.
     pub(crate) fn load_transferred(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
-        let table = self.table(zone)?;
+        let table = self.kept(zone, Kept::Served)?;
         if table.source() != source::transfer_stamp(zone) {
             return Err(NoImage::NoTransfer);
         }
         Ok(table)
     }
 
-    /// The stored image of a zone, whatever it was made from.
+    /// The image of a version, whatever it was made from.
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn table(&self, zone: &ZoneConfig) -> Result<Table, NoImage> {
-        let table = match image::open(&self.path(zone, "table")) {
+    pub(crate) fn kept(&self, zone: &ZoneConfig, kept: Kept) -> Result<Table, NoImage> {
+        let table = match image::open(&self.path(zone, kept.extension())) {
             Ok(table) => table,
             Err(OpenError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(NoImage::Absent);
@@ -189,19 +223,74 @@ impl StateDir {
     ///
     /// # Errors
     /// Those of writing; what was stored before is then still there or is recognised as not matching.
-    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Table, files: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) -> io::Result<()> {
         let sources = serde_json::to_vec(files).map_err(io::Error::other)?;
-        // The list first: an old image with a new list has the wrong stamp.
-        image::replace(&self.path(zone, "sources"), &sources)?;
-        image::replace(&self.path(zone, "table"), table.image())
+        // The list first: an old image with a new list has the wrong stamp. After a power failure a new image may have an old
+        // list or none, and is compiled anew: a second sync for each zone costs more.
+        image::replace_soon(&self.path(zone, "sources"), &sources)?;
+        image::replace(&self.image(&zone.name), whole(table)?.image())
     }
 
     /// Stores the image of a zone that was transferred.
     ///
     /// # Errors
     /// Those of writing; what was stored before is then still there.
-    pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Table) -> io::Result<()> {
-        image::replace(&self.path(zone, "table"), table.image())
+    pub(crate) fn store_transferred(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        image::replace(&self.image(&zone.name), whole(table)?.image())
+    }
+
+    /// Stores the image of a version that waits for an operator.
+    ///
+    /// # Errors
+    /// Those of writing; what was held before is then still there.
+    pub(crate) fn keep_held(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        image::replace(&self.path(zone, Kept::Held.extension()), whole(table)?.image())
+    }
+
+    /// Keeps the image of the version that was served as that of the one before, without writing it once more.
+    ///
+    /// # Errors
+    /// There is no image, or the file system has no second name for a file.
+    pub(crate) fn keep_previous(&self, zone: &ZoneConfig) -> io::Result<()> {
+        let (served, previous) = (self.path(zone, "table"), self.path(zone, "previous"));
+        let temporary = self.path(zone, "previous.tmp");
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::fs::hard_link(&served, &temporary)?;
+        std::fs::rename(&temporary, &previous)?;
+        // Renaming one name of a file to another of the same file does nothing, and leaves both.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the image of a version.
+    ///
+    /// # Errors
+    /// Those of removing, except that there is none.
+    pub(crate) fn forget(&self, zone: &ZoneConfig, kept: Kept) -> io::Result<()> {
+        self.remove_file(zone, kept.extension())
+    }
+
+    /// What was stored of a zone's versions beside their images.
+    pub(crate) fn record(&self, zone: &ZoneConfig) -> Option<Vec<u8>> {
+        std::fs::read(self.path(zone, "gate")).ok()
+    }
+
+    /// Stores what is known of a zone's versions beside their images.
+    ///
+    /// # Errors
+    /// Those of writing; what was stored before is then still there.
+    pub(crate) fn store_record(&self, zone: &ZoneConfig, text: &[u8]) -> io::Result<()> {
+        image::replace(&self.path(zone, "gate"), text)
+    }
+
+    /// Where the images are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.tables
     }
 
     /// Where it is kept when zones were last confirmed by a primary.
@@ -214,18 +303,31 @@ impl StateDir {
         self.tables.with_file_name("members")
     }
 
+    /// Where the image of a zone is.
+    pub(crate) fn image(&self, zone: &NameBuf) -> PathBuf {
+        path_in(&self.tables, zone, "table")
+    }
+
+    /// Where the journal of a zone is.
+    pub(crate) fn journal(&self, zone: &NameBuf) -> PathBuf {
+        path_in(&self.tables, zone, "journal")
+    }
+
     /// Forgets the image of a zone that is no longer configured.
     ///
     /// # Errors
     /// Those of removing, except that there is none.
     pub(crate) fn remove(&self, zone: &ZoneConfig) -> io::Result<()> {
-        for extension in ["table", "sources", "transfer"] {
-            match std::fs::remove_file(self.path(zone, extension)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        ["table", "sources", "transfer", "journal-aside", "previous", "held", "gate"]
+            .into_iter()
+            .try_for_each(|extension| self.remove_file(zone, extension))
+    }
+
+    fn remove_file(&self, zone: &ZoneConfig, extension: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path(zone, extension)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn path(&self, zone: &ZoneConfig, extension: &str) -> PathBuf {
@@ -233,8 +335,28 @@ impl StateDir {
     }
 }
 
+/// A table that stands over no other, with the same records.
+fn whole(table: &Arc<Table>) -> io::Result<Arc<Table>> {
+    if !table.is_overlaid() {
+        return Ok(Arc::clone(table));
+    }
+    fold(table).map(Arc::new).map_err(io::Error::other)
+}
+
+/// Removes what a process has left behind that died while a command was looking at a version.
+fn remove_candidates(tables: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(tables)? {
+        let path = entry?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| extension.starts_with(CANDIDATE)) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The file of a zone with this extension.
-pub(super) fn path_in(tables: &Path, zone: &NameBuf, extension: &str) -> PathBuf {
+pub(crate) fn path_in(tables: &Path, zone: &NameBuf, extension: &str) -> PathBuf {
     tables.join(format!("{}.{extension}", file_stem(zone.as_name())))
 }
 

@@ -1,4 +1,8 @@
-//! Transfers to secondaries: AXFR (RFC 5936) straight from the table.
+//! Transfers to secondaries: AXFR (RFC 5936) straight from the table, IXFR (RFC 1995) from the journal.
+//!
+//! Incremental transfers have the differences as they are in the journal, one after the other (RFC 1995 §4): nothing has to be
+//! held to send them, and each is small beside the zone. To condense them into one would save octets only where the
+//! same records change again and again. Where there is no way from the client's version, the whole zone is the answer.
 //!
 //! [`Outgoing`] makes the messages one at a time, so that whoever sends them waits for its client between two of
 //! them and holds the memory of one. It owns the table it began with, whatever is published meanwhile.
@@ -9,8 +13,10 @@ mod writer;
 
 pub use request::{Kind, Malformed, Request, is_request};
 
+use crate::journal::{Damage, Records};
+use std::io::Read;
 use std::sync::Arc;
-use table::{BadPointer, Record, Table, Walk};
+use table::{BadPointer, Table, Walk};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, POINTER_MAX, QR, RD, skip_name, u16_at};
 use wire::{Name, NameBuf, Rcode, RecordType};
 use writer::Writer;
@@ -30,6 +36,9 @@ pub enum StreamError {
     /// The table is damaged.
     #[error(transparent)]
     Table(#[from] BadPointer),
+    /// The journal is damaged.
+    #[error("the zone's journal: {0}")]
+    Journal(#[from] Damage),
     /// The apex has no SOA record.
     #[error("the zone's table has no SOA record; compile the zone anew")]
     NoSoa,
@@ -69,20 +78,26 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(record: Record<'_>) -> Kept {
-        Kept {
-            owner: NameBuf::from(record.owner),
-            rtype: record.rtype,
-            ttl: record.ttl,
-            rdata: record.rdata.to_vec(),
-        }
+    fn new(owner: Name<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) -> Kept {
+        Kept { owner: NameBuf::from(owner), rtype, ttl, rdata: rdata.to_vec() }
     }
+}
+
+/// The differences of a journal that lead from the client's version to that of a table. They are read as they are sent, a
+/// piece at a time, as the pages of a mapped table are.
+pub type Differences = Records<Box<dyn Read + Send>>;
+
+/// Where the records come from.
+enum Content {
+    Zone(Walk),
+    Differences(Box<Differences>),
 }
 
 /// A transfer that is being sent.
 pub struct Outgoing {
     request: Request,
-    walk: Walk,
+    table: Arc<Table>,
+    content: Content,
     soa: Kept,
     kept: Option<Kept>,
     stage: Stage,
@@ -95,14 +110,36 @@ impl Outgoing {
     /// # Errors
     /// The table is damaged.
     pub fn new(request: Request, table: Arc<Table>) -> Result<Outgoing, StreamError> {
+        let content = Content::Zone(Walk::new(Arc::clone(&table)));
+        Outgoing::begin(request, table, content)
+    }
+
+    /// Begins the answer to a request for what has changed up to the version in `table`: `differences` lead there from the
+    /// version that the request names.
+    ///
+    /// # Errors
+    /// The table is damaged.
+    pub fn incremental(
+        request: Request,
+        table: Arc<Table>,
+        differences: Differences,
+    ) -> Result<Outgoing, StreamError> {
+        Outgoing::begin(request, table, Content::Differences(Box::new(differences)))
+    }
+
+    fn begin(request: Request, table: Arc<Table>, content: Content) -> Result<Outgoing, StreamError> {
         let soa = soa_of(&table)?;
-        let walk = Walk::new(table);
-        Ok(Outgoing { request, walk, soa, kept: None, stage: Stage::First, writer: Writer::new() })
+        Ok(Outgoing { request, table, content, soa, kept: None, stage: Stage::First, writer: Writer::new() })
     }
 
     /// The table that is sent.
     pub fn table(&self) -> &Arc<Table> {
-        self.walk.table()
+        &self.table
+    }
+
+    /// Whether only what has changed is sent.
+    pub fn is_incremental(&self) -> bool {
+        matches!(self.content, Content::Differences(_))
     }
 
     /// The request that is answered.
@@ -160,14 +197,23 @@ impl Outgoing {
             }
             self.kept = None;
         }
-        let apex_len = self.walk.table().apex_len();
-        while let Some(record) = self.walk.next_record()? {
-            let is_soa = record.rtype == RecordType::SOA && record.owner.len() == apex_len;
-            if is_soa {
-                continue; // it is first and last (RFC 5936 §2.2)
-            }
-            if !put(&mut self.writer, record.owner, record.rtype, record.ttl, record.rdata, reserve)? {
-                self.kept = Some(Kept::of(record));
+        let apex_len = self.table.apex_len();
+        loop {
+            let (owner, rtype, ttl, rdata) = match &mut self.content {
+                Content::Zone(walk) => match walk.next_record()? {
+                    // It is first and last (RFC 5936 §2.2).
+                    Some(soa) if soa.rtype == RecordType::SOA && soa.owner.len() == apex_len => continue,
+                    Some(record) => (record.owner, record.rtype, record.ttl, record.rdata),
+                    None => break,
+                },
+                // Each difference has the SOA records of its two versions (RFC 1995 §4).
+                Content::Differences(records) => match records.next_record()? {
+                    Some(record) => (record.owner, record.rtype, record.ttl, record.rdata),
+                    None => break,
+                },
+            };
+            if !put(&mut self.writer, owner, rtype, ttl, rdata, reserve)? {
+                self.kept = Some(Kept::new(owner, rtype, ttl, rdata));
                 return Ok(());
             }
         }
@@ -206,7 +252,7 @@ fn soa_of(table: &Arc<Table>) -> Result<Kept, StreamError> {
             break;
         }
         if record.rtype == RecordType::SOA {
-            return Ok(Kept::of(record));
+            return Ok(Kept::new(record.owner, record.rtype, record.ttl, record.rdata));
         }
     }
     Err(StreamError::NoSoa)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal;
 use hickory_proto::op::Message;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 use std::collections::BTreeSet;
@@ -188,4 +189,100 @@ fn requests_that_are_none_are_told_from_malformed_ones() {
     let message = Message::from_vec(&refused).unwrap();
     assert_eq!(message.metadata.response_code, hickory_proto::op::ResponseCode::Refused);
     assert_eq!((message.metadata.id, message.queries.len(), message.edns.is_some()), (0x1234, 1, true));
+}
+
+/// Versions of the zone, each a step on.
+fn versions(count: u32) -> Vec<String> {
+    let version = |serial: u32| {
+        let mut text = ZONE.replace("host.mail 7 ", &format!("host.mail {serial} "));
+        for i in 0..700 {
+            writeln!(text, "h{} A 192.0.2.{}\n TXT \"{}\"", (serial * 31 + i) % 900, i % 250, serial / 2)
+                .unwrap();
+        }
+        text
+    };
+    (7..7 + count).map(version).collect()
+}
+
+/// The journal of these versions, in front of what is sent: the octets, and the marks.
+fn journal_of(tables: &[Arc<Table>]) -> (Vec<u8>, Vec<journal::Mark>) {
+    let version = |table: &Table| journal::Version { serial: table.serial(), digest: [0; 32] };
+    let (mut octets, mark) = journal::heading(tables[0].apex_name(), version(&tables[0]));
+    let mut marks = vec![mark];
+    for pair in tables.windows(2) {
+        let difference = zone::compare(&pair[0], &pair[1], usize::MAX).unwrap();
+        let (frame, mark) = journal::frame(&marks[marks.len() - 1], &difference, [0; 32]).unwrap();
+        octets.extend(frame);
+        marks.push(mark);
+    }
+    (octets, marks)
+}
+
+fn incremental(tables: &[Arc<Table>], from: usize, reserve: usize) -> Vec<Vec<u8>> {
+    let (octets, marks) = journal_of(tables);
+    let rest = octets[marks[from].at as usize..].to_vec();
+    let records =
+        Records::new(Box::new(std::io::Cursor::new(rest)) as Box<_>, marks[from], marks[marks.len() - 1]);
+    let request = Request::read(&request(RecordType::IXFR, Some(tables[from].serial()))).unwrap();
+    let mut outgoing =
+        Outgoing::incremental(request, Arc::clone(&tables[tables.len() - 1]), records).unwrap();
+    let mut messages = Vec::new();
+    while let Some(message) = outgoing.next_message(reserve).unwrap() {
+        messages.push(message.clone());
+    }
+    messages
+}
+
+#[test]
+fn what_has_changed_leads_from_the_version_of_the_client_to_ours() {
+    let texts = versions(5);
+    let tables: Vec<_> = texts.iter().map(|text| table_of(text)).collect();
+    let zones: Vec<_> = texts.iter().map(|text| records_of(&zone_of(text))).collect();
+    for (from, reserve) in [(0, 0), (0, 300), (2, 0), (3, 0)] {
+        let messages = incremental(&tables, from, reserve);
+        assert!(messages.len() > 1 && messages.iter().all(|message| message.len() + reserve <= LEN_WANTED));
+        let mut records: Vec<Plain> = messages.iter().flat_map(|message| read(message).1).collect();
+        let last = records.pop().unwrap();
+        assert_eq!(records.remove(0), last, "RFC 1995 §4: the SOA record of our version first and last");
+        let lower = |(owner, rtype, ttl, data): Plain| (owner, rtype, ttl, data.to_ascii_lowercase());
+        let mut zone: BTreeSet<Plain> = zones[from].iter().cloned().map(lower).collect();
+        // Each SOA record turns from what goes to what comes.
+        let (mut comes, mut soas) = (true, 0);
+        for record in records.into_iter().map(lower) {
+            if record.1 == RecordType::SOA.0 {
+                comes = !comes;
+                soas += 1;
+            }
+            let changed = if comes { zone.insert(record.clone()) } else { zone.remove(&record) };
+            assert!(changed, "{record:?}");
+        }
+        assert_eq!(soas, 2 * (tables.len() - 1 - from), "the sequence as it is in the journal");
+        let ours: BTreeSet<Plain> = zones[tables.len() - 1].iter().cloned().map(lower).collect();
+        assert_eq!(zone, ours);
+        let (message, _) = read(&messages[0]);
+        assert!(message.metadata.authoritative && message.queries.len() == 1 && message.edns.is_some());
+    }
+}
+
+#[test]
+fn a_damaged_journal_does_not_look_like_a_whole_transfer() {
+    let tables: Vec<_> = versions(2).iter().map(|text| table_of(text)).collect();
+    let (octets, marks) = journal_of(&tables);
+    let mut rest = octets[marks[0].at as usize..].to_vec();
+    let last = rest.len() - 1;
+    rest[last] ^= 1;
+    let records = Records::new(Box::new(std::io::Cursor::new(rest)) as Box<_>, marks[0], marks[1]);
+    let request = Request::read(&request(RecordType::IXFR, Some(7))).unwrap();
+    let mut outgoing = Outgoing::incremental(request, Arc::clone(&tables[1]), records).unwrap();
+    let mut soas = 0;
+    let end = loop {
+        match outgoing.next_message(0) {
+            Ok(Some(message)) => {
+                let (_, records) = read(message);
+                soas += records.iter().filter(|record| record.1 == RecordType::SOA.0).count();
+            }
+            end => break end.map(|_| ()),
+        }
+    };
+    assert_eq!((end, soas), (Err(StreamError::Journal(Damage::Checksum)), 3), "the last one never comes");
 }

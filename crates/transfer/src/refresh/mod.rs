@@ -42,8 +42,9 @@ const REJECTED_FOR: Duration = Duration::from_secs(600);
 /// Where that doubling ends: a day, within which what was mended without either is seen.
 const REJECTED_FOR_MAX: Duration = Duration::from_secs(86_400);
 
-/// How long after the begin of one round the next may be begun because of a NOTIFY. Longer delays the second of two changes
-/// that follow each other at once; shorter lets whoever can send with a primary's address have it asked more often.
+/// How long after the begin of a round that found nothing new the next may be begun because of a NOTIFY. Longer delays a change
+/// behind a NOTIFY that came too early; shorter lets whoever can send with a primary's address have it asked more often. Where
+/// there was something new the NOTIFY was true, and the next is believed at once: there may be ten changes a second.
 const NOTICES_APART: Duration = Duration::from_secs(1);
 
 /// The shortest and the longest that an operator allows of an interval, whatever the SOA record says.
@@ -130,7 +131,7 @@ pub struct Machine {
     /// Asked for while a round was under way, which may have read an older version.
     again: Option<Again>,
     purpose: Purpose,
-    /// When the last round was begun.
+    /// When the last round was begun, unless it found something new.
     began: Option<Moment>,
     rng: Rng,
 }
@@ -183,6 +184,17 @@ impl Machine {
         self.copy.map(|copy| copy.soa)
     }
 
+    /// Takes in that an operator has put another version in place of the copy. It expires when the copy would have.
+    pub fn replace(&mut self, now: Moment, soa: Soa) {
+        match &mut self.copy {
+            Some(copy) => copy.soa = soa,
+            None => {
+                let expires = now.saturating_add(self.clamps.expire.apply(soa.expire));
+                self.copy = Some(Held { soa, expires, expired: false });
+            }
+        }
+    }
+
     /// Whether the copy expires now; true once.
     pub fn expire(&mut self, now: Moment) -> bool {
         let Some(copy) = self.copy.as_mut().filter(|copy| !copy.expired && copy.expires <= now) else {
@@ -228,7 +240,10 @@ impl Machine {
         }
         report.rejected.iter().for_each(|rejected| self.reject(rejected, now));
         match report.end {
-            End::Renewed(soa) => self.confirm(now, Some(soa)),
+            End::Renewed(soa) => {
+                self.began = None;
+                self.confirm(now, Some(soa));
+            }
             End::Current => self.confirm(now, None),
             End::Failed => {
                 let wait = match self.copy {
@@ -260,7 +275,7 @@ impl Machine {
         self.primaries.iter_mut().for_each(|primary| primary.rejected = None);
     }
 
-    /// Now, or when enough time has passed since the last round.
+    /// Now, or when enough time has passed since the last round, if that was in vain.
     fn after_the_last(&self, now: Moment) -> Moment {
         self.began.map_or(now, |began| now.max(began.saturating_add(NOTICES_APART)))
     }

@@ -187,11 +187,13 @@ fn a_flood_of_notices_is_a_round_a_second() {
         machine.request(at, Purpose::Refresh, Asker::Notice(Some(0)));
         if machine.begin(at).is_some() {
             machine.request(at, Purpose::Refresh, Asker::Notice(None));
-            machine.finish(at, &report(&[Some(1)], End::Renewed(soa(1, 1000, 20, 500))));
+            let end = if rounds == 0 { End::Renewed(soa(1, 1000, 20, 500)) } else { End::Current };
+            machine.finish(at, &report(&[Some(1)], end));
             rounds += 1;
         }
     }
-    assert_eq!(rounds, 10);
+    // The second follows the first at once: that had found something.
+    assert_eq!(rounds, 11);
     machine.request(s(10), Purpose::Refresh, Asker::Notice(None));
     let at = s(10) - Duration::from_millis(1);
     machine.request(at, Purpose::Refresh, Asker::Operator);
@@ -199,6 +201,11 @@ fn a_flood_of_notices_is_a_round_a_second() {
     machine.finish(at, &report(&[Some(1)], End::Current));
     machine.request(s(60), Purpose::Refresh, Asker::Notice(None));
     assert!(machine.begin(s(60)).is_some(), "the first after a while is followed at once");
+    for serial in 2..20 {
+        machine.finish(s(60), &report(&[Some(serial)], End::Renewed(soa(serial, 1000, 20, 500))));
+        machine.request(s(60), Purpose::Refresh, Asker::Notice(Some(0)));
+        assert!(machine.begin(s(60)).is_some(), "those that are true are followed at once");
+    }
 }
 
 /// Primaries that come and go and move on, seen through rounds that take their time: the rules hold at every step.
@@ -278,4 +285,18 @@ fn random_lives_keep_the_rules() {
             assert!(next <= now + longest, "{context}: the next round comes in time");
         }
     }
+}
+
+#[test]
+fn another_version_by_an_operators_hand_is_gone_on_from() {
+    let held = Copy { soa: soa(5, 100, 20, 500), age: s(100) };
+    let mut machine = Machine::new(CLAMPS, 1, Some(held), s(0), 1);
+    machine.replace(s(10), soa(4, 100, 20, 900));
+    assert_eq!(machine.begin(s(10)).unwrap().serial, Some(4));
+    assert_eq!(machine.expires(), Some(s(400)), "its primary has not said any more of it");
+    machine.finish(s(11), &report(&[Some(5)], End::Current));
+    assert_eq!(machine.expires(), Some(s(911)));
+    let mut machine = Machine::new(CLAMPS, 1, None, s(0), 1);
+    machine.replace(s(10), soa(4, 100, 20, 500));
+    assert_eq!((machine.soa().map(|soa| soa.serial), machine.expires()), (Some(4), Some(s(510))));
 }

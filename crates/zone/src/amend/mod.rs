@@ -5,10 +5,13 @@
 //! one overlay over one base, and what a change costs grows with what has changed since the base was compiled. `touched` holds
 //! these names with their records. `closure` adds what depends on them. `compile::over` makes the image.
 //!
+//! [`fold`] makes a whole table of an overlay and its base, in its own time.
+//!
 //! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
 //! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
 
 mod closure;
+mod fold;
 mod touched;
 
 use crate::apply::Mismatch;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 use table::{BadPointer, BuildError, Table};
 
 pub(crate) use closure::hides;
+pub use fold::{FoldError, fold};
 pub(crate) use touched::{Touched, hash_of_owner};
 
 /// The most names of an overlay. Making one takes about 2 µs for each; and whoever reads the zone looks into it first, so it

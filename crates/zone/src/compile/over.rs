@@ -70,7 +70,7 @@ impl<'t> Draft<'t> {
             let hash = Name::from_wire(wire).ok().and_then(|name| hash_of_owner(name, self.zone.apex()));
             hash.is_some_and(|hash| hashes.contains(&hash))
         };
-        if changed.all(|wire| is_of_touched(wire)) { Ok(()) } else { Err(Reason::Chain) }
+        if changed.all(is_of_touched) { Ok(()) } else { Err(Reason::Chain) }
     }
 
     /// Gives the nodes of the base that begin to hide what is below them, or cease to.

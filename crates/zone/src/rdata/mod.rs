@@ -26,6 +26,7 @@ pub use fields::{Field, NameForm, fields};
 pub use message::from_message;
 pub use names::{EmbeddedName, Names, names, to_canonical};
 pub use show::{Display, display};
+pub use time::Date;
 pub use validate::{RdataError, validate};
 
 /// The octets that this base64 text (RFC 4648 §4) stands for; `None` where it is none. For secrets in configurations.
@@ -35,6 +36,11 @@ pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
     decoder.push(text, &mut octets).ok()?;
     decoder.finish().ok()?;
     Some(octets)
+}
+
+/// Octets as base64 text (RFC 4648 §4).
+pub fn to_base64(octets: &[u8]) -> impl std::fmt::Display {
+    encoding::Base64(octets)
 }
 
 /// The longest data of a record in octets (RFC 1035 §3.2.1: RDLENGTH has 16 bits).

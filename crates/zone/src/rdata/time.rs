@@ -49,7 +49,8 @@ pub(crate) fn from_text(text: &[u8]) -> Option<u32> {
 }
 
 /// A time as YYYYMMDDHHmmSS between 1970 and 2106.
-pub(crate) struct Date(pub(crate) u32);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Date(pub u32);
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -95,11 +95,12 @@ fn template(
         ));
     }
     let secondary = secondary::zone(&mut section, around.defaults, &around.known, problems);
-    let Common { rotation, critical, secondaries, notify } = Common::read(&mut section, around, problems);
+    let Common { rotation, critical, admission, secondaries, notify } =
+        Common::read(&mut section, around, problems);
     section.finish(problems);
     let (name, place) = name?;
     let (name, secondary) = (name.to_owned(), Arc::new(secondary?));
-    Some((Template { name, secondary, rotation, critical, secondaries, notify }, place))
+    Some((Template { name, secondary, rotation, critical, admission, secondaries, notify }, place))
 }
 
 /// Reads what a zone has to do with catalogs.
@@ -270,7 +271,8 @@ pub(super) fn catalogs(
     for item in items(value, "catalog", TEMPLATES_MAX, problems) {
         let Some(mut section) = Section::of(item, "[[catalog]]", problems) else { continue };
         let name = zone_name(&mut section, problems);
-        let Common { rotation, critical, secondaries, notify } = Common::read(&mut section, around, problems);
+        let Common { rotation, critical, admission, secondaries, notify } =
+            Common::read(&mut section, around, problems);
         section.finish(problems);
         let Some((name, place)) = name else { continue };
         if name.as_name().len() > NAME_LEN_MAX {
@@ -288,7 +290,16 @@ pub(super) fn catalogs(
         let source = ZoneSource::Catalog(listed.collect());
         if names.insert(of_it) {
             let follow = None;
-            catalogs.push(ZoneConfig { name, source, rotation, critical, secondaries, notify, follow });
+            catalogs.push(ZoneConfig {
+                name,
+                source,
+                rotation,
+                critical,
+                admission,
+                secondaries,
+                notify,
+                follow,
+            });
         } else {
             let title = format!("there is a zone or catalog {name} already");
             problems.push(Problem::at(place, title, "again here", "give the catalog a name of its own"));

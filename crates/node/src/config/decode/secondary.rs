@@ -2,11 +2,15 @@
 
 use super::super::problem::Problem;
 use super::super::secondary::{NOTIFIERS_MAX, Notifier, OnExpiry, PRIMARIES_MAX, Primary, SecondaryConfig};
-use super::transfer::{Keys, prefix, with_key};
+use super::super::tls::Tls;
+use super::tls::AllTls;
+use super::transfer::{Keys, key_named, prefix, with_key};
 use super::{Section, Value, wrong_type};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use transfer::refresh::Clamp;
+use transfer::tsig::Key;
 
 /// The keys that only a secondary has, `primaries` apart.
 const KEYS: [&str; 11] = [
@@ -31,6 +35,8 @@ pub(super) struct Known<'k> {
     pub(super) announced: &'k [IpAddr],
     /// All keys.
     pub(super) keys: &'k Keys,
+    /// All [[tls]].
+    pub(super) tls: &'k AllTls,
 }
 
 /// Reads what a [[zone]] with `primaries` says, beside what holds for all of them.
@@ -134,7 +140,7 @@ fn primaries(value: &Value<'_>, known: &Known<'_>, problems: &mut Vec<Problem>) 
     let mut found: Vec<Primary> = Vec::new();
     for item in items.iter() {
         let text = item.get_ref().as_str().unwrap_or_default();
-        let (address, key) = match with_key(text, known.keys) {
+        let Parts { address, key, tls } = match Parts::of(text, known) {
             Ok(parts) => parts,
             Err(help) => {
                 let title = format!("`{text}` can't be a primary");
@@ -152,7 +158,7 @@ fn primaries(value: &Value<'_>, known: &Known<'_>, problems: &mut Vec<Problem>) 
                 format!("the primary {address} is named twice")
             }
             Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => {
-                found.push(Primary { address, key });
+                found.push(Primary { address, key, tls });
                 continue;
             }
             _ => "a primary is an address with a port".to_owned(),
@@ -160,6 +166,37 @@ fn primaries(value: &Value<'_>, known: &Known<'_>, problems: &mut Vec<Problem>) 
         problems.push(Problem::at(item.span(), title, "this primary", HELP));
     }
     found
+}
+
+/// What an entry of `primaries` says.
+struct Parts<'t> {
+    address: &'t str,
+    key: Option<Arc<Key>>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl<'t> Parts<'t> {
+    /// Takes `ADDRESS key NAME tls NAME` apart, of which the address has to be there.
+    ///
+    /// # Errors
+    /// What is to be done about it.
+    fn of(text: &'t str, known: &Known<'_>) -> Result<Parts<'t>, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (address, rest) = words.split_first().ok_or("write an address with a port")?;
+        let mut parts = Parts { address, key: None, tls: None };
+        for pair in rest.chunks(2) {
+            match pair {
+                ["key", name] if parts.key.is_none() => parts.key = Some(key_named(name, known.keys)?),
+                ["tls", name] if parts.tls.is_none() => {
+                    let tls = known.tls.iter().find(|tls| tls.name == **name);
+                    let missing = || format!("there is no [[tls]] with the name {name}; add one");
+                    parts.tls = Some(Arc::clone(tls.ok_or_else(missing)?));
+                }
+                _ => return Err("after the address may come `key NAME` and `tls NAME`".to_owned()),
+            }
+        }
+        Ok(parts)
+    }
 }
 
 /// An address or a list of them, at most one of each family.

@@ -234,10 +234,17 @@ pub(super) fn with_key<'t>(text: &'t str, keys: &Keys) -> Result<(&'t str, Optio
         [rest, "key", name] => (rest, name),
         _ => return Ok((text, None)),
     };
+    key_named(name, keys).map(|key| (rest, Some(key)))
+}
+
+/// Finds a key.
+///
+/// # Errors
+/// What is to be done about it.
+pub(super) fn key_named(name: &str, keys: &Keys) -> Result<Arc<Key>, String> {
     let wanted = apex(name).map_err(|error| format!("`{name}` is no name of a key: {error}"))?;
     let key = keys.iter().find(|key| key.name().eq_ignore_case(wanted.as_name()));
-    let key = key.ok_or_else(|| format!("there is no key {wanted}; add a [[key]] with this name"))?;
-    Ok((rest, Some(Arc::clone(key))))
+    key.cloned().ok_or_else(|| format!("there is no key {wanted}; add a [[key]] with this name"))
 }
 
 pub(super) fn prefix(text: &str) -> Result<IpNet, String> {

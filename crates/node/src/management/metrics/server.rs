@@ -33,7 +33,12 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
     queries(server, families)?;
     connections(server, families)?;
-    transfers(server, families)
+    transfers(server, families)?;
+    let disk = || server.disk.iter();
+    let help = "Images and journals that could not be written to the state folder.";
+    families.counter("starling_state_failures", help, disk().map(|disk| ([], disk.failures)))?;
+    let help = "Images and journals that wait for being written after that; 0 when all is well.";
+    families.gauge("starling_state_waiting", help, disk().map(|disk| ([], disk.waiting as u64)))
 }
 
 fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
@@ -45,6 +50,7 @@ fn transfers(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
     )?;
     let results = [
         ("completed", counts.completed),
+        ("incremental", counts.incremental),
         ("current", counts.current),
         ("cut-off", counts.cut_off),
         ("refused", counts.refused),
@@ -158,6 +164,19 @@ pub(super) fn encode_zones(
         ([("zone", zone.name.as_str())], count)
     });
     families.gauge("starling_zone_errors", "Errors that hold back a newer version of the zone.", errors)?;
+    let stopped = zones.iter().flat_map(|zone| {
+        let gate = zone.gate.iter().flat_map(|gate| &gate.stopped);
+        gate.map(|(rule, count)| ([("zone", zone.name.as_str()), ("reason", rule.as_str())], *count))
+    });
+    let help =
+        "Versions of the zone that were not let into service, by the rule of admission that stopped them.";
+    families.counter("starling_zone_refused", help, stopped)?;
+    let held = zones.iter().map(|zone| {
+        let is_held = zone.gate.as_ref().is_some_and(|gate| gate.held.is_some());
+        ([("zone", zone.name.as_str())], u64::from(is_held))
+    });
+    let help = "Whether a version of the zone waits for an operator: see starling ctl zone status.";
+    families.gauge("starling_zone_held", help, held)?;
     let served =
         || zones.iter().filter_map(|zone| zone.served.as_ref().map(|served| (zone.name.as_str(), served)));
     let serials = served().map(|(zone, served)| ([("zone", zone)], served.serial));

@@ -64,6 +64,8 @@ fn zones_are_labels_whatever_their_names_are() {
         family(&text, "starling_zone_errors"),
         ["{zone=\"example.com.\"} 0".to_owned(), format!("{{{odd}}} 3"), "{zone=\"bad.\"} 3".to_owned()]
     );
+    assert_eq!(family(&text, "starling_zone_refused_total"), [format!("{{{odd},reason=\"shrink\"}} 2")]);
+    assert_eq!(family(&text, "starling_zone_held").len(), 3);
     assert_eq!(
         family(&text, "starling_zone_table_info")[0],
         "{zone=\"example.com.\",digest=\"d1e5\",from=\"image\"} 1"

@@ -112,11 +112,33 @@ fn other_paths_and_methods_are_refused() {
 fn only_metrics_ask_for_more_than_the_process_knows_itself() {
     let source: Source = Rc::new(|extent| match extent {
         Extent::Own => Box::pin(std::future::ready(snapshot(Some(agent("up", "up"))))),
-        Extent::All => Box::pin(std::future::pending()),
+        Extent::All | Extent::Digests(_) => Box::pin(std::future::pending()),
     });
     for target in ["/healthz", "/readyz", "/state"] {
         assert_eq!(asked_of(Method::GET, target, Rc::clone(&source)).0, 200, "{target}");
     }
     let (status, _, body) = asked_of(Method::GET, "/metrics", source);
     assert_eq!((status, body.as_str()), (503, "the node can't say how it is within 3s\n"));
+}
+
+#[test]
+fn zones_come_in_pages() {
+    let text = get("/zones", snapshot(None)).1;
+    assert!(
+        text.starts_with(
+            r#"{"zones":[{"name":"example.com.","serial":4000000000,"content":"c0de","since":""#
+        )
+    );
+    assert!(text.ends_with(r#"],"next":null}"#) && !text.contains("bad."), "only what is served: {text}");
+    let asked = Rc::new(std::cell::Cell::new(None));
+    let seen = Rc::clone(&asked);
+    let source: Source = Rc::new(move |extent| {
+        seen.set(Some(extent));
+        Box::pin(std::future::ready(Snapshot::loading()))
+    });
+    let (status, _, _) = asked_of(Method::GET, "/zones?from=2000", source);
+    assert_eq!((status, asked.get()), (503, Some(Extent::Digests(2000))));
+    for query in ["from=-1", "from=", "form=1", "from=1&to=2", "from=99999999999999999999999"] {
+        assert_eq!(get(&format!("/zones?{query}"), snapshot(None)).0, 400, "{query}");
+    }
 }

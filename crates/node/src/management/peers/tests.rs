@@ -90,9 +90,13 @@ async fn bad_peers() -> Vec<(&'static str, SocketAddr, &'static str)> {
         ("cut", answering(cut).await, "broke off"),
         ("redirect", answering(redirect).await, "302"),
         ("no agent", answering(http("404 Not Found", "")).await, "404"),
-        ("no JSON", answering(http("200 OK", "<html>")).await, "not a node's state"),
-        ("other JSON", answering(http("200 OK", "{\"status\":\"ok\"}")).await, "not a node's state"),
-        ("wrong type", answering(http("200 OK", r#"{"held":1,"healthy":true}"#)).await, "not a node's state"),
+        ("no JSON", answering(http("200 OK", "<html>")).await, "not what a node says"),
+        ("other JSON", answering(http("200 OK", "{\"status\":\"ok\"}")).await, "not what a node says"),
+        (
+            "wrong type",
+            answering(http("200 OK", r#"{"held":1,"healthy":true}"#)).await,
+            "not what a node says",
+        ),
         ("degraded", answering(http("200 OK", &GOOD.replace("up", "degraded"))).await, "it is degraded"),
         ("sick", answering(http("200 OK", &GOOD.replace("true", "false"))).await, "not healthy"),
     ]

@@ -1,0 +1,98 @@
+//! The thread that stores images.
+
+use super::index::version_of;
+use super::queue::Image;
+use super::{Kept, RETRY_EVERY};
+use crate::config::{ZoneConfig, ZoneSource};
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+use table::Table;
+
+/// How long the image of a copy rests after it was stored, in times of what that took, and at least. The journal has what changes
+/// meanwhile. Shorter would have a large zone that changes all the time written without a pause, longer makes restarts slower,
+/// which have to make the zone anew from what the journal has more.
+const REST_TIMES: u32 = 10;
+const REST_MIN: Duration = Duration::from_secs(1);
+
+/// Stores images until the queue is closed.
+pub(super) fn run(kept: &Kept) {
+    if let Err(error) = netio::pin::yield_to_workers() {
+        tracing::warn!("images are stored at normal priority, answers may be slower meanwhile: {error}");
+    }
+    let mut images = Images { kept, resting: HashMap::new() };
+    loop {
+        match kept.queue.next_image() {
+            Ok(image) => images.store(image),
+            Err(0) => return,
+            Err(left) => {
+                tracing::warn!(
+                    "ending without the images of {left} zones: the next start compiles them, or begins with older ones"
+                );
+                return;
+            }
+        }
+    }
+}
+
+struct Images<'k> {
+    kept: &'k Kept,
+    /// Until when the images of zones rest.
+    resting: HashMap<Box<[u8]>, Instant>,
+}
+
+impl Images<'_> {
+    fn store(&mut self, image: Image) {
+        let (key, began) = (image.zone.name.as_name().as_wire(), Instant::now());
+        if image.reply.is_none()
+            && image.table.is_overlaid()
+            && self.kept.transfers.index.leads_to(&image.table)
+        {
+            // The journal has what has changed; what the two come to is stored when they have been folded.
+            return;
+        }
+        if image.reply.is_none()
+            && let Some(until) =
+                self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
+            && self.kept.transfers.index.leads_to(&image.table)
+        {
+            self.kept.queue.put_off(Image { due: *until, ..image });
+            return;
+        }
+        let Image { zone, table, files, .. } = &image;
+        let state = &self.kept.state;
+        let stored = match zone.source {
+            ZoneSource::MasterFile(_) => state.store(zone, table, files),
+            ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => state.store_transferred(zone, table),
+        };
+        let is_stored = self.has_stored(zone, table, stored);
+        if let Some(reply) = &image.reply {
+            // Who waited may have given up.
+            let _gone = reply.try_send(is_stored);
+        } else if !is_stored {
+            self.kept.queue.put_off(Image { due: Instant::now() + RETRY_EVERY, ..image });
+        } else if zone.secondary().is_some() {
+            let rest = (REST_TIMES * began.elapsed()).max(REST_MIN);
+            self.resting.insert(key.into(), Instant::now() + rest);
+        }
+    }
+
+    /// Notes whether an image was stored; whether it was.
+    fn has_stored(&self, zone: &ZoneConfig, table: &Table, stored: io::Result<()>) -> bool {
+        let (name, path) = (&zone.name, self.kept.state.image(&zone.name));
+        let Err(error) = stored else {
+            self.kept.transfers.index.set_image(name.as_name(), version_of(table));
+            self.kept.disk.worked(&path);
+            return true;
+        };
+        let consequence = match zone.source {
+            ZoneSource::MasterFile(_) => "it will be compiled at the next start",
+            ZoneSource::Primaries(_) => "the next start begins with an older one",
+            ZoneSource::Catalog(_) => "its serial may go back at the next start",
+        };
+        self.kept
+            .disk
+            .failed(&path, &format!("zone {name}: its image could not be stored, so {consequence}: {error}"));
+        false
+    }
+}

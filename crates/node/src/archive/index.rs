@@ -1,0 +1,191 @@
+//! What there is on disk, for those who send it to secondaries and those who tell of it.
+
+use super::journal::{FileId, Journal};
+use crate::status::JournalStatus;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use table::{ContentDigest, Table};
+use transfer::journal::{Mark, Records, Version};
+use transfer::outgoing::Differences;
+use wire::Name;
+
+/// How many octets of a journal are sent instead of a whole zone, for each of its table. A zone of hosts and a few other records
+/// has 0.85 octets of records for each of its table, so that what is sent is always less than the zone.
+const SENT_MAX: f64 = 0.75;
+
+/// The version in a table.
+pub(crate) fn version_of(table: &Table) -> Version {
+    Version { serial: table.serial(), digest: table.content().0 }
+}
+
+/// What is known of all zones. Locked for a moment at a time, never for a disk.
+#[derive(Default)]
+pub(crate) struct Index {
+    zones: RwLock<HashMap<Box<[u8]>, Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    journal: Option<Arc<Snapshot>>,
+    /// A journal in which something was wrong that was right when it was written.
+    spoilt: Option<FileId>,
+    /// Which version is in the image.
+    image: Option<Version>,
+    /// Up to which version the journal is on disk.
+    synced: Option<Version>,
+}
+
+/// A journal as it was after its last change.
+struct Snapshot {
+    path: PathBuf,
+    file: FileId,
+    marks: Vec<Mark>,
+}
+
+impl Index {
+    /// What leads from the version with this serial to the one in `table`; `None` where the zone as a whole is to be had instead:
+    /// the journal doesn't reach so far, or what it has is nearly as long.
+    pub(crate) fn differences(&self, serial: u32, table: &Table) -> Option<Differences> {
+        let key = table.apex_name().as_wire();
+        // A journal that was written anew meanwhile is looked at once more.
+        (0..2).find_map(|_| {
+            let snapshot = {
+                let zones = self.read();
+                let known = zones.get(key)?;
+                known.journal.clone().filter(|journal| known.spoilt != Some(journal.file))?
+            };
+            snapshot.differences(serial, table)
+        })
+    }
+
+    /// Whether a restart would find this version by the journal.
+    pub(super) fn leads_to(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let known = zones.get(table.apex_name().as_wire());
+        known.and_then(Known::replayed) == Some(version_of(table))
+    }
+
+    /// Whether a journal that is begun anew at this version loses nothing: it ends there, or the image is of it.
+    pub(super) fn begins_at(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let Some(known) = zones.get(table.apex_name().as_wire()) else { return false };
+        let end = known.journal.as_ref().and_then(|journal| journal.marks.last());
+        known.image == Some(version_of(table)) || end.is_some_and(|end| end.version == version_of(table))
+    }
+
+    /// Which version is in the image.
+    pub(in crate::archive) fn image(&self, zone: Name<'_>) -> Option<Version> {
+        self.read().get(zone.as_wire())?.image
+    }
+
+    /// The journal of a zone turned out to be damaged: nothing is sent from it until it is begun anew.
+    pub(crate) fn spoilt(&self, zone: Name<'_>) {
+        if let Some(known) = self.write().get_mut(zone.as_wire()) {
+            known.spoilt = known.journal.as_ref().map(|journal| journal.file);
+        }
+    }
+
+    /// How it stands with a zone: its journal, and whether a restart begins with the version that has this digest.
+    pub(crate) fn status(&self, zone: Name<'_>, digest: &str) -> (Option<JournalStatus>, bool) {
+        let zones = self.read();
+        let Some(known) = zones.get(zone.as_wire()) else { return (None, false) };
+        let is_it = |other: ContentDigest| other.to_string() == digest;
+        let is_durable = [known.image, known.replayed()]
+            .into_iter()
+            .flatten()
+            .any(|version| is_it(ContentDigest(version.digest)));
+        (known.journal.as_ref().and_then(|journal| journal.status()), is_durable)
+    }
+
+    /// A journal has changed.
+    pub(super) fn set_journal(&self, zone: Name<'_>, journal: &Journal) {
+        let snapshot = Snapshot {
+            path: journal.path().to_owned(),
+            file: journal.file(),
+            marks: journal.marks().iter().copied().collect(),
+        };
+        self.write().entry(zone.as_wire().into()).or_default().journal = Some(Arc::new(snapshot));
+    }
+
+    /// What the journal leads to is on disk.
+    pub(super) fn set_synced(&self, zone: Name<'_>, version: Version) {
+        self.write().entry(zone.as_wire().into()).or_default().synced = Some(version);
+    }
+
+    /// There is no journal, or none that can be relied on.
+    pub(super) fn drop_journal(&self, zone: Name<'_>) {
+        if let Some(known) = self.write().get_mut(zone.as_wire()) {
+            known.journal = None;
+        }
+    }
+
+    /// The image is of this version.
+    pub(super) fn set_image(&self, zone: Name<'_>, version: Version) {
+        self.write().entry(zone.as_wire().into()).or_default().image = Some(version);
+    }
+
+    /// The zone is no longer configured.
+    pub(super) fn forget(&self, zone: Name<'_>) {
+        self.write().remove(zone.as_wire());
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Box<[u8]>, Known>> {
+        // Each change is an assignment, which can't be left half done.
+        self.zones.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Box<[u8]>, Known>> {
+        self.zones.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// The version that a restart gets to from the image by the journal.
+    fn replayed(&self) -> Option<Version> {
+        let (image, journal) = (self.image?, self.journal.as_ref()?);
+        let leads_on = journal.marks.iter().any(|mark| mark.version == image);
+        self.synced.filter(|_| leads_on)
+    }
+}
+
+impl Snapshot {
+    fn differences(&self, serial: u32, table: &Table) -> Option<Differences> {
+        let version = version_of(table);
+        let to = self.marks.iter().rposition(|mark| mark.version == version)?;
+        let from = self.marks[..to].iter().rposition(|mark| mark.version.serial == serial)?;
+        let (from, to) = (self.marks[from], self.marks[to]);
+        if to.at - from.at > (table.image().len() as f64 * SENT_MAX) as u64 {
+            return None;
+        }
+        match self.reader(from.at) {
+            Ok(reader) => Some(Records::new(reader, from, to)),
+            Err(error) => {
+                tracing::debug!("the journal {} can't be read: {error}", self.path.display());
+                None
+            }
+        }
+    }
+
+    /// Reads from so many octets on. Whatever becomes of the name later, the file stays open.
+    fn reader(&self, at: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(&self.path)?;
+        if FileId::of(&file.metadata()?) != self.file {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced"));
+        }
+        file.seek(SeekFrom::Start(at))?;
+        Ok(Box::new(BufReader::new(file)))
+    }
+
+    fn status(&self) -> Option<JournalStatus> {
+        let (first, last) = (self.marks.first()?, self.marks.last()?);
+        Some(JournalStatus {
+            from_serial: first.version.serial,
+            to_serial: last.version.serial,
+            differences: self.marks.len() - 1,
+            octets: last.at,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! The last version of a zone that was transferred, from its image and its journal.
+
+use super::index::version_of;
+use crate::config::{Rotation, ZoneConfig};
+use crate::zones::state_dir::StateDir;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+use table::Table;
+use transfer::journal::{self, Damage, Mark, Version};
+use zone::amend::AmendError;
+use zone::{CompileOptions, Difference};
+
+/// What a journal leads to.
+pub(crate) struct Replayed {
+    /// The version.
+    pub(crate) table: Table,
+    /// The image that it leads on from.
+    pub(crate) image: Version,
+    /// By how many differences.
+    pub(crate) differences: usize,
+}
+
+/// Why a journal doesn't lead on.
+#[derive(Debug, thiserror::Error)]
+enum NoReplay {
+    #[error("it can't be read: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    #[error(transparent)]
+    Mismatch(#[from] zone::Mismatch),
+    #[error("it leads to no zone that can be served")]
+    Refused,
+    #[error(transparent)]
+    Compile(#[from] zone::CompileError),
+    #[error("it leads to another version than it says")]
+    OtherVersion,
+}
+
+/// Goes on from the image of a zone as far as its journal leads; `None` where it doesn't lead on from it.
+///
+/// That costs what has changed, unless that is so much, or of such a kind, that the zone has to be compiled anew.
+pub(crate) fn replay(zone: &ZoneConfig, state: &StateDir, image: &Arc<Table>) -> Option<Replayed> {
+    match lead_on(zone, &state.journal(&zone.name), image) {
+        Ok(replayed) => replayed,
+        Err(error) => {
+            // A wrong version would be worse than an old one, which the primaries make new.
+            let (name, serial) = (&zone.name, image.serial());
+            tracing::error!(
+                "zone {name}: its journal can't be used, its image with serial {serial} is: {error}"
+            );
+            None
+        }
+    }
+}
+
+fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<Replayed>, NoReplay> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    // What is wrong with its end is told, and mended, when it is taken up for writing.
+    let scanned = journal::scan(BufReader::new(&file), zone.name.as_name(), super::journal::MARKS_MAX);
+    let (marks, _damage) = match scanned {
+        Err(Damage::OtherFile) => return Ok(None),
+        scanned => scanned?,
+    };
+    let version = version_of(image);
+    let Some(from) = marks.iter().rposition(|mark| mark.version == version) else { return Ok(None) };
+    let marks: Vec<Mark> = marks.into_iter().skip(from).collect();
+    let [first, .., last] = marks.as_slice() else { return Ok(None) };
+    file.seek(SeekFrom::Start(first.at))?;
+    let mut reader = BufReader::new(file);
+    let mut differences: Vec<Difference> = Vec::new();
+    for pair in marks.windows(2) {
+        let mut frame = vec![0; (pair[1].at - pair[0].at) as usize]; // frames have at most 256 MiB
+        reader.read_exact(&mut frame)?;
+        differences.push(journal::difference(&frame, &pair[0])?);
+    }
+    let table = match zone::amend::amend(image, &differences) {
+        Ok(table) => table,
+        Err(AmendError::Mismatch(mismatch)) => return Err(mismatch.into()),
+        Err(AmendError::Recompile(_)) => {
+            let records = zone::apply(image, &differences)?;
+            let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
+            let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: image.source() };
+            zone::compile(records, &options)?
+        }
+    };
+    if version_of(&table) != last.version {
+        return Err(NoReplay::OtherVersion);
+    }
+    Ok(Some(Replayed { table, image: version, differences: differences.len() }))
+}

@@ -1,0 +1,198 @@
+//! The gate in front of what primaries send, and how a node shows that it has the same zone as others.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use starling_tests::name::Name;
+use starling_tests::process::Process;
+use starling_tests::server::{Kind, Server, ZoneFile, own_socket_address, starling};
+use starling_tests::tools;
+
+use crate::site::{Node, SERVFAIL, Seen, Site, ZONE, wait};
+
+/// A zone with so many hosts, which its secondaries ask for daily.
+fn hosts(serial: u32, count: u32) -> String {
+    let hosts: String = (0..count).map(|host| format!("h{host} A 192.0.2.1\n")).collect();
+    format!(
+        "$ORIGIN {ZONE}\n$TTL 300\n@ SOA ns1 hostmaster {serial} 86400 86400 604800 60\n  NS NS1\nns1 A 192.0.2.1\n{hosts}"
+    )
+}
+
+struct Primary {
+    file: PathBuf,
+    server: Server,
+}
+
+impl Primary {
+    fn start(kind: Kind, site: &Site, text: &str) -> Result<Self> {
+        let folder = site.path(&format!("primary-{kind}"));
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join("small.zone");
+        std::fs::write(&file, text)?;
+        let zones = [ZoneFile { apex: Name::parse(ZONE)?, file: file.clone(), generic: file.clone() }];
+        Ok(Self { file, server: Server::primary(kind, &zones, &folder, site.listen)? })
+    }
+
+    fn change(&self, text: &str) -> Result<()> {
+        let temporary = self.file.with_extension("new");
+        std::fs::write(&temporary, text)?;
+        std::fs::rename(temporary, &self.file)?;
+        self.server.process.signal(Signal::HUP)
+    }
+}
+
+fn ctl(node: &Node, arguments: &[&str]) -> Result<(bool, String)> {
+    let output = node.ctl(arguments)?;
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ok((output.status.success(), text))
+}
+
+/// How many rounds did more than to ask.
+fn transferred(node: &Node) -> Result<u64> {
+    let (_, text) = ctl(node, &["status", "--json"])?;
+    let status: Value = serde_json::from_str(&text)?;
+    let count = |what: &str| status["copies"][what].as_u64().context(text.clone());
+    Ok(count("renewed")? + count("failed")?)
+}
+
+#[test]
+fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
+    let site = Site::new()?;
+    let primary = Primary::start(Kind::Nsd, &site, &hosts(1, 200))?;
+    let mut node = site.start(&[primary.server.address], "")?;
+    node.wait_for(Seen::served(1))?;
+    primary.change(&hosts(2, 20))?;
+    wait(|| node.zone(), |zone| zone["gate"]["held"]["serial"] == 2)?;
+    ensure!(node.seen()? == Seen::served(1), "the version before is served");
+    // It is not transferred again and again, and the copy is confirmed: its primary lives.
+    let said = "serial 2 is held back";
+    let (good, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(good && text.contains(said), "{text}");
+    ensure!(node.zone()?["copy"]["failure"].is_null());
+    drop(node);
+    node = site.restart()?;
+    ensure!(node.seen()? == Seen::served(1), "nor does a restart let it in");
+    let zone = node.zone()?;
+    ensure!(zone["state"] == "stale" && zone["error"]["count"] == 1, "{zone}");
+    let (good, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(good && text.contains(said), "{text}");
+    let before = transferred(&node)?;
+
+    let (good, text) = ctl(&node, &["zone", "approve", ZONE])?;
+    ensure!(good && node.seen()? == Seen::served(2), "{text}");
+    let (good, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(good && text.contains("serial 2 is current"), "{text}");
+    let (good, text) = ctl(&node, &["zone", "rollback", ZONE])?;
+    ensure!(good && node.seen()? == Seen::served(1), "{text}");
+    let (good, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(good && text.contains(said), "{text}");
+    ensure!(transferred(&node)? == before, "nothing of this takes a transfer");
+    drop(node);
+    node = site.restart()?;
+    ensure!(node.seen()? == Seen::served(1));
+    // Asked for by hand it is transferred, and still not wanted.
+    let (good, text) = ctl(&node, &["retransfer", ZONE])?;
+    ensure!(!good && text.contains("rolled-back"), "{text}");
+    primary.change(&hosts(3, 200))?;
+    node.wait_for(Seen::served(3))?;
+    let zone = node.zone()?;
+    ensure!(zone["state"] == "ok" && zone["gate"]["rolled-back"].is_null(), "{zone}");
+    Ok(())
+}
+
+#[test]
+fn a_primary_that_went_back_is_followed_by_one_command() -> Result<()> {
+    let site = Site::new()?;
+    let primary = Primary::start(Kind::Knot, &site, &hosts(500, 5))?;
+    let mut node = site.start(&[primary.server.address], "[zone.admission]\nserial-forward = true")?;
+    node.wait_for(Seen::served(500))?;
+    drop(primary);
+    let primary = Primary::start(Kind::Nsd, &site, &hosts(7, 6))?;
+    drop(node);
+    site.configure(&[primary.server.address], "[zone.admission]\nserial-forward = true")?;
+    node = site.restart()?;
+    let (good, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(good && text.contains("`retransfer` would take an older one"), "{text}");
+    let (good, text) = ctl(&node, &["retransfer", ZONE])?;
+    ensure!(good && node.seen()? == Seen::served(7), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_digest_is_the_same_whatever_way_the_zone_came() -> Result<()> {
+    let site = Site::new()?;
+    let primary = Primary::start(Kind::Bind, &site, &hosts(1, 50))?;
+    let mut node = site.start(&[primary.server.address], "rotate = false")?;
+    node.wait_for(Seen::served(1))?;
+    let digests = |node: &Node| -> Result<Value> {
+        let output = node.ctl(&["zones", "--digests", "--json"])?;
+        let digests: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+        Ok(digests[0].clone())
+    };
+    let transferred = digests(&node)?;
+    ensure!(transferred["serial"] == 1 && transferred["name"] == ZONE, "{transferred}");
+    ensure!(transferred["content"].as_str().is_some_and(|it| it.len() == 64), "{transferred}");
+    drop(node);
+    node = site.restart()?;
+    ensure!(digests(&node)?["content"] == transferred["content"], "mapped from its image");
+
+    let apex = Name::parse(ZONE)?;
+    let zone = ZoneFile { apex, file: primary.file.clone(), generic: primary.file.clone() };
+    let control = site.path("other-control");
+    let control = control.to_str().context("a path")?;
+    let _other = starling(&[zone], &site.path("other"), &["--control", control])?;
+    let mut command = Command::new(tools::starling()?);
+    let output = command.args(["ctl", "--control", control, "zones", "--digests"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let content = transferred["content"].as_str().context("a digest")?;
+    ensure!(text.contains(content), "compiled from its master file: {text}\n{content}");
+    Ok(())
+}
+
+/// Knot with a zone that it signs and digests by itself, as `mode` says.
+fn signing_knot(site: &Site, mode: &str) -> Result<(Process, SocketAddr)> {
+    let folder = site.path(&format!("knot-{mode}"));
+    std::fs::create_dir_all(folder.join("db"))?;
+    let file = folder.join("small.zone");
+    std::fs::write(&file, hosts(1, 150))?;
+    let (at, address) = (folder.display(), own_socket_address()?);
+    let config = format!(
+        "server:\n  rundir: \"{at}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: \"{at}/db\"\n\
+         acl:\n  - id: transfers\n    address: 127.0.0.0/8\n    action: transfer\n\
+         zone:\n  - domain: \"{ZONE}\"\n    file: \"{}\"\n    zonefile-sync: -1\n    acl: transfers\n    \
+         dnssec-signing: on\n    zonemd-generate: {mode}\n",
+        address.ip(),
+        address.port(),
+        file.display()
+    );
+    let path = folder.join("knot.conf");
+    std::fs::write(&path, config)?;
+    let mut command = Command::new(tools::program("knotd")?);
+    command.arg("-c").arg(&path);
+    Ok((Process::spawn("knotd", &command, &folder.join("log"))?, address))
+}
+
+#[test]
+fn a_zone_that_knot_has_signed_and_digested_is_good() -> Result<()> {
+    for mode in ["zonemd-sha384", "zonemd-sha512"] {
+        let site = Site::new()?;
+        let (_knot, address) = signing_knot(&site, mode)?;
+        let node = site.start(&[address], "retry-min-s = 1\n[zone.admission]\nzonemd = \"require\"")?;
+        wait(|| node.zone(), |zone| zone["state"] == "ok").with_context(|| node.process.log_tail())?;
+        let records = node.zone()?["served"]["records"].as_u64().context("records")?;
+        ensure!(records > 450, "signed: {records} records");
+    }
+    // And one without the record is not.
+    let site = Site::new()?;
+    let primary = Primary::start(Kind::Nsd, &site, &hosts(1, 5))?;
+    let node = site.start(&[primary.server.address], "[zone.admission]\nzonemd = \"require\"")?;
+    node.wait_for_log("it has no ZONEMD record")?;
+    ensure!(node.seen()?.rcode == SERVFAIL);
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! IXFR out: Knot, NSD and BIND follow a zone that changes at random, and have at each step what Starling has.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use starling_tests::client;
+use starling_tests::message::{Message, Record};
+use starling_tests::name::Name;
+use starling_tests::query::Query;
+use starling_tests::server::Kind;
+use starling_tests::tools;
+use starling_tests::zonedata::transfer;
+
+use crate::changing::{APEX, Changing};
+use crate::primary::{Canonical, canonical, same_records};
+use crate::secondaries::{FOLLOWS_WITHIN, Key, Primary, Secondary, serial_of};
+
+const TYPE_SOA: u16 = 6;
+const TYPE_IXFR: u16 = 251;
+
+/// Steps for each secondary, usually and in a long run.
+const STEPS: (u32, u32) = (100, 1000);
+/// The serial passes 2^32 early on.
+const FIRST_SERIAL: u32 = u32::MAX - 20;
+/// At these steps everything changes: the whole zone is the shorter answer.
+const TURN_OVER_EVERY: u32 = 40;
+
+/// A primary with the zone; `lines` are of the zone.
+pub(crate) fn start(zone: &Changing, folder: &Path, sections: &str, lines: &str) -> Result<Primary> {
+    zone.write(&folder.join("changing.zone"))?;
+    start_as_it_is(folder, sections, lines)
+}
+
+/// A primary with what the master file of the zone has.
+pub(crate) fn start_as_it_is(folder: &Path, sections: &str, lines: &str) -> Result<Primary> {
+    let file = folder.join("changing.zone");
+    let text = format!(
+        "state-dir = \"state\"\n{sections}\n[transfer]\nnotify-source = [\"127.0.0.1\"]\n[[zone]]\nname = \"{APEX}\"\nfile = \"{}\"\n{lines}\n",
+        file.display()
+    );
+    Primary::start(&text, folder)
+}
+
+/// Has the primary serve the zone as it is now.
+pub(crate) fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Result<()> {
+    zone.write(&folder.join("changing.zone"))?;
+    primary.ctl(&["reload"]).map(drop).with_context(|| primary.process.log_tail())
+}
+
+/// A number of `ctl status`.
+fn outgoing(primary: &Primary, what: &str) -> Result<u64> {
+    let status: serde_json::Value = serde_json::from_str(&primary.ctl(&["status", "--json"])?)?;
+    status["outgoing"][what].as_u64().with_context(|| format!("no {what}: {status}"))
+}
+
+/// Waits until the journal leads to this serial.
+pub(crate) fn journal_leads_to(primary: &Primary, serial: u32) -> Result<()> {
+    tools::poll(&format!("a journal up to {serial}"), FOLLOWS_WITHIN, || {
+        let zones: serde_json::Value = serde_json::from_str(&primary.ctl(&["zones", "--json"])?)?;
+        Ok((zones[0]["journal"]["to-serial"] == serial).then_some(()))
+    })
+}
+
+#[test]
+fn knot_has_every_version() -> Result<()> {
+    has_every_version(Kind::Knot, None)
+}
+
+#[test]
+fn nsd_has_every_version() -> Result<()> {
+    has_every_version(Kind::Nsd, None)
+}
+
+#[test]
+fn bind_has_every_version_with_a_key() -> Result<()> {
+    let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    has_every_version(Kind::Bind, Some(Key { name: "k.", algorithm: "hmac-sha256", secret }))
+}
+
+fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let apex = Name::parse(APEX)?;
+    let mut zone = Changing::new(7, FIRST_SERIAL);
+    let address = Secondary::address_for(kind)?;
+    let (sections, secondaries, notify) = match key {
+        None => (String::new(), "\"127.0.0.0/8\"".to_owned(), format!("\"{address}\"")),
+        Some(Key { name, algorithm, secret }) => (
+            format!("[[key]]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\nsecret = \"{secret}\""),
+            // The second is for the test itself, which compares.
+            format!("\"127.0.0.0/8 key {name}\", \"127.0.0.0/8\""),
+            format!("\"{address} key {name}\""),
+        ),
+    };
+    let lines = format!("secondaries = [{secondaries}]\nnotify = [{notify}]");
+    let primary = start(&zone, folder.path(), &sections, &lines)?;
+    let mut secondary =
+        Secondary::start(kind, address, std::slice::from_ref(&apex), primary.address, key, folder.path())?;
+    secondary.follows(&apex, zone.serial)?;
+    let steps = if tools::long_run() { STEPS.1 } else { STEPS.0 };
+    for step in 1..=steps {
+        if step % TURN_OVER_EVERY == 0 {
+            zone.turn_over()
+        } else {
+            zone.step()
+        }
+        publish(&zone, &primary, folder.path())?;
+        secondary.follows(&apex, zone.serial).with_context(|| format!("step {step}"))?;
+        let ours = transfer(primary.address, &apex)?;
+        // NSD's processes come to know of a version one after the other.
+        let what = format!("{kind} has step {step}");
+        let mut last = Ok(());
+        tools::poll(&what, FOLLOWS_WITHIN, || {
+            let theirs = transfer(secondary.address, &apex)?;
+            last = same_records(&format!("{kind}, step {step}"), &ours, &theirs);
+            Ok(last.is_ok().then_some(()))
+        })
+        .with_context(|| format!("{last:?}\n{}", secondary.process.log_tail()))?;
+    }
+    let incremental = outgoing(&primary, "incremental")?;
+    tools::announce(&format!("{kind}: {incremental} of {steps} steps were incremental"));
+    ensure!(incremental >= u64::from(steps) * 8 / 10, "{kind}: {incremental} of {steps} steps");
+    ensure!(outgoing(&primary, "cut-off")? == 0, "{}", primary.process.log_tail());
+    Ok(())
+}
+
+/// What is answered to a client that has this serial.
+pub(crate) fn ask(primary: SocketAddr, serial: u32) -> Result<Vec<Record>> {
+    let mut stream = client::connect(primary)?;
+    client::write_framed(&mut stream, &question(serial)?)?;
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let bytes = client::read_framed(&mut stream)?.context("cut off")?;
+        let message = Message::decode(&bytes)?;
+        ensure!(message.rcode() == 0, "rcode {}", message.rcode());
+        records.extend(message.answer);
+        let ours = serial_of(&records[0]);
+        // One SOA record alone, or the last of the same serial: in a sequence the third, in a whole zone the second.
+        let same = records.iter().filter(|r| r.rtype == TYPE_SOA && serial_of(r) == ours).count();
+        let is_sequence = records.get(1).is_some_and(|record| record.rtype == TYPE_SOA);
+        if records.len() == 1 || same == if is_sequence { 3 } else { 2 } {
+            return Ok(records);
+        }
+    }
+}
+
+fn question(serial: u32) -> Result<Vec<u8>> {
+    let mut query = Query::new(Name::parse(APEX)?, TYPE_IXFR).bytes(3);
+    query[9] = 1;
+    query.extend(b"\xc0\x0c\0\x06\0\x01\0\0\0\0\0\x16\0\0");
+    query.extend([serial, 0, 0, 0, 0].map(u32::to_be_bytes).as_flattened());
+    Ok(query)
+}
+
+/// Applies a sequence of differences.
+pub(crate) fn applied(mut zone: BTreeSet<Canonical>, sequence: &[Record]) -> Result<BTreeSet<Canonical>> {
+    let mut comes = true;
+    for record in &sequence[1..sequence.len() - 1] {
+        comes ^= record.rtype == TYPE_SOA;
+        let record = canonical(record);
+        ensure!(if comes { zone.insert(record.clone()) } else { zone.remove(&record) }, "{record:?}");
+    }
+    Ok(zone)
+}
+
+#[test]
+fn every_client_gets_what_leads_from_its_version() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let apex = Name::parse(APEX)?;
+    let mut zone = Changing::new(3, 100);
+    let mut primary = start(&zone, folder.path(), "", "secondaries = [\"127.0.0.0/8\"]")?;
+    let mut versions = vec![transfer(primary.address, &apex)?];
+    for _ in 0..4 {
+        zone.step();
+        publish(&zone, &primary, folder.path())?;
+        journal_leads_to(&primary, zone.serial)?;
+        versions.push(transfer(primary.address, &apex)?);
+    }
+    let check = |primary: &Primary| -> Result<()> {
+        let newest = versions.last().context("there are some")?;
+        for (index, version) in versions.iter().enumerate() {
+            let serial = 100 + index as u32;
+            let answer = ask(primary.address, serial)?;
+            if serial == zone.serial {
+                ensure!(answer.len() == 1 && answer[0] == newest[0], "up to date: {} records", answer.len());
+                continue;
+            }
+            ensure!(
+                answer[1].rtype == TYPE_SOA && serial_of(&answer[1]) == Some(serial),
+                "{serial}: no sequence"
+            );
+            let expected: BTreeSet<_> = newest.iter().map(canonical).collect();
+            ensure!(applied(version.iter().map(canonical).collect(), &answer)? == expected, "from {serial}");
+        }
+        // Ahead of us: the SOA record alone. From before the journal: everything.
+        ensure!(ask(primary.address, zone.serial + 5)?.len() == 1);
+        let mut whole = ask(primary.address, 99)?;
+        whole.pop();
+        same_records("from 99", newest, &whole)
+    };
+    check(&primary)?;
+    let newest_soa = versions[4][0].clone();
+    // Over UDP the SOA record alone, whether newer or not (RFC 1995 §2).
+    for serial in [100, zone.serial] {
+        let answer = client::udp_raw(primary.address, &question(serial)?, FOLLOWS_WITHIN)?;
+        let message = Message::decode(&answer.context("an answer")?.0)?;
+        ensure!(
+            message.rcode() == 0 && message.answer == [newest_soa.clone()],
+            "{} records",
+            message.answer.len()
+        );
+    }
+    // A restart goes on from the journal.
+    primary.process.signal(rustix::process::Signal::KILL)?;
+    primary.process.wait(FOLLOWS_WITHIN)?;
+    let primary = start(&zone, folder.path(), "", "secondaries = [\"127.0.0.0/8\"]")?;
+    journal_leads_to(&primary, zone.serial)?;
+    check(&primary)?;
+    // What is longer than the zone is not sent instead of it.
+    zone.turn_over();
+    publish(&zone, &primary, folder.path())?;
+    let newest = transfer(primary.address, &apex)?;
+    let mut whole = ask(primary.address, zone.serial - 1)?;
+    whole.pop();
+    same_records("all is new", &newest, &whole)
+}

@@ -1,0 +1,149 @@
+//! A node as secondary of a primary that it asks over TLS (RFC 9103).
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use starling_tests::process::Process;
+use starling_tests::server::{Kind, free_port};
+use starling_tests::tools;
+
+use crate::peers::{Peer, Wishes};
+use crate::secondaries::Key;
+use crate::site::{KEY_NAME, Seen, Site, ZONE, key_section};
+
+const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const LINES: &str = "refresh-min-s = 86400\nretry-min-s = 1";
+
+fn text(serial: u32) -> String {
+    format!(
+        "$ORIGIN {ZONE}\n$TTL 300\n@ SOA ns1 host {serial} 86400 86400 604800 60\n NS ns1\nns1 A 192.0.2.1\n"
+    )
+}
+
+fn openssl(folder: &Path, arguments: &str) -> Result<Vec<u8>> {
+    let mut command = Command::new(tools::program("openssl")?);
+    let output = command.args(arguments.split_whitespace()).current_dir(folder).output()?;
+    ensure!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
+
+/// An authority `NAME.pem` with its key.
+fn authority(folder: &Path, name: &str) -> Result<()> {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN={name} -keyout {name}.key \
+             -out {name}.pem"
+        ),
+    )?;
+    Ok(())
+}
+
+/// A certificate `own.pem` with its key, for `primary.example`, signed by `authority`; its pin.
+fn certificate(folder: &Path, authority: &str) -> Result<String> {
+    std::fs::write(folder.join("names"), "subjectAltName=DNS:primary.example,IP:127.0.0.1")?;
+    openssl(
+        folder,
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=own -keyout own.key -out own.csr",
+    )?;
+    openssl(
+        folder,
+        &format!(
+            "x509 -req -in own.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 30 -extfile names -out \
+             own.pem"
+        ),
+    )?;
+    openssl(folder, "x509 -in own.pem -pubkey -noout -out own.pub")?;
+    openssl(folder, "pkey -pubin -in own.pub -outform der -out own.der")?;
+    openssl(folder, "dgst -sha256 -binary -out own.digest own.der")?;
+    let pin = openssl(folder, "base64 -in own.digest")?;
+    Ok(String::from_utf8(pin)?.trim().to_owned())
+}
+
+#[test]
+fn bind_has_to_prove_who_it_is() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    authority(&folder, "other")?;
+    let pin = certificate(&folder, "good")?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: Some((at, "own")) };
+    let peer = Peer::start(Kind::Bind, &text(1), wishes, &folder)?;
+    let ca = |name: &str| format!("ca-file = \"{}\"", folder.join(format!("{name}.pem")).display());
+    let section = |proof: &str| format!("[[tls]]\nname = \"xot\"\n{proof}\n");
+    let named = |name: &str, ca: &str| section(&format!("server-name = \"{name}\"\n{ca}"));
+    let xot = format!("{at} tls xot");
+    let other_pin = format!("{}=", "A".repeat(43));
+    for (section, primary, why) in [
+        (named("primary.example", &ca("other")), &xot, "UnknownIssuer"),
+        (named("secondary.example", &ca("good")), &xot, "not valid for name"),
+        (section(&format!("pins = [\"{other_pin}\"]")), &xot, &*format!("its key has the pin {pin}")),
+        // Where there is no TLS, and where there is nothing else.
+        (section(&ca("good")), &format!("{} tls xot", peer.address), "TLS handshake"),
+        (section(&ca("good")), &peer.address.to_string(), "it answered REFUSED"),
+    ] {
+        let other = Site::new()?;
+        let node = other.start_with(&section, primary, LINES)?;
+        node.wait_for_log(why).with_context(|| format!("{section}\n{}", node.process.log_tail()))?;
+        ensure!(node.seen()?.serial.is_none(), "the zone came with {section}");
+    }
+    for section in [
+        named("primary.example", &ca("good")),
+        // By its address, which is in the certificate too.
+        section(&ca("good")),
+        section(&format!("pins = [\"{other_pin}\", \"{pin}\"]")),
+    ] {
+        let other = Site::new()?;
+        let node = other.start_with(&section, &xot, LINES)?;
+        node.wait_for(Seen::served(1)).with_context(|| section.clone())?;
+        let output = node.ctl(&["refresh", ZONE])?;
+        ensure!(output.status.success(), "the SOA record comes over TLS too: {output:?}");
+    }
+    Ok(())
+}
+
+/// A server that has the right key, and speaks something else.
+#[test]
+fn what_is_no_dns_over_tls_is_told_so() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    certificate(&folder, "good")?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let mut command = Command::new(tools::program("openssl")?);
+    command.args(["s_server", "-quiet", "-accept", &at.to_string(), "-cert", "own.pem", "-key", "own.key"]);
+    let _server = Process::spawn("openssl", command.current_dir(&folder), &folder.join("openssl.log"))?;
+    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
+    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
+    node.wait_for_log("it has not agreed to speak DNS over TLS")
+}
+
+/// With a key besides, what has changed comes so, too.
+#[test]
+fn changes_come_over_tls_with_a_key() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    certificate(&folder, "good")?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let key = Key { name: KEY_NAME, algorithm: "hmac-sha256", secret: SECRET };
+    let wishes = Wishes { secondary: site.listen, key: Some(key), dnssec: false, tls: Some((at, "own")) };
+    let peer = Peer::start(Kind::Bind, &text(1), wishes, &folder)?;
+    // Relative to the configuration.
+    let tls = "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"good.pem\"\n";
+    let sections = format!("{}{tls}", key_section("hmac-sha256", SECRET));
+    let plain = UdpSocket::bind(at)?;
+    plain.set_nonblocking(true)?;
+    let node = site.start_with(&sections, &format!("{at} tls xot key {KEY_NAME}"), LINES)?;
+    node.wait_for(Seen::served(1))?;
+    for serial in 2..4 {
+        peer.load(&text(serial), serial)?;
+        node.wait_for(Seen::served(serial))?;
+    }
+    node.wait_for_log("what has changed was transferred")?;
+    ensure!(plain.recv(&mut [0; 512]).is_err(), "something was asked without TLS");
+    Ok(())
+}
