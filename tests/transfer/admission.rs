@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -13,6 +14,8 @@ use starling_tests::server::{Kind, Server, ZoneFile, own_socket_address, starlin
 use starling_tests::tools;
 
 use crate::site::{Node, SERVFAIL, Seen, Site, ZONE, wait};
+
+const STORED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A zone with so many hosts, which its secondaries ask for daily.
 fn hosts(serial: u32, count: u32) -> String {
@@ -137,6 +140,9 @@ fn the_digest_is_the_same_whatever_way_the_zone_came() -> Result<()> {
     let transferred = digests(&node)?;
     ensure!(transferred["serial"] == 1 && transferred["name"] == ZONE, "{transferred}");
     ensure!(transferred["content"].as_str().is_some_and(|it| it.len() == 64), "{transferred}");
+    tools::poll("it is durable", STORED_WITHIN, || {
+        Ok((node.zone()?["served"]["durable"] == true).then_some(()))
+    })?;
     drop(node);
     node = site.restart()?;
     ensure!(digests(&node)?["content"] == transferred["content"], "mapped from its image");

@@ -105,7 +105,14 @@ impl Work<'_> {
     fn image(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
         let (reply, stored) = sync_channel(1);
         let (zone, table, due) = (zone.clone(), Arc::clone(table), Instant::now());
-        self.kept.queue.image_first(Image { zone, table, files: Vec::new(), due, reply: Some(reply) });
+        self.kept.queue.image_first(Image {
+            zone,
+            table,
+            files: Vec::new(),
+            previous: None,
+            due,
+            reply: Some(reply),
+        });
         stored.recv_timeout(IMAGE_WITHIN).unwrap_or(false)
     }
 

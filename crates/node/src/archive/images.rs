@@ -4,6 +4,7 @@ use super::index::version_of;
 use super::queue::Image;
 use super::{Kept, RETRY_EVERY};
 use crate::config::{ZoneConfig, ZoneSource};
+use crate::gate::InMemory;
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -59,7 +60,10 @@ impl Images<'_> {
             self.kept.queue.put_off(Image { due: *until, ..image });
             return;
         }
-        let Image { zone, table, files, .. } = &image;
+        let Image { zone, table, files, previous, .. } = &image;
+        if let Some(previous) = previous {
+            self.keep_previous(zone, previous);
+        }
         let state = &self.kept.state;
         let stored = match zone.source {
             ZoneSource::MasterFile(_) => state.store(zone, table, files),
@@ -74,6 +78,22 @@ impl Images<'_> {
         } else if zone.secondary().is_some() {
             let rest = (REST_TIMES * began.elapsed()).max(REST_MIN);
             self.resting.insert(key.into(), Instant::now() + rest);
+        }
+    }
+
+    /// Keeps the image of the version before, which the next one is about to replace, or makes one. A version that stands over another
+    /// table stays in memory, where it takes little.
+    fn keep_previous(&self, zone: &ZoneConfig, previous: &InMemory) {
+        let Some(table) = previous.table().filter(|table| !table.is_overlaid()) else { return };
+        let state = &self.kept.state;
+        let kept = if self.kept.transfers.index.image(zone.name.as_name()) == Some(version_of(&table)) {
+            state.keep_previous(zone)
+        } else {
+            state.store_previous(zone, &table)
+        };
+        match kept {
+            Ok(()) => previous.is_written(),
+            Err(error) => tracing::debug!("zone {}: the version before has no image: {error}", zone.name),
         }
     }
 

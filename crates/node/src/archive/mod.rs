@@ -26,16 +26,17 @@ pub(crate) use index::{Index, version_of};
 pub(crate) use replay::{Replayed, replay};
 
 use crate::config::ZoneConfig;
+use crate::gate::InMemory;
 use crate::status::DiskStatus;
 use crate::transfers::Transfers;
 use crate::zones::state_dir::StateDir;
 use disk::Disk;
 use queue::{Change, Image, Queue, Step};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{ContentDigest, Table};
+use table::Table;
 use tokio::sync::oneshot;
 use transfer::journal::Version;
 use zone::Difference;
@@ -43,6 +44,9 @@ use zone::Difference;
 /// How often it is tried again to write what could not be written. A full disk is emptied by people, and a try that fails
 /// costs as much as one that succeeds.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// How long an operator waits for an image: a large one takes seconds.
+const STORED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long writing goes on when the node is ending; less than it waits for its threads.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
@@ -137,16 +141,42 @@ impl Archive {
         self.transfers.index.set_image(zone.name.as_name(), image);
     }
 
-    /// Which version the image of a zone is of, if there is one and somebody has looked at it.
-    pub(crate) fn stored(&self, zone: &ZoneConfig) -> Option<ContentDigest> {
-        self.transfers.index.image(zone.name.as_name()).map(|version| ContentDigest(version.digest))
-    }
-
     /// The image of a zone is to be this table, made from these files. Of several that wait the last is stored.
-    pub(crate) fn store(&self, zone: &ZoneConfig, table: &Arc<Table>, files: &[PathBuf]) {
+    /// The version before gets an image, too, or keeps it.
+    pub(crate) fn store(
+        &self,
+        zone: &ZoneConfig,
+        table: &Arc<Table>,
+        files: &[PathBuf],
+        previous: Option<InMemory>,
+    ) {
         let Some(kept) = &self.kept else { return };
         let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
-        kept.queue.image(Image { zone, table, files, due, reply: None });
+        kept.queue.image(Image { zone, table, files, previous, due, reply: None });
+    }
+
+    /// Somebody else has written a file of the state folder, or could not; `what` says so.
+    pub(crate) fn wrote(&self, file: &Path, result: &io::Result<()>, what: impl FnOnce() -> String) {
+        let Some(kept) = &self.kept else { return };
+        match result {
+            Ok(()) => kept.disk.worked(file),
+            Err(error) => kept.disk.failed(file, &format!("{}: {error}", what())),
+        }
+    }
+
+    /// Has the image of a zone stored before all others, and waits for it as long as people wait for an answer; whether it was.
+    pub(crate) fn store_now(
+        &self,
+        zone: &ZoneConfig,
+        table: &Arc<Table>,
+        files: &[PathBuf],
+        previous: Option<InMemory>,
+    ) -> bool {
+        let Some(kept) = &self.kept else { return true };
+        let (reply, stored) = std::sync::mpsc::sync_channel(1);
+        let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
+        kept.queue.image_first(Image { zone, table, files, previous, due, reply: Some(reply) });
+        stored.recv_timeout(STORED_WITHIN).unwrap_or(false)
     }
 
     /// A zone is no longer configured: what there is of it is removed.

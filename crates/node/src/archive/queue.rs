@@ -3,6 +3,7 @@
 
 use super::{CLOSE_WITHIN, RETRY_EVERY};
 use crate::config::ZoneConfig;
+use crate::gate::InMemory;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -38,6 +39,8 @@ pub(super) struct Image {
     pub(super) table: Arc<Table>,
     /// The master file and what it includes.
     pub(super) files: Vec<PathBuf>,
+    /// The version before, while it is in memory alone.
+    pub(super) previous: Option<InMemory>,
     /// Not to be stored before that.
     pub(super) due: Instant,
     /// Who waits for it, and is told whether it was stored.

@@ -13,7 +13,7 @@ mod command;
 mod signatures;
 mod versions;
 
-pub(crate) use versions::Versions;
+pub(crate) use versions::{InMemory, Versions};
 
 use crate::config::{AdmissionConfig, ZoneConfig, ZonemdPolicy};
 use std::path::Path;

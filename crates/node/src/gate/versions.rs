@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use table::{ContentDigest, SourceStamp, Table};
 
@@ -46,13 +46,31 @@ pub(crate) struct Held {
     reasons: Vec<String>,
 }
 
+/// A version in memory, until its image is in the state folder: whoever writes that says so.
+#[derive(Clone, Default)]
+pub(crate) struct InMemory(Arc<Mutex<Option<Arc<Table>>>>);
+
+impl InMemory {
+    fn new(table: &Arc<Table>) -> InMemory {
+        InMemory(Arc::new(Mutex::new(Some(Arc::clone(table)))))
+    }
+
+    /// The version; nothing once its image is in the state folder.
+    pub(crate) fn table(&self) -> Option<Arc<Table>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its image is in the state folder.
+    pub(crate) fn is_written(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// The version before the one that is served.
 struct Previous {
     serial: u32,
     content: ContentDigest,
-    /// Nothing where its image is in the state folder. Of what differences have changed there is no image, and little in
-    /// memory that the next version doesn't have, too.
-    table: Option<Arc<Table>>,
+    memory: InMemory,
 }
 
 /// What is kept of a zone's versions beside their images.
@@ -91,16 +109,17 @@ impl Versions {
     pub(crate) fn new(zone: &ZoneConfig, state: Option<&StateDir>) -> Versions {
         let empty = Versions::default();
         let text = state.and_then(|state| state.record(zone));
+        let has_image = state.is_some_and(|state| state.has(zone, Kept::Previous));
         // What can't be read is of another version of this program, which had another gate.
         let Some(record) = text.and_then(|text| serde_json::from_slice::<Record>(&text).ok()) else {
             return empty;
         };
         Versions {
             held: record.held.map(Held::recalled),
-            previous: record.previous.map(|it| Previous {
+            previous: record.previous.filter(|_| has_image).map(|it| Previous {
                 serial: it.serial,
                 content: ContentDigest(it.content),
-                table: None,
+                memory: InMemory::default(),
             }),
             unwanted: record
                 .unwanted
@@ -171,7 +190,7 @@ impl Versions {
         self.previous = Some(Previous {
             serial: before.serial(),
             content: before.content(),
-            table: Some(Arc::clone(before)),
+            memory: InMemory::new(before),
         });
         self.is_unstored = true;
     }
@@ -214,28 +233,16 @@ impl Versions {
             .previous
             .as_ref()
             .ok_or_else(|| format!("there is no version of {} before the one that is served", zone.name))?;
-        table_or_image(previous.table.as_ref(), zone, state, Kept::Previous)
+        let table = table_or_image(previous.memory.table().as_ref(), zone, state, Kept::Previous)?;
+        if table.content() != previous.content {
+            return Err(format!("the version of {} before the one that is served is lost", zone.name));
+        }
+        Ok(table)
     }
 
-    /// Keeps the image of the version before, which the next one is about to replace in the state folder; `stored` says of which
-    /// version that is. One that has no image stays in memory.
-    pub(crate) fn keep_previous(
-        &mut self,
-        zone: &ZoneConfig,
-        state: &StateDir,
-        stored: Option<ContentDigest>,
-    ) {
-        let Some(previous) = &mut self.previous else { return };
-        if previous.table.is_none() || stored != Some(previous.content) {
-            return;
-        }
-        match state.keep_previous(zone) {
-            Ok(()) => previous.table = None,
-            Err(error) => tracing::warn!(
-                "zone {}: after a restart there will be no way back to the version before: {error}",
-                zone.name
-            ),
-        }
+    /// The version before, for whoever writes its image.
+    pub(crate) fn previous_in_memory(&self) -> Option<InMemory> {
+        self.previous.as_ref().map(|previous| previous.memory.clone())
     }
 
     /// Stores what the state folder doesn't know yet, and frees the memory of what it then does.
@@ -243,7 +250,7 @@ impl Versions {
     /// # Errors
     /// Those of writing. What is held stays in memory then.
     pub(crate) fn store(&mut self, zone: &ZoneConfig, state: &StateDir) -> io::Result<()> {
-        if !std::mem::take(&mut self.is_unstored) {
+        if !self.is_unstored {
             return Ok(());
         }
         match &mut self.held {
@@ -255,17 +262,21 @@ impl Versions {
             }
             None => state.forget(zone, Kept::Held)?,
         }
-        let in_folder = self.previous.as_ref().filter(|previous| previous.table.is_none());
-        if in_folder.is_none() {
+        if self.previous.is_none() {
             state.forget(zone, Kept::Previous)?;
         }
         let record = Record {
             held: self.held.as_ref().map(Held::record),
-            previous: in_folder.map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
+            previous: self
+                .previous
+                .as_ref()
+                .map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
             unwanted: self.unwanted.map(|it| VersionRecord { serial: it.serial, content: it.content.0 }),
         };
         let text = serde_json::to_vec(&record).map_err(io::Error::other)?;
-        state.store_record(zone, &text)
+        state.store_record(zone, &text)?;
+        self.is_unstored = false;
+        Ok(())
     }
 
     /// How it all is, for people; nothing where there is nothing to say.

@@ -180,6 +180,22 @@ impl Keeper {
         self.tell_copies();
         self.wait_until_served();
         self.board.set_reloading(false);
+        // Before anybody is told that it is done: a decision holds over a restart.
+        for index in done.iter().filter_map(|(result, _)| result.as_ref().ok()) {
+            self.unstored.retain(|unstored| unstored != index);
+            let entry = &self.entries[*index];
+            let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
+                continue;
+            };
+            let previous = entry.versions.previous_in_memory();
+            if !self.archive.store_now(&entry.zone, table, &served.files, previous) {
+                let name = &entry.zone.name;
+                tracing::warn!(
+                    "zone {name}: its image is not stored yet, so that a restart may undo what was decided"
+                );
+            }
+            self.unkept.push(*index);
+        }
         self.hand_over();
         for (result, reply) in done {
             let status = result.map(|index| {

@@ -179,6 +179,7 @@ impl Keeper {
         // Readers are made from now on, and begin with all of this.
         keeper.board.set_generation(keeper.generation, keeper.generation);
         keeper.update_board();
+        keeper.store_images();
         keeper
     }
 
@@ -287,16 +288,18 @@ impl Keeper {
             let (Some(served), Some(table)) = (&entry.served, self.publisher.table(entry.slot)) else {
                 continue;
             };
-            // Before the image of this one takes its place.
-            entry.versions.keep_previous(&entry.zone, state, self.archive.stored(&entry.zone));
-            self.archive.store(&entry.zone, table, &served.files);
+            let previous = entry.versions.previous_in_memory();
+            self.archive.store(&entry.zone, table, &served.files, previous);
         }
         for index in unstored.into_iter().chain(unkept) {
             let Some(entry) = self.entries.get_mut(index) else { continue };
-            if let Err(error) = entry.versions.store(&entry.zone, state) {
-                let name = &entry.zone.name;
-                tracing::warn!("zone {name}: what is known of its versions could not be stored: {error}");
+            let stored = entry.versions.store(&entry.zone, state);
+            if stored.is_err() {
+                self.unkept.push(index); // with the next change of any zone
             }
+            self.archive.wrote(&state.record_file(&entry.zone), &stored, || {
+                format!("zone {}: what is known of its versions could not be stored", entry.zone.name)
+            });
         }
     }
 

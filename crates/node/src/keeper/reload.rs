@@ -53,7 +53,6 @@ impl Keeper {
                 self.archive.begin(&entry.zone, table);
             }
         }
-        self.store_images();
         self.prepare_copies();
         let mut nudges_left = NUDGES;
         loop {

@@ -267,12 +267,30 @@ impl StateDir {
         }
     }
 
+    /// Whether there is an image of a version, whatever it is worth.
+    pub(crate) fn has(&self, zone: &ZoneConfig, kept: Kept) -> bool {
+        self.path(zone, kept.extension()).exists()
+    }
+
+    /// Stores the image of the version before.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn store_previous(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        image::replace(&self.path(zone, Kept::Previous.extension()), table.image())
+    }
+
     /// Removes the image of a version.
     ///
     /// # Errors
     /// Those of removing, except that there is none.
     pub(crate) fn forget(&self, zone: &ZoneConfig, kept: Kept) -> io::Result<()> {
         self.remove_file(zone, kept.extension())
+    }
+
+    /// Where it is stored what is known of a zone's versions.
+    pub(crate) fn record_file(&self, zone: &ZoneConfig) -> PathBuf {
+        self.path(zone, "gate")
     }
 
     /// What was stored of a zone's versions beside their images.
