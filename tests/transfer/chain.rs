@@ -72,6 +72,16 @@ fn a_change_goes_down_a_chain_of_copies() -> Result<()> {
         let incremental = log.matches("what has changed was transferred").count();
         ensure!(incremental as u32 >= steps / 2, "{incremental} of {steps} by what has changed\n{log}");
     }
+    // Every change that a NOTIFY has brought is in the histogram.
+    let status: Value = serde_json::from_str(&second.ctl(&["status", "--json"])?)?;
+    let latencies = &status["copies"]["latencies"];
+    let counts: Vec<u64> =
+        latencies["counts"].as_array().context("counts")?.iter().filter_map(Value::as_u64).collect();
+    let count: u64 = counts.iter().sum();
+    let mean = latencies["micros"].as_u64().context("a sum")? / count.max(1);
+    ensure!(count >= u64::from(steps) / 2, "{latencies}");
+    ensure!(mean > 0 && mean < 1_000_000, "{latencies}");
+    tools::announce(&format!("from a NOTIFY to the answer: {mean} µs on average of {count}"));
     tools::announce(&format!("{steps} changes down a chain of two copies; folded {folds} times"));
     Ok(())
 }

@@ -143,6 +143,20 @@ pub(crate) struct NotifyStatus {
     pub(crate) state: String,
 }
 
+/// Bounds of the time from a NOTIFY until every worker answers with the new version, in milliseconds.
+pub(crate) const LATENCY_BOUNDS_MS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 60_000];
+
+/// How often that took how long.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Latencies {
+    /// By the first bound that it was not above; the last is of those above all.
+    pub(crate) counts: [u64; LATENCY_BOUNDS_MS.len() + 1],
+    /// All together, in microseconds.
+    pub(crate) micros: u64,
+}
+
 /// What was done to keep copies of zones up to date, since the start.
 #[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -159,6 +173,9 @@ pub(crate) struct CopyCounts {
     pub(crate) notifies_refused: u64,
     /// NOTIFY requests that were heard, but of which there were too many at once to act on.
     pub(crate) notifies_dropped: u64,
+    /// How long it took from a NOTIFY until its version was served.
+    #[serde(default)]
+    pub(crate) latencies: Latencies,
 }
 
 /// How queries come through an interface.

@@ -3,7 +3,7 @@
 use super::Snapshot;
 use crate::status::{
     AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts, DigestPage,
-    DiskStatus, GateStatus, InterfaceStatus, NodeStatus, OutgoingCounts, PeerStatus, QueryCount,
+    DiskStatus, GateStatus, InterfaceStatus, Latencies, NodeStatus, OutgoingCounts, PeerStatus, QueryCount,
     ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub(super) fn server() -> NodeStatus {
             detail: None,
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
-        copies: CopyCounts { renewed: 4, ..CopyCounts::default() },
+        copies: CopyCounts { renewed: 4, latencies: latencies(), ..CopyCounts::default() },
         catalogs: vec![CatalogCounts {
             name: "catalog.example.".to_owned(),
             members: 12,
@@ -145,4 +145,13 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
     ];
     let digests = Some(DigestPage::of(&zones, 0));
     Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests }
+}
+
+/// One of each of three bounds, and one beyond all.
+fn latencies() -> Latencies {
+    let mut latencies = Latencies { micros: 500_000, ..Latencies::default() };
+    for bucket in [0, 3, 7, 14] {
+        latencies.counts[bucket] = 1;
+    }
+    latencies
 }

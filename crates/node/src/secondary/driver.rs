@@ -74,6 +74,9 @@ struct Zone {
     /// Who wants to know what comes of the round that begins next, and of the one that is under way.
     askers: Vec<oneshot::Sender<Result<String, String>>>,
     asked: Vec<oneshot::Sender<Result<String, String>>>,
+    /// When the first NOTIFY came that the round that begins next is for, and the one that is under way.
+    noticed: Option<Moment>,
+    noticed_before: Option<Moment>,
 }
 
 impl Driver {
@@ -184,6 +187,7 @@ impl Driver {
         zone.is_waiting = false;
         let Some(round) = zone.machine.begin(now) else { return };
         zone.asked.append(&mut zone.askers);
+        zone.noticed_before = zone.noticed_before.or(zone.noticed.take());
         let subject = Subject { name: zone.name.clone(), config: Arc::clone(&zone.config), round };
         let (around, incarnation, of) = (Arc::clone(&self.around), zone.incarnation, key.clone());
         self.rounds.spawn(async move { (of, incarnation, round::make(around, subject).await) });
@@ -204,6 +208,12 @@ impl Driver {
             End::Failed => &self.counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if report.end != End::Failed
+            && let Some(noticed) = zone.noticed_before.take()
+            && report.end != End::Current
+        {
+            self.counts.latencies.observe(now.saturating_sub(noticed));
+        }
         if report.end != End::Failed {
             zone.confirmed = Some(SystemTime::now());
         }
@@ -257,6 +267,10 @@ impl Driver {
     fn notice(&mut self, notice: &Notice) {
         if let Some(name) = zone_of(notice) {
             tracing::debug!("zone {name}: NOTIFY heard");
+        }
+        let now = self.now();
+        if let Some(zone) = self.zones.get_mut(&notice.zone) {
+            zone.noticed.get_or_insert(now);
         }
         self.request(&notice.zone, Purpose::Refresh, Asker::Notice(notice.primary));
     }
@@ -327,6 +341,8 @@ impl Driver {
             incarnation_kept: copy.incarnation,
             revision: copy.revision,
             is_waiting: false,
+            noticed: None,
+            noticed_before: None,
             scheduled: None,
             confirmed,
             failure: None,

@@ -6,6 +6,7 @@
 
 mod driver;
 mod exchange;
+mod latency;
 mod notices;
 mod round;
 mod stream;
@@ -16,6 +17,7 @@ use crate::keeper::{self, Board, ConfiguredCopy};
 use crate::status::CopyCounts;
 use crate::zones::transferred::Confirmations;
 use driver::Driver;
+use latency::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -55,6 +57,7 @@ struct Counts {
     current: AtomicU64,
     renewed: AtomicU64,
     failed: AtomicU64,
+    latencies: Histogram,
 }
 
 /// The thread, as others see it.
@@ -106,6 +109,7 @@ impl Service {
             notifies,
             notifies_refused,
             notifies_dropped,
+            latencies: self.counts.latencies.read(),
         }
     }
 }

@@ -94,6 +94,14 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// A histogram: how many fell into each bucket, of which the last has no bound, and the sum of all. Bounds and sum are in
+    /// seconds.
+    fn histogram(&mut self, name: &str, help: &str, sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<Labels<'_, 0>>(sum, count, buckets, None)
+    }
+
     /// A state: a gauge for each value there can be, 1 for the one that `is` and 0 for the others.
     fn state(
         &mut self,

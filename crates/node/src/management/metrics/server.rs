@@ -1,7 +1,7 @@
 //! What the server counts.
 
 use super::{Families, ZONES_MAX};
-use crate::status::{CatalogCounts, NodeStatus, ZoneStatus};
+use crate::status::{CatalogCounts, LATENCY_BOUNDS_MS, NodeStatus, ZoneStatus};
 use std::fmt;
 
 pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
@@ -147,6 +147,11 @@ pub(super) fn encode_zones(
         help,
         rounds.map(|(result, count)| ([("result", result)], count)),
     )?;
+    let bounds = LATENCY_BOUNDS_MS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(copies.latencies.counts).collect();
+    let help = "From a NOTIFY until every worker answers with the new version.";
+    let seconds = copies.latencies.micros as f64 / 1e6;
+    families.histogram("starling_publication_seconds", help, seconds, &buckets)?;
     let notifies = [
         ("taken", copies.notifies),
         ("refused", copies.notifies_refused),

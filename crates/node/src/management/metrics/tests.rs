@@ -44,6 +44,9 @@ fn what_the_server_counts() {
         family(&text, "starling_secondary_rounds_total"),
         ["{result=\"current\"} 0", "{result=\"renewed\"} 4", "{result=\"failed\"} 0"]
     );
+    let latencies = family(&text, "starling_publication_seconds_bucket");
+    assert_eq!([latencies[0], latencies[14]], ["{le=\"0.001\"} 1", "{le=\"+Inf\"} 4"]);
+    assert_eq!(family(&text, "starling_publication_seconds_sum"), [" 0.5"]);
     for (name, value) in [("members", 12), ("held_removals", 3), ("ignored", 1), ("good", 0)] {
         let samples = [format!("{{catalog=\"catalog.example.\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_catalog_{name}")), samples, "{name}");
