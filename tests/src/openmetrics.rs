@@ -21,6 +21,8 @@ pub type Samples = BTreeMap<String, f64>;
 struct Family {
     name: String,
     kind: String,
+    /// Of a histogram, what the last bucket had.
+    bucket: Option<f64>,
 }
 
 /// Reads a whole exposition.
@@ -38,7 +40,7 @@ pub fn read(text: &str) -> Result<Samples> {
             continue;
         }
         ensure!(!line.starts_with('#') && !line.is_empty(), "neither HELP nor a sample: {line}");
-        let family = family.as_ref().with_context(|| format!("of no family: {line}"))?;
+        let family = family.as_mut().with_context(|| format!("of no family: {line}"))?;
         let (series, value) = sample(line, family).with_context(|| line.to_owned())?;
         ensure!(samples.insert(series, value).is_none(), "the series stands twice: {line}");
     }
@@ -54,17 +56,20 @@ fn header(help: &str, type_line: Option<&str>) -> Result<Family> {
     ensure!(help.ends_with('.') && help.len() > 10, "{name}: the help is no sentence: {help}");
     let kind = type_line.and_then(|line| line.strip_prefix("# TYPE ")?.strip_prefix(name)?.strip_prefix(' '));
     let kind = kind.with_context(|| format!("no TYPE after the HELP of {name}: {type_line:?}"))?;
-    ensure!(["counter", "gauge", "info"].contains(&kind), "{name} is of type {kind}");
-    Ok(Family { name: name.to_owned(), kind: kind.to_owned() })
+    ensure!(["counter", "gauge", "info", "histogram"].contains(&kind), "{name} is of type {kind}");
+    Ok(Family { name: name.to_owned(), kind: kind.to_owned(), bucket: None })
 }
 
-fn sample(line: &str, family: &Family) -> Result<(String, f64)> {
+fn sample(line: &str, family: &mut Family) -> Result<(String, f64)> {
     let (series, value) = line.rsplit_once(' ').context("no value")?;
     let name_len = series.find('{').unwrap_or(series.len());
     let (name, labels) = series.split_at(name_len);
     let end = match family.kind.as_str() {
         "counter" => "_total",
         "info" => "_info",
+        "histogram" => {
+            ["_bucket", "_sum", "_count"].into_iter().find(|end| name.ends_with(end)).unwrap_or("_bucket")
+        }
         _ => "",
     };
     ensure!(name.strip_suffix(end) == Some(&family.name), "not of the {} {}", family.kind, family.name);
@@ -73,7 +78,12 @@ fn sample(line: &str, family: &Family) -> Result<(String, f64)> {
     }
     let value: f64 = value.parse().context("value")?;
     ensure!(value.is_finite(), "a value that is no number");
-    ensure!(family.kind != "counter" || value >= 0.0, "a counter below 0");
+    ensure!(!["counter", "histogram"].contains(&family.kind.as_str()) || value >= 0.0, "a counter below 0");
+    if end == "_bucket" {
+        ensure!(labels.contains("le=\""), "a bucket without its bound");
+        ensure!(family.bucket.is_none_or(|last| last <= value), "a bucket that lacks what one before it has");
+        family.bucket = Some(value);
+    }
     ensure!(family.kind != "info" || value == 1.0, "an info other than 1");
     Ok((series.to_owned(), value))
 }
@@ -135,6 +145,9 @@ mod tests {
         let samples = read(&text).unwrap();
         assert_eq!(samples["starling_x_total"], 8.0);
         assert_eq!(samples["starling_x_total{a=\"1\",b=\"\\\\\\\"}, \"}"], 7.0);
+        let text = "# HELP starling_y Times of some kind.\n# TYPE starling_y histogram\nstarling_y_sum 0.5\nstarling_y_count 2\n\
+                    starling_y_bucket{le=\"1.0\"} 1\nstarling_y_bucket{le=\"+Inf\"} 2\n# EOF\n";
+        assert_eq!(read(text).unwrap()["starling_y_bucket{le=\"+Inf\"}"], 2.0);
     }
 
     #[test]
@@ -151,6 +164,12 @@ mod tests {
         assert!(refused("starling_x_total{a=\"1\"}{b=\"1\"} 1\n").contains("after the labels"));
         assert!(refused(FAMILY).contains("stands twice"));
         assert!(refused("\n").contains("neither"));
+        let buckets = "# HELP starling_y Times of some kind.\n# TYPE starling_y histogram\n";
+        let refused_bucket = |samples: &str| refused(&format!("{buckets}{samples}"));
+        assert!(refused_bucket("starling_y_bucket 1\n").contains("without its bound"));
+        let less = "starling_y_bucket{le=\"1\"} 2\nstarling_y_bucket{le=\"+Inf\"} 1\n";
+        assert!(refused_bucket(less).contains("lacks"));
+        assert!(refused_bucket("starling_y 1\n").contains("not of the histogram"));
         assert!(refused("# HELP starling_y_ms Things of some kind.\n").contains("_ms"));
         assert!(refused("# HELP starling_y Things of some kind.\nstarling_y 1\n").contains("no TYPE"));
     }
