@@ -81,12 +81,28 @@ fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError>
     } else if zone.find(zone.apex()).is_some_and(|apex| apex.has(RecordType::NSEC)) {
         flags = flags.with(ImageFlags::NSEC);
     }
+    let proofs = denial::Proofs::new(zone, &plan, &chain, flags, None);
+    let mut encoder = Encoder::new(zone, &plan);
+    let mut builder = write_names(zone, &plan, &chain, &proofs, flags, &mut encoder)?;
+    add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
+    add_negative_soa(&mut builder, &mut encoder, zone)?;
+    Ok(builder)
+}
+
+/// Begins an image with all planned names and what they own.
+fn write_names(
+    zone: &Zone,
+    plan: &Plan,
+    chain: &denial::Nsec3Chain,
+    proofs: &denial::Proofs<'_>,
+    flags: ImageFlags,
+    encoder: &mut Encoder<'_>,
+) -> Result<Builder, CompileError> {
     let mut builder = Builder::new(zone.apex(), zone.serial(), flags, plan.nodes.len(), zone.octets());
     if let Some((iterations, salt)) = chain.parameters() {
         builder.nsec3_parameters(iterations, salt);
     }
-    let proofs = denial::Proofs::new(zone, &plan, &chain, flags, None);
-    let mut encoder = Encoder::new(zone, &plan);
+    let rotate = flags.has(ImageFlags::ROTATE);
     for (index, node) in plan.nodes.iter().enumerate() {
         builder.name(&NodeSpec {
             relative: plan.relative(zone, node),
@@ -94,15 +110,20 @@ fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError>
             denial: proofs.of(index as u32, node),
         })?;
         if let Some(owner) = node.owner_in(zone) {
-            add_rrsets(&mut builder, &mut encoder, owner, node, options.rotate)?;
+            add_rrsets(&mut builder, encoder, owner, node, rotate)?;
         }
     }
-    add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
-    let soa =
-        zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA)).ok_or(CompileError::NoSoa)?;
-    let soa = encoder.negative_soa(soa);
-    builder.negative_soa(&soa)?;
     Ok(builder)
+}
+
+fn add_negative_soa(
+    builder: &mut Builder,
+    encoder: &mut Encoder<'_>,
+    zone: &Zone,
+) -> Result<(), CompileError> {
+    let soa = zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA));
+    builder.negative_soa(&encoder.negative_soa(soa.ok_or(CompileError::NoSoa)?))?;
+    Ok(())
 }
 
 fn add_rrsets(

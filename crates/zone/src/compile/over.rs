@@ -3,7 +3,7 @@
 use super::denial::{Beside, Nsec3Chain, Proofs};
 use super::encode::Encoder;
 use super::plan::Plan;
-use super::{CompileError, add_nsec3_owners, add_rrsets};
+use super::{add_negative_soa, add_nsec3_owners, write_names};
 use crate::amend::{AmendError, Reason, Touched, hash_of_owner, hides};
 use crate::check::{self, Severity};
 use crate::content::{self, ContentSum};
@@ -111,31 +111,14 @@ impl<'t> Draft<'t> {
         if is_wrong {
             return Err(AmendError::Recompile(Reason::Errors));
         }
-        let mut builder =
-            Builder::new(zone.apex(), zone.serial(), self.flags, plan.nodes.len(), zone.octets());
-        if let Some((iterations, salt)) = chain.parameters() {
-            builder.nsec3_parameters(iterations, salt);
-        }
-        let proofs = self.proofs();
-        let rotate = self.flags.has(ImageFlags::ROTATE);
         let mut encoder = Encoder::new(zone, plan);
-        for (index, node) in plan.nodes.iter().enumerate() {
-            builder.name(&NodeSpec {
-                relative: plan.relative(zone, node),
-                flags: node.flags,
-                denial: proofs.of(index as u32, node),
-            })?;
-            if let Some(owner) = node.owner_in(zone) {
-                add_rrsets(&mut builder, &mut encoder, owner, node, rotate)?;
-            }
-        }
+        let mut builder = write_names(zone, plan, chain, &self.proofs(), self.flags, &mut encoder)?;
         let mut moved = Vec::new();
         self.add_gone_names(&mut builder, &mut moved)?;
         add_nsec3_owners(&mut builder, &mut encoder, zone, plan, chain)?;
         self.add_gone_nsec3_owners(&mut builder, &mut moved)?;
         builder.content(self.content()?);
-        let soa = zone.find(zone.apex()).and_then(|apex| apex.rrset(RecordType::SOA));
-        builder.negative_soa(&encoder.negative_soa(soa.ok_or(CompileError::NoSoa)?))?;
+        add_negative_soa(&mut builder, &mut encoder, zone)?;
         Ok(builder.finish_over(Arc::clone(self.base), &moved)?)
     }
 
