@@ -62,6 +62,7 @@ impl Work<'_> {
         let Change { zone, remove, begin, step, tell, retry } = change;
         if remove {
             self.remove(&zone);
+            self.kept.queue.has_removed();
         }
         if let Some(table) = begin {
             self.begin(&zone, &table);

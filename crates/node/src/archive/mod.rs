@@ -45,7 +45,7 @@ use zone::Difference;
 /// costs as much as one that succeeds.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 
-/// How long an operator waits for an image: a large one takes seconds.
+/// How long somebody waits for an image: a large one takes seconds.
 const STORED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long writing goes on when the node is ending; less than it waits for its threads.
@@ -184,6 +184,11 @@ impl Archive {
         if let Some(kept) = &self.kept {
             kept.queue.remove(zone);
         }
+    }
+
+    /// Whether something is yet to be removed of a zone that had this name: what the state folder has is not of the one that has it now.
+    pub(crate) fn is_removing(&self, zone: &ZoneConfig) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.queue.is_removing(zone))
     }
 
     /// The node is ending: what waits is written if that takes no longer than [`CLOSE_WITHIN`], and nothing

@@ -1,7 +1,7 @@
 //! What waits to be written. There is at most one change and one image of a zone: what comes later takes the place of what
 //! came before, so that a slow disk makes nothing pile up.
 
-use super::{CLOSE_WITHIN, RETRY_EVERY};
+use super::{CLOSE_WITHIN, RETRY_EVERY, STORED_WITHIN};
 use crate::config::ZoneConfig;
 use crate::gate::InMemory;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -106,8 +106,10 @@ pub(super) struct Queue {
 struct Waiting {
     changes: Lane<Change>,
     images: Lane<Image>,
-    /// Of which zone a change is being taken in, and whether its journal is being begun.
-    busy_with: Option<(Box<[u8]>, bool)>,
+    /// The change that is being taken in.
+    busy_with: Option<Busy>,
+    /// Of which zone the image is being stored.
+    storing: Option<Box<[u8]>>,
     /// Images that somebody waits for.
     first: VecDeque<Image>,
     /// Images that are not due.
@@ -124,6 +126,13 @@ struct Waiting {
     changes_ended: bool,
 }
 
+/// A change that is being taken in.
+struct Busy {
+    zone: Box<[u8]>,
+    removes: bool,
+    begins: bool,
+}
+
 impl Queue {
     pub(super) fn change(&self, change: Change) {
         self.put(|waiting| waiting.change(change));
@@ -132,7 +141,7 @@ impl Queue {
     /// Puts off telling secondaries until the changes of their zone are taken in; whether there are any.
     pub(super) fn tell(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
         let mut waiting = self.waiting();
-        let is_busy = waiting.busy_with.as_ref().is_some_and(|(busy, _)| **busy == *key(zone));
+        let is_busy = waiting.busy_with(zone).is_some();
         let has_changes = is_busy || waiting.changes.has(zone);
         if has_changes {
             waiting.change(Change { tell: Some(Arc::clone(table)), ..Change::of(zone) });
@@ -162,6 +171,20 @@ impl Queue {
             waiting.later.take(zone);
             waiting.failed.take(zone);
             waiting.change(Change { remove: true, ..Change::of(zone) });
+        });
+    }
+
+    /// Whether something is yet to be removed of a zone that had this name.
+    pub(super) fn is_removing(&self, zone: &ZoneConfig) -> bool {
+        self.waiting().is_removing(zone)
+    }
+
+    /// What was to be removed first of the change that is being taken in is removed.
+    pub(super) fn has_removed(&self) {
+        self.put(|waiting| {
+            if let Some(busy) = &mut waiting.busy_with {
+                busy.removes = false;
+            }
         });
     }
 
@@ -221,7 +244,10 @@ impl Queue {
             let now = Instant::now();
             let is_late = waiting.close_at.is_some_and(|at| now >= at);
             if !is_late && let Some(change) = waiting.changes.next() {
-                waiting.busy_with = Some((key(&change.zone).into(), change.begin.is_some()));
+                waiting.busy_with = Some(Busy::with(&change));
+                if change.remove {
+                    self.wait_until_stored(waiting, &change.zone);
+                }
                 return Ok(change);
             }
             if waiting.close_at.is_some() {
@@ -244,6 +270,9 @@ impl Queue {
     /// The next image, when there is one. At the end none: how many are left out.
     pub(super) fn next_image(&self) -> Result<Image, usize> {
         let mut waiting = self.waiting();
+        if waiting.storing.take().is_some() {
+            self.changed.notify_all();
+        }
         loop {
             let now = Instant::now();
             let left = waiting.images.by_zone.len() + waiting.later.by_zone.len();
@@ -252,7 +281,8 @@ impl Queue {
             }
             let next = waiting.first.pop_front();
             if let Some(image) = next.or_else(|| waiting.images.next()) {
-                if !waiting.needs_old_image(&image.zone) {
+                if !waiting.needs_old_image(&image.zone) && !waiting.is_removing(&image.zone) {
+                    waiting.storing = Some(key(&image.zone).into());
                     return Ok(image);
                 }
                 waiting.put_off(image);
@@ -271,6 +301,14 @@ impl Queue {
                     waiting = self.wait(waiting, at.into_iter().chain(close_at).min());
                 }
             }
+        }
+    }
+
+    /// What is removed must not come back: an image of it that is being stored is waited for, but not for a disk that hangs.
+    fn wait_until_stored(&self, mut waiting: MutexGuard<'_, Waiting>, zone: &ZoneConfig) {
+        let until = Instant::now() + STORED_WITHIN;
+        while waiting.storing.as_deref() == Some(key(zone)) && Instant::now() < until {
+            waiting = self.wait(waiting, Some(until));
         }
     }
 
@@ -298,6 +336,15 @@ impl Waiting {
         self.changes.by_zone.get(key(zone)).is_some_and(|change| change.remove)
     }
 
+    /// The change of this zone that is being taken in.
+    fn busy_with(&self, zone: &ZoneConfig) -> Option<&Busy> {
+        self.busy_with.as_ref().filter(|busy| *busy.zone == *key(zone))
+    }
+
+    fn is_removing(&self, zone: &ZoneConfig) -> bool {
+        self.is_removed(zone) || self.busy_with(zone).is_some_and(|busy| busy.removes)
+    }
+
     fn put_off(&mut self, image: Image) {
         self.later.replace(image);
         self.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
@@ -305,8 +352,7 @@ impl Waiting {
 
     /// Whether the image that is there may yet tell what has changed while the node was away.
     fn needs_old_image(&self, zone: &ZoneConfig) -> bool {
-        let is_being_begun = |(busy, begins): &(Box<[u8]>, bool)| *begins && **busy == *key(zone);
-        self.busy_with.as_ref().is_some_and(is_being_begun)
+        self.busy_with(zone).is_some_and(|busy| busy.begins)
             || self.changes.by_zone.get(key(zone)).is_some_and(|change| change.begin.is_some())
     }
 
@@ -317,6 +363,16 @@ impl Waiting {
                 Some(image) => self.later.replace(image),
                 None => {}
             }
+        }
+    }
+}
+
+impl Busy {
+    fn with(change: &Change) -> Busy {
+        Busy {
+            zone: key(&change.zone).into(),
+            removes: change.remove,
+            begins: change.begin.is_some(),
         }
     }
 }

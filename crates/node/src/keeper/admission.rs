@@ -52,6 +52,8 @@ impl Job {
         state: Option<&StateDir>,
         progress: &crate::progress::ZoneProgress,
     ) -> Result<Judged, ZoneErrors> {
+        let folder = state.map(StateDir::folder);
+        let state = state.filter(|_| !self.begins_anew);
         if let Some(image) = state.and_then(|state| self.still_held(state)) {
             return Ok(Judged::StillHeld(Arc::new(image)));
         }
@@ -78,7 +80,7 @@ impl Job {
             standing: self.standing.as_ref().or(stored.as_ref()),
             unwanted: self.unwanted,
             serials: self.serials,
-            folder: state.map(StateDir::folder),
+            folder,
         });
         Ok(match verdict {
             Verdict::Admitted => Judged::Admitted(loaded, stored),

@@ -186,10 +186,10 @@ impl Keeper {
         let removed = settled.removed.iter().map(|(zone, _)| zone);
         let removed: HashSet<&ZoneName> = removed.filter(|zone| !configured.contains(zone)).collect();
         let reset: HashSet<&ZoneName> = settled.reset.iter().map(|(zone, _)| zone).collect();
+        // At once, before it is stored which members there are: a zone that begins anew must not begin with what another had.
+        removed.iter().chain(&reset).for_each(|zone| self.forget_image(zone));
         if moment == Moment::Start {
-            // Nothing is served, and there is no more of them than their images.
-            removed.iter().chain(&reset).for_each(|zone| self.forget_image(zone));
-            return;
+            return; // nothing is served
         }
         for (zones, why) in [(removed, "no longer in its catalog"), (reset, "begun anew for its catalog")] {
             let is_one = |entry: &Entry| {
@@ -239,7 +239,7 @@ impl Keeper {
                     let slot = self.take_slot();
                     self.catalogs.incarnation += 1;
                     // As for zones of the configuration: later the names lead to it only when it is there.
-                    let mut entry = Entry::new(zone, slot, moment == Moment::Start, self.state.as_deref());
+                    let mut entry = self.new_entry(zone, slot, moment == Moment::Start);
                     entry.incarnation = self.catalogs.incarnation;
                     self.entries.push(entry);
                     jobs.push(self.job(self.entries.len() - 1, Images::Use));

@@ -208,8 +208,15 @@ impl Keeper {
             unwanted: versions.unwanted(),
             held: versions.held().map(|held| (held.stamp, held.files.clone())),
             serials: Serials::AsConfigured,
+            begins_anew: self.archive.is_removing(zone),
             transferred: Mutex::default(),
         }
+    }
+
+    /// An entry of a zone that is new here.
+    fn new_entry(&self, zone: ZoneConfig, slot: SlotIndex, listed: bool) -> Entry {
+        let state = self.state.as_deref().filter(|_| !self.archive.is_removing(&zone));
+        Entry::new(zone, slot, listed, state)
     }
 
     /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
@@ -262,7 +269,7 @@ impl Keeper {
                 }
                 Err(errors) => {
                     // A node that was killed goes on with what it served, whatever has become of the master file.
-                    let last_good = state.filter(|_| entry.served.is_none());
+                    let last_good = state.filter(|_| entry.served.is_none() && !job.begins_anew);
                     if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
                         archive.mapped(&entry.zone, version_of(&loaded.table));
                         (_, *generation) = entry.take(loaded, None, publisher);
@@ -293,6 +300,10 @@ impl Keeper {
         }
         for index in unstored.into_iter().chain(unkept) {
             let Some(entry) = self.entries.get_mut(index) else { continue };
+            if self.archive.is_removing(&entry.zone) {
+                self.unkept.push(index); // it would be removed, too
+                continue;
+            }
             let stored = entry.versions.store(&entry.zone, state);
             if stored.is_err() {
                 self.unkept.push(index); // with the next change of any zone
@@ -370,6 +381,8 @@ struct Job {
     held: Option<(SourceStamp, Vec<PathBuf>)>,
     /// Whether its serial matters.
     serials: Serials,
+    /// Whether what the state folder has is of an earlier zone of that name, and about to be removed.
+    begins_anew: bool,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }

@@ -234,7 +234,7 @@ impl Keeper {
                 }
                 None => {
                     let slot = self.take_slot();
-                    self.entries.push(Entry::new(zone, slot, false, self.state.as_deref()));
+                    self.entries.push(self.new_entry(zone, slot, false));
                 }
             }
         }
