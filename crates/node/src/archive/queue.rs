@@ -369,11 +369,7 @@ impl Waiting {
 
 impl Busy {
     fn with(change: &Change) -> Busy {
-        Busy {
-            zone: key(&change.zone).into(),
-            removes: change.remove,
-            begins: change.begin.is_some(),
-        }
+        Busy { zone: key(&change.zone).into(), removes: change.remove, begins: change.begin.is_some() }
     }
 }
 
