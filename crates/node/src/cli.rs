@@ -411,6 +411,14 @@ pub(crate) enum CtlCommand {
         #[command(subcommand)]
         command: CatalogCommand,
     },
+    /// Show the pools: what each answers, and since when
+    Pools,
+    /// Show a pool with its endpoints, or say what an endpoint is to count as
+    Pool {
+        /// What to show or to do.
+        #[command(subcommand)]
+        action: PoolAction,
+    },
     /// Look at the versions of a zone, take one that is held back, or go back to the one before
     Zone {
         /// What to do.
@@ -467,6 +475,46 @@ pub(crate) enum CatalogCommand {
         /// The catalog
         zone: String,
     },
+}
+
+/// What can be asked or told about a pool.
+#[derive(Subcommand, Debug)]
+pub(crate) enum PoolAction {
+    /// Show what the pool answers and why, its endpoints, and what has changed
+    Status {
+        /// The pool
+        pool: String,
+    },
+    /// Have an endpoint count as up, down or drained whatever checks find, or `auto`: as they find it
+    ///
+    /// It stays so over restarts. One that is drained is answered with only if nothing else is left, one that is down never.
+    Set {
+        /// The pool
+        pool: String,
+        /// The endpoint
+        endpoint: String,
+        /// What it is to count as
+        #[arg(value_enum)]
+        state: AdminState,
+    },
+    /// Have the best tier that is good answer again, without waiting
+    FailBack {
+        /// The pool
+        pool: String,
+    },
+}
+
+/// What an endpoint counts as.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AdminState {
+    /// Good
+    Up,
+    /// Never to be answered with
+    Down,
+    /// To be answered with only if nothing else is left
+    Drain,
+    /// As checks find it
+    Auto,
 }
 
 /// What can be done with the versions of a zone.

@@ -29,6 +29,7 @@ mod listeners;
 mod logging;
 mod management;
 mod node_status;
+mod pools;
 mod privileges;
 mod progress;
 mod receive_queues;

@@ -1,6 +1,6 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::{catalog, print_json, route, zone};
+use super::{catalog, pool, print_json, route, zone};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then, ZoneAction};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
@@ -30,6 +30,10 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
         }
         Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
         Response::Catalogs(catalogs) => show(arguments, &catalogs, |catalogs| catalog::print(catalogs))?,
+        Response::Pools(pools) if matches!(arguments.command, CtlCommand::Pools) => {
+            show(arguments, &pools, |pools| pool::print_all(pools))?;
+        }
+        Response::Pools(pools) => show(arguments, &pools, |pools| pool::print(pools))?,
         // Nothing that `ctl` asks for is answered so.
         Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
         Response::Zone(status) => show(arguments, &status, |status| zone::print(status))?,
@@ -60,6 +64,8 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
         CtlCommand::Catalog { command } => catalog::request(command),
+        CtlCommand::Pools => Request::Pools { pool: None },
+        CtlCommand::Pool { action } => pool::request(action),
         CtlCommand::Zone { action } => match action {
             ZoneAction::Status { zone } => Request::ZoneStatus { zone: zone.clone() },
             ZoneAction::Approve { zone } => Request::ZoneApprove { zone: zone.clone() },

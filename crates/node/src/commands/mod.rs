@@ -11,6 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod lookup;
 mod message;
 mod oracle;
+mod pool;
 mod route;
 mod source;
 mod zone;

@@ -7,6 +7,7 @@ mod admission;
 mod catalog;
 mod interfaces;
 mod management;
+mod pool;
 mod secondary;
 mod tls;
 mod transfer;
@@ -111,6 +112,9 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     let made = root.take("catalog").map(|value| catalog::catalogs(value, &around, &zones, problems));
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
+    if let Some(value) = root.take("pool") {
+        config.pools = pool::pools(value, &announced, problems).into();
+    }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config

@@ -8,6 +8,7 @@ mod admission;
 mod anycast;
 mod catalog;
 mod decode;
+mod pool;
 mod problem;
 mod secondary;
 mod tls;
@@ -17,6 +18,7 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
+pub(crate) use pool::{EndpointConfig, PoolCheck, PoolConfig, Probe};
 pub(crate) use problem::{ConfigError, Style};
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
@@ -75,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) transfer: TransferConfig,
     /// The keys that messages are signed with; names are unique.
     pub(crate) keys: Vec<Arc<Key>>,
+    /// The pools; their names are unique, and so are those that answer with them.
+    pub(crate) pools: Arc<[PoolConfig]>,
 }
 
 /// The part of the configuration that holds for the node as a whole.

@@ -7,21 +7,24 @@
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
+//! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
 mod catalogs;
 mod client;
+mod pools;
 mod server;
 
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
 use crate::status::{
-    AgentStatus, CatalogStatus, DigestPage, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus,
+    AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, ReloadReport, TransitionRecord,
+    ZoneStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -96,6 +99,25 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// How the pools are.
+    Pools {
+        /// The one; all where there is none.
+        pool: Option<String>,
+    },
+    /// To have an endpoint of a pool count as up, down or drained, or as checks find it.
+    PoolSet {
+        /// The pool.
+        pool: String,
+        /// The endpoint.
+        endpoint: String,
+        /// `up`, `down`, `drain` or `auto`.
+        admin: String,
+    },
+    /// To have the best tier of a pool answer again.
+    PoolFailBack {
+        /// The pool.
+        pool: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -142,6 +164,9 @@ impl Request {
                 | Request::ZoneStatus { .. }
                 | Request::ZoneApprove { .. }
                 | Request::ZoneRollback { .. }
+                | Request::Pools { .. }
+                | Request::PoolSet { .. }
+                | Request::PoolFailBack { .. }
         )
     }
 }
@@ -156,6 +181,8 @@ pub(crate) enum Response {
     Zones(Vec<ZoneStatus>),
     /// How the catalogs are.
     Catalogs(Vec<CatalogStatus>),
+    /// How the pools are.
+    Pools(Vec<PoolStatus>),
     /// Which versions of zones answer.
     Digests(DigestPage),
     /// One zone, after what was asked has been done.

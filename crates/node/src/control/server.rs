@@ -1,6 +1,6 @@
 //! The node's end of the control socket.
 
-use super::{Request, Response, catalogs, default_path};
+use super::{Request, Response, catalogs, default_path, pools};
 use crate::config::{self, ControlSocket, NodeConfig};
 use crate::keeper::{self, Board, Changed, Decision, ReloadRequest, Step};
 use crate::secondary;
@@ -104,6 +104,8 @@ pub(crate) struct Ready {
     pub(crate) reloads: SyncSender<keeper::Request>,
     /// Who keeps copies up to date.
     pub(crate) secondary: secondary::Service,
+    /// Who keeps pools.
+    pub(crate) pools: crate::pools::Service,
 }
 
 /// A bound control socket; its file goes away with the value.
@@ -246,6 +248,9 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
         Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
+        Request::Pools { pool } => pools::status(pool.as_deref(), subject),
+        Request::PoolSet { pool, endpoint, admin } => pools::set(pool, endpoint, &admin, subject).await,
+        Request::PoolFailBack { pool } => pools::fail_back(pool, subject).await,
         Request::ZoneStatus { zone } => zone_status(&zone, subject),
         Request::ZoneApprove { zone } => decide(&zone, Step::Approve, subject).await,
         Request::ZoneRollback { zone } => decide(&zone, Step::RollBack, subject).await,

@@ -131,7 +131,7 @@ impl Keeper {
                     "zone {name}: expired, no primary has confirmed it for as long as its SOA record allows; it goes on being \
                      served, marked as stale"
                 );
-                if entry.zone.is_private() { Standing::Private(table) } else { Standing::Stale(table) }
+                entry.stale(table)
             }
         };
         self.generation = self.publisher.publish_standing(entry.slot, standing);

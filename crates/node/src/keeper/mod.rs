@@ -9,6 +9,7 @@ mod catalogs;
 mod copies;
 mod fold;
 mod reload;
+mod steer;
 
 pub(crate) use admission::{Decision, Step};
 pub(crate) use board::Board;
@@ -17,8 +18,9 @@ pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::{Archive, version_of};
-use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
+use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
+use crate::pools;
 use crate::progress::Progress;
 use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
@@ -32,10 +34,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex, Standing};
+use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
 use zone::Difference;
+use zone::amend::Steered;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -62,6 +65,8 @@ pub(crate) enum Request {
     Approve(ApprovalRequest),
     /// To do what an operator has decided about a zone's versions.
     Decide(Box<Decision>),
+    /// To have these names answer so, and no others.
+    Steer(Vec<Steered>),
 }
 
 /// The keeper of the zones.
@@ -91,6 +96,12 @@ pub(crate) struct Keeper {
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
     /// What catalogs say.
     catalogs: Catalogs,
+    /// The pools of the configuration, for who keeps them.
+    pools: watch::Sender<Arc<[PoolConfig]>>,
+    /// What names answer by their pools.
+    steered: Vec<Steered>,
+    /// Whether any zone may have such names.
+    has_steered: bool,
 }
 
 /// A configured zone.
@@ -112,6 +123,10 @@ struct Entry {
     versions: Versions,
     /// How often an operator has put another version in its place.
     revision: u64,
+    /// What its names answer by their pools.
+    steered: Vec<Steered>,
+    /// Those of them that can't, and why.
+    unsteered: Vec<(String, String)>,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -165,7 +180,11 @@ impl Keeper {
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
+            pools: watch::Sender::new(config.pools),
+            steered: Vec::new(),
+            has_steered: false,
         };
+        keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
         keeper.judge_by_age(0);
@@ -319,10 +338,21 @@ impl Keeper {
         &self.archive
     }
 
+    /// The pools of the configuration, now and later.
+    pub(crate) fn pools(&self) -> watch::Receiver<Arc<[PoolConfig]>> {
+        self.pools.subscribe()
+    }
+
+    /// Where it is kept what is known of pools.
+    pub(crate) fn pools_file(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|state| state.pools_file())
+    }
+
     fn publish_directory(&mut self) {
         let listed = self.entries.iter().filter(|entry| entry.listed);
         let directory = Directory::new(listed.map(|entry| (entry.zone.name.as_name(), entry.slot)));
         self.generation = self.publisher.publish_directory(directory);
+        self.place_steered();
     }
 
     /// Waits until every packet thread serves what was published, and frees what that replaced.
@@ -421,12 +451,9 @@ impl Entry {
             versions,
             revision: 0,
             incarnation: 0,
+            steered: Vec::new(),
+            unsteered: Vec::new(),
         }
-    }
-
-    /// How a good version of the zone stands.
-    fn standing(&self, table: Arc<Table>) -> Standing {
-        if self.zone.is_private() { Standing::Private(table) } else { Standing::Current(table) }
     }
 
     /// Publishes a good version, and logs it; `stored` is what stood in the state folder where nothing was served.

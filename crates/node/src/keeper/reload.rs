@@ -7,6 +7,7 @@ use crate::status::{Outcome, ReloadReport, ZoneReload};
 use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use table::publish::SlotIndex;
@@ -78,6 +79,7 @@ impl Keeper {
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
             let mut approvals = Vec::new();
             let mut decisions = Vec::new();
+            let mut steered = None;
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
@@ -85,7 +87,11 @@ impl Keeper {
                     Request::Judge(judgement) => judgements.push(judgement),
                     Request::Approve(approval) => approvals.push(approval),
                     Request::Decide(decision) => decisions.push(*decision),
+                    Request::Steer(answers) => steered = Some(answers),
                 }
+            }
+            if let Some(answers) = steered {
+                self.steer(answers);
             }
             self.judge(judgements);
             self.install(installs);
@@ -223,6 +229,8 @@ impl Keeper {
             return false;
         }
         self.transfers.configure(&config);
+        self.pools
+            .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
         self.remove_missing(&config.zones, report);
         let known: HashMap<Box<[u8]>, usize> =
             self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
@@ -247,11 +255,8 @@ impl Keeper {
         let entry = &mut self.entries[index];
         let was_private = entry.zone.is_private();
         entry.zone = zone;
-        if was_private != entry.zone.is_private()
-            && let Some(table) = self.publisher.table(entry.slot).cloned()
-            && !entry.expired
-        {
-            self.generation = self.publisher.publish_standing(entry.slot, entry.standing(table));
+        if was_private != entry.zone.is_private() && !entry.expired {
+            self.publish_again(index);
         }
     }
 

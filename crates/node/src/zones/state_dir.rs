@@ -321,6 +321,11 @@ impl StateDir {
         self.tables.with_file_name("members")
     }
 
+    /// Where it is kept what is known of pools.
+    pub(crate) fn pools_file(&self) -> PathBuf {
+        self.tables.with_file_name("pools")
+    }
+
     /// Where the image of a zone is.
     pub(crate) fn image(&self, zone: &NameBuf) -> PathBuf {
         path_in(&self.tables, zone, "table")

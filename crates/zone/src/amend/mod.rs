@@ -5,13 +5,15 @@
 //! one overlay over one base, and what a change costs grows with what has changed since the base was compiled. `touched` holds
 //! these names with their records. `closure` adds what depends on them. `compile::over` makes the image.
 //!
-//! [`fold`] makes a whole table of an overlay and its base, in its own time.
+//! [`fold`] makes a whole table of an overlay and its base, in its own time. [`steer`] has some names answer with something else than
+//! the zone says.
 //!
 //! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
 //! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
 
 mod closure;
 mod fold;
+mod steer;
 mod touched;
 
 use crate::apply::Mismatch;
@@ -22,6 +24,7 @@ use table::{BadPointer, BuildError, Table};
 
 pub(crate) use closure::hides;
 pub use fold::{FoldError, fold};
+pub use steer::{SteerError, Steered, steer};
 pub(crate) use touched::{Touched, hash_of_owner};
 
 /// The most names of an overlay. Making one takes about 2 µs for each; and whoever reads the zone looks into it first, so it
@@ -84,7 +87,7 @@ impl From<CompileError> for AmendError {
 /// # Errors
 /// The differences don't fit, or the zone has to be compiled as a whole; the table is as it was.
 pub fn amend(table: &Arc<Table>, differences: &[Difference]) -> Result<Table, AmendError> {
-    let mut touched = Touched::new(table)?;
+    let mut touched = Touched::new(table, NAMES_MAX)?;
     touched.apply(differences)?;
     closure::complete(&mut touched)
 }

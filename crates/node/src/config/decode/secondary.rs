@@ -200,7 +200,7 @@ impl<'t> Parts<'t> {
 }
 
 /// An address or a list of them, at most one of each family.
-fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+pub(super) fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     const HELP: &str = "write `source = \"192.0.2.10\"`, or one of each family as \
                         `source = [\"192.0.2.10\", \"2001:db8::10\"]`: addresses of this machine alone, without a port";
     let items: Vec<&Value<'_>> = match value.get_ref().as_array() {
@@ -211,7 +211,7 @@ fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>)
     for item in items {
         let parsed = item.get_ref().as_str().map(str::parse::<IpAddr>);
         let title = match parsed {
-            // What a primary answers to such an address goes to whichever node is nearest to it.
+            // What is answered to such an address goes to whichever node is nearest to it.
             Some(Ok(address)) if announced.contains(&address) => {
                 format!("{address} is a service address: answers to it can reach another node")
             }
@@ -222,7 +222,7 @@ fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>)
                 found.push(address);
                 continue;
             }
-            _ => "`source` is an address to ask primaries from".to_owned(),
+            _ => "`source` is an address to ask from".to_owned(),
         };
         problems.push(Problem::at(item.span(), title, "this address", HELP));
     }
