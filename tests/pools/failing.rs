@@ -81,12 +81,16 @@ fn endpoints_of_a_round_robin_take_turns() -> Result<()> {
     let lines = format!("kind = \"round-robin\"\n{}", http(port));
     let node = Node::running(&pool("web", NAMES, &lines, &[(first, 1), (second, 1)]))?;
     node.answers(WWW, &[first, second])?;
-    let mut firsts = [0; 2];
-    for _ in 0..40 {
+    let mut firsts = [0_u32; 2];
+    tools::poll("each is the first for ten times", SEEN_WITHIN, || {
         let answer = node.ask(WWW, crate::node::TYPE_A)?.addresses;
-        firsts[usize::from(answer[0] == IpAddr::V4(second))] += 1;
-    }
-    ensure!(firsts.iter().all(|count| *count >= 10), "{firsts:?}");
+        // On a busy machine a good endpoint may be late for once.
+        if answer.len() == 2 {
+            firsts[usize::from(answer[0] == IpAddr::V4(second))] += 1;
+        }
+        Ok(firsts.iter().all(|count| *count >= 10).then_some(()))
+    })?;
+    ensure!(firsts[0].abs_diff(firsts[1]) <= 4, "{firsts:?}");
     Ok(())
 }
 
