@@ -70,6 +70,9 @@ pub(crate) struct NodeStatus {
     /// The catalogs that are followed.
     #[serde(default)]
     pub(crate) catalogs: Vec<CatalogCounts>,
+    /// The pools.
+    #[serde(default)]
+    pub(crate) pools: Vec<PoolStatus>,
     /// How the state folder is, where there is one.
     #[serde(default)]
     pub(crate) disk: Option<DiskStatus>,

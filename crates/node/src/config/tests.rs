@@ -1,4 +1,5 @@
 mod catalog;
+mod pool;
 
 use super::*;
 use health::{Action, Gravity};
@@ -591,7 +592,7 @@ fn a_secondary_zone_that_can_not_be() {
     let secondary = "[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1:53\"]\n";
     one(&format!("{secondary}refresh-min-s = 90000"), "`refresh-min-s` is 90000, which is more than");
     one(&format!("{secondary}on-expiry = \"die\""), "`die` is no way to treat an expired zone");
-    one(&format!("{secondary}source = \"192.0.2.1:53\""), "`source` is an address to ask primaries from");
+    one(&format!("{secondary}source = \"192.0.2.1:53\""), "`source` is an address to ask from");
     one(&format!("{secondary}source = [\"192.0.2.1\", \"192.0.2.2\"]"), "second source of its family");
     one(&format!("{secondary}notify-from = [\"x\"]"), "no address and no prefix");
     let route = "[anycast]\naddresses = [\"192.0.2.53\"]\nprefixes = [\"192.0.2.0/24\"]\n";

@@ -9,9 +9,10 @@ mod memory;
 mod probe;
 mod roster;
 
-use crate::config::PoolConfig;
+use crate::config::{Config, PoolConfig};
 use crate::keeper;
 use crate::status::PoolStatus;
+use ::pool::{AllDown, Spec};
 use director::Director;
 use memory::Memory;
 use roster::Roster;
@@ -19,8 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
+use table::Table;
 use tokio::sync::{mpsc, oneshot, watch};
-use zone::amend::Steered;
+use wire::NameBuf;
+use zone::amend::{Steered, steer};
 
 /// How many requests of operators wait; each is taken at once.
 const COMMANDS_MAX: usize = 64;
@@ -91,6 +94,8 @@ impl Service {
     pub(crate) fn start(supplies: Supplies) -> io::Result<Service> {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let board = PoolBoard::default();
+        let pools = Arc::clone(&supplies.configured.borrow());
+        board.set(first(&pools, supplies.memory.as_deref()).statuses());
         let service = Service { commands, board: board.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pools".to_owned()).spawn(move || {
@@ -117,10 +122,51 @@ impl Service {
     }
 }
 
+/// The names of pools that are in no zone of the configuration, with what to do; members of catalogs are not known here.
+pub(crate) fn homeless(config: &Config) -> Vec<String> {
+    if config.zones.iter().any(|zone| zone.follow.is_some()) {
+        return Vec::new();
+    }
+    let has_home =
+        |name: &NameBuf| config.zones.iter().any(|zone| name.as_name().is_at_or_below(zone.name.as_name()));
+    let names = config.pools.iter().flat_map(|pool| pool.names.iter().map(move |name| (pool, name)));
+    let homeless = names.filter(|(_, name)| !has_home(name));
+    homeless
+        .map(|(pool, name)| {
+            format!("the pool {} has the name {name}, which is in no zone of this node: add the zone, or remove it", pool.name)
+        })
+        .collect()
+}
+
+/// What keeps names of pools in a zone from answering with them.
+pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
+    let mut misfits = Vec::new();
+    for pool in pools {
+        let mut roster = Roster::new(Memory::default());
+        // Of all that it may answer, its endpoints are what can be in the way.
+        let spec = Spec { all_down: AllDown::All, ..pool.spec };
+        roster.configure(Arc::from([PoolConfig { spec, ..pool.clone() }]), health::Moment::default());
+        roster.select(health::Moment::default());
+        let answers = roster.answers();
+        let in_zone = answers.chunk_by(|one, other| one.owner == other.owner);
+        for of_name in in_zone.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
+            if let Err(error) = steer(table, of_name) {
+                misfits
+                    .push(format!("{} can't answer with the pool {}: {error}", of_name[0].owner, pool.name));
+            }
+        }
+    }
+    misfits
+}
+
 /// What names answer before any check has run: with what the last run knew.
 pub(crate) fn first_answers(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Vec<Steered> {
+    first(pools, memory).answers()
+}
+
+fn first(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Roster {
     let mut roster = Roster::new(memory.map(Memory::read).unwrap_or_default());
     roster.configure(Arc::clone(pools), health::Moment::default());
     roster.select(health::Moment::default());
-    roster.answers()
+    roster
 }

@@ -157,6 +157,7 @@ impl Running {
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
+            pools: pools.board().clone(),
             archive: archive.clone(),
         };
         Ok(Running {
