@@ -1,8 +1,10 @@
 //! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
 
 mod catalog;
+mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
+pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -447,11 +449,10 @@ pub(crate) struct DigestPage {
 
 impl DigestPage {
     /// The part that begins with the zone of this index.
-    pub(crate) fn of(zones: &[ZoneStatus], from: usize) -> DigestPage {
+    pub(crate) fn of(zones: &ZoneList, from: usize) -> DigestPage {
         let end = from.saturating_add(DIGESTS_MAX);
-        let part = zones.get(from..end.min(zones.len())).unwrap_or_default();
         DigestPage {
-            zones: part.iter().filter_map(ZoneDigest::of).collect(),
+            zones: zones.from(from).take(DIGESTS_MAX).filter_map(ZoneDigest::of).collect(),
             next: (end < zones.len()).then_some(end),
         }
     }

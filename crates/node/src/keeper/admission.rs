@@ -169,7 +169,7 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut done = Vec::new();
         for Decision { zone, step, reply } in decisions {
-            let result = match self.entries.iter().position(|entry| entry.zone.name == zone) {
+            let result = match self.entries.position(&zone) {
                 Some(index) => self.decide_on(index, step).map(|()| index),
                 None => {
                     Err(format!("there is no zone {zone} here; `starling ctl zones` lists those there are"))
@@ -241,6 +241,8 @@ impl Keeper {
         let (Change { from_serial, .. }, published) = entry.take(image(table, files), None, publisher);
         *generation = published;
         entry.revision += 1;
+        entries.renew_copies();
+        let entry = &mut entries[index];
         unstored.push(index);
         changed.entry(index).or_insert_with(|| Replaced { before: current.clone(), differences: None });
         let from_serial = from_serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());

@@ -220,13 +220,11 @@ impl Keeper {
     fn make_members(&mut self, followed: &[Followed], moment: Moment) -> Vec<Job> {
         let configs: HashMap<&ZoneName, &FollowConfig> =
             followed.iter().map(|followed| (&followed.name, &*followed.config)).collect();
-        let entries: HashMap<ZoneName, usize> =
-            self.entries.iter().map(|entry| ZoneName::from(entry.zone.name.as_name())).zip(0..).collect();
         let members = self.catalogs.ownership.members().iter();
         let zones: Vec<(Option<usize>, ZoneConfig)> = members
             .filter_map(|(zone, held)| {
                 let template = configs.get(&held.catalog)?.template_for(&held.groups);
-                Some((entries.get(zone).copied(), template.zone(zone)))
+                Some((self.entries.position(&zone.into()), template.zone(zone)))
             })
             .collect();
         self.transfers.set_members(zones.iter().map(|(_, zone)| zone));
@@ -241,8 +239,8 @@ impl Keeper {
                     // As for zones of the configuration: later the names lead to it only when it is there.
                     let mut entry = self.new_entry(zone, slot, moment == Moment::Start);
                     entry.incarnation = self.catalogs.incarnation;
-                    self.entries.push(entry);
-                    jobs.push(self.job(self.entries.len() - 1, Images::Use));
+                    let index = self.entries.push(entry);
+                    jobs.push(self.job(index, Images::Use));
                 }
             }
         }

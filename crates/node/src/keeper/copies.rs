@@ -1,6 +1,6 @@
 //! The zones that are copies of a primary's: taking new versions into service, and expired ones out of it.
 
-use super::{Entry, Keeper};
+use super::Keeper;
 use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
 use crate::gate::Serials;
 use crate::progress::Progress;
@@ -81,8 +81,11 @@ impl Keeper {
         self.state.as_ref().map(|state| state.confirmations())
     }
 
-    /// Tells which zones are copies.
-    pub(super) fn tell_copies(&self) {
+    /// Tells which zones are copies, if that has changed.
+    pub(super) fn tell_copies(&mut self) {
+        if !self.entries.take_new_copies() {
+            return;
+        }
         let copies = self.entries.iter().filter_map(|entry| {
             let config = Arc::clone(entry.zone.secondary()?);
             let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
@@ -145,7 +148,7 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut is_catalog = false;
         for Judgement { zone, verdict } in judgements {
-            let Some(index) = self.entries.iter().position(|entry| entry.zone.name == zone) else { continue };
+            let Some(index) = self.entries.position(&zone) else { continue };
             is_catalog |= self.entries[index].zone.follow.is_some();
             match verdict {
                 Verdict::Expired => self.expire(index),
@@ -182,11 +185,10 @@ impl Keeper {
         for Install { zone, sent, primary, serials, reply } in installs {
             // A zone of the same name that is another's now, as after a move to another catalog, has other primaries.
             let is_its = |config: &SecondaryConfig| config.primaries.iter().any(|its| its.address == primary);
-            let is_it = |entry: &Entry| {
-                entry.zone.name == zone && entry.zone.secondary().is_some_and(|config| is_its(config))
-            };
+            let is_it =
+                |index: &usize| self.entries[*index].zone.secondary().is_some_and(|config| is_its(config));
             // No longer configured: who waits learns that by the reply that is dropped.
-            let Some(index) = self.entries.iter().position(is_it) else { continue };
+            let Some(index) = self.entries.position(&zone).filter(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
             job.serials = serials;
             let standing = job.standing.clone();

@@ -7,11 +7,13 @@ mod admission;
 mod board;
 mod catalogs;
 mod copies;
+mod entries;
 mod fold;
 mod reload;
+mod tell;
 
 pub(crate) use admission::{Decision, Step};
-pub(crate) use board::Board;
+pub(crate) use board::{Board, Landmarks};
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
@@ -20,7 +22,6 @@ use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
 use crate::progress::Progress;
-use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
@@ -28,10 +29,11 @@ use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
 use admission::Judged;
 use catalogs::Catalogs;
+use entries::Entries;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex, Standing};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
@@ -39,10 +41,6 @@ use zone::Difference;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
-
-/// How long the keeper waits for every worker to serve a change. A worker that answers needs microseconds, one
-/// that sleeps is woken; longer means that its thread doesn't get to run, which is logged.
-const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads the configuration as it is now.
 pub(crate) type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send>;
@@ -69,7 +67,7 @@ pub(crate) struct Keeper {
     publisher: Publisher,
     /// Of the last change that was published.
     generation: Generation,
-    entries: Vec<Entry>,
+    entries: Entries,
     free_slots: Vec<SlotIndex>,
     slots: u32,
     state: Option<Arc<StateDir>>,
@@ -85,6 +83,8 @@ pub(crate) struct Keeper {
     changed: HashMap<usize, Replaced>,
     /// The zone that is being folded.
     folding: Option<fold::Folding>,
+    /// Those that are next.
+    to_fold: fold::Due,
     /// Entries whose other versions the state folder doesn't know.
     unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
@@ -145,7 +145,10 @@ impl Keeper {
         let state = state.map(Arc::new);
         let archive = Archive::new(state.clone(), &transfers);
         let entry = |(zone, slot)| Entry::new(zone, SlotIndex(slot), true, state.as_deref());
-        let entries: Vec<Entry> = config.zones.into_iter().zip(0..).map(entry).collect();
+        let mut entries = Entries::default();
+        for entry in config.zones.into_iter().zip(0..).map(entry) {
+            entries.push(entry);
+        }
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
@@ -162,6 +165,7 @@ impl Keeper {
             unstored: Vec::new(),
             changed: HashMap::new(),
             folding: None,
+            to_fold: fold::Due::default(),
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
@@ -174,6 +178,7 @@ impl Keeper {
         keeper.begin_catalogs(progress);
         keeper.judge_by_age(configured);
         keeper.changed.clear(); // nothing was served before
+        keeper.entries.take_untold(); // when the keeper begins with its work
         keeper.publish_directory();
         keeper.tell_copies();
         // Readers are made from now on, and begin with all of this.
@@ -323,48 +328,6 @@ impl Keeper {
         let listed = self.entries.iter().filter(|entry| entry.listed);
         let directory = Directory::new(listed.map(|entry| (entry.zone.name.as_name(), entry.slot)));
         self.generation = self.publisher.publish_directory(directory);
-    }
-
-    /// Waits until every packet thread serves what was published, and frees what that replaced.
-    fn wait_until_served(&mut self) {
-        let generation = self.generation;
-        let start = Instant::now();
-        let mut served = self.publisher.collect();
-        while served < generation && start.elapsed() < SERVED_WITHIN {
-            self.wake.iter().for_each(|wake| wake());
-            std::thread::park_timeout(Duration::from_millis(1));
-            served = self.publisher.collect();
-        }
-        if served < generation {
-            tracing::warn!(
-                "a worker has not taken in the last change within {SERVED_WITHIN:?}: its CPU is overloaded, or it hangs"
-            );
-        }
-        self.board.set_generation(generation, served);
-    }
-
-    /// Has what was published written to disk, and secondaries told of it. After it is served: they ask at once.
-    fn hand_over(&mut self) {
-        let mut changed = std::mem::take(&mut self.changed);
-        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.listed) {
-            let Some(table) = self.publisher.table(entry.slot) else { continue };
-            match changed.remove(&index) {
-                Some(Replaced { before, differences }) => {
-                    self.archive.change(&entry.zone, before, table, differences);
-                }
-                None => self.archive.tell(&entry.zone, table),
-            }
-        }
-        self.store_images();
-    }
-
-    fn update_board(&self) {
-        let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
-        self.board.set_zones(zones.collect());
-        let copies = self.entries.iter().filter(|entry| entry.zone.secondary().is_some());
-        let held =
-            copies.filter_map(|entry| Some((entry.zone.name.to_string(), entry.versions.held_serial()?)));
-        self.board.set_held(held.collect());
     }
 }
 
@@ -516,52 +479,6 @@ impl Entry {
     /// Whether the files are those that the served version was made from.
     fn is_current(&self) -> bool {
         self.served.as_ref().is_some_and(|served| load::is_current(&self.zone, &served.files, served.stamp))
-    }
-
-    fn status(&self, table: Option<&Arc<Table>>) -> ZoneStatus {
-        let served = self.served.as_ref().zip(table).map(|(served, table)| ServedStatus {
-            serial: table.serial(),
-            records: u64::from(table.record_count()),
-            names: u64::from(table.name_count()),
-            digest: table.digest().to_string(),
-            content: table.content().to_string(),
-            table_bytes: table.octets() as u64,
-            changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
-            loaded_from: match served.from {
-                LoadedFrom::MasterFile => "master-file".to_owned(),
-                LoadedFrom::Image => "image".to_owned(),
-                LoadedFrom::Configuration => "configuration".to_owned(),
-                LoadedFrom::Journal(..) => "journal".to_owned(),
-                LoadedFrom::Transfer(_) => "transfer".to_owned(),
-            },
-            since: status::timestamp(served.since),
-            durable: self.zone.file().is_some(), // of the others the archive knows
-        });
-        let state = match (&served, &self.error) {
-            (None, _) if self.expired => ZoneState::Expired,
-            (Some(_), None) if self.expired => ZoneState::Stale,
-            (Some(_), None) => ZoneState::Ok,
-            (Some(_), Some(_)) => ZoneState::Stale,
-            (None, _) => ZoneState::Failed,
-        };
-        let error = self.error.as_ref().map(|held| ZoneError {
-            since: status::timestamp(held.since),
-            count: held.count,
-            messages: held.errors.clone(),
-        });
-        let file = self.zone.file().map_or_else(String::new, |file| file.display().to_string());
-        ZoneStatus {
-            copy: None,
-            journal: None,
-            name: self.zone.name.to_string(),
-            file,
-            state,
-            critical: self.zone.critical,
-            served,
-            error,
-            notified: Vec::new(), // these change without the keeper
-            gate: self.versions.status(),
-        }
     }
 }
 

@@ -113,6 +113,7 @@ impl Keeper {
         let mut report = ReloadReport::default();
         let all: Vec<&ReloadRequest> = requests.iter().filter(|request| request.zone.is_none()).collect();
         let mut chosen: HashMap<usize, Images> = HashMap::new();
+        let mut has_catalogs = !all.is_empty();
         if !all.is_empty() && self.reconfigure(&mut report) {
             for entry in 0..self.entries.len() {
                 all.iter().for_each(|request| self.choose(entry, request.changed, &mut chosen));
@@ -120,8 +121,11 @@ impl Keeper {
         }
         for request in requests {
             let Some(name) = &request.zone else { continue };
-            match self.entries.iter().position(|entry| entry.zone.name == *name) {
-                Some(entry) => self.choose(entry, request.changed, &mut chosen),
+            match self.entries.position(name) {
+                Some(entry) => {
+                    has_catalogs |= self.entries[entry].zone.follow.is_some();
+                    self.choose(entry, request.changed, &mut chosen);
+                }
                 None => {
                     let errors = vec![format!(
                         "there is no zone {name} here; `starling ctl zones` lists those there are"
@@ -137,7 +141,9 @@ impl Keeper {
         self.update_board();
         self.wait_until_served();
         self.hand_over();
-        self.follow_catalogs();
+        if has_catalogs {
+            self.follow_catalogs();
+        }
         summarize(&report);
         report
     }
@@ -156,20 +162,23 @@ impl Keeper {
         let mut chosen: Vec<(usize, Images)> = chosen.into_iter().collect();
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
-            let entry = &mut self.entries[index];
+            let entry = &self.entries[index];
             if entry.zone.secondary().is_some() {
                 // Its primaries are asked when that is due, or by `refresh`.
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
             } else if images == Images::Use && entry.is_current() {
-                // A file that was broken and is back to what is served holds nothing back any more.
-                entry.error = None;
-                entry.versions.drop_held();
-                self.unkept.push(index);
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+                if entry.error.is_some() || entry.versions.held().is_some() {
+                    // A file that was broken and is back to what is served holds nothing back any more.
+                    let entry = &mut self.entries[index];
+                    entry.error = None;
+                    entry.versions.drop_held();
+                    self.unkept.push(index);
+                }
             } else if images == Images::Use
                 && entry.is_held_current()
                 && let Some(errors) = entry.held_errors()
@@ -188,14 +197,10 @@ impl Keeper {
 
     /// Lets names lead to the zones that have their first good version.
     pub(super) fn list_more(&mut self) {
-        let mut listed_more = false;
-        for entry in &mut self.entries {
-            if !entry.listed && entry.served.is_some() {
-                entry.listed = true;
-                listed_more = true;
-            }
-        }
-        if listed_more {
+        let is_new = |index: &usize| !self.entries[*index].listed && self.entries[*index].served.is_some();
+        let new: Vec<usize> = self.entries.unshown().filter(is_new).collect();
+        if !new.is_empty() {
+            new.into_iter().for_each(|index| self.entries[index].listed = true);
             self.publish_directory();
         }
     }
@@ -224,13 +229,14 @@ impl Keeper {
         }
         self.transfers.configure(&config);
         self.remove_missing(&config.zones, report);
-        let known: HashMap<Box<[u8]>, usize> =
-            self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
         for zone in config.zones {
-            match known.get(key(&zone)) {
+            match self.entries.position(&zone.name) {
                 Some(index) => {
-                    self.entries[*index].incarnation = 0; // also if a catalog had brought it
-                    self.configure_entry(*index, zone);
+                    if self.entries[index].incarnation != 0 {
+                        self.entries[index].incarnation = 0; // a catalog had brought it
+                        self.entries.renew_copies();
+                    }
+                    self.configure_entry(index, zone);
                 }
                 None => {
                     let slot = self.take_slot();
@@ -244,6 +250,10 @@ impl Keeper {
 
     /// Gives a zone that is here another configuration.
     pub(super) fn configure_entry(&mut self, index: usize, zone: ZoneConfig) {
+        if self.entries[index].zone == zone {
+            return;
+        }
+        self.entries.renew_copies();
         let entry = &mut self.entries[index];
         let was_private = entry.zone.is_private();
         entry.zone = zone;
@@ -266,12 +276,13 @@ impl Keeper {
 
     /// Stops serving zones, and forgets all that there is of them; their names.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&Entry) -> bool, why: &str) -> Vec<String> {
-        let entries = std::mem::take(&mut self.entries);
-        let (gone, stay): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_gone);
-        self.entries = stay;
+        let unkept: Vec<NameBuf> =
+            self.unkept.iter().map(|index| self.entries[*index].zone.name.clone()).collect();
+        let gone = self.entries.extract(is_gone);
         if gone.is_empty() {
             return Vec::new();
         }
+        self.unkept = unkept.iter().filter_map(|name| self.entries.position(name)).collect();
         // Out of the directory first: in between, the zone's names would get SERVFAIL.
         self.publish_directory();
         let mut names = Vec::new();
