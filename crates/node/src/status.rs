@@ -345,6 +345,9 @@ pub(crate) struct GateStatus {
     pub(crate) held: Option<HeldStatus>,
     /// The serial of the version before, which can be rolled back to.
     pub(crate) previous: Option<u32>,
+    /// The serial of the version that waits for what the operator's command says of it.
+    #[serde(default)]
+    pub(crate) asked: Option<u32>,
     /// The serial that was rolled back from, and is not taken again.
     pub(crate) rolled_back: Option<u32>,
     /// How many versions were stopped since the start, by the rule that did.

@@ -3,7 +3,7 @@
 //! Which members there are is decided by [`Ownership`]; here catalogs are read when they have changed, and what was decided
 //! is done: entries, images, directory, who may transfer what.
 
-use super::{Entry, Job, Keeper};
+use super::{Entry, Job, Keeper, Moment};
 use crate::config::{FollowConfig, Rotation, ZoneConfig};
 use crate::progress::Progress;
 use crate::status::{CatalogStatus, IgnoredStatus, MemberStatus};
@@ -62,15 +62,6 @@ struct Followed {
     config: Arc<FollowConfig>,
     table: Option<Arc<Table>>,
     has_expired: bool,
-}
-
-/// When members come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// When the node starts, and nothing is served yet.
-    Start,
-    /// Later.
-    Running,
 }
 
 impl Keeper {

@@ -1,6 +1,7 @@
 //! The zones that are copies of a primary's: taking new versions into service, and expired ones out of it.
 
 use super::Keeper;
+use super::asking::Asker;
 use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
 use crate::gate::Serials;
 use crate::progress::Progress;
@@ -8,7 +9,7 @@ use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use crate::zones::source;
 use crate::zones::transferred::{Confirmations, Sent, Transferred};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,6 +47,21 @@ pub(crate) struct Install {
     pub(crate) serials: Serials,
     /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
     pub(crate) reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
+}
+
+/// Who wants to know what has become of a version that was sent.
+pub(super) struct InstallReply {
+    reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
+    /// What was sent, where that is not the whole zone.
+    differences: Option<Arc<[Difference]>>,
+}
+
+impl InstallReply {
+    /// It is not served.
+    pub(super) fn fail(self, errors: ZoneErrors) {
+        // Whoever asked may have given up.
+        let _gone = self.reply.send(Err(errors));
+    }
 }
 
 /// What has become of a copy.
@@ -200,44 +216,56 @@ impl Keeper {
             } else {
                 jobs.push(job)
             }
-            replies.insert(index, (reply, differences));
+            replies.insert(index, InstallReply { reply, differences });
         }
-        let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
+        let (mut errors, mut waiting) = (HashMap::new(), HashSet::new());
         // What costs no more than what it changes doesn't wait for a CPU that has nothing else to do.
         for (jobs, priority) in [(small, Priority::Normal), (jobs, Priority::Idle)] {
-            self.load(&jobs, priority, &Progress::nowhere(), |job, result| {
-                if let Err(failed) = result {
-                    errors.insert(job.entry, failed.clone());
-                }
+            self.load(&jobs, priority, &Progress::nowhere(), |job, result| match result {
+                Some(Ok(_)) => {}
+                Some(Err(failed)) => drop(errors.insert(job.entry, failed.clone())),
+                None => drop(waiting.insert(job.entry)),
             });
         }
         self.list_more();
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
-        for (index, (reply, differences)) in replies {
-            let table = self.publisher.table(self.entries[index].slot);
-            let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
-                (Some(failed), _) => Err(failed),
-                (None, Some(soa)) => Ok(soa),
-                (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
-            };
-            if let (Ok(_), Some(differences)) = (&result, differences) {
-                self.accepted(index, &differences);
-                let name = self.entries[index].zone.name.clone();
-                self.changed_while_folding(&name, &differences);
-                if let Some(replaced) = self.changed.get_mut(&index) {
-                    replaced.differences = Some(differences);
-                }
+        for (index, reply) in replies {
+            if waiting.contains(&index) {
+                let asker = Asker::Install(reply);
+                // Else another has taken its place since, and this one's reply is dropped.
+                let _replaced = self.asking.wants_to_know(&self.entries[index].zone.name, asker);
+            } else {
+                self.answer_install(index, reply, errors.remove(&index));
             }
-            // Whoever asked may have given up; the zone is served all the same.
-            let _gone = reply.send(result);
         }
         // This node may be a primary for others in turn.
         self.hand_over();
         if is_catalog {
             self.follow_catalogs();
         }
+    }
+
+    /// Says what has become of a version that a primary has sent.
+    pub(super) fn answer_install(&mut self, index: usize, reply: InstallReply, failed: Option<ZoneErrors>) {
+        let InstallReply { reply, differences } = reply;
+        let table = self.publisher.table(self.entries[index].slot);
+        let result = match (failed, table.and_then(|table| soa_of(table))) {
+            (Some(failed), _) => Err(failed),
+            (None, Some(soa)) => Ok(soa),
+            (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
+        };
+        if let (Ok(_), Some(differences)) = (&result, differences) {
+            self.accepted(index, &differences);
+            let name = self.entries[index].zone.name.clone();
+            self.changed_while_folding(&name, &differences);
+            if let Some(replaced) = self.changed.get_mut(&index) {
+                replaced.differences = Some(differences);
+            }
+        }
+        // Whoever asked may have given up; the zone is served all the same.
+        let _gone = reply.send(result);
     }
 
     /// What has led from the version of a zone before to the one that is served now: a primary has sent it, and it was good.

@@ -4,6 +4,7 @@
 //! mix. What others may know of it is on the [`Board`].
 
 mod admission;
+mod asking;
 mod board;
 mod catalogs;
 mod copies;
@@ -28,6 +29,7 @@ use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
 use admission::Judged;
+use asking::Asking;
 use catalogs::Catalogs;
 use entries::Entries;
 use std::collections::HashMap;
@@ -81,6 +83,9 @@ pub(crate) struct Keeper {
     unstored: Vec<usize>,
     /// Entries that have changed, and what was served before.
     changed: HashMap<usize, Replaced>,
+    /// Versions that wait for what operators' commands say of them.
+    asking: Asking,
+    moment: Moment,
     /// The zone that is being folded.
     folding: Option<fold::Folding>,
     /// Those that are next.
@@ -164,6 +169,8 @@ impl Keeper {
             transfers,
             unstored: Vec::new(),
             changed: HashMap::new(),
+            asking: Asking::default(),
+            moment: Moment::Start,
             folding: None,
             to_fold: fold::Due::default(),
             unkept: Vec::new(),
@@ -214,6 +221,7 @@ impl Keeper {
             held: versions.held().map(|held| (held.stamp, held.files.clone())),
             serials: Serials::AsConfigured,
             begins_anew: self.archive.is_removing(zone),
+            moment: self.moment,
             transferred: Mutex::default(),
         }
     }
@@ -224,70 +232,84 @@ impl Keeper {
         Entry::new(zone, slot, listed, state)
     }
 
-    /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
+    /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it, or that it waits for what its
+    /// command says.
     fn load(
         &mut self,
         jobs: &[Job],
         priority: Priority,
         progress: &Progress,
-        mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
+        mut done: impl FnMut(&Job, Option<&Result<Change, ZoneErrors>>),
     ) {
-        let Keeper { publisher, generation, entries, state, archive, unstored, unkept, changed, .. } = self;
-        let state = state.as_deref();
-        let work = |job: &Job| job.load(state, &progress.zone(job.zone.name.as_name()));
+        let state = self.state.clone();
+        let work = |job: &Job| job.load(state.as_deref(), &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
-            let job = &jobs[index];
-            let entry = &mut entries[job.entry];
-            let result = match result {
-                Ok(Judged::Admitted(loaded, stored)) => {
-                    if loaded.from != LoadedFrom::Image {
-                        unstored.push(job.entry);
-                    }
-                    match loaded.from {
-                        LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
-                        LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
-                        LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
-                    }
-                    let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
-                    changed.entry(job.entry).or_insert(Replaced { before, differences: None });
-                    let (change, published) = entry.take(loaded, stored, publisher);
-                    *generation = published;
-                    Ok(change)
-                }
-                Ok(Judged::Stopped(loaded, stop, stored)) => {
-                    let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
-                    let errors = entry.stop(loaded, &stop, served);
-                    unkept.push(job.entry);
-                    if let Some(stored) = stored {
-                        *generation = entry.go_on_with(stored, publisher);
-                    }
-                    Err(errors)
-                }
-                Ok(Judged::StillHeld(image)) => {
-                    *generation = entry.go_on_with(image, publisher);
-                    let held =
-                        || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
-                    let errors = entry.held_errors().unwrap_or_else(held);
-                    errors.errors.iter().for_each(|error| tracing::error!("{error}"));
-                    entry.remember(&errors);
-                    Err(errors)
-                }
-                Err(errors) => {
-                    // A node that was killed goes on with what it served, whatever has become of the master file.
-                    let last_good = state.filter(|_| entry.served.is_none() && !job.begins_anew);
-                    if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
-                        archive.mapped(&entry.zone, version_of(&loaded.table));
-                        (_, *generation) = entry.take(loaded, None, publisher);
-                    }
-                    // Of what doesn't fit nothing follows yet: the whole zone is asked for.
-                    if !errors.misfit {
-                        entry.hold_back(&errors);
-                    }
-                    Err(errors)
-                }
-            };
-            done(job, &result);
+            let result = self.take_in(&jobs[index], result);
+            done(&jobs[index], result.as_ref());
         });
+    }
+
+    /// Publishes a version that is good; what came of it, unless it waits for what its command says.
+    fn take_in(
+        &mut self,
+        job: &Job,
+        judged: Result<Judged, ZoneErrors>,
+    ) -> Option<Result<Change, ZoneErrors>> {
+        let index = job.entry;
+        let entry = &mut self.entries[index];
+        match judged {
+            Ok(Judged::Admitted(loaded, stored)) => {
+                if loaded.from != LoadedFrom::Image {
+                    self.unstored.push(index);
+                }
+                match loaded.from {
+                    LoadedFrom::Image => self.archive.mapped(&entry.zone, version_of(&loaded.table)),
+                    LoadedFrom::Journal(image, _) => self.archive.mapped(&entry.zone, image),
+                    LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                }
+                let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
+                self.changed.entry(index).or_insert(Replaced { before, differences: None });
+                let (change, generation) = entry.take(loaded, stored, &mut self.publisher);
+                self.generation = generation;
+                self.forget_asked(&job.zone.name, "a later version has taken its place");
+                Some(Ok(change))
+            }
+            Ok(Judged::Unasked(loaded, stored)) => {
+                self.let_wait(job, loaded, stored);
+                None
+            }
+            Ok(Judged::Stopped(loaded, stop, stored)) => {
+                let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
+                let errors = entry.stop(loaded, &stop, served);
+                self.unkept.push(index);
+                if let Some(stored) = stored {
+                    self.generation = entry.go_on_with(stored, &mut self.publisher);
+                }
+                Some(Err(errors))
+            }
+            Ok(Judged::StillHeld(image)) => {
+                self.generation = entry.go_on_with(image, &mut self.publisher);
+                let held = || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
+                let errors = entry.held_errors().unwrap_or_else(held);
+                errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                entry.remember(&errors);
+                Some(Err(errors))
+            }
+            Err(errors) => {
+                // A node that was killed goes on with what it served, whatever has become of the master file.
+                let is_wanted = entry.served.is_none() && !job.begins_anew;
+                let state = self.state.as_deref().filter(|_| is_wanted);
+                if let Some(loaded) = state.and_then(|state| load::last_good(&job.zone, state)) {
+                    self.archive.mapped(&entry.zone, version_of(&loaded.table));
+                    (_, self.generation) = entry.take(loaded, None, &mut self.publisher);
+                }
+                // Of what doesn't fit nothing follows yet: the whole zone is asked for.
+                if !errors.misfit {
+                    entry.hold_back(&errors);
+                }
+                Some(Err(errors))
+            }
+        }
     }
 
     /// Has the images stored of what was compiled.
@@ -331,6 +353,15 @@ impl Keeper {
     }
 }
 
+/// When zones come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Moment {
+    /// When the node starts, and nothing is served yet.
+    Start,
+    /// Later.
+    Running,
+}
+
 /// A zone to load.
 struct Job {
     entry: usize,
@@ -346,11 +377,24 @@ struct Job {
     serials: Serials,
     /// Whether what the state folder has is of an earlier zone of that name, and about to be removed.
     begins_anew: bool,
+    /// When that is.
+    moment: Moment,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }
 
 impl Job {
+    /// The same, without what a primary has sent.
+    fn again(&self) -> Job {
+        Job {
+            zone: self.zone.clone(),
+            standing: self.standing.clone(),
+            held: self.held.clone(),
+            transferred: Mutex::default(),
+            ..*self
+        }
+    }
+
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -66,7 +66,17 @@ impl Keeper {
     fn notice(&self, index: usize) -> Notice {
         let entry = &self.entries[index];
         let held = entry.versions.held_serial().filter(|_| entry.zone.secondary().is_some());
-        Notice { index, status: entry.status(self.publisher.table(entry.slot)), held }
+        Notice { index, status: self.status(index), held }
+    }
+
+    /// How a zone is.
+    pub(super) fn status(&self, index: usize) -> ZoneStatus {
+        let entry = &self.entries[index];
+        let mut status = entry.status(self.publisher.table(entry.slot));
+        if let Some(table) = self.asking.table(&entry.zone.name) {
+            status.gate.get_or_insert_default().asked = Some(table.serial());
+        }
+        status
     }
 
     fn fold_if_due(&mut self, index: usize) {
@@ -79,7 +89,7 @@ impl Keeper {
 
 impl Entry {
     /// How the zone is, with the table that is served of it.
-    pub(super) fn status(&self, table: Option<&Arc<Table>>) -> ZoneStatus {
+    fn status(&self, table: Option<&Arc<Table>>) -> ZoneStatus {
         let served = self.served.as_ref().zip(table).map(|(served, table)| ServedStatus {
             serial: table.serial(),
             records: u64::from(table.record_count()),
