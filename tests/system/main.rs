@@ -2,6 +2,7 @@
 
 mod admission;
 mod agent_link;
+mod asking;
 mod bench;
 mod compare;
 mod counts;

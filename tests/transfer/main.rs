@@ -11,6 +11,7 @@ mod hostile;
 mod incremental;
 mod journal;
 mod keys;
+mod many;
 mod notify;
 mod peers;
 mod primary;

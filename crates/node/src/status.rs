@@ -2,9 +2,11 @@
 
 mod catalog;
 mod pool;
+mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
 pub(crate) use pool::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition};
+pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -348,6 +350,9 @@ pub(crate) struct GateStatus {
     pub(crate) held: Option<HeldStatus>,
     /// The serial of the version before, which can be rolled back to.
     pub(crate) previous: Option<u32>,
+    /// The serial of the version that waits for what the operator's command says of it.
+    #[serde(default)]
+    pub(crate) asked: Option<u32>,
     /// The serial that was rolled back from, and is not taken again.
     pub(crate) rolled_back: Option<u32>,
     /// How many versions were stopped since the start, by the rule that did.
@@ -452,11 +457,10 @@ pub(crate) struct DigestPage {
 
 impl DigestPage {
     /// The part that begins with the zone of this index.
-    pub(crate) fn of(zones: &[ZoneStatus], from: usize) -> DigestPage {
+    pub(crate) fn of(zones: &ZoneList, from: usize) -> DigestPage {
         let end = from.saturating_add(DIGESTS_MAX);
-        let part = zones.get(from..end.min(zones.len())).unwrap_or_default();
         DigestPage {
-            zones: part.iter().filter_map(ZoneDigest::of).collect(),
+            zones: zones.from(from).take(DIGESTS_MAX).filter_map(ZoneDigest::of).collect(),
             next: (end < zones.len()).then_some(end),
         }
     }

@@ -30,6 +30,9 @@ pub(super) fn print(zone: &ZoneStatus) -> io::Result<()> {
         if let Some(serial) = gate.previous {
             lines.push(("previous", format!("serial {serial}")));
         }
+        if let Some(serial) = gate.asked {
+            lines.push(("asked", format!("`command` is asked about serial {serial}")));
+        }
         if let Some(serial) = gate.rolled_back {
             lines.push(("rolled back", format!("from serial {serial}, which is not taken again")));
         }

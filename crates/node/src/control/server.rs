@@ -269,7 +269,7 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
 
 /// The zones, with what their secondaries have said.
 fn zones(subject: &Ready, max: usize) -> Vec<ZoneStatus> {
-    let mut zones: Vec<ZoneStatus> = subject.board.zones_and_copies().iter().take(max).cloned().collect();
+    let mut zones = subject.board.zones_and_copies(max);
     for zone in &mut zones {
         if let Ok(name) = config::apex(&zone.name) {
             zone.notified = subject.transfers.notifications.statuses(name.as_name());

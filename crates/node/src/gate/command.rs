@@ -1,13 +1,14 @@
 //! The operator's own check: a program that gets the version as a master file, and admits it by exit status 0.
 
-use super::Candidate;
+use super::{Fate, Reason, Rule, Verdict, stopped};
+use crate::config::ZoneConfig;
 use crate::zones::state_dir;
 use health::Outcome;
 use health::exec::Runner;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use table::{BadPointer, Table, Walk};
 use wire::RecordType;
@@ -15,21 +16,38 @@ use wire::RecordType;
 /// Octets that are written at a time: with the smallest buffer, a zone of a million records would take a million calls.
 const BUFFER_LEN: usize = 1 << 18;
 
-/// What the operator's command objects to, if there is one and it does.
-pub(super) fn objection(candidate: &Candidate<'_>) -> Option<String> {
-    let admission = &candidate.zone.admission;
-    if admission.command.is_empty() {
-        return None;
+/// What the operator's command is asked.
+pub(crate) struct Question {
+    /// The zone as it is configured.
+    pub(crate) zone: ZoneConfig,
+    /// The version.
+    pub(crate) table: Arc<Table>,
+    /// The serial of the version that it would replace.
+    pub(crate) standing: Option<u32>,
+    /// Where a file for the command may be written; with the system's temporary files where there is none.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Question {
+    /// Asks the command, and waits for it as long as it may take.
+    pub(crate) fn ask(&self) -> Verdict {
+        match objection(self) {
+            None => Verdict::Admitted,
+            Some(text) => stopped(Fate::Held, vec![Reason { rule: Rule::Command, text }]),
+        }
     }
-    let file = match MasterFile::write(candidate) {
+}
+
+fn objection(question: &Question) -> Option<String> {
+    let admission = &question.zone.admission;
+    let file = match MasterFile::write(question) {
         Ok(file) => file,
         Err(error) => return Some(format!("it could not be written for `command`: {error}")),
     };
-    let served = candidate.standing.map_or_else(|| "-".to_owned(), |standing| standing.serial().to_string());
     let mut words = admission.command.clone();
-    words.push(candidate.zone.name.to_string());
-    words.push(served);
-    words.push(candidate.table.serial().to_string());
+    words.push(question.zone.name.to_string());
+    words.push(question.standing.map_or_else(|| "-".to_owned(), |serial| serial.to_string()));
+    words.push(question.table.serial().to_string());
     words.push(file.path.display().to_string());
     match Runner::new(1).run_blocking(&words, admission.command_timeout) {
         Outcome::Pass => None,
@@ -43,14 +61,14 @@ struct MasterFile {
 }
 
 impl MasterFile {
-    fn write(candidate: &Candidate<'_>) -> io::Result<MasterFile> {
-        let folder = candidate.folder.map_or_else(std::env::temp_dir, Path::to_owned);
+    fn write(question: &Question) -> io::Result<MasterFile> {
+        let folder = question.folder.clone().unwrap_or_else(std::env::temp_dir);
         // A name that nobody can foresee, since others may write where temporary files are.
         let unique = format!("{}{:016x}", state_dir::CANDIDATE, fastrand::u64(..));
-        let path = state_dir::path_in(&folder, &candidate.zone.name, &unique);
+        let path = state_dir::path_in(&folder, &question.zone.name, &unique);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
         let written = MasterFile { path };
-        write_zone(candidate.table, file)?;
+        write_zone(&question.table, file)?;
         Ok(written)
     }
 }

@@ -13,10 +13,10 @@ mod command;
 mod signatures;
 mod versions;
 
+pub(crate) use command::Question;
 pub(crate) use versions::{InMemory, Versions};
 
 use crate::config::{AdmissionConfig, ZoneConfig, ZonemdPolicy};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use table::{ContentDigest, Table};
@@ -41,8 +41,6 @@ pub(crate) struct Candidate<'a> {
     pub(crate) unwanted: Option<Unwanted>,
     /// Whether its serial matters.
     pub(crate) serials: Serials,
-    /// Where a file for the operator's command may be written; with the system's temporary files where there is none.
-    pub(crate) folder: Option<&'a Path>,
 }
 
 /// Whether the serial of a version matters.
@@ -68,6 +66,8 @@ pub(crate) struct Unwanted {
 pub(crate) enum Verdict {
     /// It is served.
     Admitted,
+    /// It is served if the operator's command says so: [`Question::ask`].
+    Unasked,
     /// It is not.
     Stopped(Stop),
 }
@@ -139,7 +139,7 @@ impl Candidate<'_> {
     }
 }
 
-/// Judges a version. Takes as long as a walk over a signed zone, and as long as the operator's command.
+/// Judges a version by all rules but the operator's command. Takes as long as a walk over a signed zone.
 pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
     if let Some(text) = zonemd_fault(candidate.admission().zonemd, candidate.zonemd) {
         return stopped(Fate::Refused, vec![Reason { rule: Rule::Zonemd, text }]);
@@ -160,12 +160,11 @@ pub(crate) fn judge(candidate: &Candidate<'_>) -> Verdict {
         note(Rule::Serial, serial_fault(candidate, standing));
     }
     note(Rule::Signatures, signatures_fault(candidate));
-    if reasons.is_empty() {
-        // Last, since it costs most and what it would say of a version that is stopped anyway is no news.
-        let text = command::objection(candidate);
-        reasons.extend(text.map(|text| Reason { rule: Rule::Command, text }));
+    if !reasons.is_empty() {
+        return stopped(Fate::Held, reasons);
     }
-    if reasons.is_empty() { Verdict::Admitted } else { stopped(Fate::Held, reasons) }
+    // Last, since it costs most and what it would say of a version that is stopped anyway is no news.
+    if candidate.admission().command.is_empty() { Verdict::Admitted } else { Verdict::Unasked }
 }
 
 fn stopped(fate: Fate, reasons: Vec<Reason>) -> Verdict {

@@ -290,6 +290,7 @@ impl Versions {
                 reasons: held.reasons.clone(),
             }),
             previous: self.previous.as_ref().map(|previous| previous.serial),
+            asked: None, // the keeper knows
             rolled_back: self.unwanted.map(|it| it.serial),
             stopped: self.stopped.iter().map(|(rule, count)| (rule.name().to_owned(), *count)).collect(),
         };

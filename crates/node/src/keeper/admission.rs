@@ -1,8 +1,8 @@
 //! Versions at the gate: judging those that were loaded, and what operators decide.
 
-use super::{Change, Entry, Job, Keeper, Replaced};
+use super::{Change, Entry, Job, Keeper, Moment, Replaced};
 use crate::config::ZoneSource;
-use crate::gate::{self, Candidate, Fate, Stop, Verdict};
+use crate::gate::{self, Candidate, Fate, Question, Stop, Verdict};
 use crate::status::ZoneStatus;
 use crate::zones::catalog;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
@@ -39,6 +39,9 @@ pub(crate) enum Step {
 pub(super) enum Judged {
     /// It may be served. Where nothing was served yet, the image in the state folder is what it replaces.
     Admitted(Loaded, Option<Arc<Table>>),
+    /// It may if its zone's command says so, which is yet to be asked. Where nothing was served yet, the image in the state folder
+    /// goes on meanwhile.
+    Unasked(Loaded, Option<Arc<Table>>),
     /// It may not. Where nothing was served yet, the image in the state folder goes on instead.
     Stopped(Loaded, Stop, Option<Arc<Table>>),
     /// It was not looked at, since it is held already; this is the image in the state folder.
@@ -52,7 +55,7 @@ impl Job {
         state: Option<&StateDir>,
         progress: &crate::progress::ZoneProgress,
     ) -> Result<Judged, ZoneErrors> {
-        let folder = state.map(StateDir::folder);
+        let folders = state;
         let state = state.filter(|_| !self.begins_anew);
         if let Some(image) = state.and_then(|state| self.still_held(state)) {
             return Ok(Judged::StillHeld(Arc::new(image)));
@@ -80,12 +83,30 @@ impl Job {
             standing: self.standing.as_ref().or(stored.as_ref()),
             unwanted: self.unwanted,
             serials: self.serials,
-            folder,
         });
+        let is_first = self.standing.is_none() && stored.is_none();
+        let verdict = match verdict {
+            // Nobody answers before the zones are there, so nobody waits for the command who would not wait for them.
+            Verdict::Unasked if is_first && self.moment == Moment::Start => {
+                self.question(&loaded, folders).ask()
+            }
+            verdict => verdict,
+        };
         Ok(match verdict {
             Verdict::Admitted => Judged::Admitted(loaded, stored),
+            Verdict::Unasked => Judged::Unasked(loaded, stored),
             Verdict::Stopped(stop) => Judged::Stopped(loaded, stop, stored),
         })
+    }
+
+    /// What the command of the zone is asked about a version.
+    pub(super) fn question(&self, loaded: &Loaded, state: Option<&StateDir>) -> Question {
+        Question {
+            zone: self.zone.clone(),
+            table: Arc::clone(&loaded.table),
+            standing: self.standing.as_ref().map(|standing| standing.serial()),
+            folder: state.map(|state| state.folder().to_owned()),
+        }
     }
 
     /// The image to begin with where the master file is that of a version that an earlier run has stopped.
@@ -169,7 +190,7 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut done = Vec::new();
         for Decision { zone, step, reply } in decisions {
-            let result = match self.entries.iter().position(|entry| entry.zone.name == zone) {
+            let result = match self.entries.position(&zone) {
                 Some(index) => self.decide_on(index, step).map(|()| index),
                 None => {
                     Err(format!("there is no zone {zone} here; `starling ctl zones` lists those there are"))
@@ -200,19 +221,16 @@ impl Keeper {
         }
         self.hand_over();
         for (result, reply) in done {
-            let status = result.map(|index| {
-                let entry = &self.entries[index];
-                entry.status(self.publisher.table(entry.slot))
-            });
+            let status = result.map(|index| self.status(index));
             // Who asked may have gone away; it is done all the same.
             let _gone = reply.send(status);
         }
     }
 
     fn decide_on(&mut self, index: usize, step: Step) -> Result<(), String> {
+        let name = self.entries[index].zone.name.clone();
         let Keeper { publisher, generation, entries, state, unstored, changed, .. } = self;
         let entry = &mut entries[index];
-        let name = entry.zone.name.clone();
         if entry.expired {
             return Err(format!(
                 "{name} has expired: `starling ctl refresh {name}` asks its primaries for a version that may be served"
@@ -241,6 +259,8 @@ impl Keeper {
         let (Change { from_serial, .. }, published) = entry.take(image(table, files), None, publisher);
         *generation = published;
         entry.revision += 1;
+        entries.renew_copies();
+        let entry = &mut entries[index];
         unstored.push(index);
         changed.entry(index).or_insert_with(|| Replaced { before: current.clone(), differences: None });
         let from_serial = from_serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
@@ -266,6 +286,7 @@ impl Keeper {
                 }
             }
         }
+        self.forget_asked(&name, "an operator has decided otherwise before its command has said anything");
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Which members there are is decided by [`Ownership`]; here catalogs are read when they have changed, and what was decided
 //! is done: entries, images, directory, who may transfer what.
 
-use super::{Entry, Job, Keeper};
+use super::{Entry, Job, Keeper, Moment};
 use crate::config::{FollowConfig, Rotation, ZoneConfig};
 use crate::progress::Progress;
 use crate::status::{CatalogStatus, IgnoredStatus, MemberStatus};
@@ -62,15 +62,6 @@ struct Followed {
     config: Arc<FollowConfig>,
     table: Option<Arc<Table>>,
     has_expired: bool,
-}
-
-/// When members come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// When the node starts, and nothing is served yet.
-    Start,
-    /// Later.
-    Running,
 }
 
 impl Keeper {
@@ -220,13 +211,11 @@ impl Keeper {
     fn make_members(&mut self, followed: &[Followed], moment: Moment) -> Vec<Job> {
         let configs: HashMap<&ZoneName, &FollowConfig> =
             followed.iter().map(|followed| (&followed.name, &*followed.config)).collect();
-        let entries: HashMap<ZoneName, usize> =
-            self.entries.iter().map(|entry| ZoneName::from(entry.zone.name.as_name())).zip(0..).collect();
         let members = self.catalogs.ownership.members().iter();
         let zones: Vec<(Option<usize>, ZoneConfig)> = members
             .filter_map(|(zone, held)| {
                 let template = configs.get(&held.catalog)?.template_for(&held.groups);
-                Some((entries.get(zone).copied(), template.zone(zone)))
+                Some((self.entries.position(&zone.into()), template.zone(zone)))
             })
             .collect();
         self.transfers.set_members(zones.iter().map(|(_, zone)| zone));
@@ -241,8 +230,8 @@ impl Keeper {
                     // As for zones of the configuration: later the names lead to it only when it is there.
                     let mut entry = self.new_entry(zone, slot, moment == Moment::Start);
                     entry.incarnation = self.catalogs.incarnation;
-                    self.entries.push(entry);
-                    jobs.push(self.job(self.entries.len() - 1, Images::Use));
+                    let index = self.entries.push(entry);
+                    jobs.push(self.job(index, Images::Use));
                 }
             }
         }

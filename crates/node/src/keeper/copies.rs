@@ -1,6 +1,7 @@
 //! The zones that are copies of a primary's: taking new versions into service, and expired ones out of it.
 
-use super::{Entry, Keeper};
+use super::Keeper;
+use super::asking::Asker;
 use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
 use crate::gate::Serials;
 use crate::progress::Progress;
@@ -8,7 +9,7 @@ use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use crate::zones::source;
 use crate::zones::transferred::{Confirmations, Sent, Transferred};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,6 +49,21 @@ pub(crate) struct Install {
     pub(crate) reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
 }
 
+/// Who wants to know what has become of a version that was sent.
+pub(super) struct InstallReply {
+    reply: oneshot::Sender<Result<Soa, ZoneErrors>>,
+    /// What was sent, where that is not the whole zone.
+    differences: Option<Arc<[Difference]>>,
+}
+
+impl InstallReply {
+    /// It is not served.
+    pub(super) fn fail(self, errors: ZoneErrors) {
+        // Whoever asked may have given up.
+        let _gone = self.reply.send(Err(errors));
+    }
+}
+
 /// What has become of a copy.
 pub(crate) struct Judgement {
     /// Of which zone.
@@ -81,8 +97,11 @@ impl Keeper {
         self.state.as_ref().map(|state| state.confirmations())
     }
 
-    /// Tells which zones are copies.
-    pub(super) fn tell_copies(&self) {
+    /// Tells which zones are copies, if that has changed.
+    pub(super) fn tell_copies(&mut self) {
+        if !self.entries.take_new_copies() {
+            return;
+        }
         let copies = self.entries.iter().filter_map(|entry| {
             let config = Arc::clone(entry.zone.secondary()?);
             let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
@@ -145,7 +164,7 @@ impl Keeper {
         self.board.set_reloading(true);
         let mut is_catalog = false;
         for Judgement { zone, verdict } in judgements {
-            let Some(index) = self.entries.iter().position(|entry| entry.zone.name == zone) else { continue };
+            let Some(index) = self.entries.position(&zone) else { continue };
             is_catalog |= self.entries[index].zone.follow.is_some();
             match verdict {
                 Verdict::Expired => self.expire(index),
@@ -182,11 +201,10 @@ impl Keeper {
         for Install { zone, sent, primary, serials, reply } in installs {
             // A zone of the same name that is another's now, as after a move to another catalog, has other primaries.
             let is_its = |config: &SecondaryConfig| config.primaries.iter().any(|its| its.address == primary);
-            let is_it = |entry: &Entry| {
-                entry.zone.name == zone && entry.zone.secondary().is_some_and(|config| is_its(config))
-            };
+            let is_it =
+                |index: &usize| self.entries[*index].zone.secondary().is_some_and(|config| is_its(config));
             // No longer configured: who waits learns that by the reply that is dropped.
-            let Some(index) = self.entries.iter().position(is_it) else { continue };
+            let Some(index) = self.entries.position(&zone).filter(is_it) else { continue };
             let mut job = self.job(index, Images::PassOver);
             job.serials = serials;
             let standing = job.standing.clone();
@@ -198,44 +216,56 @@ impl Keeper {
             } else {
                 jobs.push(job)
             }
-            replies.insert(index, (reply, differences));
+            replies.insert(index, InstallReply { reply, differences });
         }
-        let mut errors: HashMap<usize, ZoneErrors> = HashMap::new();
+        let (mut errors, mut waiting) = (HashMap::new(), HashSet::new());
         // What costs no more than what it changes doesn't wait for a CPU that has nothing else to do.
         for (jobs, priority) in [(small, Priority::Normal), (jobs, Priority::Idle)] {
-            self.load(&jobs, priority, &Progress::nowhere(), |job, result| {
-                if let Err(failed) = result {
-                    errors.insert(job.entry, failed.clone());
-                }
+            self.load(&jobs, priority, &Progress::nowhere(), |job, result| match result {
+                Some(Ok(_)) => {}
+                Some(Err(failed)) => drop(errors.insert(job.entry, failed.clone())),
+                None => drop(waiting.insert(job.entry)),
             });
         }
         self.list_more();
         self.update_board();
         self.wait_until_served();
         self.board.set_reloading(false);
-        for (index, (reply, differences)) in replies {
-            let table = self.publisher.table(self.entries[index].slot);
-            let result = match (errors.remove(&index), table.and_then(|table| soa_of(table))) {
-                (Some(failed), _) => Err(failed),
-                (None, Some(soa)) => Ok(soa),
-                (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
-            };
-            if let (Ok(_), Some(differences)) = (&result, differences) {
-                self.accepted(index, &differences);
-                let name = self.entries[index].zone.name.clone();
-                self.changed_while_folding(&name, &differences);
-                if let Some(replaced) = self.changed.get_mut(&index) {
-                    replaced.differences = Some(differences);
-                }
+        for (index, reply) in replies {
+            if waiting.contains(&index) {
+                let asker = Asker::Install(reply);
+                // Else another has taken its place since, and this one's reply is dropped.
+                let _replaced = self.asking.wants_to_know(&self.entries[index].zone.name, asker);
+            } else {
+                self.answer_install(index, reply, errors.remove(&index));
             }
-            // Whoever asked may have given up; the zone is served all the same.
-            let _gone = reply.send(result);
         }
         // This node may be a primary for others in turn.
         self.hand_over();
         if is_catalog {
             self.follow_catalogs();
         }
+    }
+
+    /// Says what has become of a version that a primary has sent.
+    pub(super) fn answer_install(&mut self, index: usize, reply: InstallReply, failed: Option<ZoneErrors>) {
+        let InstallReply { reply, differences } = reply;
+        let table = self.publisher.table(self.entries[index].slot);
+        let result = match (failed, table.and_then(|table| soa_of(table))) {
+            (Some(failed), _) => Err(failed),
+            (None, Some(soa)) => Ok(soa),
+            (None, None) => Err(ZoneErrors::one("it has no SOA record".to_owned())),
+        };
+        if let (Ok(_), Some(differences)) = (&result, differences) {
+            self.accepted(index, &differences);
+            let name = self.entries[index].zone.name.clone();
+            self.changed_while_folding(&name, &differences);
+            if let Some(replaced) = self.changed.get_mut(&index) {
+                replaced.differences = Some(differences);
+            }
+        }
+        // Whoever asked may have given up; the zone is served all the same.
+        let _gone = reply.send(result);
     }
 
     /// What has led from the version of a zone before to the one that is served now: a primary has sent it, and it was good.

@@ -4,8 +4,9 @@
 //! from some size on the two are compiled to one, at idle priority on a thread of their own, one zone at a time. Versions that come
 //! meanwhile are applied to the new table again. A version that is folded answers as before: nobody is told.
 
-use super::{Entry, Keeper};
+use super::Keeper;
 use crate::zones::parallel;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,28 @@ const NAMES_TO: usize = 2048;
 
 /// How often it is looked whether a zone has been folded, while one is.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Zones that are to be folded, each once, in the order in which that became due.
+#[derive(Default)]
+pub(super) struct Due {
+    order: VecDeque<NameBuf>,
+    names: HashSet<Box<[u8]>>,
+}
+
+impl Due {
+    /// Adds a zone.
+    pub(super) fn add(&mut self, zone: &NameBuf) {
+        if self.names.insert(zone.as_name().as_wire().into()) {
+            self.order.push_back(zone.clone());
+        }
+    }
+
+    fn next(&mut self) -> Option<NameBuf> {
+        let zone = self.order.pop_front()?;
+        self.names.remove(zone.as_name().as_wire());
+        Some(zone)
+    }
+}
 
 /// A zone that is being folded.
 pub(super) struct Folding {
@@ -66,11 +89,16 @@ impl Keeper {
             }
             Some(Err(TryRecvError::Disconnected)) | None => self.folding = None,
         }
-        let due = self.entries.iter().find_map(|entry| {
-            let table = self.publisher.table(entry.slot).filter(|table| !entry.expired && is_due(table))?;
-            Some((entry.zone.name.clone(), Arc::clone(table)))
-        });
-        self.folding = due.and_then(|(zone, table)| Folding::begin(zone, table));
+        while self.folding.is_none()
+            && let Some(zone) = self.to_fold.next()
+        {
+            // Much may have happened to it since. One that can't be folded is tried again when it has changed.
+            let Some(entry) = self.entries.position(&zone).map(|index| &self.entries[index]) else {
+                continue;
+            };
+            let table = self.publisher.table(entry.slot).filter(|table| !entry.expired && is_due(table));
+            self.folding = table.and_then(|table| Folding::begin(zone, Arc::clone(table)));
+        }
     }
 
     fn take_folded(&mut self, folding: &Folding, folded: Result<Table, FoldError>) {
@@ -82,8 +110,9 @@ impl Keeper {
                 return;
             }
         };
-        let is_it = |entry: &Entry| entry.zone.name == *name && !entry.expired;
-        let Some(index) = self.entries.iter().position(is_it) else { return };
+        let Some(index) = self.entries.position(name).filter(|index| !self.entries[*index].expired) else {
+            return;
+        };
         let slot = self.entries[index].slot;
         let Some(served) = self.publisher.table(slot) else { return };
         let now = if Arc::ptr_eq(served, &folding.from) {
@@ -107,6 +136,7 @@ impl Keeper {
         );
         let standing = self.entries[index].standing(now);
         self.generation = self.publisher.publish_standing(slot, standing);
+        self.entries.touch(index);
         self.update_board();
         self.wait_until_served();
         self.store_images();
@@ -134,7 +164,7 @@ impl Folding {
 }
 
 /// Whether enough has changed.
-fn is_due(table: &Table) -> bool {
+pub(super) fn is_due(table: &Table) -> bool {
     let Some(base) = table.base() else { return false };
     let due_from = (base.name_count() / NAMES_DIVISOR) as usize;
     table.nodes().count() >= due_from.clamp(NAMES_FROM, NAMES_TO)

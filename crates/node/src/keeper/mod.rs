@@ -4,15 +4,18 @@
 //! mix. What others may know of it is on the [`Board`].
 
 mod admission;
+mod asking;
 mod board;
 mod catalogs;
 mod copies;
+mod entries;
 mod fold;
 mod reload;
 mod steer;
+mod tell;
 
 pub(crate) use admission::{Decision, Step};
-pub(crate) use board::Board;
+pub(crate) use board::{Board, Landmarks};
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
@@ -22,18 +25,19 @@ use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, ZoneConfig, Zon
 use crate::gate::{Serials, Unwanted, Versions};
 use crate::pools;
 use crate::progress::Progress;
-use crate::status::{self, ServedStatus, ZoneError, ZoneState, ZoneStatus};
 use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
 use admission::Judged;
+use asking::Asking;
 use catalogs::Catalogs;
+use entries::Entries;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
@@ -42,10 +46,6 @@ use zone::amend::Steered;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
-
-/// How long the keeper waits for every worker to serve a change. A worker that answers needs microseconds, one
-/// that sleeps is woken; longer means that its thread doesn't get to run, which is logged.
-const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads the configuration as it is now.
 pub(crate) type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send>;
@@ -74,7 +74,7 @@ pub(crate) struct Keeper {
     publisher: Publisher,
     /// Of the last change that was published.
     generation: Generation,
-    entries: Vec<Entry>,
+    entries: Entries,
     free_slots: Vec<SlotIndex>,
     slots: u32,
     state: Option<Arc<StateDir>>,
@@ -88,8 +88,13 @@ pub(crate) struct Keeper {
     unstored: Vec<usize>,
     /// Entries that have changed, and what was served before.
     changed: HashMap<usize, Replaced>,
+    /// Versions that wait for what operators' commands say of them.
+    asking: Asking,
+    moment: Moment,
     /// The zone that is being folded.
     folding: Option<fold::Folding>,
+    /// Those that are next.
+    to_fold: fold::Due,
     /// Entries whose other versions the state folder doesn't know.
     unkept: Vec<usize>,
     /// The zones that are copies, for who keeps them up to date.
@@ -160,7 +165,10 @@ impl Keeper {
         let state = state.map(Arc::new);
         let archive = Archive::new(state.clone(), &transfers);
         let entry = |(zone, slot)| Entry::new(zone, SlotIndex(slot), true, state.as_deref());
-        let entries: Vec<Entry> = config.zones.into_iter().zip(0..).map(entry).collect();
+        let mut entries = Entries::default();
+        for entry in config.zones.into_iter().zip(0..).map(entry) {
+            entries.push(entry);
+        }
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
@@ -176,7 +184,10 @@ impl Keeper {
             transfers,
             unstored: Vec::new(),
             changed: HashMap::new(),
+            asking: Asking::default(),
+            moment: Moment::Start,
             folding: None,
+            to_fold: fold::Due::default(),
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
@@ -193,6 +204,7 @@ impl Keeper {
         keeper.begin_catalogs(progress);
         keeper.judge_by_age(configured);
         keeper.changed.clear(); // nothing was served before
+        keeper.entries.take_untold(); // when the keeper begins with its work
         keeper.publish_directory();
         keeper.tell_copies();
         // Readers are made from now on, and begin with all of this.
@@ -228,6 +240,7 @@ impl Keeper {
             held: versions.held().map(|held| (held.stamp, held.files.clone())),
             serials: Serials::AsConfigured,
             begins_anew: self.archive.is_removing(zone),
+            moment: self.moment,
             transferred: Mutex::default(),
         }
     }
@@ -238,70 +251,84 @@ impl Keeper {
         Entry::new(zone, slot, listed, state)
     }
 
-    /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it.
+    /// Loads zones and publishes each that is good as soon as it is; `done` learns what came of it, or that it waits for what its
+    /// command says.
     fn load(
         &mut self,
         jobs: &[Job],
         priority: Priority,
         progress: &Progress,
-        mut done: impl FnMut(&Job, &Result<Change, ZoneErrors>),
+        mut done: impl FnMut(&Job, Option<&Result<Change, ZoneErrors>>),
     ) {
-        let Keeper { publisher, generation, entries, state, archive, unstored, unkept, changed, .. } = self;
-        let state = state.as_deref();
-        let work = |job: &Job| job.load(state, &progress.zone(job.zone.name.as_name()));
+        let state = self.state.clone();
+        let work = |job: &Job| job.load(state.as_deref(), &progress.zone(job.zone.name.as_name()));
         parallel::each(jobs, parallel::thread_count(), priority, work, |index, result| {
-            let job = &jobs[index];
-            let entry = &mut entries[job.entry];
-            let result = match result {
-                Ok(Judged::Admitted(loaded, stored)) => {
-                    if loaded.from != LoadedFrom::Image {
-                        unstored.push(job.entry);
-                    }
-                    match loaded.from {
-                        LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
-                        LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
-                        LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
-                    }
-                    let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
-                    changed.entry(job.entry).or_insert(Replaced { before, differences: None });
-                    let (change, published) = entry.take(loaded, stored, publisher);
-                    *generation = published;
-                    Ok(change)
-                }
-                Ok(Judged::Stopped(loaded, stop, stored)) => {
-                    let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
-                    let errors = entry.stop(loaded, &stop, served);
-                    unkept.push(job.entry);
-                    if let Some(stored) = stored {
-                        *generation = entry.go_on_with(stored, publisher);
-                    }
-                    Err(errors)
-                }
-                Ok(Judged::StillHeld(image)) => {
-                    *generation = entry.go_on_with(image, publisher);
-                    let held =
-                        || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
-                    let errors = entry.held_errors().unwrap_or_else(held);
-                    errors.errors.iter().for_each(|error| tracing::error!("{error}"));
-                    entry.remember(&errors);
-                    Err(errors)
-                }
-                Err(errors) => {
-                    // A node that was killed goes on with what it served, whatever has become of the master file.
-                    let last_good = state.filter(|_| entry.served.is_none() && !job.begins_anew);
-                    if let Some(loaded) = last_good.and_then(|state| load::last_good(&job.zone, state)) {
-                        archive.mapped(&entry.zone, version_of(&loaded.table));
-                        (_, *generation) = entry.take(loaded, None, publisher);
-                    }
-                    // Of what doesn't fit nothing follows yet: the whole zone is asked for.
-                    if !errors.misfit {
-                        entry.hold_back(&errors);
-                    }
-                    Err(errors)
-                }
-            };
-            done(job, &result);
+            let result = self.take_in(&jobs[index], result);
+            done(&jobs[index], result.as_ref());
         });
+    }
+
+    /// Publishes a version that is good; what came of it, unless it waits for what its command says.
+    fn take_in(
+        &mut self,
+        job: &Job,
+        judged: Result<Judged, ZoneErrors>,
+    ) -> Option<Result<Change, ZoneErrors>> {
+        let index = job.entry;
+        let entry = &mut self.entries[index];
+        match judged {
+            Ok(Judged::Admitted(loaded, stored)) => {
+                if loaded.from != LoadedFrom::Image {
+                    self.unstored.push(index);
+                }
+                match loaded.from {
+                    LoadedFrom::Image => self.archive.mapped(&entry.zone, version_of(&loaded.table)),
+                    LoadedFrom::Journal(image, _) => self.archive.mapped(&entry.zone, image),
+                    LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                }
+                let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
+                self.changed.entry(index).or_insert(Replaced { before, differences: None });
+                let (change, generation) = entry.take(loaded, stored, &mut self.publisher);
+                self.generation = generation;
+                self.forget_asked(&job.zone.name, "a later version has taken its place");
+                Some(Ok(change))
+            }
+            Ok(Judged::Unasked(loaded, stored)) => {
+                self.let_wait(job, loaded, stored);
+                None
+            }
+            Ok(Judged::Stopped(loaded, stop, stored)) => {
+                let served = job.standing.as_ref().or(stored.as_ref()).map(|table| table.serial());
+                let errors = entry.stop(loaded, &stop, served);
+                self.unkept.push(index);
+                if let Some(stored) = stored {
+                    self.generation = entry.go_on_with(stored, &mut self.publisher);
+                }
+                Some(Err(errors))
+            }
+            Ok(Judged::StillHeld(image)) => {
+                self.generation = entry.go_on_with(image, &mut self.publisher);
+                let held = || ZoneErrors::one(format!("zone {}: a version is held back", entry.zone.name));
+                let errors = entry.held_errors().unwrap_or_else(held);
+                errors.errors.iter().for_each(|error| tracing::error!("{error}"));
+                entry.remember(&errors);
+                Some(Err(errors))
+            }
+            Err(errors) => {
+                // A node that was killed goes on with what it served, whatever has become of the master file.
+                let is_wanted = entry.served.is_none() && !job.begins_anew;
+                let state = self.state.as_deref().filter(|_| is_wanted);
+                if let Some(loaded) = state.and_then(|state| load::last_good(&job.zone, state)) {
+                    self.archive.mapped(&entry.zone, version_of(&loaded.table));
+                    (_, self.generation) = entry.take(loaded, None, &mut self.publisher);
+                }
+                // Of what doesn't fit nothing follows yet: the whole zone is asked for.
+                if !errors.misfit {
+                    entry.hold_back(&errors);
+                }
+                Some(Err(errors))
+            }
+        }
     }
 
     /// Has the images stored of what was compiled.
@@ -354,48 +381,15 @@ impl Keeper {
         self.generation = self.publisher.publish_directory(directory);
         self.place_steered();
     }
+}
 
-    /// Waits until every packet thread serves what was published, and frees what that replaced.
-    fn wait_until_served(&mut self) {
-        let generation = self.generation;
-        let start = Instant::now();
-        let mut served = self.publisher.collect();
-        while served < generation && start.elapsed() < SERVED_WITHIN {
-            self.wake.iter().for_each(|wake| wake());
-            std::thread::park_timeout(Duration::from_millis(1));
-            served = self.publisher.collect();
-        }
-        if served < generation {
-            tracing::warn!(
-                "a worker has not taken in the last change within {SERVED_WITHIN:?}: its CPU is overloaded, or it hangs"
-            );
-        }
-        self.board.set_generation(generation, served);
-    }
-
-    /// Has what was published written to disk, and secondaries told of it. After it is served: they ask at once.
-    fn hand_over(&mut self) {
-        let mut changed = std::mem::take(&mut self.changed);
-        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.listed) {
-            let Some(table) = self.publisher.table(entry.slot) else { continue };
-            match changed.remove(&index) {
-                Some(Replaced { before, differences }) => {
-                    self.archive.change(&entry.zone, before, table, differences);
-                }
-                None => self.archive.tell(&entry.zone, table),
-            }
-        }
-        self.store_images();
-    }
-
-    fn update_board(&self) {
-        let zones = self.entries.iter().map(|entry| entry.status(self.publisher.table(entry.slot)));
-        self.board.set_zones(zones.collect());
-        let copies = self.entries.iter().filter(|entry| entry.zone.secondary().is_some());
-        let held =
-            copies.filter_map(|entry| Some((entry.zone.name.to_string(), entry.versions.held_serial()?)));
-        self.board.set_held(held.collect());
-    }
+/// When zones come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Moment {
+    /// When the node starts, and nothing is served yet.
+    Start,
+    /// Later.
+    Running,
 }
 
 /// A zone to load.
@@ -413,11 +407,24 @@ struct Job {
     serials: Serials,
     /// Whether what the state folder has is of an earlier zone of that name, and about to be removed.
     begins_anew: bool,
+    /// When that is.
+    moment: Moment,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
 }
 
 impl Job {
+    /// The same, without what a primary has sent.
+    fn again(&self) -> Job {
+        Job {
+            zone: self.zone.clone(),
+            standing: self.standing.clone(),
+            held: self.held.clone(),
+            transferred: Mutex::default(),
+            ..*self
+        }
+    }
+
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -543,52 +550,6 @@ impl Entry {
     /// Whether the files are those that the served version was made from.
     fn is_current(&self) -> bool {
         self.served.as_ref().is_some_and(|served| load::is_current(&self.zone, &served.files, served.stamp))
-    }
-
-    fn status(&self, table: Option<&Arc<Table>>) -> ZoneStatus {
-        let served = self.served.as_ref().zip(table).map(|(served, table)| ServedStatus {
-            serial: table.serial(),
-            records: u64::from(table.record_count()),
-            names: u64::from(table.name_count()),
-            digest: table.digest().to_string(),
-            content: table.content().to_string(),
-            table_bytes: table.octets() as u64,
-            changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
-            loaded_from: match served.from {
-                LoadedFrom::MasterFile => "master-file".to_owned(),
-                LoadedFrom::Image => "image".to_owned(),
-                LoadedFrom::Configuration => "configuration".to_owned(),
-                LoadedFrom::Journal(..) => "journal".to_owned(),
-                LoadedFrom::Transfer(_) => "transfer".to_owned(),
-            },
-            since: status::timestamp(served.since),
-            durable: self.zone.file().is_some(), // of the others the archive knows
-        });
-        let state = match (&served, &self.error) {
-            (None, _) if self.expired => ZoneState::Expired,
-            (Some(_), None) if self.expired => ZoneState::Stale,
-            (Some(_), None) => ZoneState::Ok,
-            (Some(_), Some(_)) => ZoneState::Stale,
-            (None, _) => ZoneState::Failed,
-        };
-        let error = self.error.as_ref().map(|held| ZoneError {
-            since: status::timestamp(held.since),
-            count: held.count,
-            messages: held.errors.clone(),
-        });
-        let file = self.zone.file().map_or_else(String::new, |file| file.display().to_string());
-        ZoneStatus {
-            copy: None,
-            journal: None,
-            name: self.zone.name.to_string(),
-            file,
-            state,
-            critical: self.zone.critical,
-            served,
-            error,
-            notified: Vec::new(), // these change without the keeper
-            gate: self.versions.status(),
-        }
     }
 }
 

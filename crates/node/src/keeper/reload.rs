@@ -1,14 +1,15 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
-use super::{Change, Entry, Job, Keeper, Request, fold};
+use super::asking::{self, Asker};
+use super::{Change, Entry, Keeper, Moment, Request, fold};
 use crate::config::ZoneConfig;
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
 use crate::zones::load::{Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use table::publish::SlotIndex;
 use tokio::sync::oneshot;
@@ -46,6 +47,36 @@ pub(crate) enum Changed {
     OrNot,
 }
 
+/// What is told to who has asked for a reload when all is known: all who may still add to it hold it.
+#[derive(Clone)]
+pub(super) struct PendingReport(Arc<Mutex<Pending>>);
+
+struct Pending {
+    report: ReloadReport,
+    reply: Option<oneshot::Sender<ReloadReport>>,
+}
+
+impl PendingReport {
+    fn new(report: ReloadReport, reply: oneshot::Sender<ReloadReport>) -> PendingReport {
+        PendingReport(Arc::new(Mutex::new(Pending { report, reply: Some(reply) })))
+    }
+
+    /// Adds what has become of a zone.
+    pub(super) fn add(self, zone: ZoneReload) {
+        // It is the keeper's thread alone that locks it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).report.zones.push(zone);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            // A client that has gone away has its reload all the same.
+            let _gone = reply.send(std::mem::take(&mut self.report));
+        }
+    }
+}
+
 impl Keeper {
     /// Does what is asked for until nobody can ask any more.
     pub(crate) fn run(mut self, requests: &mpsc::Receiver<Request>) {
@@ -55,17 +86,20 @@ impl Keeper {
             }
         }
         self.prepare_copies();
+        self.moment = Moment::Running;
         let mut nudges_left = NUDGES;
         loop {
             self.fold();
+            self.ask();
             let wait = match &self.folding {
+                _ if self.asking.is_going_on() => asking::LOOK_EVERY,
                 Some(_) => fold::LOOK_EVERY,
                 None if nudges_left > 0 => NUDGE_AFTER,
                 None => Duration::MAX,
             };
             let first = match requests.recv_timeout(wait) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) if self.folding.is_some() => {
+                Err(RecvTimeoutError::Timeout) if self.folding.is_some() || self.asking.is_going_on() => {
                     nudges_left = NUDGES;
                     continue;
                 }
@@ -106,19 +140,25 @@ impl Keeper {
 
     fn reload_together(&mut self, together: Vec<ReloadRequest>) {
         self.board.set_reloading(true);
-        let report = self.reload(&together);
+        let (report, waiting) = self.reload(&together);
         self.board.set_reloading(false);
         for request in together {
             let Some(reply) = request.reply else { continue };
-            // A client that has gone away has its reload all the same.
-            let _gone = reply.send(part_for(request.zone.as_ref(), &report));
+            let is_of_it = |name: &&NameBuf| request.zone.as_ref().is_none_or(|zone| zone == *name);
+            let pending = PendingReport::new(part_for(request.zone.as_ref(), &report), reply);
+            for name in waiting.iter().filter(is_of_it) {
+                // Else it waits no longer, because of another zone of the same reload.
+                let _known = self.asking.wants_to_know(name, Asker::Report(pending.clone()));
+            }
         }
     }
 
-    fn reload(&mut self, requests: &[ReloadRequest]) -> ReloadReport {
+    /// Reloads what is asked for; what came of it, and the zones that wait for what their commands say.
+    fn reload(&mut self, requests: &[ReloadRequest]) -> (ReloadReport, Vec<NameBuf>) {
         let mut report = ReloadReport::default();
         let all: Vec<&ReloadRequest> = requests.iter().filter(|request| request.zone.is_none()).collect();
         let mut chosen: HashMap<usize, Images> = HashMap::new();
+        let mut has_catalogs = !all.is_empty();
         if !all.is_empty() && self.reconfigure(&mut report) {
             for entry in 0..self.entries.len() {
                 all.iter().for_each(|request| self.choose(entry, request.changed, &mut chosen));
@@ -126,8 +166,11 @@ impl Keeper {
         }
         for request in requests {
             let Some(name) = &request.zone else { continue };
-            match self.entries.iter().position(|entry| entry.zone.name == *name) {
-                Some(entry) => self.choose(entry, request.changed, &mut chosen),
+            match self.entries.position(name) {
+                Some(entry) => {
+                    has_catalogs |= self.entries[entry].zone.follow.is_some();
+                    self.choose(entry, request.changed, &mut chosen);
+                }
                 None => {
                     let errors = vec![format!(
                         "there is no zone {name} here; `starling ctl zones` lists those there are"
@@ -138,14 +181,16 @@ impl Keeper {
                 }
             }
         }
-        self.look_at(chosen, &mut report);
+        let waiting = self.look_at(chosen, &mut report);
         // At once: whoever compares what is served with what is on the board shall not wait for a disk.
         self.update_board();
         self.wait_until_served();
         self.hand_over();
-        self.follow_catalogs();
-        summarize(&report);
-        report
+        if has_catalogs {
+            self.follow_catalogs();
+        }
+        summarize(&report, waiting.len());
+        (report, waiting)
     }
 
     /// Adds a zone to those that are looked at.
@@ -156,52 +201,57 @@ impl Keeper {
         }
     }
 
-    /// Loads the chosen zones as far as they have changed.
-    fn look_at(&mut self, chosen: HashMap<usize, Images>, report: &mut ReloadReport) {
-        let mut jobs = Vec::new();
+    /// Loads the chosen zones as far as they have changed; gives those that wait for what their commands say.
+    fn look_at(&mut self, chosen: HashMap<usize, Images>, report: &mut ReloadReport) -> Vec<NameBuf> {
+        let (mut jobs, mut waiting) = (Vec::new(), Vec::new());
         let mut chosen: Vec<(usize, Images)> = chosen.into_iter().collect();
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
-            let entry = &mut self.entries[index];
+            let entry = &self.entries[index];
             if entry.zone.secondary().is_some() {
                 // Its primaries are asked when that is due, or by `refresh`.
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
             } else if images == Images::Use && entry.is_current() {
-                // A file that was broken and is back to what is served holds nothing back any more.
-                entry.error = None;
-                entry.versions.drop_held();
-                self.unkept.push(index);
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
+                if entry.error.is_some() || entry.versions.held().is_some() {
+                    // A file that was broken and is back to what is served holds nothing back any more.
+                    let entry = &mut self.entries[index];
+                    entry.error = None;
+                    entry.versions.drop_held();
+                    self.unkept.push(index);
+                }
+                let name = self.entries[index].zone.name.clone();
+                self.forget_asked(&name, "its master file is again that of the version that is served");
             } else if images == Images::Use
                 && entry.is_held_current()
                 && let Some(errors) = entry.held_errors()
             {
                 report.zones.push(failed(&entry.zone.name, &errors));
+            } else if images == Images::Use && self.asking.is_current(&entry.zone.name) {
+                waiting.push(entry.zone.name.clone());
             } else {
                 jobs.push(self.job(index, images));
             }
         }
         let zones = &mut report.zones;
-        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| {
-            zones.push(outcome(job, result))
+        self.load(&jobs, Priority::Idle, &Progress::nowhere(), |job, result| match result {
+            Some(result) => zones.push(outcome(&job.zone.name, result)),
+            None => waiting.push(job.zone.name.clone()),
         });
         self.list_more();
+        waiting
     }
 
     /// Lets names lead to the zones that have their first good version.
     pub(super) fn list_more(&mut self) {
-        let mut listed_more = false;
-        for entry in &mut self.entries {
-            if !entry.listed && entry.served.is_some() {
-                entry.listed = true;
-                listed_more = true;
-            }
-        }
-        if listed_more {
+        let is_new = |index: &usize| !self.entries[*index].listed && self.entries[*index].served.is_some();
+        let new: Vec<usize> = self.entries.unshown().filter(is_new).collect();
+        if !new.is_empty() {
+            new.into_iter().for_each(|index| self.entries[index].listed = true);
             self.publish_directory();
         }
     }
@@ -232,13 +282,14 @@ impl Keeper {
         self.pools
             .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
         self.remove_missing(&config.zones, report);
-        let known: HashMap<Box<[u8]>, usize> =
-            self.entries.iter().enumerate().map(|(index, entry)| (key(&entry.zone).into(), index)).collect();
         for zone in config.zones {
-            match known.get(key(&zone)) {
+            match self.entries.position(&zone.name) {
                 Some(index) => {
-                    self.entries[*index].incarnation = 0; // also if a catalog had brought it
-                    self.configure_entry(*index, zone);
+                    if self.entries[index].incarnation != 0 {
+                        self.entries[index].incarnation = 0; // a catalog had brought it
+                        self.entries.renew_copies();
+                    }
+                    self.configure_entry(index, zone);
                 }
                 None => {
                     let slot = self.take_slot();
@@ -252,6 +303,10 @@ impl Keeper {
 
     /// Gives a zone that is here another configuration.
     pub(super) fn configure_entry(&mut self, index: usize, zone: ZoneConfig) {
+        if self.entries[index].zone == zone {
+            return;
+        }
+        self.entries.renew_copies();
         let entry = &mut self.entries[index];
         let was_private = entry.zone.is_private();
         entry.zone = zone;
@@ -271,12 +326,13 @@ impl Keeper {
 
     /// Stops serving zones, and forgets all that there is of them; their names.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&Entry) -> bool, why: &str) -> Vec<String> {
-        let entries = std::mem::take(&mut self.entries);
-        let (gone, stay): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_gone);
-        self.entries = stay;
+        let unkept: Vec<NameBuf> =
+            self.unkept.iter().map(|index| self.entries[*index].zone.name.clone()).collect();
+        let gone = self.entries.extract(is_gone);
         if gone.is_empty() {
             return Vec::new();
         }
+        self.unkept = unkept.iter().filter_map(|name| self.entries.position(name)).collect();
         // Out of the directory first: in between, the zone's names would get SERVFAIL.
         self.publish_directory();
         let mut names = Vec::new();
@@ -286,6 +342,7 @@ impl Keeper {
             self.free_slots.push(entry.slot);
             self.transfers.notifications.forget(entry.zone.name.as_name());
             self.archive.remove(&entry.zone);
+            self.forget_asked(&entry.zone.name, why);
             tracing::info!("zone {name}: {why}, and no longer served");
             names.push(name);
         }
@@ -311,8 +368,8 @@ fn key(zone: &ZoneConfig) -> &[u8] {
     zone.name.as_name().as_wire()
 }
 
-fn outcome(job: &Job, result: &Result<Change, ZoneErrors>) -> ZoneReload {
-    let name = &job.zone.name;
+/// What has become of a zone, for who has asked for a reload.
+pub(super) fn outcome(name: &NameBuf, result: &Result<Change, ZoneErrors>) -> ZoneReload {
     match result {
         Ok(Change { from_serial, to_serial, took }) => {
             let took_ms = took.as_millis() as u64; // no compilation takes 500 million years
@@ -326,7 +383,7 @@ fn outcome(job: &Job, result: &Result<Change, ZoneErrors>) -> ZoneReload {
     }
 }
 
-fn failed(name: &NameBuf, errors: &ZoneErrors) -> ZoneReload {
+pub(super) fn failed(name: &NameBuf, errors: &ZoneErrors) -> ZoneReload {
     let messages = errors.errors.iter().take(REPORTED_MAX).cloned().collect();
     ZoneReload { name: name.to_string(), outcome: Outcome::Failed { count: errors.errors.len(), messages } }
 }
@@ -339,9 +396,12 @@ fn part_for(zone: Option<&NameBuf>, report: &ReloadReport) -> ReloadReport {
     ReloadReport { refused: Vec::new(), zones }
 }
 
-fn summarize(report: &ReloadReport) {
+fn summarize(report: &ReloadReport, waiting: usize) {
     for line in &report.refused {
         tracing::error!("reload refused: {line}");
+    }
+    if waiting > 0 {
+        tracing::info!("reload: {waiting} zones wait for what their commands say");
     }
     if report.zones.is_empty() {
         return;

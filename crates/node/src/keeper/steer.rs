@@ -35,10 +35,10 @@ impl Keeper {
             }
         }
         for index in 0..self.entries.len() {
-            let entry = &mut self.entries[index];
+            let entry = &self.entries[index];
             let answers = by_slot.remove(&entry.slot).unwrap_or_default();
             if entry.steered != answers {
-                entry.steered = answers;
+                self.entries[index].steered = answers;
                 self.publish_again(index);
             }
             problems.extend(self.entries[index].unsteered.iter().cloned());

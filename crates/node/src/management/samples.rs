@@ -172,7 +172,7 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
         zone("a\\\"b.", ZoneState::Stale),
         zone("bad.", ZoneState::Failed),
     ];
-    let digests = Some(DigestPage::of(&zones, 0));
+    let digests = Some(DigestPage::of(&zones.iter().cloned().collect(), 0));
     Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests }
 }
 

@@ -12,7 +12,7 @@ use crate::control::{self, Ready, Subject};
 use crate::exit::Exit;
 use crate::keeper::{self, Board, Changed, Keeper, ReloadRequest};
 use crate::link::BEAT_EVERY;
-use crate::management::{self, Extent, Snapshot};
+use crate::management::{self, Extent, Snapshot, ZONES_MAX};
 use crate::node_status::Sources;
 use crate::pools;
 use crate::privileges;
@@ -202,7 +202,7 @@ impl Running {
             }
             Extent::All | Extent::Own => Snapshot {
                 server: Some(of_snapshot()),
-                zones: zones.zones_and_copies(),
+                zones: zones.zones_and_copies(ZONES_MAX).into(),
                 agent: None,
                 digests: None,
             },
