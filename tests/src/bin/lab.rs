@@ -82,7 +82,8 @@ impl Stop {
 }
 
 fn plan(options: &[&str]) -> Result<Plan> {
-    let mut plan = Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
+    let mut plan =
+        Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
     let (mut kind, mut weight) = (None, Weight::Critical);
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -100,7 +101,9 @@ fn plan(options: &[&str]) -> Result<Plan> {
                 plan.rate =
                     rate.filter(|rate| (1..=100_000).contains(rate)).context("--rate takes 1 to 100000")?;
             }
-            "--primary" => kind = Some(options.next().context("--primary takes knot, bind or starling")?.parse()?),
+            "--primary" => {
+                kind = Some(options.next().context("--primary takes knot, bind or starling")?.parse()?)
+            }
             "--not-critical" => weight = Weight::Ordinary,
             other => bail!("`{other}` is no option\n{USAGE}"),
         }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::client::PORT;
 use super::ledger::Tally;
 use super::node::Weight;
 use super::primary::{Content, Primary, PrimaryKind};
 use super::report::{millis, quiet};
 use super::routes::Family;
 use super::topology::{POPS, ROUTERS, feed, management};
-use super::client::PORT;
 use super::{Lab, Source};
 use crate::client;
 use crate::message::{Message, Record};
@@ -144,7 +144,11 @@ fn primary_dies(lab: &mut Lab) -> Result<String> {
     lab.primary.as_mut().context("a primary")?.start_again(namespace)?;
     let served = publish(lab, Content::Whole)?;
     let times = each_serves(lab, &[0, 1, 2], served)?;
-    Ok(format!("all served on for {} s; back, a change is served by all after {} ms", WATCHED.as_secs(), millis(times)))
+    Ok(format!(
+        "all served on for {} s; back, a change is served by all after {} ms",
+        WATCHED.as_secs(),
+        millis(times)
+    ))
 }
 
 /// The client's queries to the node itself are lost from the expiry on until the route is gone.
@@ -164,7 +168,11 @@ fn cut_off(lab: &mut Lab) -> Result<String> {
         text += &format!("withdrawn {} ms after that; ", millis(after));
     } else {
         quiet(lab, expired, WATCHED);
-        ensure!(moves(lab, at) == 0, "the zone is not critical, and a route changed\n{}", lab.explain(CUT_OFF));
+        ensure!(
+            moves(lab, at) == 0,
+            "the zone is not critical, and a route changed\n{}",
+            lab.explain(CUT_OFF)
+        );
         text += "announced on; ";
     }
     let served = publish(lab, Content::Whole)?;
@@ -205,7 +213,11 @@ fn bad(lab: &mut Lab, content: Content, reason: &str) -> Result<String> {
     wait(lab, "nothing is held any more", |lab| {
         (0..POPS.len()).try_fold(true, |all, pop| Ok(all && metrics(lab, pop)?.get(held) == Some(&0.0)))
     })?;
-    Ok(format!("refused and told by all within {} ms, a good one is served after {} ms", millis(told), millis(times)))
+    Ok(format!(
+        "refused and told by all within {} ms, a good one is served after {} ms",
+        millis(told),
+        millis(times)
+    ))
 }
 
 fn primary(lab: &mut Lab) -> Result<&mut Primary> {

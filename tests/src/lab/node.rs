@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::Source;
 use super::bird::sessions;
 use super::client::{PORT, QNAME};
-use super::Source;
 use super::pop::Software;
 use super::topology::{ORIGIN, POPS, PREFIXES, SERVICE, feed, management};
 use crate::netns::Namespace;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::Source;
 use super::bird::{self, Bird};
 use super::node;
-use super::Source;
 use super::topology::POPS;
 use crate::netns::Namespace;
 use crate::process::Process;

@@ -142,14 +142,16 @@ impl Primary {
             if let Some(status) = process.exited() {
                 bail!("the primary ended with {status}");
             }
-            let said = namespace.run("dig", &["+short", "+tries=1", "+time=1", &server, "example.com", "SOA"]);
+            let said =
+                namespace.run("dig", &["+short", "+tries=1", "+time=1", &server, "example.com", "SOA"]);
             Ok(said.is_ok_and(|said| said.split(' ').nth(2) == Some(&wanted)).then_some(()))
         });
         served.with_context(|| process.log_tail())
     }
 
     fn write(&self, content: Content) -> Result<()> {
-        let mut text = format!("$ORIGIN example.com.\n$TTL 300\n@ SOA ns1 hostmaster {} {TIMES} 300\n", self.serial);
+        let mut text =
+            format!("$ORIGIN example.com.\n$TTL 300\n@ SOA ns1 hostmaster {} {TIMES} 300\n", self.serial);
         if content != Content::WithoutNs {
             text += "@ NS ns1\n";
         }

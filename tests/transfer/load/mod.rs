@@ -5,6 +5,7 @@
 //! that is lost or fails is let pass.
 
 mod light;
+mod many;
 mod resources;
 mod steady;
 

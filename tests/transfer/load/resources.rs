@@ -40,6 +40,27 @@ pub(super) fn cpu_ms(pid: i32) -> Result<u64> {
     Ok((ticks(11)? + ticks(12)?) * 10)
 }
 
+/// Octets that the process has had written to disk.
+pub(super) fn written(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("write_bytes")?;
+    Ok(line.parse()?)
+}
+
+/// For how long the thread of this name was ready to run and had no processor, in milliseconds since it began
+/// (Documentation/scheduler/sched-stats of the kernel).
+pub(super) fn waited_ms(pid: i32, thread: &str) -> Result<u64> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path();
+        // Threads come and go.
+        if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread) {
+            let text = std::fs::read_to_string(path.join("schedstat"))?;
+            return Ok(text.split(' ').nth(1).context("three numbers")?.parse::<u64>()? / 1_000_000);
+        }
+    }
+    anyhow::bail!("there is no thread {thread}")
+}
+
 /// The process and all below it.
 fn family(pid: i32) -> Result<BTreeSet<i32>> {
     let mut parents = Vec::new();
@@ -52,7 +73,8 @@ fn family(pid: i32) -> Result<BTreeSet<i32>> {
     }
     let mut family = BTreeSet::from([pid]);
     loop {
-        let more: Vec<i32> = parents.iter().filter(|(_, parent)| family.contains(parent)).map(|(child, _)| *child).collect();
+        let more: Vec<i32> =
+            parents.iter().filter(|(_, parent)| family.contains(parent)).map(|(child, _)| *child).collect();
         let before = family.len();
         family.extend(more);
         if family.len() == before {
