@@ -4,6 +4,7 @@
 //! Two processors that others use too are little for times: what is asserted is wider than what is promised, and nothing
 //! that is lost or fails is let pass.
 
+mod beside;
 mod light;
 mod many;
 mod resources;
