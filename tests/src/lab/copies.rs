@@ -134,9 +134,9 @@ fn primary_dies(lab: &mut Lab) -> Result<String> {
     primary(lab)?.kill()?;
     let until = Instant::now() + WATCHED;
     while Instant::now() < until {
-        for pop in 0..POPS.len() {
+        for (pop, name) in POPS.iter().enumerate() {
             let seen = seen(lab, pop)?;
-            ensure!(seen == Seen::Serves(serial), "{} without its primary: {seen:?}", POPS[pop]);
+            ensure!(seen == Seen::Serves(serial), "{name} without its primary: {seen:?}");
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }
@@ -201,10 +201,10 @@ fn bad(lab: &mut Lab, content: Content, reason: &str) -> Result<String> {
     let told = at.elapsed();
     let until = Instant::now() + WATCHED;
     while Instant::now() < until {
-        for pop in 0..POPS.len() {
+        for (pop, name) in POPS.iter().enumerate() {
             let seen = seen(lab, pop)?;
-            ensure!(seen == Seen::Serves(good), "{} after a bad version: {seen:?}", POPS[pop]);
-            ensure!(announced(lab, pop)?.as_deref() == Some("up"), "{} is not announced", POPS[pop]);
+            ensure!(seen == Seen::Serves(good), "{name} after a bad version: {seen:?}");
+            ensure!(announced(lab, pop)?.as_deref() == Some("up"), "{name} is not announced");
         }
         std::thread::park_timeout(Duration::from_millis(200));
     }

@@ -54,7 +54,12 @@ impl Latency {
         let mut all = micros.to_vec();
         let (p50_us, p999_us) = (percentile(&mut all, 50.0), percentile(&mut all, 99.9));
         let worst_us = all.last().copied().unwrap_or(0);
-        Self { p50_us, p999_us, worst_us, windows_us: (percentile(&mut tails, 50.0), percentile(&mut tails, 100.0)) }
+        Self {
+            p50_us,
+            p999_us,
+            worst_us,
+            windows_us: (percentile(&mut tails, 50.0), percentile(&mut tails, 100.0)),
+        }
     }
 
     fn text(&self) -> String {
@@ -123,7 +128,13 @@ fn measure(kind: Kind, names: usize, rate: u64, seconds: u64) -> Result<Seen> {
         (part(seconds as usize).copied().collect(), part(2 * seconds as usize).copied().collect());
     ensure!(!changing.is_empty(), "dnsperf had {} answers", micros.len());
     let window = (rate as f64 * WINDOW_S) as usize;
-    Ok(Seen { kind, followed_us, calm: Latency::of(&calm, window), changing: Latency::of(&changing, window), lost })
+    Ok(Seen {
+        kind,
+        followed_us,
+        calm: Latency::of(&calm, window),
+        changing: Latency::of(&changing, window),
+        lost,
+    })
 }
 
 /// A server under test, which ends when it is dropped.

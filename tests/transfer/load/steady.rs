@@ -145,7 +145,7 @@ fn ten_changes_a_second_leave_memory_and_latency_flat() -> Result<()> {
     for change in 0..seconds * CHANGES_A_SECOND {
         pace(start + Duration::from_millis(change * 1000 / CHANGES_A_SECOND));
         peer.update(&hosts.step()).with_context(|| peer.process.log_tail())?;
-        notify(node.address)?;
+        notify(node.address).with_context(|| node.process.log_tail())?;
         if (change + 1) % CHANGES_A_SECOND == 0 {
             let serial = 1 + hosts.step;
             spans.push(look(&node, management, &light, &mut counted, serial)?);
