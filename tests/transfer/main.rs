@@ -11,6 +11,7 @@ mod hostile;
 mod incremental;
 mod journal;
 mod keys;
+mod load;
 mod many;
 mod notify;
 mod peers;

@@ -53,6 +53,16 @@ impl Images<'_> {
             return;
         }
         if image.reply.is_none()
+            && image.table.is_overlaid()
+            && self.kept.queue.has_change(&image.zone)
+            && !self.kept.queue.is_closed()
+        {
+            // The journal is about to have it. Of a large zone the image takes longer than that by far, and by the time it is stored
+            // the next change is there.
+            self.kept.queue.put_off(Image { due: began + REST_MIN, ..image });
+            return;
+        }
+        if image.reply.is_none()
             && let Some(until) =
                 self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
             && self.kept.transfers.index.leads_to(&image.table)

@@ -141,12 +141,16 @@ impl Queue {
     /// Puts off telling secondaries until the changes of their zone are taken in; whether there are any.
     pub(super) fn tell(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
         let mut waiting = self.waiting();
-        let is_busy = waiting.busy_with(zone).is_some();
-        let has_changes = is_busy || waiting.changes.has(zone);
+        let has_changes = waiting.has_change(zone);
         if has_changes {
             waiting.change(Change { tell: Some(Arc::clone(table)), ..Change::of(zone) });
         }
         has_changes
+    }
+
+    /// Whether a change of this zone waits or is being taken in.
+    pub(super) fn has_change(&self, zone: &ZoneConfig) -> bool {
+        self.waiting().has_change(zone)
     }
 
     pub(super) fn image(&self, image: Image) {
@@ -330,6 +334,10 @@ impl Waiting {
     fn change(&mut self, change: Change) {
         self.failed.take(&change.zone);
         self.changes.put(change, Change::add);
+    }
+
+    fn has_change(&self, zone: &ZoneConfig) -> bool {
+        self.busy_with(zone).is_some() || self.changes.has(zone)
     }
 
     fn is_removed(&self, zone: &ZoneConfig) -> bool {
