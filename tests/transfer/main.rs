@@ -14,6 +14,7 @@ mod keys;
 mod notify;
 mod peers;
 mod primary;
+mod published;
 mod secondaries;
 mod secondary;
 mod site;

@@ -1,8 +1,10 @@
 //! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
 
 mod catalog;
+mod publish;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
+pub(crate) use publish::{PublishOutcome, PublishReport};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -8,12 +8,14 @@ mod board;
 mod catalogs;
 mod copies;
 mod fold;
+mod publish;
 mod reload;
 
 pub(crate) use admission::{Decision, Step};
 pub(crate) use board::Board;
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
+pub(crate) use publish::{Publication, Publishing};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::{Archive, version_of};
@@ -62,6 +64,8 @@ pub(crate) enum Request {
     Approve(ApprovalRequest),
     /// To do what an operator has decided about a zone's versions.
     Decide(Box<Decision>),
+    /// To take a table into service that was compiled elsewhere.
+    Publish(Box<Publishing>),
 }
 
 /// The keeper of the zones.
@@ -209,6 +213,7 @@ impl Keeper {
             held: versions.held().map(|held| (held.stamp, held.files.clone())),
             serials: Serials::AsConfigured,
             transferred: Mutex::default(),
+            published: Mutex::default(),
         }
     }
 
@@ -234,7 +239,10 @@ impl Keeper {
                     match loaded.from {
                         LoadedFrom::Image => archive.mapped(&entry.zone, version_of(&loaded.table)),
                         LoadedFrom::Journal(image, _) => archive.mapped(&entry.zone, image),
-                        LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                        LoadedFrom::MasterFile
+                        | LoadedFrom::Published
+                        | LoadedFrom::Configuration
+                        | LoadedFrom::Transfer(_) => {}
                     }
                     let before = entry.withheld.as_ref().or(publisher.table(entry.slot)).cloned();
                     changed.entry(job.entry).or_insert(Replaced { before, differences: None });
@@ -372,11 +380,17 @@ struct Job {
     serials: Serials,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
+    /// The table that was published, until somebody judges it.
+    published: Mutex<Option<Loaded>>,
 }
 
 impl Job {
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take_published(&self) -> Option<Loaded> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -441,6 +455,7 @@ impl Entry {
                 format!("made from its image and {count} differences of its journal")
             }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
+            (LoadedFrom::Published, _) => "verified as it was published".to_owned(),
             (LoadedFrom::Configuration, _) => "compiled from the configuration".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
             (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
@@ -469,8 +484,8 @@ impl Entry {
     fn hold_back(&mut self, errors: &ZoneErrors) {
         let name = &self.zone.name;
         let count = errors.errors.len();
-        if self.zone.secondary().is_some() && self.served.is_none() {
-            // Nothing is wrong with the node: its primaries have to be asked first.
+        if self.zone.is_received() && self.served.is_none() {
+            // Nothing is wrong with the node: its primaries have to be asked first, or somebody has to publish it.
             errors.errors.iter().take(MESSAGES_MAX).for_each(|error| tracing::info!("{error}"));
             self.remember(errors);
             return;
@@ -487,6 +502,7 @@ impl Entry {
         let remedy = match self.zone.source {
             ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
             ZoneSource::Catalog(_) => "change its name, or its zones, then `starling ctl reload`",
+            ZoneSource::Published(_) => "publish one that is good",
             ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
         };
         tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; {remedy}");
@@ -516,6 +532,7 @@ impl Entry {
             changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
+                LoadedFrom::Published => "published".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
                 LoadedFrom::Configuration => "configuration".to_owned(),
                 LoadedFrom::Journal(..) => "journal".to_owned(),

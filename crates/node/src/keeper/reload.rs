@@ -78,6 +78,7 @@ impl Keeper {
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
             let mut approvals = Vec::new();
             let mut decisions = Vec::new();
+            let mut publishing = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
@@ -85,11 +86,13 @@ impl Keeper {
                     Request::Judge(judgement) => judgements.push(judgement),
                     Request::Approve(approval) => approvals.push(approval),
                     Request::Decide(decision) => decisions.push(*decision),
+                    Request::Publish(request) => publishing.push(*request),
                 }
             }
             self.judge(judgements);
             self.install(installs);
             self.decide(decisions);
+            publishing.into_iter().for_each(|request| self.publish(request));
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
@@ -157,8 +160,8 @@ impl Keeper {
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
             let entry = &mut self.entries[index];
-            if entry.zone.secondary().is_some() {
-                // Its primaries are asked when that is due, or by `refresh`.
+            if entry.zone.is_received() {
+                // Its primaries are asked when that is due, or by `refresh`; or somebody publishes it.
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });

@@ -205,6 +205,7 @@ impl Running {
             transfers: Arc::clone(&self.transfers),
             reloads: self.reloads.clone(),
             secondary: self.secondary.clone(),
+            publishing: tokio::sync::Mutex::default(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);
