@@ -54,7 +54,7 @@ fn only_what_a_publisher_has_signed_is_taken() -> Result<()> {
     let second = workshop.compile("v2", &version(2), None)?;
     refused(&second, "has no signature")?;
     workshop.compile("v2", &version(2), Some(&theirs))?;
-    refused(&second, "which is that of no publisher of small.example.")?;
+    refused(&second, "which is that of no publisher of the zone")?;
     // A good signature, of another version and of another zone.
     std::fs::copy(signature(&first), signature(&second))?;
     refused(&second, "it says `serial 1`, and the table has `serial 2`")?;

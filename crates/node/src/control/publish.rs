@@ -67,17 +67,17 @@ pub(super) async fn publish(order: Order, subject: &Ready) -> Response {
 
 async fn serve(zone: &NameBuf, order: &Order, subject: &Ready) -> Result<PublishOutcome, String> {
     let (reply, configured) = oneshot::channel();
-    ask_keeper(Publishing::Begin { zone: zone.clone(), reply }, subject)?;
+    ask_keeper(Publishing::Begin { zone: Box::new(zone.clone()), reply }, subject)?;
     let config = answered(configured).await??;
     let offer = answered(take_in(order.table.clone(), config)?).await?.map_err(|error| error.to_string())?;
     let (reply, outcome) = oneshot::channel();
     let publication = Publication { zone: zone.clone(), offer, serials: order.serials, reply };
-    ask_keeper(Publishing::Take(publication), subject)?;
+    ask_keeper(Publishing::Take(Box::new(publication)), subject)?;
     answered(outcome).await?
 }
 
 fn ask_keeper(step: Publishing, subject: &Ready) -> Result<(), String> {
-    let asked = subject.reloads.try_send(keeper::Request::Publish(Box::new(step)));
+    let asked = subject.reloads.try_send(keeper::Request::Publish(step));
     asked.map_err(|_| "too many changes are waiting; try again when they are done".to_owned())
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum Request {
     /// To do what an operator has decided about a zone's versions.
     Decide(Box<Decision>),
     /// To take a table into service that was compiled elsewhere.
-    Publish(Box<Publishing>),
+    Publish(Publishing),
 }
 
 /// The keeper of the zones.

@@ -20,12 +20,12 @@ pub(crate) enum Publishing {
     /// To tell how a zone is configured, if tables of it can be published here.
     Begin {
         /// Which zone.
-        zone: NameBuf,
+        zone: Box<NameBuf>,
         /// Who wants to know; or why none can.
         reply: oneshot::Sender<Result<ZoneConfig, String>>,
     },
     /// To judge a table that was verified, and to serve it.
-    Take(Publication),
+    Take(Box<Publication>),
 }
 
 /// A table that was verified.
@@ -49,7 +49,8 @@ impl Keeper {
                 // Who asked may have gone away.
                 let _gone = reply.send(config);
             }
-            Publishing::Take(Publication { zone, offer, serials, reply }) => {
+            Publishing::Take(publication) => {
+                let Publication { zone, offer, serials, reply } = *publication;
                 let Offer { loaded, signer } = offer;
                 let found = self.find_publishable(&zone).and_then(|index| {
                     // The configuration may have changed while the table was read.
@@ -92,6 +93,33 @@ impl Keeper {
     ) {
         // Also for the agent: while this is so, its probes take either serial for right.
         self.board.set_reloading(true);
+        let outcome = self.judge_published(index, loaded, publisher, serials);
+        self.list_more();
+        self.update_board();
+        self.wait_until_served();
+        self.board.set_reloading(false);
+        // Whoever asked may have given up; what was done is done all the same.
+        let answer = |outcome| drop(reply.send(outcome));
+        if matches!(outcome, Ok(PublishOutcome::Served { .. })) {
+            answer(outcome);
+            self.hand_over();
+        } else {
+            // Before anybody is told: what is held is held over a restart.
+            self.hand_over();
+            answer(outcome);
+        }
+        if self.entries[index].zone.follow.is_some() {
+            self.follow_catalogs();
+        }
+    }
+
+    fn judge_published(
+        &mut self,
+        index: usize,
+        loaded: Loaded,
+        publisher: Option<Arc<Publisher>>,
+        serials: Serials,
+    ) -> Result<PublishOutcome, String> {
         let table = Arc::clone(&loaded.table);
         let mut job = self.job(index, Images::PassOver);
         job.serials = serials;
@@ -99,33 +127,23 @@ impl Keeper {
         // Of a zone with signatures the gate looks at each; else there is nothing to be done that takes long.
         let is_signed = table.apex().rrsets().any(|set| set.signature_count() > 0);
         let priority = if is_signed { Priority::Idle } else { Priority::Normal };
-        let signed_by = publisher.map(|publisher| publisher.name.clone());
-        let mut outcome = None;
+        let mut outcome = Err("the table was not judged".to_owned());
         self.load(&[job], priority, &Progress::nowhere(), |_, result| {
-            outcome = Some(match result {
+            outcome = Ok(match result {
                 Ok(change) => PublishOutcome::Served {
                     from_serial: change.from_serial,
                     serial: table.serial(),
                     records: u64::from(table.record_count()),
                     names: u64::from(table.name_count()),
                     content: table.content().to_string(),
-                    signed_by: signed_by.clone(),
+                    signed_by: publisher.as_ref().map(|publisher| publisher.name.clone()),
                 },
                 Err(errors) => {
                     PublishOutcome::Stopped { serial: table.serial(), messages: errors.errors.clone() }
                 }
             });
         });
-        self.list_more();
-        self.update_board();
-        self.wait_until_served();
-        self.board.set_reloading(false);
-        // Whoever asked may have given up; the zone is served all the same.
-        let _gone = reply.send(outcome.ok_or_else(|| "the table was not looked at".to_owned()));
-        self.hand_over();
-        if self.entries[index].zone.follow.is_some() {
-            self.follow_catalogs();
-        }
+        outcome
     }
 }
 

@@ -86,7 +86,7 @@ impl Keeper {
                     Request::Judge(judgement) => judgements.push(judgement),
                     Request::Approve(approval) => approvals.push(approval),
                     Request::Decide(decision) => decisions.push(*decision),
-                    Request::Publish(request) => publishing.push(*request),
+                    Request::Publish(request) => publishing.push(request),
                 }
             }
             self.judge(judgements);

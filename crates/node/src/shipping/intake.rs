@@ -65,13 +65,13 @@ pub(crate) enum IntakeError {
         /// Which file.
         path: PathBuf,
         /// Of which zone.
-        found: NameBuf,
+        found: Box<NameBuf>,
         /// Of which it should be.
-        wanted: NameBuf,
+        wanted: Box<NameBuf>,
     },
     /// There is no signature, and there has to be.
     #[error(
-        "{path} has no signature: there is no {signature}, and {zone} has `publishers`; sign it with `starling compile --sign KEY`",
+        "{path} has no signature: there is no {signature}, and the zone has `publishers`; sign it with `starling compile --sign KEY`",
         path = .path.display(), signature = .signature.display()
     )]
     Unsigned {
@@ -79,8 +79,6 @@ pub(crate) enum IntakeError {
         path: PathBuf,
         /// The file that its signature should be in.
         signature: PathBuf,
-        /// The zone.
-        zone: NameBuf,
     },
     /// The signature is not good.
     #[error("the signature {path} can't be used: {source}", path = .path.display())]
@@ -91,14 +89,12 @@ pub(crate) enum IntakeError {
         source: SignatureError,
     },
     /// The signature is somebody else's.
-    #[error("{path} is signed with the key {key}, which is that of no publisher of {zone}", path = .path.display())]
+    #[error("{path} is signed with the key {key}, which is that of no publisher of the zone", path = .path.display())]
     Stranger {
         /// The file of the table.
         path: PathBuf,
         /// The key that has signed it.
         key: PublicKey,
-        /// The zone.
-        zone: NameBuf,
     },
     /// It was written to meanwhile.
     #[error("{path} is being written to; write a new file and rename it over the old one", path = .path.display())]
@@ -157,12 +153,12 @@ pub(crate) fn take_in(path: &Path, zone: &ZoneConfig) -> Result<Offer, IntakeErr
         return Err(invalid(ImageError::Length { expected: claims.octets, found }));
     }
     if claims.apex != zone.name {
-        let (path, wanted) = (path.to_owned(), zone.name.clone());
-        return Err(IntakeError::OtherZone { path, found: claims.apex, wanted });
+        let (found, wanted) = (Box::new(claims.apex), Box::new(zone.name.clone()));
+        return Err(IntakeError::OtherZone { path: path.to_owned(), found, wanted });
     }
     let signer = match &zone.source {
         ZoneSource::Published(publishers) if !publishers.is_empty() => {
-            Some(signed_by(path, &claims, zone, publishers)?)
+            Some(signed_by(path, &claims, publishers)?)
         }
         _ => None,
     };
@@ -204,19 +200,13 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The publisher's key that has signed a table.
-fn signed_by(
-    path: &Path,
-    claims: &Claims,
-    zone: &ZoneConfig,
-    publishers: &[Arc<Publisher>],
-) -> Result<PublicKey, IntakeError> {
+fn signed_by(path: &Path, claims: &Claims, publishers: &[Arc<Publisher>]) -> Result<PublicKey, IntakeError> {
     let signature = path_for(path);
     let mut text = Vec::new();
     let read = open(&signature).and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut text));
     if let Err(source) = read {
-        let (path, zone) = (path.to_owned(), zone.name.clone());
         return Err(match source.kind() {
-            io::ErrorKind::NotFound => IntakeError::Unsigned { path, signature, zone },
+            io::ErrorKind::NotFound => IntakeError::Unsigned { path: path.to_owned(), signature },
             _ => IntakeError::Unreadable { path: signature, source },
         });
     }
@@ -224,7 +214,7 @@ fn signed_by(
     let read = Signature::from_text(&text).map_err(bad)?;
     read.verify(claims).map_err(bad)?;
     if !publishers.iter().any(|publisher| publisher.key == read.key) {
-        return Err(IntakeError::Stranger { path: path.to_owned(), key: read.key, zone: zone.name.clone() });
+        return Err(IntakeError::Stranger { path: path.to_owned(), key: read.key });
     }
     Ok(read.key)
 }
