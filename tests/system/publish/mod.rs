@@ -203,3 +203,24 @@ fn a_zone_that_had_a_master_file_goes_on_until_a_table_is_published() -> Result<
     node = site.start()?;
     serves(&node, 3)
 }
+
+#[test]
+fn a_zone_that_is_added_by_a_reload_waits_for_its_table() -> Result<()> {
+    let (workshop, site) = (Workshop::new()?, site("", "")?);
+    let node = site.start()?;
+    published(&node, &workshop.version(1)?)?;
+    let config = std::fs::read_to_string(site.path("node.toml"))?;
+    let added = "[[zone]]\nname = \"www.small.example\"\npublished = true\n";
+    std::fs::write(site.path("node.toml"), config + added)?;
+    let output = node.ctl(&["reload"])?;
+    ensure!(output.status.success(), "{}", said(&output));
+    // Until then the zone above answers for its names.
+    ensure!(node.ask("www.small.example.", 1)?.answer.len() == 1);
+    let text = said(&node.ctl(&["zones"])?);
+    ensure!(text.contains("`starling ctl publish www.small.example. TABLE` has to bring it"), "{text}");
+    let table = workshop.compile("www", &version(9).replace("small.example", "www.small.example"), None)?;
+    let output = node.ctl(&["publish", "www.small.example", table.to_str().context("a path")?])?;
+    ensure!(output.status.success(), "{}", said(&output));
+    ensure!(node.serial("www.small.example.")? == 9);
+    serves(&node, 1)
+}

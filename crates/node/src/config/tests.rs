@@ -1,4 +1,5 @@
 mod catalog;
+mod publish;
 
 use super::*;
 use health::{Action, Gravity};

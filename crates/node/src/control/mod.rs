@@ -221,6 +221,7 @@ mod tests {
         let publish = Request::Publish { zone: "a.".to_owned(), table, any_serial: true, durable: false };
         let text = r#"{"command":"publish","zone":"a.","table":"/x","any-serial":true}"#;
         assert_eq!(parse(text).unwrap(), publish);
+        assert!(!publish.is_of_the_route(), "an agent passes it on");
         assert!(parse(r#"{"command":"stop"}"#).is_err());
         assert!(parse(r#"{"command":"reload","zones":"x"}"#).is_err());
         let error = serde_json::to_string(&Response::Error("no".to_owned())).unwrap();

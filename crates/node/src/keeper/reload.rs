@@ -1,10 +1,10 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
 use super::{Change, Entry, Job, Keeper, Request, fold};
-use crate::config::ZoneConfig;
+use crate::config::{ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
-use crate::zones::load::{Images, ZoneErrors};
+use crate::zones::load::{self, Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -162,6 +162,9 @@ impl Keeper {
             let entry = &mut self.entries[index];
             if entry.zone.is_received() {
                 // Its primaries are asked when that is due, or by `refresh`; or somebody publishes it.
+                if matches!(entry.zone.source, ZoneSource::Published(_)) && entry.served.is_none() {
+                    entry.hold_back(&load::not_published(&entry.zone, &"no table was published yet"));
+                }
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });

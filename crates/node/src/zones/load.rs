@@ -269,12 +269,15 @@ fn load_transferred(
 /// The image of what an earlier run has served, whatever way that came: a zone that was moved here from a master file, or from
 /// primaries, goes on with it until a table is published.
 fn load_published(zone: &ZoneConfig, state: Option<&StateDir>, start: Instant) -> Result<Loaded, ZoneErrors> {
-    let missing = |why: &dyn fmt::Display| {
-        ZoneErrors::one(format!("{0}: `starling ctl publish {0} TABLE` has to bring it: {why}", zone.name))
-    };
-    let state = state.ok_or_else(|| missing(&"there is no `state-dir` that would have one from before"))?;
-    let image = state.kept(zone, Kept::Served).map_err(|reason| missing(&reason))?;
+    let state = state
+        .ok_or_else(|| not_published(zone, &"there is no `state-dir` that would have a table from before"))?;
+    let image = state.kept(zone, Kept::Served).map_err(|reason| not_published(zone, &reason))?;
     Ok(recalled(zone, state, image, start))
+}
+
+/// Nothing is there of a zone that is published.
+pub(crate) fn not_published(zone: &ZoneConfig, why: &dyn fmt::Display) -> ZoneErrors {
+    ZoneErrors::one(format!("{0}: `starling ctl publish {0} TABLE` has to bring it: {why}", zone.name))
 }
 
 /// What an image of an earlier run and the journal lead to.
