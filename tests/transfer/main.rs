@@ -16,6 +16,7 @@ mod many;
 mod notify;
 mod peers;
 mod primary;
+mod published;
 mod secondaries;
 mod secondary;
 mod site;

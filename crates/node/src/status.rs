@@ -2,10 +2,12 @@
 
 mod catalog;
 mod pool;
+mod publish;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
 pub(crate) use pool::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition};
+pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};

@@ -45,7 +45,8 @@ const RANGE_MIN: usize = 1 << 18;
 /// Octets of nodes that a word of [`Starts`] stands for: nodes start at multiples of four.
 const STARTS_SPAN: usize = 256;
 
-pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
+/// Whether it begins as an image of this version does; how many octets it should have.
+pub(crate) fn begin(image: &[u8]) -> Result<u64, ImageError> {
     if image.len() < HEADER_LEN || image[header::MAGIC..8] != MAGIC {
         return Err(ImageError::NotAnImage);
     }
@@ -53,7 +54,11 @@ pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
     if found != VERSION {
         return Err(ImageError::Version { found });
     }
-    let expected = u64_at(image, header::IMAGE_LEN);
+    Ok(u64_at(image, header::IMAGE_LEN))
+}
+
+pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
+    let expected = begin(image)?;
     if expected != image.len() as u64 {
         return Err(ImageError::Length { expected, found: image.len() as u64 });
     }

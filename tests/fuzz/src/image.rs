@@ -15,6 +15,7 @@ const NAMES_ASKED: usize = 24;
 /// accepted, uses all of it.
 pub(crate) fn run(octets: &[u8]) {
     verified(octets);
+    let _header_alone = table::Claims::read(octets);
     if octets.len() >= HEADER_LEN {
         verified(&repaired(octets));
     }

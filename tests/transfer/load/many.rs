@@ -162,7 +162,8 @@ fn peer(kind: Kind, zones: &[Name], primary: SocketAddr, folder: &Path, began: I
     let took = all_served(address, zones, began, || Ok(())).with_context(|| secondary.process.log_tail())?;
     let log = secondary.process.log();
     // Knot says of each zone that there is no file of it, which is right.
-    let is_failure = |line: &&str| (line.contains("refresh") && line.contains("fail")) || line.contains("error:");
+    let is_failure =
+        |line: &&str| (line.contains("refresh") && line.contains("fail")) || line.contains("error:");
     let failed = log.lines().filter(is_failure).count();
     Ok(Start { kind, took, connections: 0, failed, memory: memory(secondary.process.pid())? })
 }

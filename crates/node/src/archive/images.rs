@@ -77,6 +77,7 @@ impl Images<'_> {
         let state = &self.kept.state;
         let stored = match zone.source {
             ZoneSource::MasterFile(_) => state.store(zone, table, files),
+            ZoneSource::Published(_) => state.store_published(zone, table),
             ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => state.store_transferred(zone, table),
         };
         let is_stored = self.has_stored(zone, table, stored);
@@ -117,7 +118,7 @@ impl Images<'_> {
         };
         let consequence = match zone.source {
             ZoneSource::MasterFile(_) => "it will be compiled at the next start",
-            ZoneSource::Primaries(_) => "the next start begins with an older one",
+            ZoneSource::Primaries(_) | ZoneSource::Published(_) => "the next start begins with an older one",
             ZoneSource::Catalog(_) => "its serial may go back at the next start",
         };
         self.kept

@@ -222,10 +222,10 @@ impl Queue {
         self.put(|waiting| {
             waiting.close_at = Some(Instant::now() + CLOSE_WITHIN);
             waiting.take_later(|_| true);
-            // What was transferred may be nowhere else.
+            // What was transferred, or published, may be nowhere else.
             let (first, last): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut waiting.images.order).into_iter().partition(|key| {
-                    waiting.images.by_zone.get(key).is_some_and(|image| image.zone.secondary().is_some())
+                    waiting.images.by_zone.get(key).is_some_and(|image| image.zone.is_received())
                 });
             waiting.images.order = first.into_iter().chain(last).collect();
         });

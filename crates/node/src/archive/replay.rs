@@ -1,13 +1,13 @@
 //! The last version of a zone that was transferred, from its image and its journal.
 
 use super::index::version_of;
-use crate::config::{Rotation, ZoneConfig};
+use crate::config::ZoneConfig;
 use crate::zones::state_dir::StateDir;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use table::Table;
+use table::{ImageFlags, Table};
 use transfer::journal::{self, Damage, Mark, Version};
 use zone::amend::AmendError;
 use zone::{CompileOptions, Difference};
@@ -85,7 +85,8 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
         Err(AmendError::Recompile(_)) => {
             let records = zone::apply(image, &differences)?;
             let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
-            let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: image.source() };
+            let rotate = image.flags().has(ImageFlags::ROTATE);
+            let options = CompileOptions { rotate, source: image.source() };
             zone::compile(records, &options)?
         }
     };

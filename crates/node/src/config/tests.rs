@@ -1,5 +1,6 @@
 mod catalog;
 mod pool;
+mod publish;
 
 use super::*;
 use health::{Action, Gravity};
@@ -142,7 +143,7 @@ file = \"y\"
         "node.toml:3:19: `udp-payload-max` is out of range; give a number from 512 to 4096",
         "node.toml:4:10: listen must be a list of addresses; write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`",
         "node.toml:5:1: [[zone]] has neither `file` nor `primaries`; add `file = \"zones/example.com.zone\"`, or \
-         `primaries = [\"192.0.2.1:53\"]` for a secondary",
+         `primaries = [\"192.0.2.1:53\"]` for a secondary, or `published = true` for tables that are compiled elsewhere",
         "node.toml:6:8: `a..b` is not a domain name: the name has an empty label; write the zone's name as in a \
          master file, with or without the final dot",
         "node.toml:10:10: rotate must be true or false; write `rotate = false`",

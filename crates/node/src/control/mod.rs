@@ -6,25 +6,27 @@
 //! {"command":"digests","from":0}                           a page of what `starling compare` compares
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
+//! {"command":"publish","zone":"example.com.","table":"/srv/example.com.table","any-serial":false,"durable":false}
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
 //! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
 mod catalogs;
 mod client;
 mod pools;
+mod publish;
 mod server;
 
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
 use crate::status::{
-    AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, ReloadReport, TransitionRecord,
-    ZoneStatus,
+    AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, PublishReport, ReloadReport,
+    TransitionRecord, ZoneStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -73,6 +75,20 @@ pub(crate) enum Request {
     Retransfer {
         /// The zone.
         zone: String,
+    },
+    /// To serve a table that was compiled elsewhere.
+    #[serde(rename_all = "kebab-case")]
+    Publish {
+        /// The zone.
+        zone: String,
+        /// The file, by a whole path; its signature is beside it.
+        table: std::path::PathBuf,
+        /// Whether to take it even if its serial doesn't go forward.
+        #[serde(default)]
+        any_serial: bool,
+        /// Whether to answer only when it is on disk.
+        #[serde(default)]
+        durable: bool,
     },
     /// How the catalogs are that the node follows.
     Catalogs {
@@ -159,6 +175,7 @@ impl Request {
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
+                | Request::Publish { .. }
                 | Request::Catalogs { .. }
                 | Request::ApproveCatalog { .. }
                 | Request::ZoneStatus { .. }
@@ -189,6 +206,8 @@ pub(crate) enum Response {
     Zone(Box<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
+    /// What came of the table.
+    Published(PublishReport),
     /// How the route is, and why.
     Route(Box<AgentStatus>),
     /// The last transitions, the oldest first.
@@ -224,6 +243,11 @@ mod tests {
         let reload = Request::Reload { zone: None, force: false };
         assert_eq!(parse(r#"{"command":"reload","zone":null}"#).unwrap(), reload);
         assert_eq!(parse(r#"{"command":"reload"}"#).unwrap(), reload);
+        let table = std::path::PathBuf::from("/x");
+        let publish = Request::Publish { zone: "a.".to_owned(), table, any_serial: true, durable: false };
+        let text = r#"{"command":"publish","zone":"a.","table":"/x","any-serial":true}"#;
+        assert_eq!(parse(text).unwrap(), publish);
+        assert!(!publish.is_of_the_route(), "an agent passes it on");
         assert!(parse(r#"{"command":"stop"}"#).is_err());
         assert!(parse(r#"{"command":"reload","zones":"x"}"#).is_err());
         let error = serde_json::to_string(&Response::Error("no".to_owned())).unwrap();

@@ -5,7 +5,7 @@
 //! in a small file: a restart forgets nothing, and memory holds one version. Without one they are kept in memory.
 
 use super::{Reason, Rule, Unwanted};
-use crate::config::ZoneConfig;
+use crate::config::{ZoneConfig, ZoneSource};
 use crate::status::{self, GateStatus, HeldStatus};
 use crate::zones::load::LoadedFrom;
 use crate::zones::state_dir::{Kept, StateDir};
@@ -115,7 +115,7 @@ impl Versions {
             return empty;
         };
         Versions {
-            held: record.held.map(Held::recalled),
+            held: record.held.map(|held| Held::recalled(zone, held)),
             previous: record.previous.filter(|_| has_image).map(|it| Previous {
                 serial: it.serial,
                 content: ContentDigest(it.content),
@@ -304,7 +304,11 @@ impl Held {
         &self.reasons
     }
 
-    fn recalled(record: HeldRecord) -> Held {
+    fn recalled(zone: &ZoneConfig, record: HeldRecord) -> Held {
+        let local = match zone.source {
+            ZoneSource::Published(_) => LoadedFrom::Published,
+            _ => LoadedFrom::MasterFile,
+        };
         Held {
             table: None,
             serial: record.serial,
@@ -312,7 +316,7 @@ impl Held {
             records: record.records,
             stamp: SourceStamp(record.stamp),
             files: record.files,
-            from: record.primary.map_or(LoadedFrom::MasterFile, LoadedFrom::Transfer),
+            from: record.primary.map_or(local, LoadedFrom::Transfer),
             since: SystemTime::UNIX_EPOCH
                 .checked_add(Duration::from_secs(record.since))
                 .unwrap_or(SystemTime::UNIX_EPOCH),
@@ -330,6 +334,7 @@ impl Held {
             primary: match self.from {
                 LoadedFrom::Transfer(primary) => Some(primary),
                 LoadedFrom::MasterFile
+                | LoadedFrom::Published
                 | LoadedFrom::Configuration
                 | LoadedFrom::Image
                 | LoadedFrom::Journal(..) => None,

@@ -87,9 +87,9 @@ impl Keeper {
         self.copies.subscribe()
     }
 
-    /// Whether any zone is a copy, and may so come later.
-    pub(crate) fn has_copies(&self) -> bool {
-        self.entries.iter().any(|entry| entry.zone.secondary().is_some() || entry.zone.follow.is_some())
+    /// Whether any zone is a copy, or is published, and may so come later.
+    pub(crate) fn may_receive(&self) -> bool {
+        self.entries.iter().any(|entry| entry.zone.is_received() || entry.zone.follow.is_some())
     }
 
     /// Where it is kept when copies were last confirmed.

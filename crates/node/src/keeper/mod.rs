@@ -10,6 +10,7 @@ mod catalogs;
 mod copies;
 mod entries;
 mod fold;
+mod publish;
 mod reload;
 mod steer;
 mod tell;
@@ -18,6 +19,7 @@ pub(crate) use admission::{Decision, Step};
 pub(crate) use board::{Board, Landmarks};
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
+pub(crate) use publish::{Publication, Publishing};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::{Archive, version_of};
@@ -67,6 +69,8 @@ pub(crate) enum Request {
     Decide(Box<Decision>),
     /// To have these names answer so, and no others.
     Steer(Vec<Steered>),
+    /// To take a table into service that was compiled elsewhere.
+    Publish(Publishing),
 }
 
 /// The keeper of the zones.
@@ -242,6 +246,7 @@ impl Keeper {
             begins_anew: self.archive.is_removing(zone),
             moment: self.moment,
             transferred: Mutex::default(),
+            published: Mutex::default(),
         }
     }
 
@@ -284,7 +289,10 @@ impl Keeper {
                 match loaded.from {
                     LoadedFrom::Image => self.archive.mapped(&entry.zone, version_of(&loaded.table)),
                     LoadedFrom::Journal(image, _) => self.archive.mapped(&entry.zone, image),
-                    LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                    LoadedFrom::MasterFile
+                    | LoadedFrom::Published
+                    | LoadedFrom::Configuration
+                    | LoadedFrom::Transfer(_) => {}
                 }
                 let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
                 self.changed.entry(index).or_insert(Replaced { before, differences: None });
@@ -411,22 +419,29 @@ struct Job {
     moment: Moment,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
+    /// The table that was published, until somebody judges it.
+    published: Mutex<Option<Loaded>>,
 }
 
 impl Job {
-    /// The same, without what a primary has sent.
+    /// The same, without what a primary has sent or somebody published.
     fn again(&self) -> Job {
         Job {
             zone: self.zone.clone(),
             standing: self.standing.clone(),
             held: self.held.clone(),
             transferred: Mutex::default(),
+            published: Mutex::default(),
             ..*self
         }
     }
 
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take_published(&self) -> Option<Loaded> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -488,6 +503,7 @@ impl Entry {
                 format!("made from its image and {count} differences of its journal")
             }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
+            (LoadedFrom::Published, _) => "verified as it was published".to_owned(),
             (LoadedFrom::Configuration, _) => "compiled from the configuration".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
             (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
@@ -516,8 +532,8 @@ impl Entry {
     fn hold_back(&mut self, errors: &ZoneErrors) {
         let name = &self.zone.name;
         let count = errors.errors.len();
-        if self.zone.secondary().is_some() && self.served.is_none() {
-            // Nothing is wrong with the node: its primaries have to be asked first.
+        if self.zone.is_received() && self.served.is_none() {
+            // Nothing is wrong with the node: its primaries have to be asked first, or somebody has to publish it.
             errors.errors.iter().take(MESSAGES_MAX).for_each(|error| tracing::info!("{error}"));
             self.remember(errors);
             return;
@@ -534,6 +550,7 @@ impl Entry {
         let remedy = match self.zone.source {
             ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
             ZoneSource::Catalog(_) => "change its name, or its zones, then `starling ctl reload`",
+            ZoneSource::Published(_) => "publish one that is good",
             ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
         };
         tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; {remedy}");

@@ -2,10 +2,10 @@
 
 use super::asking::{self, Asker};
 use super::{Change, Entry, Keeper, Moment, Request, fold};
-use crate::config::ZoneConfig;
+use crate::config::{ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
-use crate::zones::load::{Images, ZoneErrors};
+use crate::zones::load::{self, Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -114,6 +114,7 @@ impl Keeper {
             let mut approvals = Vec::new();
             let mut decisions = Vec::new();
             let mut steered = None;
+            let mut publishing = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
@@ -122,6 +123,7 @@ impl Keeper {
                     Request::Approve(approval) => approvals.push(approval),
                     Request::Decide(decision) => decisions.push(*decision),
                     Request::Steer(answers) => steered = Some(answers),
+                    Request::Publish(request) => publishing.push(request),
                 }
             }
             if let Some(answers) = steered {
@@ -130,6 +132,7 @@ impl Keeper {
             self.judge(judgements);
             self.install(installs);
             self.decide(decisions);
+            publishing.into_iter().for_each(|request| self.publish(request));
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
@@ -208,8 +211,13 @@ impl Keeper {
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
             let entry = &self.entries[index];
-            if entry.zone.secondary().is_some() {
-                // Its primaries are asked when that is due, or by `refresh`.
+            if entry.zone.is_received() {
+                // Its primaries are asked when that is due, or by `refresh`; or somebody publishes it.
+                if matches!(entry.zone.source, ZoneSource::Published(_)) && entry.served.is_none() {
+                    let errors = load::not_published(&entry.zone, &"no table was published yet");
+                    self.entries[index].hold_back(&errors);
+                }
+                let entry = &self.entries[index];
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });

@@ -216,6 +216,7 @@ impl Running {
             reloads: self.reloads.clone(),
             secondary: self.secondary.clone(),
             pools: self.pools.clone(),
+            publishing: tokio::sync::Mutex::default(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);

@@ -55,18 +55,12 @@ pub(super) fn zone(
 }
 
 /// Says of each key that only a secondary has that it is out of place.
-pub(super) fn refuse(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) {
-    section.know("primaries");
+pub(super) fn refuse(section: &mut Section<'_, '_>, instead: &str, problems: &mut Vec<Problem>) {
     for key in KEYS {
         section.know(key);
         if let Some(place) = section.place_of(key) {
-            let title = format!("`{key}` is for zones that are transferred, and this one has a `file`");
-            problems.push(Problem::at(
-                place,
-                title,
-                "here",
-                "remove it, or give `primaries` instead of `file`",
-            ));
+            let title = format!("`{key}` is for zones that are transferred, and this one has {instead}");
+            problems.push(Problem::at(place, title, "here", "remove it, or give `primaries` instead"));
         }
     }
 }
