@@ -14,7 +14,7 @@ use starling_tests::query::Query;
 use starling_tests::server::{Kind, own_socket_address};
 use starling_tests::tools;
 
-use super::{Hosts, percentile, setting};
+use super::{Hosts, alone, percentile, setting};
 use crate::peers::{Peer, Wishes};
 use crate::secondaries::{Primary, Secondary, serial_of};
 use crate::site::{SEEN_WITHIN, ZONE};
@@ -77,6 +77,7 @@ fn changes_of_ten_records_leave_no_step_in_latency() -> Result<()> {
     let is_long = tools::long_run();
     let names = setting("STARLING_LOAD_NAMES", if is_long { 1_000_000 } else { 20_000 }) as usize;
     let rate = setting("STARLING_LOAD_RATE", if is_long { 10_000 } else { 1000 });
+    let _alone = alone();
     let kinds: &[Kind] = if is_long { &[Kind::Starling, Kind::Knot, Kind::Nsd] } else { &[Kind::Starling] };
     let seconds = if is_long { CALM_S } else { 2 };
     tools::announce(&format!("{names} names, {rate} queries a second, a change of ten records each second:"));

@@ -17,7 +17,7 @@ use starling_tests::server::{Kind, own_socket_address};
 use starling_tests::{client, http, openmetrics, tools};
 
 use super::resources::{Memory, connections, memory};
-use super::setting;
+use super::{alone, setting};
 use crate::secondaries::{Primary, Secondary};
 
 const TYPE_SOA: u16 = 6;
@@ -59,6 +59,7 @@ impl Start {
 fn thousands_of_zones_come_without_a_storm() -> Result<()> {
     let is_long = tools::long_run();
     let count = setting("STARLING_LOAD_ZONES", if is_long { 10_000 } else { 1000 }) as usize;
+    let _alone = alone();
     let folder = tempfile::tempdir()?;
     let zones: Vec<Name> =
         (0..count).map(|zone| Name::parse(&format!("z{zone}.example."))).collect::<Result<_>>()?;

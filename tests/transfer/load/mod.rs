@@ -11,6 +11,7 @@ mod resources;
 mod steady;
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
@@ -19,6 +20,13 @@ use crate::peers::Change;
 use crate::site::ZONE;
 
 const TYPE_A: u16 = 1;
+
+/// One of these at a time: each takes a processor or two.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A zone of hosts `h0`, `h1`, … with an address each, and what ten records more and less make of it, again and again.
 ///

@@ -14,7 +14,7 @@ use starling_tests::{client, http, openmetrics, tools};
 
 use super::light::Light;
 use super::resources::{Memory, cpu_ms, memory, waited_ms, written};
-use super::{Hosts, percentile, setting};
+use super::{Hosts, alone, percentile, setting};
 use crate::peers::{Peer, Wishes};
 use crate::primary::same_records;
 use crate::site::{Node, SEEN_WITHIN, Seen, Site, ZONE};
@@ -128,6 +128,7 @@ fn ten_changes_a_second_leave_memory_and_latency_flat() -> Result<()> {
     let (seconds, names) = if tools::long_run() { (3600, 1_000_000) } else { (6, 100_000) };
     let seconds = setting("STARLING_LOAD_S", seconds);
     let names = setting("STARLING_LOAD_NAMES", names) as usize;
+    let _alone = alone();
     let site = Site::new()?;
     let mut hosts = Hosts::new(names);
     let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: None };

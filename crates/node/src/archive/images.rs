@@ -54,6 +54,7 @@ impl Images<'_> {
         }
         if image.reply.is_none()
             && image.table.is_overlaid()
+            && self.kept.transfers.index.goes_on_from_image(image.zone.name.as_name())
             && self.kept.queue.has_change(&image.zone)
             && !self.kept.queue.is_closed()
         {

@@ -69,6 +69,11 @@ impl Index {
         known.is_some_and(|known| known.reaches(version_of(table)))
     }
 
+    /// Whether the journal goes on from the image, so that what is in it is not lost.
+    pub(super) fn goes_on_from_image(&self, zone: Name<'_>) -> bool {
+        self.read().get(zone.as_wire()).and_then(Known::replayed).is_some()
+    }
+
     /// Whether a journal that is begun anew at this version loses nothing: it ends there, or the image is of it.
     pub(super) fn begins_at(&self, table: &Table) -> bool {
         let zones = self.read();
