@@ -16,6 +16,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("netio is written for Linux: recvmmsg, sendmmsg, SO_REUSEPORT groups, eventfd");
 
+mod assembler;
 pub mod batch;
 pub mod counters;
 pub mod inherited;
