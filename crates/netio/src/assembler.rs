@@ -162,6 +162,12 @@ impl Assembler {
         self.push(class::JUMP_32 | test.bits(), register, Register(0), 0, value as i32);
     }
 
+    /// Jumps if the register is zero in all its bits: what the kernel wants to see before an address is followed.
+    pub(crate) fn jump_if_null(&mut self, register: Register, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(class::JUMP | Test::Equal.bits(), register, Register(0), 0, 0);
+    }
+
     /// Jumps if the two registers compare so.
     pub(crate) fn jump_if_register(&mut self, one: Register, test: Test, other: Register, label: Label) {
         self.jumps.push((self.instructions.len(), label));
