@@ -1,6 +1,7 @@
 //! `starling check`: everything that is wrong with configurations and zones, in one run.
 
 use super::{UsageError, print_json, source};
+use crate::agent;
 use crate::cli::CheckArguments;
 use crate::config::{self, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
@@ -29,6 +30,8 @@ struct Findings {
 struct ConfigFindings {
     file: String,
     errors: Vec<String>,
+    /// What this machine can't do of it. Another may.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -108,9 +111,12 @@ fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigF
     // One with a route is for `starling run`, which wants more.
     let loaded = load(Purpose::Serve)
         .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {
             zones.extend(of_files(config.zones));
+            let bird = config.anycast.and_then(|anycast| anycast.bird);
+            notes.extend(agent::no_delay_obstacle(bird.as_ref()));
             Vec::new()
         }
         Err(error) => {
@@ -123,7 +129,7 @@ fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigF
             error.lines()
         }
     };
-    ConfigFindings { file: file.display().to_string(), errors }
+    ConfigFindings { file: file.display().to_string(), errors, notes }
 }
 
 /// The zones that there is something to check of: the others are with their primaries.
@@ -157,6 +163,9 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
 fn print(findings: &Findings) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for config in &findings.configurations {
+        for note in &config.notes {
+            writeln!(out, "{}: note: {note}", config.file)?;
+        }
         match config.errors.len() {
             0 => writeln!(out, "{}: ok", config.file)?,
             count => writeln!(out, "{}: {}", config.file, counted(count, "error"))?,
