@@ -13,7 +13,7 @@ use starling_tests::tools;
 use crate::site::{LIMIT, PREFIXES, Site};
 use crate::upstream::{Look, Watcher, looks};
 
-const ZONE: &str = "$ORIGIN small.example.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 900 604800 60\n  NS ns1\nns1 A 192.0.2.1\n";
+pub(crate) const ZONE: &str = "$ORIGIN small.example.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 900 604800 60\n  NS ns1\nns1 A 192.0.2.1\n";
 
 const CONFIGURATION: &str = r#"
 [node]

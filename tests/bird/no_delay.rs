@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +24,8 @@ const LEFT_ALONE: &str = "no-delay = false\n";
 const KILLS: usize = 5;
 /// What half of the withdrawals may take on a machine where all that has to run waits for its turn.
 const MEDIAN: Duration = Duration::from_millis(100);
+/// By how much Linux delays acknowledgements at least.
+const DELAYED: Duration = Duration::from_millis(40);
 /// What the upstream may take for a withdrawal that it doesn't have to acknowledge something for: far less than its hold time,
 /// 9 s, after which the route would go in any case.
 const WITHIN: Duration = Duration::from_secs(3);
@@ -161,6 +164,30 @@ fn what_the_unit_gives_suffices_and_less_is_told() {
     assert_eq!(sessions(&site).unwrap(), [true, true]);
 }
 
+/// Where this machine's kernel can't, `starling check` says so, and that is no error.
+#[test]
+fn a_kernel_without_types_is_noted() {
+    if !usable() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    std::fs::write(folder.path().join("small.zone"), agent::ZONE).unwrap();
+    let check = |hiding: &str, more: &str| {
+        std::fs::write(&file, [agent::LEARNING, ASKED, more].concat()).unwrap();
+        let script = format!("{hiding} exec \"$0\" check --strict \"$1\"");
+        let mut command = Command::new(tools::program("unshare").unwrap());
+        command.args(["--mount", "sh", "-c", &script]).arg(tools::starling().unwrap()).arg(&file);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).contains("note: TCP_NODELAY can't be set")
+    };
+    const HIDING: &str = "mount --bind /dev/null /sys/kernel/btf/vmlinux &&";
+    assert!(check(HIDING, ""));
+    assert!(!check("", ""));
+    assert!(!check(HIDING, LEFT_ALONE));
+}
+
 /// The acknowledgement of an announcement never comes. What Linux does by itself about that after 200 ms (a tail loss probe)
 /// is off, so that no machine is too busy for the difference.
 #[test]
@@ -223,5 +250,6 @@ fn a_node_that_dies_in_a_conversation_of_the_routers() {
             "withdrawn at the upstream in a conversation, {said}: median {median:.1} ms, worst of {KILLS} {worst:.1} ms"
         ));
         assert!(took[KILLS / 2] < MEDIAN, "{took:?}");
+        assert!(took[0] < DELAYED / 2 || more == LEFT_ALONE, "{took:?}");
     }
 }
