@@ -591,6 +591,9 @@ pub(crate) struct AgentStatus {
     pub(crate) held_ms: u64,
     /// What BIRD's own words say of the export.
     pub(crate) bird: BirdStatus,
+    /// Whether what BIRD sends waits for acknowledgements.
+    #[serde(default)]
+    pub(crate) no_delay: NoDelayStatus,
     /// Whether the node counts as healthy for its peers: announced, not degraded, nothing hard failing.
     pub(crate) healthy: bool,
     /// Why the route is where it is, the weightiest reason first.
@@ -629,6 +632,27 @@ pub(crate) enum BirdStatus {
     Differs(String),
     /// BIRD doesn't answer.
     Unreachable(String),
+}
+
+/// Whether TCP_NODELAY is set on BIRD's sessions, so that nothing waits for the acknowledgement of what was sent before.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub(crate) enum NoDelayStatus {
+    /// The agent doesn't do it: it is told not to, or isn't told of a BIRD.
+    #[default]
+    Off,
+    /// It can, and has seen no session that is up yet.
+    Waiting,
+    /// It is set.
+    InForce {
+        /// On how many sockets of BGP's port, listeners included.
+        sockets: usize,
+    },
+    /// It can't.
+    Impossible {
+        /// The reason.
+        why: String,
+    },
 }
 
 /// The server process as its agent sees it.

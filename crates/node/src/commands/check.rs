@@ -1,6 +1,7 @@
 //! `starling check`: everything that is wrong with configurations and zones, in one run.
 
 use super::{UsageError, print_json, source};
+use crate::agent;
 use crate::cli::CheckArguments;
 use crate::config::{self, PoolConfig, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
@@ -30,6 +31,8 @@ struct Findings {
 struct ConfigFindings {
     file: String,
     errors: Vec<String>,
+    /// What this machine can't do of it. Another may.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -115,6 +118,7 @@ fn check_config(
     // One with a route is for `starling run`, which wants more.
     let loaded = load(Purpose::Serve)
         .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {
             let homeless = pools::homeless(&config);
@@ -123,6 +127,8 @@ fn check_config(
             }
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
+            let bird = config.anycast.and_then(|anycast| anycast.bird);
+            notes.extend(agent::no_delay_obstacle(bird.as_ref()));
             homeless
         }
         Err(error) => {
@@ -135,7 +141,7 @@ fn check_config(
             error.lines()
         }
     };
-    ConfigFindings { file: file.display().to_string(), errors }
+    ConfigFindings { file: file.display().to_string(), errors, notes }
 }
 
 /// The zones that there is something to check of: the others are with their primaries.
@@ -171,6 +177,9 @@ fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> Z
 fn print(findings: &Findings) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for config in &findings.configurations {
+        for note in &config.notes {
+            writeln!(out, "{}: note: {note}", config.file)?;
+        }
         match config.errors.len() {
             0 => writeln!(out, "{}: ok", config.file)?,
             count => writeln!(out, "{}: {}", config.file, counted(count, "error"))?,

@@ -284,6 +284,7 @@ peers-min = 2
 [anycast.bird]
 socket = "bird.ctl"
 protocols = ["up4"]
+no-delay = false
 up = ["any4"]
 degraded = ["any4d"]
 draining = ["any4g"]
@@ -317,6 +318,7 @@ max-behind-ms = 90000
     let bird = anycast.bird.unwrap();
     assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
     assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));
+    assert!(!bird.no_delay);
     let [battery, drops, disk, serials] = &config.checks[..] else { panic!("{:?}", config.checks) };
     assert_eq!(battery.exec.as_deref(), Some(&["/bin/battery".to_owned(), "--ok".to_owned()][..]));
     assert_eq!((battery.action, battery.gravity), (Some(Action::Degrade), Some(Gravity::Hard)));
@@ -347,6 +349,7 @@ fn what_a_route_can_not_be() {
     wrong(&format!("{ROUTE}transitions-per-hour-max = 2\n"), &["`transitions-per-hour-max` is out of range"]);
     wrong(&format!("{ROUTE}peers-min = 0\n"), &["`peers-min` is out of range"]);
     wrong(&format!("{ROUTE}[anycast.bird]\nprotocols = [\"a b\"]\n"), &["node.toml:8:14"]);
+    wrong(&format!("{ROUTE}[anycast.bird]\nno-delay = 1\n"), &["node.toml:8:12"]);
 }
 
 #[test]

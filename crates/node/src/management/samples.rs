@@ -3,9 +3,9 @@
 use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, Latencies, NodeStatus, OutgoingCounts,
-    PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts,
-    ZoneError, ZoneState, ZoneStatus,
+    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, Latencies, NoDelayStatus, NodeStatus,
+    OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts,
+    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -146,6 +146,7 @@ pub(super) fn agent(wanted: &str, held: &str) -> AgentStatus {
         since: "2026-01-01T00:00:00Z".to_owned(),
         held_ms: 2500,
         bird: BirdStatus::Verified,
+        no_delay: NoDelayStatus::default(),
         healthy: held == "up",
         reasons: vec!["probes are good".to_owned()],
         blocked: Vec::new(),
