@@ -16,6 +16,7 @@ mod overload;
 mod packet_path;
 mod privileges;
 mod reload;
+mod renewed;
 mod run;
 mod sockets;
 mod tcp;

@@ -267,6 +267,9 @@ impl Keeper {
                     LoadedFrom::Journal(image, _) => self.archive.mapped(&entry.zone, image),
                     LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
                 }
+                if !loaded.from.is_recalled() {
+                    self.board.count_table(&loaded.table);
+                }
                 let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
                 self.changed.entry(index).or_insert(Replaced { before, differences: None });
                 let (change, generation) = entry.take(loaded, stored, &mut self.publisher);
