@@ -3,15 +3,15 @@
 
 use crate::config;
 use crate::serving::{Dnssec, query, serve, serve_table};
-use crate::signing::{Record, compile};
+use crate::signing::{Record, compile, gather};
 use crate::zones::{Question, RandomZone, question, questions, small_steps};
 use nameserver::Transport;
 use proptest::prelude::*;
 use std::sync::Arc;
-use table::{Table, Walk};
+use table::{ImageFlags, Table, Walk};
 use wire::{NameBuf, RecordType};
-use zone::amend::{AmendError, Reason, SteerError, Steered, amend, fold, steer};
-use zone::{Difference, RecordList};
+use zone::amend::{AmendError, NotRenewed, Reason, SteerError, Steered, amend, fold, renew, steer};
+use zone::{CompileOptions, Difference, Incomparable, RecordList};
 
 const QUESTIONS: usize = 60;
 const VERSIONS: usize = 5;
@@ -27,6 +27,30 @@ proptest! {
                 Ok(next) => Arc::new(next),
                 Err(AmendError::Recompile(reason)) => {
                     prop_assert!(may_recompile(reason, to), "{reason}\n{from:?}{to:?}");
+                    Arc::new(compile(to.apex.as_name(), &to.records))
+                }
+                Err(misfit) => return Err(TestCaseError::fail(format!("{misfit}\n{from:?}{to:?}"))),
+            };
+            compare(&table, to, &asked).map_err(|fault| TestCaseError::fail(format!("{fault}\n{from:?}{to:?}")))?;
+        }
+    }
+
+    /// The same where all records of each version are there, and what is other is yet to be found.
+    #[test]
+    fn every_version_is_as_if_compiled_when_all_of_it_is_read(
+        versions in small_steps(VERSIONS),
+        asked in questions(QUESTIONS),
+    ) {
+        let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
+        for (from, to) in versions.iter().zip(&versions[1..]) {
+            let options = CompileOptions { rotate: table.flags().has(ImageFlags::ROTATE), source: table.source() };
+            table = match renew(&table, &gather(to.apex.as_name(), &to.records), &options) {
+                Ok(next) => Arc::new(next),
+                Err(NotRenewed::Amend(AmendError::Recompile(reason))) => {
+                    prop_assert!(may_recompile(reason, to), "{reason}\n{from:?}{to:?}");
+                    Arc::new(compile(to.apex.as_name(), &to.records))
+                }
+                Err(NotRenewed::Incomparable(Incomparable::MixedOwner)) => {
                     Arc::new(compile(to.apex.as_name(), &to.records))
                 }
                 Err(misfit) => return Err(TestCaseError::fail(format!("{misfit}\n{from:?}{to:?}"))),

@@ -57,14 +57,18 @@ impl PartialOrd for Canonical {
 
 /// Compiles records to a table, past the master file and the semantic checks.
 pub(crate) fn compile(apex: Name<'_>, records: &[Record]) -> Table {
+    let options = zone::CompileOptions { rotate: true, ..Default::default() };
+    zone::compile(gather(apex, records), &options).expect("a zone with a SOA")
+}
+
+/// A zone of these records.
+pub(crate) fn gather(apex: Name<'_>, records: &[Record]) -> zone::Zone {
     let mut gatherer = zone::Gatherer::new(apex, 0);
     for record in records {
         let place = Place { file: 0, line: 1, column: 1 };
         gatherer.add(record.owner.as_name(), record.rtype, record.ttl, &record.rdata, place);
     }
-    let zone = gatherer.finish().expect("a small zone");
-    zone::compile(zone, &zone::CompileOptions { rotate: true, ..Default::default() })
-        .expect("a zone with a SOA")
+    gatherer.finish().expect("a small zone")
 }
 
 /// Adds signatures and the chain of denial.

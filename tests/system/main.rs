@@ -17,6 +17,7 @@ mod packet_path;
 mod privileges;
 mod publish;
 mod reload;
+mod renewed;
 mod run;
 mod sockets;
 mod tcp;

@@ -349,3 +349,27 @@ fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
     ensure!(node.seen()? == Seen::served(2));
     Ok(())
 }
+
+#[test]
+fn what_has_changed_is_asked_for_unless_that_is_turned_off_and_transfers_are_counted() -> Result<()> {
+    for (lines, expected, asked) in [("", [1, 1, 1], 2), ("ixfr = false", [0, 3, 0], 0)] {
+        let (fake, site) = (Fake::start(good(1))?, Site::new()?);
+        let node = site.start(&[fake.address], lines)?;
+        node.wait_for(Seen::served(1))?;
+        let changes = [
+            ixfr(&[soa(2), soa(1), soa(2), a("new.small.example."), soa(2)]),
+            // The whole zone, as a primary may (RFC 1995 §4).
+            ixfr(&good_records(3)),
+        ];
+        for (serial, changes) in (2..).zip(changes) {
+            fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(serial) });
+            let output = node.ctl(&["refresh", ZONE])?;
+            ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{output:?}");
+        }
+        let status: serde_json::Value = serde_json::from_slice(&node.ctl(&["status", "--json"])?.stdout)?;
+        let counted = ["incremental", "whole", "whole-instead"].map(|kind| status["copies"][kind].as_u64());
+        ensure!(counted == expected.map(Some), "`{lines}`: {counted:?}");
+        ensure!(fake.asked(TYPE_IXFR) == asked, "`{lines}`: {}", fake.asked(TYPE_IXFR));
+    }
+    Ok(())
+}

@@ -58,6 +58,7 @@ impl Sources {
             generation_served,
             reloading: board.is_reloading(),
             zones: board.counts(),
+            tables: board.tables(),
             udp: udp_counts(&sockets, queue_drops, &udp_answers),
             tcp: tcp_counts(service, &tcp_answers),
             answers: by_rcode(&udp_answers, &tcp_answers),

@@ -44,6 +44,9 @@ pub(crate) struct NodeStatus {
     pub(crate) reloading: bool,
     /// Zones by state.
     pub(crate) zones: ZoneCounts,
+    /// Tables made since the start.
+    #[serde(default)]
+    pub(crate) tables: TableCounts,
     /// Queries and answers over UDP.
     pub(crate) udp: UdpCounts,
     /// Queries and answers over TCP.
@@ -166,6 +169,18 @@ pub(crate) struct Latencies {
     pub(crate) micros: u64,
 }
 
+/// Tables made since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TableCounts {
+    /// Of all records of a zone.
+    pub(crate) compiled: u64,
+    /// By what has changed, over the table before.
+    pub(crate) amended: u64,
+    /// Of a table and what has changed over it.
+    pub(crate) folded: u64,
+}
+
 /// What was done to keep copies of zones up to date, since the start.
 #[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -176,6 +191,15 @@ pub(crate) struct CopyCounts {
     pub(crate) renewed: u64,
     /// Rounds that came to nothing.
     pub(crate) failed: u64,
+    /// Versions taken into service that came as what has changed (IXFR).
+    #[serde(default)]
+    pub(crate) incremental: u64,
+    /// Those that were asked for as a whole (AXFR).
+    #[serde(default)]
+    pub(crate) whole: u64,
+    /// Those of which what has changed was asked for, and that came as a whole (RFC 1995 §4).
+    #[serde(default)]
+    pub(crate) whole_instead: u64,
     /// NOTIFY requests that were heard.
     pub(crate) notifies: u64,
     /// NOTIFY requests that were refused: from somebody else, or of a zone that is none of the copies here.

@@ -380,7 +380,7 @@ impl Builder {
     }
 
     /// Completes the image of an overlay, which stands over `base` from now on. `moved` says which nodes of the base this
-    /// image has in their place.
+    /// image has in their place, `source` what the new version was made from.
     ///
     /// # Errors
     /// As for [`Builder::finish`]; or the base is too large to be referred to, or itself an overlay.
@@ -388,6 +388,7 @@ impl Builder {
         mut self,
         base: Arc<Table>,
         moved: &[(NodeRef, NodeIndex)],
+        source: SourceStamp,
     ) -> Result<Table, BuildError> {
         if base.is_overlaid() || base.image().len() > BASE_MAX {
             return Err(BuildError::TooLarge);
@@ -403,7 +404,6 @@ impl Builder {
         } else {
             ImageFlags::NONE
         });
-        let source = base.source();
         let backing = self.into_backing(source)?;
         Table::over(backing, Overlaid { base, moved: moved.into(), counts }).map_err(BuildError::Invalid)
     }

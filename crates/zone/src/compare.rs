@@ -1,9 +1,11 @@
-//! The difference between two versions of a zone, from their tables: a merge of two walks.
+//! The difference between two versions of a zone, from their tables or from a table and records: a merge of two walks.
 //!
 //! It takes time in the size of the zone, and memory in that of the change and of the largest owner.
 
+use crate::content;
 use crate::difference::{Difference, RecordList, RecordRef};
 use crate::rdata;
+use crate::records::{OwnerView, Zone};
 use std::cmp::Ordering;
 use std::sync::Arc;
 use table::{BadPointer, Table, Walk};
@@ -21,6 +23,9 @@ pub enum Incomparable {
     /// One has no SOA record at its apex.
     #[error("a table has no SOA record")]
     NoSoa,
+    /// The owner of an NSEC3 record has others, which a table keeps apart.
+    #[error("an owner of NSEC3 records has others")]
+    MixedOwner,
     /// One is damaged.
     #[error(transparent)]
     Table(#[from] BadPointer),
@@ -37,13 +42,43 @@ pub fn compare(old: &Arc<Table>, new: &Arc<Table>, octets_max: usize) -> Result<
     if old.apex_name().as_wire() != new.apex_name().as_wire() {
         return Err(Incomparable::OtherZone);
     }
-    let mut difference = Difference {
-        from: old.serial(),
-        to: new.serial(),
-        removed: RecordList::default(),
-        added: RecordList::default(),
-    };
-    let (mut before, mut after) = (Owners::new(old), Owners::new(new));
+    let serials = (old.serial(), new.serial());
+    merge(serials, Owners::of_table(old), Owners::of_table(new), Case::Ignored, octets_max)
+}
+
+/// What leads from the version in a table to one that is yet to be compiled. Names in data that have another case are other
+/// records here, since answers with them are.
+///
+/// # Errors
+/// As for [`compare`].
+pub(crate) fn compare_zone(
+    old: &Arc<Table>,
+    new: &Zone,
+    octets_max: usize,
+) -> Result<Difference, Incomparable> {
+    if old.apex_name().as_wire() != new.apex().as_wire() {
+        return Err(Incomparable::OtherZone);
+    }
+    let serials = (old.serial(), new.serial());
+    merge(serials, Owners::of_table(old), Owners::of_zone(new), Case::Minded, octets_max)
+}
+
+/// Whether data that is other only in the case of a name is another record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Ignored,
+    Minded,
+}
+
+fn merge(
+    (from, to): (u32, u32),
+    mut before: Owners<'_>,
+    mut after: Owners<'_>,
+    case: Case,
+    octets_max: usize,
+) -> Result<Difference, Incomparable> {
+    let mut difference =
+        Difference { from, to, removed: RecordList::default(), added: RecordList::default() };
     let (mut has_before, mut has_after) = (before.advance()?, after.advance()?);
     put_soa(&mut difference.removed, &before)?;
     put_soa(&mut difference.added, &after)?;
@@ -57,7 +92,7 @@ pub fn compare(old: &Arc<Table>, new: &Arc<Table>, octets_max: usize) -> Result<
             Ordering::Less => before.put_all(&mut difference.removed),
             Ordering::Greater => after.put_all(&mut difference.added),
             Ordering::Equal if before.records == after.records => {}
-            Ordering::Equal => put_changed(&before, &after, &mut difference),
+            Ordering::Equal => put_changed(&before, &after, case, &mut difference),
         }
         if difference.removed.octets().len() + difference.added.octets().len() > octets_max {
             return Err(Incomparable::TooLarge);
@@ -72,45 +107,72 @@ pub fn compare(old: &Arc<Table>, new: &Arc<Table>, octets_max: usize) -> Result<
     Ok(difference)
 }
 
-/// The records of a table, an owner at a time.
-struct Owners {
-    walk: Walk,
+/// The records of a version, an owner at a time, in the order of a walk.
+struct Owners<'z> {
+    source: Source<'z>,
     apex_len: usize,
     /// Those of the owner that this is at.
     records: RecordList,
     is_nsec3: bool,
-    /// The first of the next owner.
-    ahead: RecordList,
-    ahead_is_nsec3: bool,
 }
 
-impl Owners {
-    fn new(table: &Arc<Table>) -> Owners {
-        Owners {
-            walk: Walk::new(Arc::clone(table)),
-            apex_len: table.apex_len(),
-            records: RecordList::default(),
-            is_nsec3: false,
-            ahead: RecordList::default(),
-            ahead_is_nsec3: false,
-        }
+/// Where they come from.
+enum Source<'z> {
+    Table {
+        walk: Box<Walk>,
+        /// The first of the next owner.
+        ahead: RecordList,
+        ahead_is_nsec3: bool,
+    },
+    Zone {
+        zone: &'z Zone,
+        /// The index of the next owner.
+        next: usize,
+    },
+}
+
+impl<'z> Owners<'z> {
+    fn of_table(table: &Arc<Table>) -> Owners<'z> {
+        let walk = Box::new(Walk::new(Arc::clone(table)));
+        let source = Source::Table { walk, ahead: RecordList::default(), ahead_is_nsec3: false };
+        Owners { source, apex_len: table.apex_len(), records: RecordList::default(), is_nsec3: false }
+    }
+
+    fn of_zone(zone: &'z Zone) -> Owners<'z> {
+        let source = Source::Zone { zone, next: 0 };
+        Owners { source, apex_len: zone.apex().len(), records: RecordList::default(), is_nsec3: false }
     }
 
     /// Goes on to the next owner; whether there is one.
-    fn advance(&mut self) -> Result<bool, BadPointer> {
-        std::mem::swap(&mut self.records, &mut self.ahead);
-        self.ahead.clear();
-        self.is_nsec3 = self.ahead_is_nsec3;
-        while let Some(record) = self.walk.next_record()? {
-            // The owners of NSEC3 records come last, whatever their names, and begin with such a record.
-            self.ahead_is_nsec3 |= record.rtype == RecordType::NSEC3;
-            let goes_on = self.records.is_empty()
-                || (self.is_nsec3 == self.ahead_is_nsec3
-                    && self.records.octets().starts_with(record.owner.as_wire()));
-            let list = if goes_on { &mut self.records } else { &mut self.ahead };
-            list.push(record.owner, record.rtype, record.ttl, record.rdata);
-            if !goes_on {
-                break;
+    fn advance(&mut self) -> Result<bool, Incomparable> {
+        match &mut self.source {
+            Source::Table { walk, ahead, ahead_is_nsec3 } => {
+                std::mem::swap(&mut self.records, ahead);
+                ahead.clear();
+                self.is_nsec3 = *ahead_is_nsec3;
+                while let Some(record) = walk.next_record()? {
+                    // The owners of NSEC3 records come last, whatever their names, and begin with such a record.
+                    *ahead_is_nsec3 |= record.rtype == RecordType::NSEC3;
+                    let goes_on = self.records.is_empty()
+                        || (self.is_nsec3 == *ahead_is_nsec3
+                            && self.records.octets().starts_with(record.owner.as_wire()));
+                    let list = if goes_on { &mut self.records } else { &mut *ahead };
+                    list.push(record.owner, record.rtype, record.ttl, record.rdata);
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+            Source::Zone { zone, next } => {
+                self.records.clear();
+                let mut found = next_owner(zone, next, self.is_nsec3);
+                if found.is_none() && !self.is_nsec3 {
+                    (self.is_nsec3, *next) = (true, 0);
+                    found = next_owner(zone, next, self.is_nsec3);
+                }
+                if let Some(owner) = found {
+                    put_owner(owner, &mut self.records)?;
+                }
             }
         }
         Ok(!self.records.is_empty())
@@ -121,7 +183,7 @@ impl Owners {
     }
 
     /// Which of two owners comes first in a walk.
-    fn order(&self, other: &Owners) -> Ordering {
+    fn order(&self, other: &Owners<'_>) -> Ordering {
         self.is_nsec3.cmp(&other.is_nsec3).then_with(|| {
             let (owner, other) = (self.owner(), other.owner());
             if owner.as_wire() == other.as_wire() { Ordering::Equal } else { owner.canonical_cmp(other) }
@@ -144,6 +206,31 @@ impl Owners {
         distinct.dedup_by(|a, b| a.order(b) == Ordering::Equal);
         distinct
     }
+}
+
+/// The next owner of a zone that has NSEC3 records, or of those that have none.
+fn next_owner<'z>(zone: &'z Zone, next: &mut usize, is_nsec3: bool) -> Option<OwnerView<'z>> {
+    while *next < zone.owner_count() {
+        let owner = zone.owner(*next);
+        *next += 1;
+        if owner.has(RecordType::NSEC3) == is_nsec3 {
+            return Some(owner);
+        }
+    }
+    None
+}
+
+/// Adds all records of an owner, with the TTLs that the compiler gives them.
+fn put_owner(owner: OwnerView<'_>, records: &mut RecordList) -> Result<(), Incomparable> {
+    let name = owner.name();
+    let is_nsec3 = owner.has(RecordType::NSEC3);
+    content::served_records(owner, |rtype, ttl, rdata| {
+        if is_nsec3 && !matches!(rtype, RecordType::NSEC3 | RecordType::RRSIG) {
+            return Err(Incomparable::MixedOwner);
+        }
+        records.push(name, rtype, ttl, rdata);
+        Ok(())
+    })
 }
 
 /// A record and what tells it from others of its owner.
@@ -178,14 +265,14 @@ fn put(list: &mut RecordList, record: RecordRef<'_>) {
     list.push(record.owner, record.rtype, record.ttl, record.rdata);
 }
 
-fn put_soa(list: &mut RecordList, apex: &Owners) -> Result<(), Incomparable> {
+fn put_soa(list: &mut RecordList, apex: &Owners<'_>) -> Result<(), Incomparable> {
     let soa = apex.records.iter().find(|record| apex.is_apex_soa(record));
     put(list, soa.ok_or(Incomparable::NoSoa)?);
     Ok(())
 }
 
 /// Puts down what of one owner is in one version alone.
-fn put_changed(before: &Owners, after: &Owners, difference: &mut Difference) {
+fn put_changed(before: &Owners<'_>, after: &Owners<'_>, case: Case, difference: &mut Difference) {
     let (old, new) = (before.distinct(), after.distinct());
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
     loop {
@@ -197,7 +284,10 @@ fn put_changed(before: &Owners, after: &Owners, difference: &mut Difference) {
         };
         let gone = old.next_if(|_| order.is_le());
         let come = new.next_if(|_| order.is_ge());
-        if order != Ordering::Equal {
+        let is_same = |(gone, come): (&Distinct<'_>, &Distinct<'_>)| {
+            case == Case::Ignored || gone.record.rdata == come.record.rdata
+        };
+        if !gone.zip(come).is_some_and(is_same) {
             gone.into_iter().for_each(|gone| put(&mut difference.removed, gone.record));
             come.into_iter().for_each(|come| put(&mut difference.added, come.record));
         }

@@ -18,6 +18,7 @@
 
 use crate::rdata;
 use crate::records::{OwnerView, Zone};
+use std::convert::Infallible;
 use table::ContentDigest;
 use wire::message::u16_at;
 use wire::{Class, Name, RecordType};
@@ -123,6 +124,20 @@ pub(crate) fn of_zone(zone: &Zone) -> ContentDigest {
 /// Adds the records of an owner with the TTLs that the compiler gives them.
 fn add_owner(sum: &mut ContentSum, owner: OwnerView<'_>) {
     let name = owner.name();
+    let Ok(()) = served_records(owner, |rtype, ttl, rdata| {
+        sum.add(name, rtype, ttl, rdata);
+        Ok::<_, Infallible>(())
+    });
+}
+
+/// Hands out the records of an owner with the TTLs that they are served with.
+///
+/// # Errors
+/// What was given for a record.
+pub(crate) fn served_records<'z, E>(
+    owner: OwnerView<'z>,
+    mut each: impl FnMut(RecordType, u32, &'z [u8]) -> Result<(), E>,
+) -> Result<(), E> {
     for set in owner.rrsets() {
         let rtype = set.rtype();
         let ttl = set.ttl();
@@ -130,9 +145,10 @@ fn add_owner(sum: &mut ContentSum, owner: OwnerView<'_>) {
             // Signatures stand with the sets that they cover, each with its own TTL; those that cover none are a set.
             let covers = rtype == RecordType::RRSIG
                 && u16_at(rdata, 0).is_some_and(|covered| owner.has(RecordType(covered)));
-            sum.add(name, rtype, if covers { set.ttl_of(index) } else { ttl }, rdata);
+            each(rtype, if covers { set.ttl_of(index) } else { ttl }, rdata)?;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,12 +16,17 @@ use table::Table;
 const REST_TIMES: u32 = 10;
 const REST_MIN: Duration = Duration::from_secs(1);
 
+/// How long after a master file was read again its image is stored, where little was other: making one table of it takes what a
+/// compilation takes. A restart before that compiles the file, a second for a million records; a longer time would
+/// spare little more where a file changes every few minutes.
+const AMENDED_REST: Duration = Duration::from_secs(60);
+
 /// Stores images until the queue is closed.
 pub(super) fn run(kept: &Kept) {
     if let Err(error) = netio::pin::yield_to_workers() {
         tracing::warn!("images are stored at normal priority, answers may be slower meanwhile: {error}");
     }
-    let mut images = Images { kept, resting: HashMap::new() };
+    let mut images = Images { kept, resting: HashMap::new(), amended: HashMap::new() };
     loop {
         match kept.queue.next_image() {
             Ok(image) => images.store(image),
@@ -40,18 +45,27 @@ struct Images<'k> {
     kept: &'k Kept,
     /// Until when the images of zones rest.
     resting: HashMap<Box<[u8]>, Instant>,
+    /// When images are stored of zones whose master files have changed a little.
+    amended: HashMap<Box<[u8]>, Instant>,
 }
 
 impl Images<'_> {
     fn store(&mut self, image: Image) {
         let (key, began) = (image.zone.name.as_name().as_wire(), Instant::now());
         if image.reply.is_none()
+            && image.zone.secondary().is_some()
             && image.table.is_overlaid()
             && self.kept.transfers.index.leads_to(&image.table)
         {
             // The journal has what has changed; what the two come to is stored when they have been folded.
             return;
         }
+        if image.reply.is_none() && self.is_too_early(&image) {
+            let due = *self.amended.entry(key.into()).or_insert(began + AMENDED_REST);
+            self.kept.queue.put_off(Image { due, ..image });
+            return;
+        }
+        self.amended.remove(key);
         if image.reply.is_none()
             && image.table.is_overlaid()
             && self.kept.transfers.index.goes_on_from_image(image.zone.name.as_name())
@@ -91,6 +105,13 @@ impl Images<'_> {
             let rest = (REST_TIMES * began.elapsed()).max(REST_MIN);
             self.resting.insert(key.into(), Instant::now() + rest);
         }
+    }
+
+    /// Whether the image of a zone with a master file is to wait for more changes.
+    fn is_too_early(&self, image: &Image) -> bool {
+        let key = image.zone.name.as_name().as_wire();
+        let is_due = self.amended.get(key).is_some_and(|due| *due <= Instant::now());
+        image.zone.file().is_some() && image.table.is_overlaid() && !is_due && !self.kept.queue.is_closed()
     }
 
     /// Keeps the image of the version before, which the next one is about to replace, or makes one. A version that stands over another

@@ -59,6 +59,8 @@ pub(crate) struct SecondaryConfig {
     pub(crate) transfer_timeout: Duration,
     /// Bounds of what the SOA record says.
     pub(crate) clamps: Clamps,
+    /// Whether primaries are asked for what has changed, and not always for the whole zone.
+    pub(crate) ixfr: bool,
     /// What becomes of a copy that has expired.
     pub(crate) on_expiry: OnExpiry,
 }
@@ -95,6 +97,7 @@ impl Default for SecondaryConfig {
                 // remembers that there was one.
                 expire: clamp(3600, 28 * 86_400),
             },
+            ixfr: true,
             on_expiry: OnExpiry::default(),
         }
     }

@@ -4,7 +4,6 @@ use super::{Change, Entry, Job, Keeper, Moment, Replaced};
 use crate::config::ZoneSource;
 use crate::gate::{self, Candidate, Fate, Question, Stop, Verdict};
 use crate::status::ZoneStatus;
-use crate::zones::catalog;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
 use crate::zones::source;
 use crate::zones::state_dir::{Kept, StateDir};
@@ -63,10 +62,7 @@ impl Job {
         let loaded = match (self.take_transferred(), self.take_published()) {
             (Some(transferred), _) => load::compile_transferred(&self.zone, transferred)?,
             (None, Some(published)) => published,
-            (None, None) => {
-                let standing = self.standing.as_deref().map(catalog::Version::of);
-                load::load(&self.zone, state, self.images, standing, progress)?
-            }
+            (None, None) => load::load(&self.zone, state, self.images, self.standing.as_ref(), progress)?,
         };
         if loaded.from.is_recalled() || loaded.from == LoadedFrom::Configuration {
             // It stood here before, or is what the configuration says.

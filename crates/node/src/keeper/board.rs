@@ -1,9 +1,10 @@
 //! What everybody may know of the keeper's work, also while it is at it.
 
-use crate::status::{CatalogStatus, CopyStatus, ZoneCounts, ZoneList, ZoneState, ZoneStatus};
+use crate::status::{CatalogStatus, CopyStatus, TableCounts, ZoneCounts, ZoneList, ZoneState, ZoneStatus};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use table::Table;
 use table::publish::Generation;
 
 /// The state of the zones as of the last change.
@@ -13,6 +14,9 @@ pub(crate) struct Board {
     generation: AtomicU64,
     served: AtomicU64,
     reloading: AtomicBool,
+    compiled: AtomicU64,
+    amended: AtomicU64,
+    folded: AtomicU64,
     /// How the zones that are copies are kept up to date, by name.
     copies: Mutex<HashMap<String, CopyStatus>>,
     /// The catalogs that are followed.
@@ -129,6 +133,23 @@ impl Board {
             failed: first(&zones.critical_failed, failed_max),
             served: first(served, served_max),
         }
+    }
+
+    /// The tables that were made.
+    pub(crate) fn tables(&self) -> TableCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        TableCounts { compiled: of(&self.compiled), amended: of(&self.amended), folded: of(&self.folded) }
+    }
+
+    /// Counts a table that was made of another version of a zone.
+    pub(super) fn count_table(&self, table: &Table) {
+        let count = if table.is_overlaid() { &self.amended } else { &self.compiled };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a table that was made of another and what has changed.
+    pub(super) fn count_folded(&self) {
+        self.folded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The last change that was published, and the last that every packet thread serves.

@@ -134,6 +134,7 @@ impl Keeper {
             now.record_count(),
             folding.began.elapsed().as_millis()
         );
+        self.board.count_folded();
         let standing = self.entries[index].standing(now);
         self.generation = self.publisher.publish_standing(slot, standing);
         self.entries.touch(index);

@@ -294,6 +294,9 @@ impl Keeper {
                     | LoadedFrom::Configuration
                     | LoadedFrom::Transfer(_) => {}
                 }
+                if !loaded.from.is_recalled() {
+                    self.board.count_table(&loaded.table);
+                }
                 let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
                 self.changed.entry(index).or_insert(Replaced { before, differences: None });
                 let (change, generation) = entry.take(loaded, stored, &mut self.publisher);

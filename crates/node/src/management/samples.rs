@@ -4,8 +4,8 @@ use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
     DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, Latencies, NoDelayStatus, NodeStatus,
-    OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts,
-    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TableCounts, TcpCounts,
+    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +39,14 @@ pub(super) fn server() -> NodeStatus {
             detail: None,
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
-        copies: CopyCounts { renewed: 4, latencies: latencies(), ..CopyCounts::default() },
+        tables: TableCounts { compiled: 2, amended: 3, folded: 1 },
+        copies: CopyCounts {
+            renewed: 4,
+            incremental: 3,
+            whole: 1,
+            latencies: latencies(),
+            ..CopyCounts::default()
+        },
         catalogs: vec![CatalogCounts {
             name: "catalog.example.".to_owned(),
             members: 12,

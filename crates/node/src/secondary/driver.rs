@@ -87,6 +87,7 @@ impl Driver {
             board: Arc::clone(&board),
             transfers: Semaphore::new(TRANSFERS_MAX),
             confirmations: confirmations.clone(),
+            counts: Arc::clone(&counts),
         };
         Driver {
             start: Instant::now(),

@@ -57,6 +57,10 @@ struct Counts {
     current: AtomicU64,
     renewed: AtomicU64,
     failed: AtomicU64,
+    /// Versions taken into service, by how they came.
+    incremental: AtomicU64,
+    whole: AtomicU64,
+    whole_instead: AtomicU64,
     latencies: Histogram,
 }
 
@@ -106,6 +110,9 @@ impl Service {
             current: of(&self.counts.current),
             renewed: of(&self.counts.renewed),
             failed: of(&self.counts.failed),
+            incremental: of(&self.counts.incremental),
+            whole: of(&self.counts.whole),
+            whole_instead: of(&self.counts.whole_instead),
             notifies,
             notifies_refused,
             notifies_dropped,

@@ -1,13 +1,14 @@
 //! One round of one zone: asking its primaries, transferring what is newer, having it taken into service.
 
-use super::exchange;
 use super::stream::Failure;
+use super::{Counts, exchange};
 use crate::config::{Primary, SecondaryConfig};
 use crate::gate::Serials;
 use crate::keeper::{self, Board, Install};
 use crate::zones::transferred::{Confirmations, Sent};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
@@ -36,6 +37,8 @@ pub(super) struct Around {
     pub(super) transfers: Semaphore,
     /// Where it is kept when a copy was confirmed.
     pub(super) confirmations: Option<Confirmations>,
+    /// What was done.
+    pub(super) counts: Arc<Counts>,
 }
 
 /// What a round is about.
@@ -261,7 +264,7 @@ async fn transfer_one(around: &Around, subject: &Subject, primary: &Primary) -> 
     // zone takes the most memory.
     let _place = around.transfers.acquire().await;
     let round = &subject.round;
-    if let (Purpose::Refresh, Some(serial)) = (round.purpose, round.serial) {
+    if let (Purpose::Refresh, Some(serial), true) = (round.purpose, round.serial, subject.config.ixfr) {
         match transfer_once(around, subject, primary, Some(serial)).await {
             Err(unusable) if unusable.whole_may_help => tracing::info!(
                 "zone {}: {} was asked for what has changed since serial {serial}: {}; asking for the whole zone",
@@ -311,6 +314,12 @@ async fn transfer_once(
         whole_may_help: unusable.is_of_the_zone && are_differences,
         ..unusable
     })?;
+    let count = match since {
+        _ if are_differences => &around.counts.incremental,
+        Some(_) => &around.counts.whole_instead,
+        None => &around.counts.whole,
+    };
+    count.fetch_add(1, Ordering::Relaxed);
     let from = before.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
     let said = format!(
         "{what} from {primary}, serial {from} -> {}, {records} records, {messages} messages, {octets} octets, in {took_ms} ms",

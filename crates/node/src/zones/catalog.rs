@@ -58,7 +58,7 @@ pub(super) fn load(
     let records = catalog::write(zone.name.as_name(), serial, zones)
         .map_err(|error| ZoneErrors::one(format!("{}: {error}", zone.name)))?;
     let from = format!("{} from the configuration", zone.name);
-    let compiled = compile_reading(zone, zone::conclude(records), stamp, &from, || {})?;
+    let compiled = compile_reading(zone, zone::conclude(records), stamp, &from, None, || {})?;
     Ok(loaded(compiled.table, LoadedFrom::Configuration))
 }
 

@@ -17,10 +17,14 @@ use std::time::{Duration, Instant};
 use table::{SourceStamp, Table};
 use transfer::journal::Version;
 use wire::RecordType;
-use zone::amend::AmendError;
+use zone::amend::{self, AmendError};
 use zone::check::Severity;
 use zone::master::{Include, IncludeError, Included};
 use zone::{CompileOptions, Difference, Gatherer, Reading, zonemd};
+
+/// From so many records on it is looked what is other in a master file that is read again; a smaller zone is compiled in some
+/// milliseconds, and has no overlay to look into before its table.
+const RENEWED_RECORDS_MIN: u32 = 10_000;
 
 /// Where a table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,7 +114,7 @@ pub(crate) fn load(
     zone: &ZoneConfig,
     state: Option<&StateDir>,
     images: Images,
-    standing: Option<catalog::Version>,
+    standing: Option<&Arc<Table>>,
     progress: &ZoneProgress,
 ) -> Result<Loaded, ZoneErrors> {
     let start = Instant::now();
@@ -118,7 +122,10 @@ pub(crate) fn load(
         ZoneSource::MasterFile(file) => file,
         ZoneSource::Primaries(_) => return load_transferred(zone, state, start),
         ZoneSource::Published(_) => return load_published(zone, state, start),
-        ZoneSource::Catalog(zones) => return catalog::load(zone, zones, state, images, standing),
+        ZoneSource::Catalog(zones) => {
+            let standing = standing.map(|standing| catalog::Version::of(standing));
+            return catalog::load(zone, zones, state, images, standing);
+        }
     };
     let mut no_image = None;
     if let Some(state) = state
@@ -139,7 +146,10 @@ pub(crate) fn load(
             Err(reason) => no_image = Some(reason),
         }
     }
-    let Compiled { table, files, warnings, zonemd } = compile(zone, progress)?;
+    // Who has it compiled in any case doesn't want to know what is other.
+    let standing =
+        standing.filter(|table| images == Images::Use && table.record_count() >= RENEWED_RECORDS_MIN);
+    let Compiled { table, files, warnings, zonemd } = compile_over(zone, standing, progress)?;
     Ok(Loaded {
         table: Arc::new(table),
         files,
@@ -156,6 +166,15 @@ pub(crate) fn load(
 /// # Errors
 /// All problems of the zone.
 pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Compiled, ZoneErrors> {
+    compile_over(zone, None, progress)
+}
+
+/// The same, or an overlay over the version that stands, where little is other.
+fn compile_over(
+    zone: &ZoneConfig,
+    standing: Option<&Arc<Table>>,
+    progress: &ZoneProgress,
+) -> Result<Compiled, ZoneErrors> {
     let master_file = zone.file().ok_or_else(|| {
         ZoneErrors::one(format!(
             "{}: its versions come from elsewhere, and it has no master file here",
@@ -179,7 +198,7 @@ pub(crate) fn compile(zone: &ZoneConfig, progress: &ZoneProgress) -> Result<Comp
         zone::read(zone.name.as_name(), &file, text, &mut sources, &mut |octets| progress.read(octets));
     let stamps = sources.stamps;
     let stamp = source::source_stamp(zone, &stamps);
-    let mut compiled = compile_reading(zone, reading, stamp, &file, || progress.compiling())?;
+    let mut compiled = compile_reading(zone, reading, stamp, &file, standing, || progress.compiling())?;
     compiled.files = stamps.iter().map(|stamp| stamp.path().to_owned()).collect();
     Ok(compiled)
 }
@@ -209,7 +228,7 @@ fn compile_differences(
     let start = Instant::now();
     // Whether a ZONEMD record is right can be told only of all records.
     let has_zonemd = |table: &Table| table.apex().rrset(RecordType::ZONEMD).is_some();
-    match zone::amend::amend(standing, differences) {
+    match amend::amend(standing, differences) {
         Ok(table) if has_zonemd(&table) => {}
         Ok(table) => {
             return Ok(Loaded {
@@ -236,9 +255,11 @@ fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) ->
     let from = format!("{} from {primary}", zone.name);
     let stamp = source::transfer_stamp(zone);
     let Compiled { table, files, warnings, zonemd } =
-        compile_reading(zone, zone::conclude(records), stamp, &from, || {}).map_err(|failed| ZoneErrors {
-            errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
-            ..failed
+        compile_reading(zone, zone::conclude(records), stamp, &from, None, || {}).map_err(|failed| {
+            ZoneErrors {
+                errors: failed.errors.iter().map(|error| format!("{from}: {error}")).collect(),
+                ..failed
+            }
         })?;
     table.prepare_for_changes();
     Ok(Loaded {
@@ -310,12 +331,14 @@ pub(crate) fn last_good(zone: &ZoneConfig, state: &StateDir) -> Option<Loaded> {
     Some(recalled(zone, state, image, start))
 }
 
-/// Compiles what was read if it has no errors; gives the table and the warnings.
+/// Compiles what was read if it has no errors, or makes an overlay of what is other than in the version that stands; gives the
+/// table and the warnings.
 pub(super) fn compile_reading(
     zone: &ZoneConfig,
     reading: Reading,
     stamp: SourceStamp,
     from: &str,
+    standing: Option<&Arc<Table>>,
     compiling: impl Fn(),
 ) -> Result<Compiled, ZoneErrors> {
     let mut errors = Vec::new();
@@ -335,6 +358,12 @@ pub(super) fn compile_reading(
     compiling();
     let zonemd = (zone.admission.zonemd != ZonemdPolicy::Ignore).then(|| zonemd::verify(&records));
     let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: stamp };
+    let renewed = standing.map(|standing| amend::renew(standing, &records, &options));
+    match renewed {
+        Some(Ok(table)) => return Ok(Compiled { table, files: Vec::new(), warnings, zonemd }),
+        Some(Err(reason)) => tracing::debug!("zone {}: compiled as a whole: {reason}", zone.name),
+        None => {}
+    }
     match zone::compile(records, &options) {
         Ok(table) => Ok(Compiled { table, files: Vec::new(), warnings, zonemd }),
         Err(error) => Err(ZoneErrors {

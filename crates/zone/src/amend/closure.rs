@@ -12,13 +12,13 @@ use super::touched::{Row, Touched};
 use crate::compile::over::Draft;
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use table::{Node, NodeFlags, Table};
+use table::{Node, NodeFlags, SourceStamp, Table};
 use wire::{FoldedName, Name, NameBuf, RecordType};
 
 const ADDRESSES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
-/// Adds what is needed, and makes the overlay.
-pub(super) fn complete(touched: &mut Touched<'_>) -> Result<Table, AmendError> {
+/// Adds what is needed, and makes the overlay, as made from this source.
+pub(super) fn complete(touched: &mut Touched<'_>, source: SourceStamp) -> Result<Table, AmendError> {
     let mut closure = Closure { touched, seen: HashSet::new() };
     loop {
         while closure.add_relatives()? || closure.add_witnesses()? {}
@@ -31,7 +31,7 @@ pub(super) fn complete(touched: &mut Touched<'_>) -> Result<Table, AmendError> {
             is_more |= closure.touched.load(name.as_name())?;
         }
         if !is_more {
-            return draft.build();
+            return draft.build(source);
         }
     }
 }

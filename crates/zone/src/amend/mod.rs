@@ -5,6 +5,8 @@
 //! one overlay over one base, and what a change costs grows with what has changed since the base was compiled. `touched` holds
 //! these names with their records. `closure` adds what depends on them. `compile::over` makes the image.
 //!
+//! [`renew`] does so where there are all records of a new version, and finds out itself what is other about them.
+//!
 //! [`fold`] makes a whole table of an overlay and its base, in its own time. [`steer`] has some names answer with something else than
 //! the zone says.
 //!
@@ -13,6 +15,7 @@
 
 mod closure;
 mod fold;
+mod renew;
 mod steer;
 mod touched;
 
@@ -20,10 +23,11 @@ use crate::apply::Mismatch;
 use crate::compile::CompileError;
 use crate::difference::Difference;
 use std::sync::Arc;
-use table::{BadPointer, BuildError, Table};
+use table::{BadPointer, BuildError, SourceStamp, Table};
 
 pub(crate) use closure::hides;
 pub use fold::{FoldError, fold};
+pub use renew::{NotRenewed, renew};
 pub use steer::{SteerError, Steered, steer};
 pub(crate) use touched::{Touched, hash_of_owner};
 
@@ -82,12 +86,21 @@ impl From<CompileError> for AmendError {
 
 /// Makes the next version of a zone: `table` with `differences`, the oldest first.
 ///
-/// Options and source are those of the base.
+/// Options and source are those of the table.
 ///
 /// # Errors
 /// The differences don't fit, or the zone has to be compiled as a whole; the table is as it was.
 pub fn amend(table: &Arc<Table>, differences: &[Difference]) -> Result<Table, AmendError> {
+    amend_from(table, differences, table.source())
+}
+
+/// The same, made from another source.
+fn amend_from(
+    table: &Arc<Table>,
+    differences: &[Difference],
+    source: SourceStamp,
+) -> Result<Table, AmendError> {
     let mut touched = Touched::new(table, NAMES_MAX)?;
     touched.apply(differences)?;
-    closure::complete(&mut touched)
+    closure::complete(&mut touched, source)
 }

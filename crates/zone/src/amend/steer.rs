@@ -65,7 +65,7 @@ pub fn steer(version: &Arc<Table>, answers: &[Steered]) -> Result<Table, SteerEr
             return Err(SteerError::Bare(Box::new(owner.clone())));
         }
     }
-    let table = closure::complete(&mut touched)?;
+    let table = closure::complete(&mut touched, version.source())?;
     Ok(table.in_place_of(Arc::clone(version)))
 }
 

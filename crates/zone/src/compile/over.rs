@@ -10,7 +10,9 @@ use crate::content::{self, ContentSum};
 use crate::records::{Gatherer, Zone};
 use std::collections::HashSet;
 use std::sync::Arc;
-use table::{Builder, ContentDigest, ImageFlags, Node, NodeFlags, NodeIndex, NodeRef, NodeSpec, Table};
+use table::{
+    Builder, ContentDigest, ImageFlags, Node, NodeFlags, NodeIndex, NodeRef, NodeSpec, SourceStamp, Table,
+};
 use wire::{Name, NameBuf, RecordType};
 
 /// An overlay before it is made.
@@ -103,8 +105,8 @@ impl<'t> Draft<'t> {
         Proofs::new(&self.zone, &self.plan, &self.chain, self.flags, Some(&self.beside))
     }
 
-    /// Makes the overlay.
-    pub(crate) fn build(&self) -> Result<Table, AmendError> {
+    /// Makes the overlay, as made from this source.
+    pub(crate) fn build(&self, source: SourceStamp) -> Result<Table, AmendError> {
         let Draft { zone, plan, chain, .. } = self;
         let mut is_wrong = false;
         check::check(zone, &mut |finding| is_wrong |= finding.severity == Severity::Error);
@@ -119,7 +121,7 @@ impl<'t> Draft<'t> {
         self.add_gone_nsec3_owners(&mut builder, &mut moved)?;
         builder.content(self.content()?);
         add_negative_soa(&mut builder, &mut encoder, zone)?;
-        Ok(builder.finish_over(Arc::clone(self.base), &moved)?)
+        Ok(builder.finish_over(Arc::clone(self.base), &moved, source)?)
     }
 
     /// The digest of the whole new version: that of the base, without the names that have changed, and with what they are now.

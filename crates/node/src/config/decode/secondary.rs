@@ -13,7 +13,7 @@ use transfer::refresh::Clamp;
 use transfer::tsig::Key;
 
 /// The keys that only a secondary has, `primaries` apart.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "source",
     "notify-from",
     "transfer-max-bytes",
@@ -25,6 +25,7 @@ const KEYS: [&str; 11] = [
     "expire-min-s",
     "expire-max-s",
     "on-expiry",
+    "ixfr",
 ];
 /// The longest interval in seconds: what a SOA record can say.
 const SECONDS_MAX: u64 = u32::MAX as u64;
@@ -88,6 +89,9 @@ pub(super) fn settings(
     clamp(section, ["refresh-min-s", "refresh-max-s"], &mut clamps.refresh, problems);
     clamp(section, ["retry-min-s", "retry-max-s"], &mut clamps.retry, problems);
     clamp(section, ["expire-min-s", "expire-max-s"], &mut clamps.expire, problems);
+    if let Some(ixfr) = section.flag("ixfr", problems) {
+        config.ixfr = ixfr;
+    }
     let words = [("servfail", OnExpiry::Servfail), ("serve", OnExpiry::Serve)];
     if let Some(choice) = section.choice("on-expiry", "way to treat an expired zone", &words, problems) {
         config.on_expiry = choice;

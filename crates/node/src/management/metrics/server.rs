@@ -148,6 +148,14 @@ pub(super) fn encode_zones(
         help,
         rounds.map(|(result, count)| ([("result", result)], count)),
     )?;
+    let kinds = [("ixfr", copies.incremental), ("axfr", copies.whole), ("ixfr-whole", copies.whole_instead)];
+    let help = "Versions taken into service from primaries: as what has changed, asked for as a whole, as a whole though what \
+                has changed was asked for.";
+    families.counter("starling_transfers_in", help, kinds.map(|(kind, count)| ([("kind", kind)], count)))?;
+    let made = server.tables;
+    let made = [("compiled", made.compiled), ("amended", made.amended), ("folded", made.folded)];
+    let help = "Tables made: of all records of a zone, by what has changed, of both.";
+    families.counter("starling_tables_made", help, made.map(|(how, count)| ([("how", how)], count)))?;
     let bounds = LATENCY_BOUNDS_MS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(copies.latencies.counts).collect();
     let help = "From a NOTIFY until every worker answers with the new version.";

@@ -44,6 +44,14 @@ fn what_the_server_counts() {
         family(&text, "starling_secondary_rounds_total"),
         ["{result=\"current\"} 0", "{result=\"renewed\"} 4", "{result=\"failed\"} 0"]
     );
+    assert_eq!(
+        family(&text, "starling_transfers_in_total"),
+        ["{kind=\"ixfr\"} 3", "{kind=\"axfr\"} 1", "{kind=\"ixfr-whole\"} 0"]
+    );
+    assert_eq!(
+        family(&text, "starling_tables_made_total"),
+        ["{how=\"compiled\"} 2", "{how=\"amended\"} 3", "{how=\"folded\"} 1"]
+    );
     let latencies = family(&text, "starling_publication_seconds_bucket");
     assert_eq!([latencies[0], latencies[14]], ["{le=\"0.001\"} 1", "{le=\"+Inf\"} 4"]);
     assert_eq!(family(&text, "starling_publication_seconds_sum"), [" 0.5"]);
