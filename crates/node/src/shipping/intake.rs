@@ -176,7 +176,7 @@ pub(crate) fn take_in(path: &Path, zone: &ZoneConfig) -> Result<Offer, IntakeErr
     if soa.is_none_or(|soa| soa.serial != serial) {
         return Err(IntakeError::NoSoa { path: path.to_owned(), serial });
     }
-    let zonemd = zonemd_of(&table, zone);
+    let zonemd = zonemd_of(&table, zone).map_err(invalid)?;
     let loaded = Loaded {
         table,
         files: Vec::new(),
@@ -240,16 +240,18 @@ fn read_whole(file: &File, octets: u64) -> io::Result<Backing> {
     read.map(|()| image)
 }
 
-/// What the ZONEMD records of a zone say of it, where anybody wants to know.
-fn zonemd_of(table: &Arc<Table>, zone: &ZoneConfig) -> Option<zonemd::Verdict> {
+/// What the ZONEMD records of a zone say of it; nothing where nobody wants to know.
+///
+/// # Errors
+/// Its records can't be read, though all offsets are within the image.
+fn zonemd_of(table: &Arc<Table>, zone: &ZoneConfig) -> Result<Option<zonemd::Verdict>, ImageError> {
     if zone.admission.zonemd == ZonemdPolicy::Ignore {
-        return None;
+        return Ok(None);
     }
     if table.apex().rrset(RecordType::ZONEMD).is_none() {
-        return Some(zonemd::Verdict::Absent);
+        return Ok(Some(zonemd::Verdict::Absent));
     }
-    // No difference at all leads to all records. Where they can't be read they are not what was digested either.
+    // No difference at all leads to all records.
     let records = zone::apply(table, &[]).ok().and_then(|records| records.finish().ok());
-    let damaged = zonemd::Verdict::Bad(zonemd::Fault::Mismatch(zonemd::Algorithm::Sha384));
-    Some(records.as_ref().map_or(damaged, zonemd::verify))
+    Ok(Some(zonemd::verify(&records.ok_or(ImageError::Bounds)?)))
 }
