@@ -13,7 +13,7 @@ use starling_tests::tools;
 use crate::site::{LIMIT, PREFIXES, Site};
 use crate::upstream::{Look, Watcher, looks};
 
-const ZONE: &str = "$ORIGIN small.example.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 900 604800 60\n  NS ns1\nns1 A 192.0.2.1\n";
+pub(crate) const ZONE: &str = "$ORIGIN small.example.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 900 604800 60\n  NS ns1\nns1 A 192.0.2.1\n";
 
 const CONFIGURATION: &str = r#"
 [node]
@@ -58,17 +58,35 @@ name = "small.example"
 file = "small.zone"
 "#;
 
+/// What follows [`LEARNING`] for a node that asks BIRD, and sets TCP_NODELAY on its sessions.
+pub(crate) const ASKED: &str = r#"
+[anycast.bird]
+socket = "node.ctl"
+protocols = ["upstream4", "upstream6"]
+"#;
+
 fn start(site: &Site) -> Result<Process> {
     start_with(site, CONFIGURATION)
 }
 
 /// Starts a node with this configuration, in the folder of the site, and with no limit to the size of core dumps.
 pub(crate) fn start_with(site: &Site, configuration: &str) -> Result<Process> {
+    start_by(site, configuration, &[])
+}
+
+/// The same by another program with its arguments, which becomes the node.
+pub(crate) fn start_by(site: &Site, configuration: &str, starter: &[String]) -> Result<Process> {
     std::fs::write(site.file("small.zone"), ZONE)?;
     std::fs::write(site.file("node.toml"), configuration)?;
     let binary = tools::starling()?;
     let mut command = site.node.command("prlimit")?;
-    command.arg("--core=unlimited").arg(binary).arg("run").arg("--config").arg(site.file("node.toml"));
+    command
+        .arg("--core=unlimited")
+        .args(starter)
+        .arg(binary)
+        .arg("run")
+        .arg("--config")
+        .arg(site.file("node.toml"));
     command.current_dir(site.file(""));
     let mut agent = Process::spawn("agent", &command, &site.file("agent.log"))?;
     let deadline = Instant::now() + LIMIT;

@@ -6,6 +6,7 @@ mod driver;
 mod held;
 mod holder;
 mod ladder;
+mod no_delay;
 mod signals;
 mod site;
 mod templates;

@@ -16,6 +16,7 @@ use starling_tests::query::Query;
 use starling_tests::tools;
 
 use crate::agent;
+use crate::no_delay;
 use crate::site::{LIMIT, PREFIXES, Site};
 use crate::upstream::{Look, Watcher, looks};
 
@@ -80,8 +81,9 @@ struct Node<'s> {
 
 impl<'s> Node<'s> {
     fn start(site: &'s Site) -> Result<Self> {
-        let agent = agent::start_with(site, agent::LEARNING)?;
+        let agent = agent::start_with(site, &[agent::LEARNING, agent::ASKED].concat())?;
         let node = Self { site, agent };
+        no_delay::wait_in_force(site)?;
         site.wait_look(Look::Plain).with_context(|| node.agent.log_tail())?;
         Ok(node)
     }
@@ -106,7 +108,6 @@ impl<'s> Node<'s> {
             kill_process(pid, signal)?;
             tools::poll("the handler is gone", LIMIT, || Ok((!is_caught(pid, signal)?).then_some(())))?;
         }
-        self.site.wait_acknowledged()?;
         let sent = Instant::now();
         kill_process(pid, signal)?;
         self.site.wait_look(Look::Gone)?;

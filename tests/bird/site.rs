@@ -49,7 +49,7 @@ pub(crate) struct Site {
     node_bird: Mutex<Process>,
     _upstream_birds: Mutex<Vec<Process>>,
     pub(crate) node: Namespace,
-    _upstreams: Vec<Namespace>,
+    upstreams: Vec<Namespace>,
     upstream_sockets: Vec<PathBuf>,
     folder: TempDir,
 }
@@ -90,7 +90,7 @@ impl Site {
             node_bird: Mutex::new(start_bird(&node, folder.path(), "node")?),
             _upstream_birds: Mutex::new(birds),
             node,
-            _upstreams: upstreams,
+            upstreams,
             upstream_sockets: sockets,
             folder,
         };
@@ -127,6 +127,18 @@ impl Site {
         &self.upstream_sockets
     }
 
+    /// Has nothing come from the first upstream any more, not even acknowledgements: its interface drops all that is sent.
+    pub(crate) fn mute_upstream(&self) -> Result<()> {
+        // A queue with room for one octet.
+        let queue = "qdisc replace dev eth0 root tbf rate 1kbit burst 1540 limit 1";
+        self.upstreams[0].run("tc", &queue.split_whitespace().collect::<Vec<_>>()).map(drop)
+    }
+
+    /// The contrary.
+    pub(crate) fn unmute_upstream(&self) -> Result<()> {
+        self.upstreams[0].run("tc", &["qdisc", "del", "dev", "eth0", "root"]).map(drop)
+    }
+
     /// A file in the folder of the site.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -139,9 +151,14 @@ impl Site {
 
     /// Waits until both prefixes look so to every upstream.
     pub(crate) fn wait_look(&self, look: Look) -> Result<()> {
+        self.wait_look_within(look, LIMIT)
+    }
+
+    /// The same, not for as long.
+    pub(crate) fn wait_look_within(&self, look: Look, limit: Duration) -> Result<()> {
         let mut talks: Vec<Talk> =
             self.upstream_sockets.iter().map(|socket| Talk::open(socket)).collect::<Result<_>>()?;
-        tools::poll(&format!("both prefixes are {look:?} to the upstream"), LIMIT, || {
+        tools::poll(&format!("both prefixes are {look:?} to the upstream"), limit, || {
             for talk in &mut talks {
                 for prefix in PREFIXES {
                     if talk.look(prefix)? != look {
@@ -156,27 +173,30 @@ impl Site {
     /// Waits until the upstream has acknowledged all that the node's BIRD sent.
     ///
     /// BIRD leaves Nagle's algorithm on: what it sends right after something else waits for the acknowledgement of that,
-    /// which a receiver that has sent something itself delays by up to 40 ms. `bird-config/README.md` tells operators.
+    /// which a receiver that has sent something itself delays by up to 40 ms. A node that is told of BIRD turns it off
+    /// (`no_delay`); the holder of a lease alone, and nodes that aren't told, don't.
     pub(crate) fn wait_acknowledged(&self) -> Result<()> {
         tools::poll("the upstream has acknowledged everything", LIMIT, || {
-            let mut sessions = 0;
-            for file in ["tcp", "tcp6"] {
-                let path = format!("/proc/thread-self/net/{file}");
-                let connections = self.node.inside(|| std::fs::read_to_string(path))??;
-                for fields in connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()) {
-                    // Addresses with ports, the state, and what the queues hold (proc_net_tcp.txt of the kernel).
-                    let &[_, local, remote, "01", queues, ..] = fields.as_slice() else { continue };
-                    if ![local, remote].iter().any(|end| end.ends_with(BGP_PORT)) {
-                        continue;
-                    }
-                    sessions += 1;
-                    if !queues.starts_with("00000000:") {
-                        return Ok(None);
-                    }
+            let unacknowledged = self.unacknowledged()?;
+            Ok((unacknowledged.len() >= 2 && !unacknowledged.contains(&true)).then_some(()))
+        })
+    }
+
+    /// For each session of the node whether the upstream has still to acknowledge something, sent or not.
+    pub(crate) fn unacknowledged(&self) -> Result<Vec<bool>> {
+        let mut sessions = Vec::new();
+        for file in ["tcp", "tcp6"] {
+            let path = format!("/proc/thread-self/net/{file}");
+            let connections = self.node.inside(|| std::fs::read_to_string(path))??;
+            for fields in connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+                // Addresses with ports, the state, and what the queues hold (proc_net_tcp.txt of the kernel).
+                let &[_, local, remote, "01", queues, ..] = fields.as_slice() else { continue };
+                if [local, remote].iter().any(|end| end.ends_with(BGP_PORT)) {
+                    sessions.push(!queues.starts_with("00000000:"));
                 }
             }
-            Ok((sessions >= 2).then_some(()))
-        })
+        }
+        Ok(sessions)
     }
 
     /// Sends a signal to the node's BIRD.

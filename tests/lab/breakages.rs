@@ -3,7 +3,7 @@
 //! The limits are wider than what is promised where a busy machine with two processors can hold things up; what was
 //! measured is printed. The client asks 5,000 times a second.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use starling_tests::lab::bird::Paths;
@@ -11,9 +11,11 @@ use starling_tests::lab::breakage::Breakage;
 use starling_tests::lab::breakage::Breakage::*;
 use starling_tests::lab::pop::Software;
 use starling_tests::lab::report::Report;
-use starling_tests::lab::{Lab, Plan};
+use starling_tests::lab::{Lab, Plan, Source};
 use starling_tests::netns::usable;
 use starling_tests::tools;
+
+use crate::ONE;
 
 /// What the promise of 10 ms after any death is checked with. A process that is killed needs a processor to die, and so does all
 /// that has to run after it: with a load average of 13 to 18 on two processors it took 225 ms once.
@@ -42,9 +44,6 @@ enum Expected {
     /// Somebody goes on answering, and nothing is lost.
     SomebodyStays,
 }
-
-/// One lab at a time: each takes both processors.
-static ONE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn dead_or_frozen_the_route_goes() {
@@ -96,7 +95,7 @@ fn check(breakages: &[(Breakage, Expected)]) {
         return;
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let plan = Plan { software: Software::Starling, paths: Paths::Best, rate: 5_000 };
+    let plan = Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
     let mut lab = Lab::up(plan, None).unwrap_or_else(|error| panic!("{error:#}"));
     let mut faults = Vec::new();
     for (breakage, expected) in breakages {

@@ -1,4 +1,8 @@
 //! Anycast nodes in network namespaces, with real BIRD, and what breaks them.
 
 mod breakages;
+mod copies;
 mod namespaces;
+
+/// One lab at a time: each takes both processors.
+static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use table::{ImageFlags, Table, Walk};
 use wire::{NameBuf, RecordType};
-use zone::amend::{AmendError, NotRenewed, Reason, amend, fold, renew};
+use zone::amend::{AmendError, NotRenewed, Reason, SteerError, Steered, amend, fold, renew, steer};
 use zone::{CompileOptions, Difference, Incomparable, RecordList};
 
 const QUESTIONS: usize = 60;
@@ -70,6 +70,63 @@ proptest! {
             compare(&Arc::new(next), last, &asked).map_err(TestCaseError::fail)?;
         }
     }
+}
+
+proptest! {
+    #![proptest_config(config(1500))]
+
+    /// Names that answer with something else than the zone says give the answers that they would give, were it in the zone.
+    #[test]
+    fn steered_names_answer_as_if_compiled(
+        versions in small_steps(2),
+        sought in questions(3),
+        counts in prop::array::uniform3(0u8..4),
+        asked in questions(QUESTIONS),
+    ) {
+        let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
+        // Mostly over an overlay.
+        let mut zone = &versions[0];
+        if let Some(next) = versions.get(1)
+            && let Ok(amended) = amend(&table, &[difference(zone, next)])
+        {
+            (table, zone) = (Arc::new(amended), next);
+        }
+        let steered: Vec<Steered> =
+            sought.iter().zip(counts).map(|(sought, count)| addresses(question(zone, sought).name, count)).collect();
+        let mut expected = zone.clone();
+        for Steered { owner, rtype, ttl, rdata } in &steered {
+            expected.records.retain(|record| (&record.owner, record.rtype) != (owner, *rtype));
+            expected.records.extend(rdata.iter().map(|rdata| Record {
+                owner: owner.clone(),
+                ttl: *ttl,
+                rtype: *rtype,
+                rdata: rdata.clone(),
+            }));
+        }
+        let is_signed = zone.records.iter().any(|record| record.rtype == RecordType::NSEC || record.rtype == RecordType::NSEC3);
+        match steer(&table, &steered) {
+            Ok(over) => {
+                prop_assert!(!is_signed);
+                let over = Arc::new(over);
+                prop_assert!(Arc::ptr_eq(over.version(), &table));
+                compare(&over, &expected, &asked)
+                    .map_err(|fault| TestCaseError::fail(format!("{fault}\n{steered:?}\n{zone:?}")))?;
+            }
+            Err(SteerError::Signed) => prop_assert!(is_signed),
+            Err(SteerError::Outside(name)) => prop_assert!(!name.as_name().is_at_or_below(zone.apex.as_name())),
+            Err(SteerError::Bare(name)) => prop_assert!(expected.records.iter().all(|record| record.owner != *name)),
+            // Whether a name is below a cut is the model's to say, and whether a zone is wrong the check's.
+            Err(SteerError::Elsewhere(_) | SteerError::Wrong(AmendError::Recompile(Reason::Errors))) => {}
+            Err(error) => return Err(TestCaseError::fail(format!("{error}\n{steered:?}\n{zone:?}"))),
+        }
+    }
+}
+
+/// So many addresses, of IPv4 where the number is odd.
+fn addresses(mut owner: NameBuf, count: u8) -> Steered {
+    owner.make_lowercase();
+    let (rtype, len) = if count % 2 == 1 { (RecordType::A, 4) } else { (RecordType::AAAA, 16) };
+    Steered { owner, rtype, ttl: 7, rdata: (0..count).map(|index| vec![index; len]).collect() }
 }
 
 /// Random zones are made of few names, so that the check finds something in many. Only these are left to a compilation.

@@ -15,6 +15,7 @@ mod node;
 mod overload;
 mod packet_path;
 mod privileges;
+mod publish;
 mod reload;
 mod renewed;
 mod run;

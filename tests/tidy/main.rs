@@ -18,9 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("zone", &["table", "wire"]),
     ("transfer", &["zone", "table", "wire"]),
     ("health", &["wire"]),
+    // For the moments of its clock.
+    ("pool", &["health"]),
     // `netio` for the TUN interface alone: opening one takes an `ioctl`, and `unsafe` stays where it is.
     ("anycast", &["health", "netio"]),
-    ("node", &["wire", "netio", "table", "nameserver", "zone", "transfer", "health", "anycast"]),
+    ("node", &["wire", "netio", "table", "nameserver", "zone", "transfer", "health", "anycast", "pool"]),
 ];
 /// The crates that see every packet.
 const DATA_PLANE: &[&str] = &["wire", "netio", "table", "nameserver"];

@@ -50,7 +50,7 @@ pub(crate) fn publish(zone: &Changing, primary: &Primary, folder: &Path) -> Resu
 }
 
 /// A number of `ctl status`.
-fn outgoing(primary: &Primary, what: &str) -> Result<u64> {
+pub(crate) fn outgoing(primary: &Primary, what: &str) -> Result<u64> {
     let status: serde_json::Value = serde_json::from_str(&primary.ctl(&["status", "--json"])?)?;
     status["outgoing"][what].as_u64().with_context(|| format!("no {what}: {status}"))
 }

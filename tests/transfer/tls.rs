@@ -147,3 +147,34 @@ fn changes_come_over_tls_with_a_key() -> Result<()> {
     ensure!(plain.recv(&mut [0; 512]).is_err(), "something was asked without TLS");
     Ok(())
 }
+
+/// NSD 4.6 serves zones over TLS, but agrees to no protocol in it, as RFC 9103 §7.1 has it: that is told, and nothing is taken.
+/// Knot 3.2 has no TLS for its secondaries.
+#[test]
+fn nsd_without_alpn_is_told_so() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    certificate(&folder, "good")?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    std::fs::write(folder.join("small.zone"), text(1))?;
+    let here = folder.display();
+    let config = format!(
+        "server:\n ip-address: {}@{port}\n tls-port: {port}\n tls-service-key: \"{here}/own.key\"\n \
+         tls-service-pem: \"{here}/own.pem\"\n server-count: 1\n username: \"\"\n chroot: \"\"\n database: \"\"\n \
+         zonesdir: \"{here}\"\n pidfile: \"{here}/pid\"\n xfrdfile: \"{here}/xfrd.state\"\n \
+         zonelistfile: \"{here}/zone.list\"\n xfrdir: \"{here}\"\nremote-control:\n control-enable: no\n\
+         zone:\n name: \"{ZONE}\"\n zonefile: small.zone\n provide-xfr: 127.0.0.0/8 NOKEY\n",
+        at.ip(),
+        port = at.port()
+    );
+    std::fs::write(folder.join("nsd.conf"), config)?;
+    let mut command = Command::new(tools::program("nsd")?);
+    command.arg("-d").arg("-c").arg(folder.join("nsd.conf"));
+    let nsd = Process::spawn("nsd", &command, &folder.join("nsd.log"))?;
+    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
+    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
+    node.wait_for_log("it has not agreed to speak DNS over TLS").with_context(|| nsd.log_tail())?;
+    ensure!(node.seen()?.serial.is_none(), "the zone was taken all the same");
+    Ok(())
+}

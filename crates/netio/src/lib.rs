@@ -6,7 +6,7 @@
 //! A worker may have rings beside its sockets, which get their datagrams from a network card past the kernel's stack:
 //! [`xdp`]. One worker is one thread, pinned with [`pin`]. Control threads see a worker through its
 //! [`WorkerHandle`]: wake, stop, counters. Apart from all that, [`Tun`] is an interface that lives as long as its
-//! holder.
+//! holder, and [`NoDelay`] has the kernel send at once on TCP connections of others.
 //!
 //! This crate must never: look inside a datagram or know DNS, read a clock more than once a batch, allocate or lock per
 //! batch, write a log line, or start a thread.
@@ -16,9 +16,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("netio is written for Linux: recvmmsg, sendmmsg, SO_REUSEPORT groups, eventfd");
 
+mod assembler;
 pub mod batch;
 pub mod counters;
 pub mod inherited;
+pub mod no_delay;
 mod overload;
 mod packet_info;
 pub mod peer;
@@ -34,6 +36,7 @@ pub mod xdp;
 
 pub use batch::{BatchResponder, Datagram, ReplySlot};
 pub use counters::{CounterSnapshot, WorkerCounters};
+pub use no_delay::{NoDelay, NoDelayError};
 pub use peer::Peer;
 pub use tun::Tun;
 pub use udp::{BindError, SocketOptions, UdpGroup, UdpListener, bind_group};

@@ -92,6 +92,8 @@ pub(crate) enum Command {
     /// Compile a zone to a table file
     #[command(after_help = ORIGIN_RULES)]
     Compile(CompileArguments),
+    /// Make the keys that tables are signed with
+    Key(KeyArguments),
     /// Show what is in a table file
     Inspect(InspectArguments),
     /// Show the answer to a query, and why it is the answer, without a server
@@ -244,9 +246,38 @@ pub(crate) struct CompileArguments {
     /// Keep the records of a set in one order, instead of rotating them from answer to answer
     #[arg(long)]
     pub(crate) no_rotate: bool,
+    /// Sign the table with this private key (`starling key generate FILE`), in a file TABLE.sig beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign: Option<PathBuf>,
     /// Form of the result.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+/// `starling key`.
+#[derive(Args, Debug)]
+pub(crate) struct KeyArguments {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+/// What can be done with keys.
+#[derive(Subcommand, Debug)]
+pub(crate) enum KeyCommand {
+    /// Make a private key (Ed25519, PKCS#8), and print its public key for `[[publisher]]`
+    Generate {
+        /// File to write, mode 0600; must not exist
+        file: PathBuf,
+    },
+    /// Print the public key of a private one
+    Show {
+        /// File of the private key
+        file: PathBuf,
+    },
 }
 
 /// `starling inspect`.
@@ -405,11 +436,35 @@ pub(crate) enum CtlCommand {
         /// The zone
         zone: String,
     },
+    /// Serve a table that `starling compile` has made on another machine, of a zone with `published = true`
+    ///
+    /// Waits until every worker answers from it. The node reads the table by its path, and TABLE.sig beside it where the zone
+    /// has `publishers`; it keeps a copy of its own. Exit code 1 says that what was served is served.
+    Publish {
+        /// The zone
+        zone: String,
+        /// The table file
+        table: PathBuf,
+        /// Take it even if its serial doesn't go forward
+        #[arg(long)]
+        any_serial: bool,
+        /// Wait until it is on disk, too
+        #[arg(long)]
+        durable: bool,
+    },
     /// Show the catalog zones that the node follows, or approve what is held of one
     Catalog {
         /// What to show or to do.
         #[command(subcommand)]
         command: CatalogCommand,
+    },
+    /// Show the pools: what each answers, and since when
+    Pools,
+    /// Show a pool with its endpoints, or say what an endpoint is to count as
+    Pool {
+        /// What to show or to do.
+        #[command(subcommand)]
+        action: PoolAction,
     },
     /// Look at the versions of a zone, take one that is held back, or go back to the one before
     Zone {
@@ -467,6 +522,46 @@ pub(crate) enum CatalogCommand {
         /// The catalog
         zone: String,
     },
+}
+
+/// What can be asked or told about a pool.
+#[derive(Subcommand, Debug)]
+pub(crate) enum PoolAction {
+    /// Show what the pool answers and why, its endpoints, and what has changed
+    Status {
+        /// The pool
+        pool: String,
+    },
+    /// Have an endpoint count as up, down or drained whatever checks find, or `auto`: as they find it
+    ///
+    /// It stays so over restarts. One that is drained is answered with only if nothing else is left, one that is down never.
+    Set {
+        /// The pool
+        pool: String,
+        /// The endpoint
+        endpoint: String,
+        /// What it is to count as
+        #[arg(value_enum)]
+        state: AdminState,
+    },
+    /// Have the best tier that is good answer again, without waiting
+    FailBack {
+        /// The pool
+        pool: String,
+    },
+}
+
+/// What an endpoint counts as.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AdminState {
+    /// Good
+    Up,
+    /// Never to be answered with
+    Down,
+    /// To be answered with only if nothing else is left
+    Drain,
+    /// As checks find it
+    Auto,
 }
 
 /// What can be done with the versions of a zone.

@@ -6,7 +6,7 @@
 //!
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`gate`]: which of them may be served; [`keeper`]: which are;
-//!   [`archive`]: what outlives the process
+//!   [`archive`]: what outlives the process; [`shipping`]: tables that were compiled elsewhere
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
@@ -29,11 +29,13 @@ mod listeners;
 mod logging;
 mod management;
 mod node_status;
+mod pools;
 mod privileges;
 mod progress;
 mod receive_queues;
 mod secondary;
 mod serve;
+mod shipping;
 mod signals;
 mod status;
 mod tcp;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => agent::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Compile(arguments) => commands::compile::run(arguments),
+        Command::Key(arguments) => commands::key::run(arguments),
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Lookup(arguments) => commands::lookup::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),

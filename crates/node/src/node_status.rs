@@ -2,6 +2,7 @@
 
 use crate::archive::Archive;
 use crate::keeper::Board;
+use crate::pools::PoolBoard;
 use crate::secondary;
 use crate::status::{
     self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts,
@@ -29,6 +30,8 @@ pub(crate) struct Sources {
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
     /// Who keeps copies up to date.
     pub(crate) secondary: secondary::Service,
+    /// How the pools are.
+    pub(crate) pools: PoolBoard,
     /// What writes to the state folder.
     pub(crate) archive: Archive,
 }
@@ -72,6 +75,7 @@ impl Sources {
             outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
+            pools: self.pools.pools().to_vec(),
             disk: self.archive.status(),
         }
     }

@@ -1,9 +1,13 @@
 //! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
 
 mod catalog;
+mod pool;
+mod publish;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
+pub(crate) use pool::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition};
+pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +77,9 @@ pub(crate) struct NodeStatus {
     /// The catalogs that are followed.
     #[serde(default)]
     pub(crate) catalogs: Vec<CatalogCounts>,
+    /// The pools.
+    #[serde(default)]
+    pub(crate) pools: Vec<PoolStatus>,
     /// How the state folder is, where there is one.
     #[serde(default)]
     pub(crate) disk: Option<DiskStatus>,
@@ -608,6 +615,9 @@ pub(crate) struct AgentStatus {
     pub(crate) held_ms: u64,
     /// What BIRD's own words say of the export.
     pub(crate) bird: BirdStatus,
+    /// Whether what BIRD sends waits for acknowledgements.
+    #[serde(default)]
+    pub(crate) no_delay: NoDelayStatus,
     /// Whether the node counts as healthy for its peers: announced, not degraded, nothing hard failing.
     pub(crate) healthy: bool,
     /// Why the route is where it is, the weightiest reason first.
@@ -646,6 +656,27 @@ pub(crate) enum BirdStatus {
     Differs(String),
     /// BIRD doesn't answer.
     Unreachable(String),
+}
+
+/// Whether TCP_NODELAY is set on BIRD's sessions, so that nothing waits for the acknowledgement of what was sent before.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub(crate) enum NoDelayStatus {
+    /// The agent doesn't do it: it is told not to, or isn't told of a BIRD.
+    #[default]
+    Off,
+    /// It can, and has seen no session that is up yet.
+    Waiting,
+    /// It is set.
+    InForce {
+        /// On how many sockets of BGP's port, listeners included.
+        sockets: usize,
+    },
+    /// It can't.
+    Impossible {
+        /// The reason.
+        why: String,
+    },
 }
 
 /// The server process as its agent sees it.

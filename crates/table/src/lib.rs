@@ -10,6 +10,7 @@
 //! memory is asked for ahead.
 
 mod build;
+mod claims;
 pub mod denial;
 mod digest;
 mod format;
@@ -26,6 +27,7 @@ mod verify;
 mod walk;
 
 pub use build::{BuildError, Builder, Fixups, ITERATIONS_MAX, NodeIndex, NodeSpec, RrsetSpec};
+pub use claims::Claims;
 pub use format::{ContentDigest, Digest, ImageFlags, NodeFlags, NodeRef, SourceStamp, VERSION, sort_prefix};
 pub use node::{Additional, Denial, Link, Links, Node, NodeId, Rrset};
 pub use part::{Extent, Part};

@@ -245,9 +245,14 @@ impl Publisher {
         self.generation
     }
 
-    /// The image of a zone, whatever it is for.
+    /// Which zones there are.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The version of a zone that is published, whatever it is for.
     pub fn table(&self, slot: SlotIndex) -> Option<&Arc<Table>> {
-        self.zones.get(slot.0 as usize)?.table()
+        self.zones.get(slot.0 as usize)?.table().map(Table::version)
     }
 
     /// The generation that every reader has passed: changes up to it are served. Images replaced by then are freed.
@@ -328,13 +333,13 @@ impl Reader {
         self.unusual.get(&slot).unwrap_or(&Standing::Absent)
     }
 
-    /// The image of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
+    /// The version of a zone, for somebody who needs it for longer than a batch and doesn't keep a packet thread from its
     /// work by dropping it; `None` as for [`Reader::table`], so that nobody gets a copy of what has expired here.
     pub fn shared(&self, slot: SlotIndex) -> Option<Arc<Table>> {
         match self.zones.get(slot.0 as usize)? {
-            Some(table) => Some(Arc::clone(table)),
+            Some(table) => Some(Arc::clone(table.version())),
             None => match self.standing(slot) {
-                Standing::Private(table) => Some(Arc::clone(table)),
+                Standing::Private(table) => Some(Arc::clone(table.version())),
                 _ => None,
             },
         }

@@ -7,7 +7,7 @@ use crate::node::{Link, Node, NodeId};
 use crate::overlay::{Counts, Overlaid, Unaddressed};
 use crate::part::{Extent, Part, PartPlaces};
 use crate::verify::{self, ImageError};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use wire::Name;
 
 /// The answer table of one zone: an image that has been verified as a whole, and is only read from then on; or the image of
@@ -28,6 +28,8 @@ pub struct Table {
     /// What it stands over, where it is not the whole zone. Behind a pointer, since most tables have none.
     pub(crate) overlaid: Option<Box<Overlaid>>,
     pub(crate) unaddressed: OnceLock<Unaddressed>,
+    /// The version of the zone, where some names here answer with something else.
+    version: Option<Arc<Table>>,
 }
 
 impl Table {
@@ -61,8 +63,22 @@ impl Table {
             serial: u32_at(image, header::SERIAL),
             overlaid,
             unaddressed: OnceLock::new(),
+            version: None,
             backing,
         })
+    }
+
+    /// Says that this table has the answers of a version of a zone but at some names, where it has what is better for clients now. It is for
+    /// packet threads alone: what is transferred, compared and kept is the version.
+    #[must_use]
+    pub fn in_place_of(mut self, version: Arc<Table>) -> Table {
+        self.version = Some(version);
+        self
+    }
+
+    /// The version of the zone that answers are given for: the table itself, but for [`Table::in_place_of`].
+    pub fn version(self: &Arc<Table>) -> &Arc<Table> {
+        self.version.as_ref().unwrap_or(self)
     }
 
     /// The image's octets; of an overlay those of its own image.

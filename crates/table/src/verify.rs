@@ -45,7 +45,8 @@ const RANGE_MIN: usize = 1 << 18;
 /// Octets of nodes that a word of [`Starts`] stands for: nodes start at multiples of four.
 const STARTS_SPAN: usize = 256;
 
-pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
+/// Whether it begins as an image of this version does; how many octets it should have.
+pub(crate) fn begin(image: &[u8]) -> Result<u64, ImageError> {
     if image.len() < HEADER_LEN || image[header::MAGIC..8] != MAGIC {
         return Err(ImageError::NotAnImage);
     }
@@ -53,7 +54,11 @@ pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
     if found != VERSION {
         return Err(ImageError::Version { found });
     }
-    let expected = u64_at(image, header::IMAGE_LEN);
+    Ok(u64_at(image, header::IMAGE_LEN))
+}
+
+pub(crate) fn verify(image: &[u8]) -> Result<(), ImageError> {
+    let expected = begin(image)?;
     if expected != image.len() as u64 {
         return Err(ImageError::Length { expected, found: image.len() as u64 });
     }
@@ -112,6 +117,9 @@ impl Plan {
         let nsec3_owners = Starts::of(self.nsec3_owners, of_nsec3_owners);
         check(names.count == u32_at(image, header::NODES))?;
         check(nsec3_owners.count == u32_at(image, header::NSEC3_NODES))?;
+        // Whoever reads all records takes memory for so many.
+        let records: u64 = walked.iter().map(|walked| walked.records).sum();
+        check(records == u64::from(u32_at(image, header::RECORDS)))?;
         verify_buckets(image, &names, threads)?;
         let referring = parallel::each(walked.len(), threads, |index| {
             walked[index]
@@ -246,6 +254,8 @@ struct Range {
 struct Walked {
     from: usize,
     count: u32,
+    /// How many records the nodes own.
+    records: u64,
     /// A bit for each place from there on where a node starts.
     bits: Vec<u64>,
     /// The nodes that refer to others.
@@ -256,16 +266,18 @@ impl Range {
     /// Checks the nodes; the last one has to end where the range does.
     fn walk(&self, image: &[u8]) -> Option<Walked> {
         let Region { from, to } = self.region;
-        let mut walked =
-            Walked { from, count: 0, bits: vec![0u64; (to - from) / STARTS_SPAN + 1], referring: Vec::new() };
+        let bits = vec![0u64; (to - from) / STARTS_SPAN + 1];
+        let mut walked = Walked { from, count: 0, records: 0, bits, referring: Vec::new() };
         let mut at = from;
         while at < to {
             let index = at - from;
             walked.bits[index / STARTS_SPAN] |= 1 << (index / 4 % 64);
             walked.count += 1;
             let (end, refers) = verify_node(image, at, to, self.apex_len)?;
+            let node = NodeRef((at / 4) as u32);
+            walked.records += u64::from(Node::new(image, node).record_count());
             if refers {
-                walked.referring.push(NodeRef((at / 4) as u32));
+                walked.referring.push(node);
             }
             at = end;
         }
@@ -438,6 +450,11 @@ mod tests {
                 let said = verdict(&mut image, reference, &wrong.to_le_bytes());
                 assert_eq!(said, Err(ImageError::Bounds), "bucket {bucket}: {wrong}");
             }
+        }
+        let records = u32_at(&image, header::RECORDS);
+        for wrong in [0, records - 1, records + 1, u32::MAX] {
+            let said = verdict(&mut image, header::RECORDS, &wrong.to_le_bytes());
+            assert_eq!(said, Err(ImageError::Bounds), "{wrong} records");
         }
         let nodes = u32_at(&image, header::NODES);
         for wrong in [nodes - 1, nodes + 1] {

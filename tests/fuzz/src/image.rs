@@ -2,6 +2,7 @@
 
 use super::fixtures;
 use nameserver::Transport;
+use std::sync::Arc;
 use table::map::Backing;
 use table::{Found, Node, Table};
 use wire::{FoldedName, NameBuf, RecordType};
@@ -10,11 +11,14 @@ use wire::{FoldedName, NameBuf, RecordType};
 const HEADER_LEN: usize = 512;
 /// How many names are asked for.
 const NAMES_ASKED: usize = 24;
+/// The most octets of a difference between an image and itself.
+const DIFFERENCE_MAX: usize = 1 << 20;
 
 /// Verifies it, as it is and with the fields set right that a random mutation is sure to break; where it is
 /// accepted, uses all of it.
 pub(crate) fn run(octets: &[u8]) {
     verified(octets);
+    let _header_alone = table::Claims::read(octets);
     if octets.len() >= HEADER_LEN {
         verified(&repaired(octets));
     }
@@ -38,7 +42,22 @@ fn verified(octets: &[u8]) {
         let names = walked(&table);
         looked_up(&table, &names);
         asked(table, &names);
+        gathered(octets);
     }
+}
+
+/// Reads all records, as for an image that was published: for its ZONEMD record, and for secondaries that have another version.
+fn gathered(octets: &[u8]) {
+    let backing = Backing::filled(octets.len(), |image| image.copy_from_slice(octets)).expect("memory");
+    let table = Arc::new(Table::from_backing(backing).expect("verified before"));
+    if let Ok(zone) = zone::apply(&table, &[]).map(zone::Gatherer::finish)
+        && let Ok(zone) = zone
+    {
+        assert!(zone.record_count() <= table.image().len());
+        let _verdict = zone::zonemd::verify(&zone);
+        let _digest = zone::zonemd::digest(&zone, zone::zonemd::Algorithm::Sha384);
+    }
+    let _difference = zone::compare(&table, &table, DIFFERENCE_MAX);
 }
 
 /// Goes through everything there is, and returns names at and around what was found.

@@ -13,22 +13,27 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use starling_tests::lab::bird::Paths;
 use starling_tests::lab::breakage::Breakage;
+use starling_tests::lab::copies::{Outcome, Step};
 use starling_tests::lab::ledger::{LOST_AFTER, Tally};
+use starling_tests::lab::node::Weight;
 use starling_tests::lab::pop::Software;
+use starling_tests::lab::primary::PrimaryKind;
 use starling_tests::lab::report::{Report, words};
 use starling_tests::lab::routes::Change;
 use starling_tests::lab::topology::POPS;
-use starling_tests::lab::{Lab, Plan};
+use starling_tests::lab::{Lab, Plan, Source};
 use starling_tests::netns;
 use starling_tests::tools;
 
 const USAGE: &str =
     "scripts/lab [up] [OPTIONS]        three PoPs, two routers, one client; Ctrl-C takes it all down
 scripts/lab all [OPTIONS]         the same, everything broken once, and a table of what came of it
+scripts/lab copies [OPTIONS]      the nodes' zone comes from one primary: a change, its death, a cut past expiry, bad versions
 scripts/lab break WHAT [POP]      in another terminal: break something and say what was seen
 scripts/lab mend                  in another terminal: put everything right again
 scripts/lab status                in another terminal: what the routers have learned
-Options: --node starling|nsd   --ecmp   --rate QUERIES-A-SECOND   (default: starling, best path, 5000)";
+Options: --node starling|nsd   --ecmp   --rate QUERIES-A-SECOND   (default: starling, best path, 5000)
+         --primary knot|bind|starling   --not-critical   (default: knot with `copies`, else the nodes have the zone as a file)";
 
 /// How often the lab looks for a command, for Ctrl-C, and at what the client saw.
 const TICK: Duration = Duration::from_millis(100);
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         }
         ["break" | "mend" | "status", ..] => ask(&arguments.join(" ")),
         ["all", ref options @ ..] => plan(options).and_then(all),
+        ["copies", ref options @ ..] => plan(options).and_then(copies),
         ["up", ref options @ ..] => plan(options).and_then(up),
         ref options => plan(options).and_then(up),
     };
@@ -76,7 +82,9 @@ impl Stop {
 }
 
 fn plan(options: &[&str]) -> Result<Plan> {
-    let mut plan = Plan { software: Software::Starling, paths: Paths::Best, rate: 5_000 };
+    let mut plan =
+        Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
+    let (mut kind, mut weight) = (None, Weight::Critical);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         match *option {
@@ -93,9 +101,18 @@ fn plan(options: &[&str]) -> Result<Plan> {
                 plan.rate =
                     rate.filter(|rate| (1..=100_000).contains(rate)).context("--rate takes 1 to 100000")?;
             }
+            "--primary" => {
+                kind = Some(options.next().context("--primary takes knot, bind or starling")?.parse()?)
+            }
+            "--not-critical" => weight = Weight::Ordinary,
             other => bail!("`{other}` is no option\n{USAGE}"),
         }
     }
+    if let Some(kind) = kind {
+        ensure!(plan.software == Software::Starling, "--primary is for --node starling");
+        plan.source = Source::Primary { kind, weight };
+    }
+    ensure!(kind.is_some() || weight == Weight::Critical, "--not-critical needs --primary");
     ensure!(netns::usable(), "run it as root");
     Ok(plan)
 }
@@ -143,6 +160,27 @@ fn all(plan: Plan) -> Result<()> {
     }
     println!("{}", Report::heading());
     rows.iter().for_each(|row| println!("{row}"));
+    Ok(())
+}
+
+/// Goes through what happens between a primary and its nodes.
+fn copies(mut plan: Plan) -> Result<()> {
+    let kind = match plan.source {
+        Source::Primary { kind, .. } => kind,
+        Source::File => PrimaryKind::Knot,
+    };
+    if plan.source == Source::File {
+        plan.source = Source::Primary { kind, weight: Weight::Critical };
+    }
+    let mut lab = Lab::up(plan, None)?;
+    let stop = Stop::at_end_of_input();
+    println!("{kind} as primary\n{}", Outcome::heading());
+    for step in Step::ALL.into_iter().filter(|step| step.is_possible(kind)) {
+        if stop.wanted() {
+            break;
+        }
+        println!("{}", step.make(&mut lab)?);
+    }
     Ok(())
 }
 

@@ -11,10 +11,12 @@
 pub mod bird;
 pub mod breakage;
 pub mod client;
+pub mod copies;
 pub mod folder;
 pub mod ledger;
 pub mod node;
 pub mod pop;
+pub mod primary;
 pub mod report;
 pub mod routes;
 pub mod topology;
@@ -31,7 +33,9 @@ use crate::tools;
 use bird::{Bird, Learned, Paths};
 use client::Client;
 use folder::{Folder, Turn};
+use node::Weight;
 use pop::{Disk, Pop, SiteCheck, Software};
+use primary::{Primary, PrimaryKind};
 use routes::{Change, Family, Timeline, Watcher};
 use topology::{POPS, ROUTERS, Topology};
 
@@ -41,11 +45,27 @@ const WHOLE_LIMIT: Duration = Duration::from_secs(40);
 /// How long no route must have changed before something is broken: twice what is looked at for who answered before.
 const CALM_FOR: Duration = Duration::from_secs(1);
 
+/// Where the nodes' zone comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file of each node.
+    File,
+    /// One primary, over the management network.
+    Primary {
+        /// What that is.
+        kind: PrimaryKind,
+        /// What it means to a node.
+        weight: Weight,
+    },
+}
+
 /// How a lab is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// What runs in the PoPs.
     pub software: Software,
+    /// Where their zone comes from; a primary is for Starling's nodes only.
+    pub source: Source,
     /// How routers choose.
     pub paths: Paths,
     /// Queries a second over UDP.
@@ -62,7 +82,8 @@ pub struct Lab {
     _watchers: Vec<Watcher>,
     pops: Vec<Pop>,
     routers: Vec<Bird>,
-    _origin: Process,
+    _origin: Option<Process>,
+    primary: Option<Primary>,
     topology: Topology,
     _folder: Folder,
     _turn: Turn,
@@ -83,12 +104,19 @@ impl Lab {
             routers.push(Bird::start(namespace, &folder.sub(name)?, &bird::router_config(r, plan.paths))?);
         }
         let at = folder.sub("origin")?;
-        let origin = Process::spawn("nsd", &node::origin(&topology.origin, &at)?, &at.join("nsd.log"))?;
+        let (mut origin, mut primary) = (None, None);
+        match plan.source {
+            Source::File => {
+                let command = node::origin(&topology.origin, &at)?;
+                origin = Some(Process::spawn("nsd", &command, &at.join("nsd.log"))?);
+            }
+            Source::Primary { kind, .. } => primary = Some(Primary::start(&topology.origin, kind, &at)?),
+        }
         let mut pops = Vec::new();
         for (index, (name, namespace)) in POPS.iter().zip(&topology.pops).enumerate() {
             let at = folder.sub(name)?;
             folder.mount(&format!("{name}/state"))?;
-            pops.push(Pop::start(namespace, index, plan.software, &at)?);
+            pops.push(Pop::start(namespace, index, plan.software, plan.source, &at)?);
         }
         let client = Client::start(&topology.client, plan.rate)?;
         let mut lab = Self {
@@ -99,6 +127,7 @@ impl Lab {
             pops,
             routers,
             _origin: origin,
+            primary,
             topology,
             _folder: folder,
             _turn: turn,

@@ -6,18 +6,28 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::Source;
 use super::bird::sessions;
 use super::client::{PORT, QNAME};
 use super::pop::Software;
-use super::topology::{ORIGIN, POPS, PREFIXES, SERVICE, management};
+use super::topology::{ORIGIN, POPS, PREFIXES, SERVICE, feed, management};
 use crate::netns::Namespace;
 use crate::tools;
 
 /// The address that [`QNAME`] has.
-const ANSWER: &str = "192.0.2.80";
+pub(super) const ANSWER: &str = "192.0.2.80";
 
 /// The error of a broken zone.
 const ERROR: &str = "www A 192.0.2.300";
+
+/// Whether a node is no good without the zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It is not: it leaves routing without it.
+    Critical,
+    /// It is, for its other zones.
+    Ordinary,
+}
 
 /// What the zone's file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +39,10 @@ pub enum Zone {
 }
 
 /// Writes everything a node reads into its folder.
-pub fn write_files(index: usize, software: Software, folder: &Path) -> Result<()> {
+pub fn write_files(index: usize, software: Software, source: Source, folder: &Path) -> Result<()> {
     write_zone(folder, Zone::Good)?;
     let (file, text) = match software {
-        Software::Starling => ("node.toml", node_toml(index, folder)),
+        Software::Starling => ("node.toml", node_toml(index, source, folder)),
         Software::Usual => {
             ("nsd.conf", nsd_conf(&SERVICE, POPS[index], folder, "request-xfr: 10.200.0.2 NOKEY"))
         }
@@ -50,7 +60,7 @@ pub fn zone_is_bad(folder: &Path) -> bool {
 pub fn write_zone(folder: &Path, zone: Zone) -> Result<()> {
     let last = if zone == Zone::Bad { ERROR } else { "" };
     let text = format!(
-        "$ORIGIN example.com.\n$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 1209600 300\n@ NS ns1\n\
+        "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 1209600 300\n@ NS ns1\n\
          ns1 A {}\nns1 AAAA {}\nwww A {ANSWER}\n{last}\n",
         SERVICE[0], SERVICE[1]
     );
@@ -123,12 +133,19 @@ fn nsd_conf(addresses: &[&str], name: &str, folder: &Path, zone_line: &str) -> S
 }
 
 /// Shorter times than the defaults, so that a breakage and its end are seen within seconds, in the same proportions.
-fn node_toml(index: usize, folder: &Path) -> String {
+fn node_toml(index: usize, source: Source, folder: &Path) -> String {
     let at = folder.display();
-    let listen = SERVICE.map(|address| match address.parse() {
-        Ok(IpAddr::V6(_)) => format!("\"[{address}]:{PORT}\""),
-        _ => format!("\"{address}:{PORT}\""),
-    });
+    let mut listen: Vec<String> = SERVICE
+        .iter()
+        .map(|address| match address.parse() {
+            Ok(IpAddr::V6(_)) => format!("\"[{address}]:{PORT}\""),
+            _ => format!("\"{address}:{PORT}\""),
+        })
+        .collect();
+    if source != Source::File {
+        // NOTIFY comes to an address that is this node's alone.
+        listen.push(format!("\"{}2:{PORT}\"", feed(index)));
+    }
     let quoted = |list: &[String]| list.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
     let strings = |list: &[&str]| quoted(&list.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>());
     let peers: String = POPS
@@ -150,13 +167,27 @@ fn node_toml(index: usize, folder: &Path) -> String {
          [[check]]\nname = \"primary\"\n\
          exec = [\"/usr/bin/dig\", \"+tries=1\", \"+time=1\", \"@{ORIGIN}\", \"example.com\", \"SOA\"]\n\
          interval-ms = 1000\ntimeout-ms = 2000\nrise = 1\nfall = 2\naction = \"report\"\n\
-         {peers}\
-         [[zone]]\nname = \"example.com\"\nfile = \"{at}/example.com.zone\"\n",
+         {peers}{zones}",
         name = POPS[index],
         listen = listen.join(", "),
         management = management(index),
         addresses = strings(&SERVICE),
         prefixes = strings(&PREFIXES),
         protocols = quoted(&sessions()),
+        zones = zones(index, source, folder),
+    )
+}
+
+/// The zones of a node. With a primary there is one besides that is always there, so that the copy is not all that it has.
+fn zones(index: usize, source: Source, folder: &Path) -> String {
+    let file = folder.join("example.com.zone").display().to_string();
+    let Source::Primary { weight, .. } = source else {
+        return format!("[[zone]]\nname = \"example.com\"\nfile = \"{file}\"\n");
+    };
+    format!(
+        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{}1:{PORT}\"]\ncritical = {}\nrefresh-min-s = 1\n\
+         retry-min-s = 1\nexpire-min-s = 1\n[[zone]]\nname = \"other.example\"\nfile = \"{file}\"\n",
+        feed(index),
+        weight == Weight::Critical
     )
 }

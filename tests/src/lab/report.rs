@@ -212,6 +212,6 @@ pub fn words(hops: &Hops) -> String {
     if hops.is_empty() { "no route".to_owned() } else { hops.iter().cloned().collect::<Vec<_>>().join("+") }
 }
 
-fn millis(time: Duration) -> String {
+pub(super) fn millis(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }

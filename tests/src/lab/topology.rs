@@ -4,6 +4,8 @@
 //!   p1 ─┬─ r1 ─┬─ client        IPv4 of the client goes through r1, IPv6 through r2, so that both routers' routes
 //!   p2 ─┤  │   │                matter. Every interface bears the name of the neighbour it leads to.
 //!   p3 ─┴─ r2 ─┘   origin ─ r1
+//!
+//!   origin ─ p1, p2, p3           The management network, which a primary's zones come over: a cable to each PoP.
 //! ```
 //!
 //! Linux routers that run BIRD have no route for some ten microseconds while one is replaced, which no hardware
@@ -125,7 +127,13 @@ impl Topology {
         self.origin.add_address("r1", &format!("{ORIGIN}/24"))?;
         self.origin.ip("route add default via 10.200.0.1 dev r1")?;
         r1.add_address("origin", "10.200.0.1/24")?;
-        self.routers[1].ip("route add 10.200.0.0/24 via 10.0.0.1 dev r1").map(drop)
+        self.routers[1].ip("route add 10.200.0.0/24 via 10.0.0.1 dev r1")?;
+        for (p, pop) in self.pops.iter().enumerate() {
+            cable((&self.origin, POPS[p]), (pop, "origin"))?;
+            self.origin.add_address(POPS[p], &format!("{}1/30", feed(p)))?;
+            pop.add_address("origin", &format!("{}2/30", feed(p)))?;
+        }
+        Ok(())
     }
 }
 
@@ -133,6 +141,12 @@ impl Topology {
 #[must_use]
 pub fn management(pop: usize) -> String {
     format!("192.0.2.{}", 11 + pop)
+}
+
+/// How the addresses on the cable between a PoP and the origin begin; they end in 1 at the origin and 2 at the PoP.
+#[must_use]
+pub fn feed(pop: usize) -> String {
+    format!("10.210.{}.", pop + 1)
 }
 
 /// How the addresses on the link between a PoP and a router begin; they end in 1 at the router and 2 at the PoP.

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use starling_tests::netns;
+use starling_tests::{netns, tools};
 
 use super::agent::{DOWN, LIMIT, Place, SHORT, UP, check, lines};
-use crate::node::small_zone;
+use crate::node::{run, said, small_zone};
 
 const SECTIONS: &str = "[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n\
                         [[zone]]\nname = \"other.example\"\nfile = \"other.zone\"\n";
@@ -40,6 +41,27 @@ fn another_zone_that_is_missing_does_not() -> Result<()> {
     let _agent = place.start()?;
     let status = place.json(&["status"])?;
     ensure!(status["zones"]["failed"] == 1 && status["agent"]["held"] == "up", "{status:#}");
+    Ok(())
+}
+
+#[test]
+fn a_table_is_published_through_the_agent() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let sections = SECTIONS.replace("file = \"other.zone\"", "published = true");
+    let place = Place::with("publish", SHORT, &sections)?;
+    let _agent = place.start()?;
+    ensure!(place.json(&["status"])?["zones"]["failed"] == 1);
+    place.write("other.zone", &small_zone(1, "").replace("small.example", "other.example"))?;
+    let (file, table) = (place.path("other.zone"), place.path("other.table"));
+    let mut compile = Command::new(tools::starling()?);
+    let output = run(compile.arg("compile").arg(file).arg("-o").arg(&table))?;
+    ensure!(output.status.success(), "{}", said(&output));
+    let text = place.said(&["publish", "other.example", table.to_str().context("a path")?])?;
+    ensure!(text.contains("other.example.: published, serial none -> 1"), "{text}");
+    let status = place.json(&["status"])?;
+    ensure!(status["zones"]["ok"] == 2 && status["agent"]["held"] == "up", "{status:#}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! bpf(2): maps, programs, links, and a run of a program on a frame of ours.
+//! bpf(2): maps, programs, links, a run of a program on a frame of ours, and one over all TCP sockets.
 //!
 //! Each attribute is the beginning of the kernel's `union bpf_attr` that the command reads; what an older kernel
 //! does not know is refused by it unless it is zero.
@@ -28,13 +28,18 @@ const MAP_UPDATE_ELEM: c_int = 2;
 const PROG_LOAD: c_int = 5;
 const PROG_TEST_RUN: c_int = 10;
 const LINK_CREATE: c_int = 28;
+const ITER_CREATE: c_int = 33;
 
 /// `BPF_MAP_TYPE_XSKMAP`.
 const TYPE_XSKMAP: u32 = 17;
 /// `BPF_PROG_TYPE_XDP`.
 const TYPE_XDP: u32 = 6;
+/// `BPF_PROG_TYPE_TRACING`.
+const TYPE_TRACING: u32 = 26;
 /// `BPF_XDP`, the place where such a program is attached.
 const ATTACH_XDP: u32 = 37;
+/// `BPF_TRACE_ITER`: the program is called for each object of a kind.
+const ATTACH_ITERATOR: u32 = 28;
 /// The program knows frames of several buffers (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
 const HAS_FRAGS: u32 = 1 << 5;
 /// What the program returns is done to the frame (`BPF_F_TEST_XDP_LIVE_FRAMES`, Linux 5.18).
@@ -43,6 +48,18 @@ const LIVE_FRAMES: u32 = 1 << 1;
 const NAME_LEN: usize = 16;
 /// Octets for what the verifier says about a program that it refuses.
 const LOG_LEN: usize = 1 << 16;
+
+/// What a program is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Frames that an interface receives.
+    Xdp,
+    /// Each object of a kind.
+    Iterator {
+        /// The function of the kernel that stands for the kind, by its number among the kernel's types.
+        function: u32,
+    },
+}
 
 /// Calls bpf(2).
 fn bpf<T>(command: c_int, attribute: &mut T) -> io::Result<c_int> {
@@ -97,8 +114,8 @@ pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>
     bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
 }
 
-/// Loads an XDP program; a refusal carries the verifier's last words.
-pub(crate) fn load(name: &str, instructions: &[Instruction]) -> io::Result<OwnedFd> {
+/// Loads a program; a refusal carries the verifier's last words.
+pub(crate) fn load(name: &str, purpose: Purpose, instructions: &[Instruction]) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attribute {
         program_type: u32,
@@ -113,15 +130,29 @@ pub(crate) fn load(name: &str, instructions: &[Instruction]) -> io::Result<Owned
         name: [u8; NAME_LEN],
         interface: u32,
         attach_type: u32,
+        types: u32,
+        function_record_size: u32,
+        functions: u64,
+        function_count: u32,
+        line_record_size: u32,
+        lines: u64,
+        line_count: u32,
+        attach_function: u32,
+        attach_program: u32,
+        padding: u32,
     }
+    let (program_type, attach_type, flags, attach_function) = match purpose {
+        Purpose::Xdp => (TYPE_XDP, ATTACH_XDP, HAS_FRAGS, 0),
+        Purpose::Iterator { function } => (TYPE_TRACING, ATTACH_ITERATOR, 0, function),
+    };
     let mut log = vec![0u8; LOG_LEN];
-    // The kernel's route lookup is for programs that may be had under the GPL. These may: the MIT licence, one of the
+    // Some of the kernel's functions are for programs that may be had under the GPL. These may: the MIT licence, one of the
     // two of this code, allows it.
     let license = c"Dual MIT/GPL";
     let mut padded = [0; NAME_LEN];
     padded.iter_mut().zip(name.bytes().take(NAME_LEN - 1)).for_each(|(to, from)| *to = from);
     let mut attribute = Attribute {
-        program_type: TYPE_XDP,
+        program_type,
         instruction_count: instructions.len() as u32,
         instructions: instructions.as_ptr().expose_provenance() as u64,
         license: license.as_ptr().expose_provenance() as u64,
@@ -129,10 +160,20 @@ pub(crate) fn load(name: &str, instructions: &[Instruction]) -> io::Result<Owned
         log_size: 0,
         log: 0,
         kernel_version: 0,
-        flags: HAS_FRAGS,
+        flags,
         name: padded,
         interface: 0,
-        attach_type: ATTACH_XDP,
+        attach_type,
+        types: 0,
+        function_record_size: 0,
+        functions: 0,
+        function_count: 0,
+        line_record_size: 0,
+        lines: 0,
+        line_count: 0,
+        attach_function,
+        attach_program: 0,
+        padding: 0,
     };
     let refused = match bpf(PROG_LOAD, &mut attribute) {
         Ok(descriptor) => return Ok(owned(descriptor)),
@@ -155,16 +196,38 @@ pub(crate) fn load(name: &str, instructions: &[Instruction]) -> io::Result<Owned
 
 /// Attaches a program to an interface for as long as the descriptor is open.
 pub(crate) fn attach(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    link(program, interface, ATTACH_XDP, flags)
+}
+
+/// Makes an iterator of a program, from which runs are started as long as the descriptor is open.
+pub(crate) fn iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    link(program, 0, ATTACH_ITERATOR, 0)
+}
+
+fn link(program: BorrowedFd<'_>, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attribute {
         program: u32,
-        interface: u32,
+        target: u32,
         attach_type: u32,
         flags: u32,
     }
-    let mut attribute =
-        Attribute { program: program.as_raw_fd() as u32, interface, attach_type: ATTACH_XDP, flags };
+    let mut attribute = Attribute { program: program.as_raw_fd() as u32, target, attach_type, flags };
     bpf(LINK_CREATE, &mut attribute).map(owned)
+}
+
+/// Prepares a run of an iterator, in the caller's network namespace. The program runs while the descriptor is read, which
+/// gives what it writes.
+///
+/// This takes no capability from Linux 5.19 on, only the descriptor.
+pub(crate) fn run_of(iterator: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attribute {
+        link: u32,
+        flags: u32,
+    }
+    let mut attribute = Attribute { link: iterator.as_raw_fd() as u32, flags: 0 };
+    bpf(ITER_CREATE, &mut attribute).map(owned)
 }
 
 /// Runs a program on a frame as if the queue of the interface had received it, and does what it returns.

@@ -237,7 +237,7 @@ impl Interface {
                 reply,
                 map: map.as_raw_fd(),
             };
-            bpf::load("starling", &program(&filter)).map_err(failed("the program"))
+            bpf::load("starling", bpf::Purpose::Xdp, &program(&filter)).map_err(failed("the program"))
         };
         let sorting = load(reply)?;
         // The reply of the trial is for nobody, so no route leads there.

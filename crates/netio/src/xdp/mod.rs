@@ -8,7 +8,6 @@
 //! through each before it is taken: zero-copy, copying in the driver, copying after it. A [`Ring`] is then given to a
 //! [`crate::Worker`].
 
-mod assembler;
 mod attach;
 mod backlog;
 mod frame;

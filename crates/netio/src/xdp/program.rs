@@ -6,8 +6,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::assembler::{Assembler, Label, Register, Test, Width};
 use super::{Reply, frame};
+use crate::assembler::{Assembler, Label, Register, Test, Width};
 use crate::sys::HARDWARE_ADDRESS_LEN;
 use crate::sys::bpf::Instruction;
 

@@ -94,6 +94,7 @@ impl Told {
             since: timestamp(since_time),
             held_ms: millis(now.since(since)),
             bird: self.bird.clone(),
+            no_delay: agent.no_delay_status.borrow().clone(),
             healthy: decision.is_some_and(|decision| decision.healthy)
                 && held == Rung::Up
                 && exported

@@ -7,6 +7,7 @@
 mod checks;
 mod explain;
 mod history;
+mod no_delay;
 mod probing;
 mod route;
 mod serials;
@@ -19,4 +20,5 @@ mod verify;
 mod view;
 mod watch;
 
+pub(crate) use no_delay::obstacle as no_delay_obstacle;
 pub(crate) use start::run;

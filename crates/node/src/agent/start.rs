@@ -7,13 +7,14 @@
 use super::checks::{Checks, Observation};
 use super::explain::Told;
 use super::history::History;
+use super::no_delay::{self, Sessions};
 use super::probing::{self, Target};
 use super::route::Route;
 use super::server::{Handed, Launch, now, see_off};
 use super::supervisor::LEAVE_WITHIN;
 use super::turn::{Agent, Inputs};
 use super::upgrade::{self, Received};
-use super::verify::{self, Verified};
+use super::verify;
 use super::view::View;
 use crate::cli::RunArguments;
 use crate::config::{self, AnycastConfig, Config, Driver, Purpose, Style};
@@ -23,16 +24,19 @@ use crate::logging;
 use crate::management::{self, Endpoint, Extent, Peers, Snapshot, Timing};
 use crate::privileges;
 use crate::signals::{self, Signals};
+use crate::status::NoDelayStatus;
 use anycast::governor::{Governor, LastSite, Mode, Policy};
 use anycast::{Lease, Rung};
 use anyhow::{Context, bail};
 use health::exec::Runner;
+use netio::NoDelay;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -69,12 +73,15 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     signals::no_core_dumps().context("core dumps can't be turned off")?;
-    let received = if arguments.resume { Some(upgrade::receive()?) } else { None };
+    let mut received = if arguments.resume { Some(upgrade::receive()?) } else { None };
+    let passed = received.as_mut().and_then(|received| received.no_delay.take());
+    // While CAP_BPF and CAP_PERFMON are there, if they were ever.
+    let sending = no_delay::prepare(anycast.bird.as_ref(), passed);
     privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
     // A shell or a supervisor may have left some open: commands of the operator's have no use for them.
     netio::inherited::keep_from_children().context("inherited descriptors can't be kept from children")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, node(config, anycast, arguments.clone(), received))
+    LocalSet::new().block_on(&runtime, node(config, anycast, arguments.clone(), received, sending))
 }
 
 async fn node(
@@ -82,6 +89,7 @@ async fn node(
     anycast: AnycastConfig,
     arguments: RunArguments,
     received: Option<Received>,
+    (no_delay, sending): Sending,
 ) -> anyhow::Result<Exit> {
     // First of all, so that a signal during the start isn't lost and doesn't kill.
     let signals = Signals::new().context("cannot handle signals")?;
@@ -107,7 +115,9 @@ async fn node(
     let checks = Checks::new(&config, &anycast, now(clock))?;
     let view = Rc::new(View::default());
     let observations = start_checks(&config, &anycast, &checks, &view, probe_token);
-    start_verification(&anycast, meant_in, verified);
+    let sessions = watch::channel(Sessions::default()).0;
+    let no_delay_status = start_no_delay(no_delay.clone(), sending, sessions.subscribe());
+    start_verification(&anycast, meant_in, verify::Outputs { verified, sessions });
     let peers = start_peers(&config);
     let management = start_requests(control, endpoint, requests);
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
@@ -122,6 +132,8 @@ async fn node(
         orders: mpsc::channel(1).0,
         binary: launch.binary.clone(),
         meant,
+        no_delay,
+        no_delay_status,
         arguments,
         clock,
         governor,
@@ -171,15 +183,26 @@ fn start_checks(
     checks.start(targets, view, &Rc::new(Runner::new(COMMANDS_MAX)))
 }
 
-fn start_verification(
-    anycast: &AnycastConfig,
-    meant: watch::Receiver<Rung>,
-    verified: mpsc::Sender<Verified>,
-) {
+fn start_verification(anycast: &AnycastConfig, meant: watch::Receiver<Rung>, outputs: verify::Outputs) {
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, verified));
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, outputs));
     }
+}
+
+/// How BIRD's sessions send, and what is there to change it.
+type Sending = (Option<Arc<NoDelay>>, NoDelayStatus);
+
+fn start_no_delay(
+    no_delay: Option<Arc<NoDelay>>,
+    sending: NoDelayStatus,
+    sessions: watch::Receiver<Sessions>,
+) -> watch::Receiver<NoDelayStatus> {
+    let (status, told) = watch::channel(sending);
+    if let Some(no_delay) = no_delay {
+        tokio::task::spawn_local(no_delay::run(no_delay, sessions, status));
+    }
+    told
 }
 
 fn start_peers(config: &Config) -> Rc<Peers> {
@@ -212,7 +235,7 @@ fn beginning(
     clock: Instant,
     received: Option<Received>,
 ) -> anyhow::Result<Beginning> {
-    let Some(Received { baton, lease, server }) = received else {
+    let Some(Received { baton, lease, server, .. }) = received else {
         let lease = Lease::take(anycast.plan.clone()).context("cannot take the lease of the route")?;
         return Ok((lease, None, None, random_token()?));
     };

@@ -6,7 +6,7 @@ use super::history::History;
 use super::route::{self, Route};
 use super::server::{Clock, Handed, Launch, now};
 use super::supervisor::{Event, Loss, Order, Supervisor};
-use super::upgrade::{self, Baton};
+use super::upgrade::{self, Baton, Descriptors};
 use super::verify::Verified;
 use super::view::{Answers, View};
 use crate::cli::RunArguments;
@@ -14,14 +14,16 @@ use crate::config::Driver;
 use crate::control::{self, Reply, Request, Response};
 use crate::management::Peers;
 use crate::signals::{Asked, Signals};
-use crate::status::{self, ServerStatus, TransitionRecord};
+use crate::status::{self, NoDelayStatus, ServerStatus, TransitionRecord};
 use anycast::Rung;
 use anycast::governor::{Command, Decision, Governor, Switch, Then, Transition};
 use health::Moment;
+use netio::NoDelay;
 use rustix::process::Pid;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -58,6 +60,10 @@ pub(super) struct Agent {
     pub(super) driver: Driver,
     /// The rung that BIRD has to export, for those who see to it.
     pub(super) meant: watch::Sender<Rung>,
+    /// What has BIRD's sessions send at once, if it could be had; the next program needs it too.
+    pub(super) no_delay: Option<Arc<NoDelay>>,
+    /// How that goes.
+    pub(super) no_delay_status: watch::Receiver<NoDelayStatus>,
     pub(super) peers: Rc<Peers>,
     /// Where metrics are, to be said when the node runs.
     pub(super) management: Vec<SocketAddr>,
@@ -438,7 +444,9 @@ impl Agent {
         }
         tracing::info!("this program becomes {}", binary.display());
         let baton = self.baton(&handed, leaving);
-        let error = upgrade::become_program(&binary, &self.arguments, &baton, &lease, &handed.link);
+        let descriptors =
+            Descriptors { lease: &lease, link: &handed.link, no_delay: self.no_delay.as_deref() };
+        let error = upgrade::become_program(&binary, &self.arguments, &baton, descriptors);
         tracing::error!("the agent could not follow its server, and goes on as it was: {error:#}");
         self.supervise(Some(handed));
         self.route.hold(self.governor.rung());

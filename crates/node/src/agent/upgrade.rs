@@ -10,6 +10,7 @@ use crate::link::LinkEnd;
 use anycast::Rung;
 use anycast::governor::{Carried, Mode, Then};
 use anyhow::{Context, bail};
+use netio::NoDelay;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -123,6 +124,19 @@ pub(crate) struct Received {
     pub(crate) lease: OwnedFd,
     /// The server.
     pub(crate) server: Handed,
+    /// What was got ready for BIRD's sessions when there were privileges for it.
+    pub(crate) no_delay: Option<OwnedFd>,
+}
+
+/// Descriptors that go with the baton.
+#[derive(Clone, Copy)]
+pub(crate) struct Descriptors<'a> {
+    /// The lease's interface.
+    pub(crate) lease: &'a OwnedFd,
+    /// The agent's end of the link to the server.
+    pub(crate) link: &'a OwnedFd,
+    /// What has BIRD's sessions send at once, if there is anything.
+    pub(crate) no_delay: Option<&'a NoDelay>,
 }
 
 /// Whether a program exists, runs, and understands the configuration.
@@ -149,12 +163,13 @@ pub(crate) fn become_program(
     binary: &Path,
     arguments: &RunArguments,
     baton: &Baton,
-    lease: &OwnedFd,
-    link: &OwnedFd,
+    descriptors: Descriptors<'_>,
 ) -> anyhow::Error {
+    let Descriptors { lease, link, no_delay } = descriptors;
+    let fds: Vec<_> = [lease.as_fd(), link.as_fd()].into_iter().chain(no_delay.map(AsFd::as_fd)).collect();
     let passed = || {
         let (end, input) = LinkEnd::<Baton, ()>::pair()?;
-        end.send(baton, &[lease.as_fd(), link.as_fd()])?;
+        end.send(baton, &fds)?;
         std::io::Result::Ok(input)
     };
     let input = match passed() {
@@ -174,13 +189,15 @@ pub(crate) fn receive() -> anyhow::Result<Received> {
     let received = end.receive_until(Instant::now() + RECEIVE_WITHIN);
     let received = received.context("what came over standard input is no baton")?;
     let (baton, fds) = received.context("nothing came over standard input")?;
-    let [lease, link]: [OwnedFd; 2] =
-        fds.try_into().ok().context("the baton came without its descriptors")?;
+    let mut fds = fds.into_iter();
+    let (Some(lease), Some(link), no_delay) = (fds.next(), fds.next(), fds.next()) else {
+        bail!("the baton came without its descriptors");
+    };
     let pid = Pid::from_raw(baton.server_pid).context("the baton names no server")?;
     let Baton { workers, tcp_threads, by_cpu, .. } = baton;
     let ready = Ready { listen: baton.listen.clone(), workers, tcp_threads, by_cpu };
     let server = Handed { pid, link, ready, control: baton.server_control.clone() };
-    Ok(Received { baton, lease, server })
+    Ok(Received { baton, lease, server, no_delay })
 }
 
 /// The command line of `run`, as it was given.

@@ -193,7 +193,7 @@ impl Work<'_> {
     ) {
         let octets_max = (to.octets() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
         let index = &self.kept.transfers.index;
-        if zone.secondary().is_some() && !index.begins_at(from) {
+        if zone.is_received() && !index.begins_at(from) {
             // The journal ends elsewhere and is begun anew. What it has now may be all that a restart could begin with, until there
             // is an image of the version where it begins.
             match index.image(zone.name.as_name()) {

@@ -67,6 +67,17 @@ impl Images<'_> {
         }
         self.amended.remove(key);
         if image.reply.is_none()
+            && image.table.is_overlaid()
+            && self.kept.transfers.index.goes_on_from_image(image.zone.name.as_name())
+            && self.kept.queue.has_change(&image.zone)
+            && !self.kept.queue.is_closed()
+        {
+            // The journal is about to have it. Of a large zone the image takes longer than that by far, and by the time it is stored
+            // the next change is there.
+            self.kept.queue.put_off(Image { due: began + REST_MIN, ..image });
+            return;
+        }
+        if image.reply.is_none()
             && let Some(until) =
                 self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
             && self.kept.transfers.index.leads_to(&image.table)
@@ -81,6 +92,7 @@ impl Images<'_> {
         let state = &self.kept.state;
         let stored = match zone.source {
             ZoneSource::MasterFile(_) => state.store(zone, table, files),
+            ZoneSource::Published(_) => state.store_published(zone, table),
             ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => state.store_transferred(zone, table),
         };
         let is_stored = self.has_stored(zone, table, stored);
@@ -130,7 +142,7 @@ impl Images<'_> {
         };
         let consequence = match zone.source {
             ZoneSource::MasterFile(_) => "it will be compiled at the next start",
-            ZoneSource::Primaries(_) => "the next start begins with an older one",
+            ZoneSource::Primaries(_) | ZoneSource::Published(_) => "the next start begins with an older one",
             ZoneSource::Catalog(_) => "its serial may go back at the next start",
         };
         self.kept

@@ -61,11 +61,17 @@ impl Index {
         })
     }
 
-    /// Whether a restart would find this version by the journal.
+    /// Whether a restart would find this version by the journal, or a later one: while a table is put together, a zone that
+    /// changes ten times a second goes on.
     pub(super) fn leads_to(&self, table: &Table) -> bool {
         let zones = self.read();
         let known = zones.get(table.apex_name().as_wire());
-        known.and_then(Known::replayed) == Some(version_of(table))
+        known.is_some_and(|known| known.reaches(version_of(table)))
+    }
+
+    /// Whether the journal goes on from the image, so that what is in it is not lost.
+    pub(super) fn goes_on_from_image(&self, zone: Name<'_>) -> bool {
+        self.read().get(zone.as_wire()).and_then(Known::replayed).is_some()
     }
 
     /// Whether a journal that is begun anew at this version loses nothing: it ends there, or the image is of it.
@@ -149,6 +155,15 @@ impl Known {
         let leads_on = journal.marks.iter().any(|mark| mark.version == image);
         self.synced.filter(|_| leads_on)
     }
+
+    /// Whether a restart gets from the image, by the journal, to this version, or past it.
+    fn reaches(&self, version: Version) -> bool {
+        let (Some(image), Some(synced), Some(journal)) = (self.image, self.synced, &self.journal) else {
+            return false;
+        };
+        let at = |version| journal.marks.iter().rposition(|mark| mark.version == version);
+        is_on_the_way(at(image), at(version), at(synced))
+    }
 }
 
 impl Snapshot {
@@ -187,5 +202,30 @@ impl Snapshot {
             differences: self.marks.len() - 1,
             octets: last.at,
         })
+    }
+}
+
+/// Whether a version is on the way that begins at the image and ends at what is on disk, by where each of them is.
+fn is_on_the_way(image: Option<usize>, version: Option<usize>, synced: Option<usize>) -> bool {
+    image
+        .zip(version)
+        .zip(synced)
+        .is_some_and(|((image, version), synced)| image <= version && version <= synced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_between_the_image_and_what_is_on_disk() {
+        let on_the_way = |image, synced| {
+            (0..9).filter(|at| is_on_the_way(image, Some(*at), synced)).collect::<Vec<usize>>()
+        };
+        assert_eq!(on_the_way(Some(2), Some(5)), [2, 3, 4, 5]);
+        assert_eq!(on_the_way(Some(3), Some(3)), [3]);
+        assert_eq!(on_the_way(Some(5), Some(2)), [0; 0], "what is on disk is older than the image");
+        assert_eq!(on_the_way(None, Some(5)), [0; 0], "the journal begins behind the image");
+        assert!(!is_on_the_way(Some(2), None, Some(5)), "the journal doesn't have it yet");
     }
 }

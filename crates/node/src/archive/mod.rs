@@ -4,7 +4,7 @@
 //! long as reading a zone, and that of [`images`] stores tables; both yield to everybody. The one of [`scribe`] appends to journals.
 //! [`Index`] has what transfers and the status need to know.
 //!
-//! **When a version is durable.** That of a master file is, by its file. One that was transferred is published first and written
+//! **When a version is durable.** That of a master file is, by its file. One that was transferred, or compiled elsewhere, is published first and written
 //! then, since comparing it takes time that answers would be old for; until it is in a synced journal or image, `ctl zones` says that it
 //! is not durable, and a restart begins with the one before and asks the primaries. A difference is written
 //! before it is synced and the process can be killed from then on; a sync takes what the disk takes. Secondaries are

@@ -141,12 +141,16 @@ impl Queue {
     /// Puts off telling secondaries until the changes of their zone are taken in; whether there are any.
     pub(super) fn tell(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
         let mut waiting = self.waiting();
-        let is_busy = waiting.busy_with(zone).is_some();
-        let has_changes = is_busy || waiting.changes.has(zone);
+        let has_changes = waiting.has_change(zone);
         if has_changes {
             waiting.change(Change { tell: Some(Arc::clone(table)), ..Change::of(zone) });
         }
         has_changes
+    }
+
+    /// Whether a change of this zone waits or is being taken in.
+    pub(super) fn has_change(&self, zone: &ZoneConfig) -> bool {
+        self.waiting().has_change(zone)
     }
 
     pub(super) fn image(&self, image: Image) {
@@ -218,10 +222,10 @@ impl Queue {
         self.put(|waiting| {
             waiting.close_at = Some(Instant::now() + CLOSE_WITHIN);
             waiting.take_later(|_| true);
-            // What was transferred may be nowhere else.
+            // What was transferred, or published, may be nowhere else.
             let (first, last): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut waiting.images.order).into_iter().partition(|key| {
-                    waiting.images.by_zone.get(key).is_some_and(|image| image.zone.secondary().is_some())
+                    waiting.images.by_zone.get(key).is_some_and(|image| image.zone.is_received())
                 });
             waiting.images.order = first.into_iter().chain(last).collect();
         });
@@ -330,6 +334,10 @@ impl Waiting {
     fn change(&mut self, change: Change) {
         self.failed.take(&change.zone);
         self.changes.put(change, Change::add);
+    }
+
+    fn has_change(&self, zone: &ZoneConfig) -> bool {
+        self.busy_with(zone).is_some() || self.changes.has(zone)
     }
 
     fn is_removed(&self, zone: &ZoneConfig) -> bool {

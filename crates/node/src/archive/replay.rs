@@ -1,13 +1,13 @@
 //! The last version of a zone that was transferred, from its image and its journal; and the one before.
 
 use super::index::version_of;
-use crate::config::{Rotation, ZoneConfig};
+use crate::config::ZoneConfig;
 use crate::zones::state_dir::StateDir;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use table::Table;
+use table::{ImageFlags, Table};
 use transfer::journal::{self, Damage, Mark, Version};
 use zone::amend::AmendError;
 use zone::{CompileOptions, Difference};
@@ -87,7 +87,7 @@ pub(crate) fn undone(
         added: difference.removed.clone(),
     };
     let inverses: Vec<Difference> = differences.iter().rev().map(inverse).collect();
-    match changed(zone, table, &inverses, to) {
+    match changed(table, &inverses, to) {
         Ok(table) => Some(table),
         Err(error) => {
             tracing::error!("zone {}: what has changed in it can't be undone: {error}", zone.name);
@@ -99,7 +99,7 @@ pub(crate) fn undone(
 fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<Replayed>, NoReplay> {
     let version = version_of(image);
     let Some((differences, last)) = way(zone, path, version, None)? else { return Ok(None) };
-    let table = changed(zone, image, &differences, last)?;
+    let table = changed(image, &differences, last)?;
     Ok(Some(Replayed { table, image: version, differences: differences.len() }))
 }
 
@@ -139,19 +139,15 @@ fn way(
 }
 
 /// The version that differences lead to from a table, which is to be this one.
-fn changed(
-    zone: &ZoneConfig,
-    table: &Arc<Table>,
-    differences: &[Difference],
-    to: Version,
-) -> Result<Table, NoReplay> {
+fn changed(table: &Arc<Table>, differences: &[Difference], to: Version) -> Result<Table, NoReplay> {
     let changed = match zone::amend::amend(table, differences) {
         Ok(changed) => changed,
         Err(AmendError::Mismatch(mismatch)) => return Err(mismatch.into()),
         Err(AmendError::Recompile(_)) => {
             let records = zone::apply(table, differences)?;
             let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
-            let options = CompileOptions { rotate: zone.rotation == Rotation::On, source: table.source() };
+            let rotate = table.flags().has(ImageFlags::ROTATE);
+            let options = CompileOptions { rotate, source: table.source() };
             zone::compile(records, &options)?
         }
     };

@@ -1,10 +1,12 @@
 //! `starling check`: everything that is wrong with configurations and zones, in one run.
 
 use super::{UsageError, print_json, source};
+use crate::agent;
 use crate::cli::CheckArguments;
-use crate::config::{self, Purpose, Rotation, Style, ZoneConfig};
+use crate::config::{self, PoolConfig, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
 use crate::gate;
+use crate::pools;
 use crate::progress::Progress;
 use crate::zones::load::{self, Compiled, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
@@ -29,6 +31,8 @@ struct Findings {
 struct ConfigFindings {
     file: String,
     errors: Vec<String>,
+    /// What this machine can't do of it. Another may.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -62,10 +66,10 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         let message = "there is nothing to check: name a configuration, or zones as FILE or NAME=FILE";
         return Err(UsageError(message.to_owned()).into());
     }
-    let mut zones = Vec::new();
+    let (mut zones, mut pools) = (Vec::new(), Vec::new());
     let mut findings = Findings { ok: true, configurations: Vec::new(), zones: Vec::new() };
     for file in configs {
-        findings.configurations.push(check_config(file, &mut zones, arguments.output.json));
+        findings.configurations.push(check_config(file, &mut zones, &mut pools, arguments.output.json));
     }
     for source in sources {
         zones.push(source::zone(source, arguments.origin.as_ref(), Rotation::On)?);
@@ -74,13 +78,14 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On));
     }
 
+    let pools: Vec<PoolConfig> = pools.into_iter().flat_map(|pools| pools.to_vec()).collect();
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
     let progress = Progress::on_terminal();
     parallel::each(
         &zones,
         parallel::thread_count(),
         Priority::Normal,
-        |zone| check_zone(zone, &progress),
+        |zone| check_zone(zone, &pools, &progress),
         |index, found| checked.push((index, found)),
     );
     checked.sort_by_key(|(index, _)| *index);
@@ -102,16 +107,29 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// Checks a configuration, and adds its zones to those to be checked.
-fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigFindings {
+/// Checks a configuration, and adds its zones and pools to those to be checked.
+fn check_config(
+    file: &Path,
+    zones: &mut Vec<ZoneConfig>,
+    pools: &mut Vec<Arc<[PoolConfig]>>,
+    json: bool,
+) -> ConfigFindings {
     let load = |purpose| config::load(Some(file), &Default::default(), &[], purpose);
     // One with a route is for `starling run`, which wants more.
     let loaded = load(Purpose::Serve)
         .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {
+            let homeless = pools::homeless(&config);
+            if !json {
+                homeless.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
+            }
             zones.extend(of_files(config.zones));
-            Vec::new()
+            pools.push(config.pools);
+            let bird = config.anycast.and_then(|anycast| anycast.bird);
+            notes.extend(agent::no_delay_obstacle(bird.as_ref()));
+            homeless
         }
         Err(error) => {
             if !json {
@@ -123,7 +141,7 @@ fn check_config(file: &Path, zones: &mut Vec<ZoneConfig>, json: bool) -> ConfigF
             error.lines()
         }
     };
-    ConfigFindings { file: file.display().to_string(), errors }
+    ConfigFindings { file: file.display().to_string(), errors, notes }
 }
 
 /// The zones that there is something to check of: the others are with their primaries.
@@ -131,7 +149,7 @@ fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
     zones.into_iter().filter(|zone| zone.file().is_some())
 }
 
-fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
+fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> ZoneFindings {
     let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
         Ok(Compiled { table, warnings, zonemd, .. }) => {
@@ -140,11 +158,13 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
             // The one rule of admission that needs no other version to compare with.
             let fault = gate::zonemd_fault(zone.admission.zonemd, zonemd);
             // It is no bad zone if it is no catalog, but nothing of it would be followed.
-            let broken = zone.follow.as_ref().and_then(|_| catalog::read(&Arc::new(table)).err());
+            let table = Arc::new(table);
+            let broken = zone.follow.as_ref().and_then(|_| catalog::read(&table).err());
             let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
             let errors: Vec<String> = fault
                 .into_iter()
                 .chain(broken)
+                .chain(pools::misfits(pools, &table))
                 .map(|error| format!("{}: error: {error}", file.display()))
                 .collect();
             (errors.is_empty().then_some(content), errors, warnings)
@@ -157,6 +177,9 @@ fn check_zone(zone: &ZoneConfig, progress: &Progress) -> ZoneFindings {
 fn print(findings: &Findings) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for config in &findings.configurations {
+        for note in &config.notes {
+            writeln!(out, "{}: note: {note}", config.file)?;
+        }
         match config.errors.len() {
             0 => writeln!(out, "{}: ok", config.file)?,
             count => writeln!(out, "{}: {}", config.file, counted(count, "error"))?,

@@ -1,6 +1,6 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::{catalog, print_json, route, zone};
+use super::{catalog, pool, print_json, publish, route, zone};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then, ZoneAction};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
@@ -10,7 +10,7 @@ use crate::status::{
 };
 use anyhow::bail;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the agent may take to follow its server: it reads one file and takes over what is there.
@@ -30,12 +30,21 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
         }
         Response::Zones(zones) => show(arguments, &zones, |zones| print_zones(zones))?,
         Response::Catalogs(catalogs) => show(arguments, &catalogs, |catalogs| catalog::print(catalogs))?,
+        Response::Pools(pools) if matches!(arguments.command, CtlCommand::Pools) => {
+            show(arguments, &pools, |pools| pool::print_all(pools))?;
+        }
+        Response::Pools(pools) => show(arguments, &pools, |pools| pool::print(pools))?,
         // Nothing that `ctl` asks for is answered so.
         Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
         Response::Zone(status) => show(arguments, &status, |status| zone::print(status))?,
         Response::Reload(report) => {
             show(arguments, &report, print_reload)?;
             return Ok(if report.is_good() { Exit::Fine } else { Exit::Problem });
+        }
+        Response::Published(report) => {
+            show(arguments, &report, publish::print)?;
+            let wants_durable = matches!(arguments.command, CtlCommand::Publish { durable: true, .. });
+            return Ok(publish::exit(&report, wants_durable));
         }
         Response::Route(status) => show(arguments, &status, |status| route::print(status))?,
         Response::History(records) => show(arguments, &records, |records| route::print_history(records))?,
@@ -59,7 +68,15 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Notify { zone } => Request::Notify { zone: zone.clone() },
         CtlCommand::Refresh { zone } => Request::Refresh { zone: zone.clone() },
         CtlCommand::Retransfer { zone } => Request::Retransfer { zone: zone.clone() },
+        CtlCommand::Publish { zone, table, any_serial, durable } => Request::Publish {
+            zone: zone.clone(),
+            table: absolute(table),
+            any_serial: *any_serial,
+            durable: *durable,
+        },
         CtlCommand::Catalog { command } => catalog::request(command),
+        CtlCommand::Pools => Request::Pools { pool: None },
+        CtlCommand::Pool { action } => pool::request(action),
         CtlCommand::Zone { action } => match action {
             ZoneAction::Status { zone } => Request::ZoneStatus { zone: zone.clone() },
             ZoneAction::Approve { zone } => Request::ZoneApprove { zone: zone.clone() },
@@ -74,12 +91,14 @@ fn request(command: &CtlCommand) -> Request {
         CtlCommand::Explain => Request::Explain,
         CtlCommand::History { count } => Request::History { count: *count },
         CtlCommand::Upgrade { binary } => {
-            // The node may have another working directory.
-            let absolute =
-                |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Request::Upgrade { binary: binary.as_ref().map(absolute) }
+            Request::Upgrade { binary: binary.as_ref().map(|path| absolute(path)) }
         }
     }
+}
+
+/// A path as the node has to have it, which may have another working directory.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Waits for the agent that follows its server.

@@ -1,13 +1,14 @@
 //! How `starling ctl` shows the route: what it is, why, and what would have to change.
 
-use crate::status::{AgentStatus, BirdStatus, CheckStatus, PeerStatus, TransitionRecord};
+use crate::status::{AgentStatus, BirdStatus, CheckStatus, NoDelayStatus, PeerStatus, TransitionRecord};
 use std::io::{self, Write};
 
 /// The lines that `ctl status` has of the route.
 pub(crate) fn print_summary(agent: &AgentStatus) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{:12}{}", "route", state(agent))?;
-    writeln!(out, "{:12}{}", "BIRD", bird(&agent.bird))
+    writeln!(out, "{:12}{}", "BIRD", bird(&agent.bird))?;
+    sessions(&mut out, &agent.no_delay)
 }
 
 /// The line after an upgrade.
@@ -21,6 +22,7 @@ pub(crate) fn print(agent: &AgentStatus) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "route       {}", state(agent))?;
     writeln!(out, "BIRD        {}", bird(&agent.bird))?;
+    sessions(&mut out, &agent.no_delay)?;
     let server = &agent.server;
     let pid = server.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
     writeln!(out, "server      {}{pid}, started again {} times", server.state, server.restarts)?;
@@ -60,6 +62,19 @@ fn bird(bird: &BirdStatus) -> String {
         BirdStatus::Differs(saw) => format!("exports something else: {saw}"),
         BirdStatus::Unreachable(why) => format!("can't be asked: {why}"),
     }
+}
+
+/// Whether what BIRD sends waits for acknowledgements; nothing where nobody wants to know.
+fn sessions(out: &mut impl Write, no_delay: &NoDelayStatus) -> io::Result<()> {
+    let text = match no_delay {
+        NoDelayStatus::Off => return Ok(()),
+        NoDelayStatus::Waiting => "none is up yet".to_owned(),
+        NoDelayStatus::InForce { sockets } => format!("no delay: TCP_NODELAY on {sockets} sockets"),
+        NoDelayStatus::Impossible { why } => {
+            format!("what is sent may wait for an acknowledgement: {why}")
+        }
+    };
+    writeln!(out, "sessions    {text}")
 }
 
 fn list(out: &mut impl Write, title: &str, lines: &[String]) -> io::Result<()> {

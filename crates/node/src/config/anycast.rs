@@ -80,6 +80,8 @@ pub(crate) struct BirdConfig {
     pub(crate) socket: PathBuf,
     /// BGP protocols whose session and export are verified.
     pub(crate) protocols: Vec<ProtocolName>,
+    /// Whether TCP_NODELAY is set on the sessions, which BIRD doesn't do.
+    pub(crate) no_delay: bool,
     /// For [`Driver::Protocols`]: those that announce as a healthy node does,
     pub(crate) up: Vec<ProtocolName>,
     /// with a longer path,
@@ -276,8 +278,9 @@ fn bird(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
     let (protocols, up) = (names("protocols"), names("up"));
     let (degraded, draining) = (names("degraded"), names("draining"));
     let socket = section.path("socket", folder, problems).unwrap_or_else(|| PathBuf::from(BIRD_SOCKET));
+    let no_delay = section.flag("no-delay", problems).unwrap_or(true);
     section.finish(problems);
-    BirdConfig { socket, protocols, up, degraded, draining }
+    BirdConfig { socket, protocols, no_delay, up, degraded, draining }
 }
 
 /// The `[[check]]` sections.

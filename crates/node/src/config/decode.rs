@@ -7,6 +7,8 @@ mod admission;
 mod catalog;
 mod interfaces;
 mod management;
+mod pool;
+mod publish;
 mod secondary;
 mod tls;
 mod transfer;
@@ -99,8 +101,15 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         config.admission = Arc::new(admission);
     }
     let admission = Arc::clone(&config.admission);
-    let mut around =
-        Around { folder, defaults: &defaults, admission: &admission, known, templates: Vec::new() };
+    let publishers = root.take("publisher").map(|value| publish::all(value, problems)).unwrap_or_default();
+    let mut around = Around {
+        folder,
+        defaults: &defaults,
+        admission: &admission,
+        known,
+        publishers: &publishers,
+        templates: Vec::new(),
+    };
     if let Some(value) = root.take("template") {
         around.templates = catalog::templates(value, &around, problems);
     }
@@ -111,6 +120,9 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     let made = root.take("catalog").map(|value| catalog::catalogs(value, &around, &zones, problems));
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
+    if let Some(value) = root.take("pool") {
+        config.pools = pool::pools(value, &announced, problems).into();
+    }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config
@@ -250,6 +262,8 @@ struct Around<'a> {
     admission: &'a Arc<AdmissionConfig>,
     /// What the rest of the file has said.
     known: secondary::Known<'a>,
+    /// Who may publish tables.
+    publishers: &'a publish::Publishers,
     /// What members of catalogs are made from.
     templates: Vec<Arc<Template>>,
 }
@@ -358,39 +372,53 @@ fn admission(
     Arc::new(admission)
 }
 
-/// Where the records of a zone come from: exactly one of `file` and `primaries`.
+/// Where the records of a zone come from: exactly one of `file`, `primaries` and `published`.
 fn source(
     section: &mut Section<'_, '_>,
     around: &Around<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<ZoneSource> {
-    match (section.place_of("file"), section.has("primaries")) {
-        (Some(place), true) => {
-            section.know("file");
-            let title = "the zone has a `file` and `primaries`";
-            let help =
-                "keep `file` if this node has the zone's master file, `primaries` if it is a secondary";
-            problems.push(Problem::at(place, title, "one of them is too much", help));
-            secondary::zone(section, around.defaults, &around.known, problems);
-            None
-        }
-        (None, false) => {
-            section.know("file");
-            section.know("primaries");
+    section.know("file");
+    section.know("primaries");
+    let place = section.place_of("published");
+    let is_published = section.flag("published", problems).unwrap_or_default();
+    match (section.place_of("file"), section.has("primaries"), place.filter(|_| is_published)) {
+        (None, false, None) => {
+            section.know("publishers");
             let title = "[[zone]] has neither `file` nor `primaries`";
-            let help = "add `file = \"zones/example.com.zone\"`, or `primaries = [\"192.0.2.1:53\"]` for a secondary";
+            let help = "add `file = \"zones/example.com.zone\"`, or `primaries = [\"192.0.2.1:53\"]` for a secondary, or \
+                        `published = true` for tables that are compiled elsewhere";
             problems.push(Problem::at(section.place(), title, "in this section", help));
             None
         }
-        (Some(_), false) => {
-            secondary::refuse(section, problems);
+        (Some(_), false, None) => {
+            secondary::refuse(section, "a `file`", problems);
+            publish::refuse(section, problems);
             let (file, _) = section.text("file", problems)?;
             Some(ZoneSource::MasterFile(around.folder.join(file)))
         }
-        (None, true) => {
-            section.know("file");
+        (None, true, None) => {
+            publish::refuse(section, problems);
             let config = secondary::zone(section, around.defaults, &around.known, problems)?;
             Some(ZoneSource::Primaries(Arc::new(config)))
+        }
+        (None, false, Some(_)) => {
+            secondary::refuse(section, "`published`", problems);
+            publish::zone(section, around.publishers, problems)
+        }
+        (file, has_primaries, published) => {
+            let given =
+                [("`file`", file.is_some()), ("`primaries`", has_primaries), ("`published`", is_published)];
+            let given: Vec<&str> =
+                given.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
+            let title = format!("the zone has a {}", given.join(" and "));
+            let help = "keep `file` if this node has the zone's master file, `primaries` if it is a secondary, `published` if \
+                        tables are compiled elsewhere";
+            let place = file.or(published).unwrap_or(section.place());
+            problems.push(Problem::at(place, title, "one of them is too much", help));
+            secondary::zone(section, around.defaults, &around.known, problems);
+            section.know("publishers");
+            None
         }
     }
 }

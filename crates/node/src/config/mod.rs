@@ -8,7 +8,9 @@ mod admission;
 mod anycast;
 mod catalog;
 mod decode;
+mod pool;
 mod problem;
+mod publish;
 mod secondary;
 mod tls;
 mod transfer;
@@ -17,7 +19,9 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
+pub(crate) use pool::{EndpointConfig, PoolCheck, PoolConfig, Probe};
 pub(crate) use problem::{ConfigError, Style};
+pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
@@ -75,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) transfer: TransferConfig,
     /// The keys that messages are signed with; names are unique.
     pub(crate) keys: Vec<Arc<Key>>,
+    /// The pools; their names are unique, and so are those that answer with them.
+    pub(crate) pools: Arc<[PoolConfig]>,
 }
 
 /// The part of the configuration that holds for the node as a whole.
@@ -257,6 +263,9 @@ pub(crate) enum ZoneSource {
     MasterFile(PathBuf),
     /// Other servers: this node is a secondary of the zone.
     Primaries(Arc<SecondaryConfig>),
+    /// Tables that are compiled elsewhere and published here. One of these publishers has to have signed each; where there
+    /// are none, it is enough that somebody may use the control socket.
+    Published(Arc<[Arc<Publisher>]>),
     /// The configuration: it is the catalog of these zones.
     Catalog(Arc<[Listed]>),
 }
@@ -286,14 +295,19 @@ impl ZoneConfig {
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.source {
             ZoneSource::MasterFile(file) => Some(file),
-            ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => None,
+            ZoneSource::Primaries(_) | ZoneSource::Published(_) | ZoneSource::Catalog(_) => None,
         }
+    }
+
+    /// Whether its versions are sent here as they are made elsewhere: what is on disk of them is all that a restart has.
+    pub(crate) fn is_received(&self) -> bool {
+        matches!(self.source, ZoneSource::Primaries(_) | ZoneSource::Published(_))
     }
 
     /// How the zone is kept as a copy, where it is one.
     pub(crate) fn secondary(&self) -> Option<&Arc<SecondaryConfig>> {
         match &self.source {
-            ZoneSource::MasterFile(_) | ZoneSource::Catalog(_) => None,
+            ZoneSource::MasterFile(_) | ZoneSource::Published(_) | ZoneSource::Catalog(_) => None,
             ZoneSource::Primaries(secondary) => Some(secondary),
         }
     }
@@ -394,7 +408,9 @@ fn require_something_to_serve(config: &Config, file: Option<&Path>, problems: &m
     }
     if config.zones.is_empty() {
         let help = match file {
-            Some(_) => "add a [[zone]] with `name` and `file` or `primaries`, or give `--zone NAME=FILE`",
+            Some(_) => {
+                "add a [[zone]] with `name` and `file`, `primaries` or `published`, or give `--zone NAME=FILE`"
+            }
             None => "give `--zone NAME=FILE`, for example `--zone example.com=example.com.zone`",
         };
         problems.push(Problem::general("there is no zone to serve", help));

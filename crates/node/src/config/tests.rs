@@ -1,4 +1,6 @@
 mod catalog;
+mod pool;
+mod publish;
 
 use super::*;
 use health::{Action, Gravity};
@@ -141,7 +143,7 @@ file = \"y\"
         "node.toml:3:19: `udp-payload-max` is out of range; give a number from 512 to 4096",
         "node.toml:4:10: listen must be a list of addresses; write `listen = [\"192.0.2.53:53\", \"[2001:db8::53]:53\"]`",
         "node.toml:5:1: [[zone]] has neither `file` nor `primaries`; add `file = \"zones/example.com.zone\"`, or \
-         `primaries = [\"192.0.2.1:53\"]` for a secondary",
+         `primaries = [\"192.0.2.1:53\"]` for a secondary, or `published = true` for tables that are compiled elsewhere",
         "node.toml:6:8: `a..b` is not a domain name: the name has an empty label; write the zone's name as in a \
          master file, with or without the final dot",
         "node.toml:10:10: rotate must be true or false; write `rotate = false`",
@@ -282,6 +284,7 @@ peers-min = 2
 [anycast.bird]
 socket = "bird.ctl"
 protocols = ["up4"]
+no-delay = false
 up = ["any4"]
 degraded = ["any4d"]
 draining = ["any4g"]
@@ -315,6 +318,7 @@ max-behind-ms = 90000
     let bird = anycast.bird.unwrap();
     assert_eq!(bird.socket, PathBuf::from("/etc/starling/bird.ctl"));
     assert_eq!((bird.protocols[0].as_str(), bird.draining[0].as_str()), ("up4", "any4g"));
+    assert!(!bird.no_delay);
     let [battery, drops, disk, serials] = &config.checks[..] else { panic!("{:?}", config.checks) };
     assert_eq!(battery.exec.as_deref(), Some(&["/bin/battery".to_owned(), "--ok".to_owned()][..]));
     assert_eq!((battery.action, battery.gravity), (Some(Action::Degrade), Some(Gravity::Hard)));
@@ -345,6 +349,7 @@ fn what_a_route_can_not_be() {
     wrong(&format!("{ROUTE}transitions-per-hour-max = 2\n"), &["`transitions-per-hour-max` is out of range"]);
     wrong(&format!("{ROUTE}peers-min = 0\n"), &["`peers-min` is out of range"]);
     wrong(&format!("{ROUTE}[anycast.bird]\nprotocols = [\"a b\"]\n"), &["node.toml:8:14"]);
+    wrong(&format!("{ROUTE}[anycast.bird]\nno-delay = 1\n"), &["node.toml:8:12"]);
 }
 
 #[test]
@@ -591,7 +596,7 @@ fn a_secondary_zone_that_can_not_be() {
     let secondary = "[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1:53\"]\n";
     one(&format!("{secondary}refresh-min-s = 90000"), "`refresh-min-s` is 90000, which is more than");
     one(&format!("{secondary}on-expiry = \"die\""), "`die` is no way to treat an expired zone");
-    one(&format!("{secondary}source = \"192.0.2.1:53\""), "`source` is an address to ask primaries from");
+    one(&format!("{secondary}source = \"192.0.2.1:53\""), "`source` is an address to ask from");
     one(&format!("{secondary}source = [\"192.0.2.1\", \"192.0.2.2\"]"), "second source of its family");
     one(&format!("{secondary}notify-from = [\"x\"]"), "no address and no prefix");
     let route = "[anycast]\naddresses = [\"192.0.2.53\"]\nprefixes = [\"192.0.2.0/24\"]\n";

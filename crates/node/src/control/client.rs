@@ -74,6 +74,7 @@ fn within(request: &Request) -> Duration {
         Request::Reload { .. }
         | Request::Refresh { .. }
         | Request::Retransfer { .. }
+        | Request::Publish { .. }
         | Request::ApproveCatalog { .. }
         | Request::ZoneApprove { .. }
         | Request::ZoneRollback { .. }

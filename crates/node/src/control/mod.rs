@@ -6,22 +6,27 @@
 //! {"command":"digests","from":0}                           a page of what `starling compare` compares
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
+//! {"command":"publish","zone":"example.com.","table":"/srv/example.com.table","any-serial":false,"durable":false}
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
+//! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"reload":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
 mod catalogs;
 mod client;
+mod pools;
+mod publish;
 mod server;
 
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
 use crate::status::{
-    AgentStatus, CatalogStatus, DigestPage, NodeStatus, ReloadReport, TransitionRecord, ZoneStatus,
+    AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, PublishReport, ReloadReport,
+    TransitionRecord, ZoneStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -71,6 +76,20 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// To serve a table that was compiled elsewhere.
+    #[serde(rename_all = "kebab-case")]
+    Publish {
+        /// The zone.
+        zone: String,
+        /// The file, by a whole path; its signature is beside it.
+        table: std::path::PathBuf,
+        /// Whether to take it even if its serial doesn't go forward.
+        #[serde(default)]
+        any_serial: bool,
+        /// Whether to answer only when it is on disk.
+        #[serde(default)]
+        durable: bool,
+    },
     /// How the catalogs are that the node follows.
     Catalogs {
         /// The one; all where there is none.
@@ -95,6 +114,25 @@ pub(crate) enum Request {
     ZoneRollback {
         /// The zone.
         zone: String,
+    },
+    /// How the pools are.
+    Pools {
+        /// The one; all where there is none.
+        pool: Option<String>,
+    },
+    /// To have an endpoint of a pool count as up, down or drained, or as checks find it.
+    PoolSet {
+        /// The pool.
+        pool: String,
+        /// The endpoint.
+        endpoint: String,
+        /// `up`, `down`, `drain` or `auto`.
+        admin: String,
+    },
+    /// To have the best tier of a pool answer again.
+    PoolFailBack {
+        /// The pool.
+        pool: String,
     },
     /// To announce the route as the last choice.
     Drain {
@@ -137,11 +175,15 @@ impl Request {
                 | Request::Refresh { .. }
                 | Request::Retransfer { .. }
                 | Request::Notify { .. }
+                | Request::Publish { .. }
                 | Request::Catalogs { .. }
                 | Request::ApproveCatalog { .. }
                 | Request::ZoneStatus { .. }
                 | Request::ZoneApprove { .. }
                 | Request::ZoneRollback { .. }
+                | Request::Pools { .. }
+                | Request::PoolSet { .. }
+                | Request::PoolFailBack { .. }
         )
     }
 }
@@ -156,12 +198,16 @@ pub(crate) enum Response {
     Zones(Vec<ZoneStatus>),
     /// How the catalogs are.
     Catalogs(Vec<CatalogStatus>),
+    /// How the pools are.
+    Pools(Vec<PoolStatus>),
     /// Which versions of zones answer.
     Digests(DigestPage),
     /// One zone, after what was asked has been done.
     Zone(Box<ZoneStatus>),
     /// What came of the reload.
     Reload(ReloadReport),
+    /// What came of the table.
+    Published(PublishReport),
     /// How the route is, and why.
     Route(Box<AgentStatus>),
     /// The last transitions, the oldest first.
@@ -197,6 +243,11 @@ mod tests {
         let reload = Request::Reload { zone: None, force: false };
         assert_eq!(parse(r#"{"command":"reload","zone":null}"#).unwrap(), reload);
         assert_eq!(parse(r#"{"command":"reload"}"#).unwrap(), reload);
+        let table = std::path::PathBuf::from("/x");
+        let publish = Request::Publish { zone: "a.".to_owned(), table, any_serial: true, durable: false };
+        let text = r#"{"command":"publish","zone":"a.","table":"/x","any-serial":true}"#;
+        assert_eq!(parse(text).unwrap(), publish);
+        assert!(!publish.is_of_the_route(), "an agent passes it on");
         assert!(parse(r#"{"command":"stop"}"#).is_err());
         assert!(parse(r#"{"command":"reload","zones":"x"}"#).is_err());
         let error = serde_json::to_string(&Response::Error("no".to_owned())).unwrap();

@@ -1,7 +1,9 @@
 //! The node's end of the control socket.
 
-use super::{Request, Response, catalogs, default_path};
+use super::publish::{self, Order, Until};
+use super::{Request, Response, catalogs, default_path, pools};
 use crate::config::{self, ControlSocket, NodeConfig};
+use crate::gate::Serials;
 use crate::keeper::{self, Board, Changed, Decision, ReloadRequest, Step};
 use crate::secondary;
 use crate::status::{DigestPage, NodeStatus, ZoneStatus};
@@ -24,8 +26,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use transfer::refresh::Purpose;
 
-/// The longest request in octets: a command and a zone's name with every octet escaped twice.
-const REQUEST_LEN_MAX: u64 = 4096;
+/// The longest request in octets: a command, a zone's name with every octet escaped twice, and the longest path with every
+/// octet escaped.
+const REQUEST_LEN_MAX: u64 = 32 << 10;
 /// How long a client may take to write its request, and to read the answer.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(10);
 /// How many clients are served at a time; more wait in the backlog.
@@ -104,6 +107,10 @@ pub(crate) struct Ready {
     pub(crate) reloads: SyncSender<keeper::Request>,
     /// Who keeps copies up to date.
     pub(crate) secondary: secondary::Service,
+    /// Who keeps pools.
+    pub(crate) pools: crate::pools::Service,
+    /// Held while a table is being published.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
 }
 
 /// A bound control socket; its file goes away with the value.
@@ -246,9 +253,17 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
         Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
+        Request::Pools { pool } => pools::status(pool.as_deref(), subject),
+        Request::PoolSet { pool, endpoint, admin } => pools::set(pool, endpoint, &admin, subject).await,
+        Request::PoolFailBack { pool } => pools::fail_back(pool, subject).await,
         Request::ZoneStatus { zone } => zone_status(&zone, subject),
         Request::ZoneApprove { zone } => decide(&zone, Step::Approve, subject).await,
         Request::ZoneRollback { zone } => decide(&zone, Step::RollBack, subject).await,
+        Request::Publish { zone, table, any_serial, durable } => {
+            let serials = if any_serial { Serials::Any } else { Serials::AsConfigured };
+            let until = if durable { Until::Durable } else { Until::Served };
+            publish::publish(Order { zone, table, serials, until }, subject).await
+        }
         Request::Reload { zone, force } => {
             let zone = match zone.as_deref().map(config::apex).transpose() {
                 Ok(zone) => zone,

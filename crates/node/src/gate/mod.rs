@@ -222,7 +222,7 @@ fn shrunk(candidate: &Candidate<'_>, standing: &Table) -> Option<String> {
 }
 
 fn serial_fault(candidate: &Candidate<'_>, standing: &Table) -> Option<String> {
-    let is_wanted = candidate.admission().serial_forward.unwrap_or(candidate.zone.secondary().is_some());
+    let is_wanted = candidate.admission().serial_forward.unwrap_or(candidate.zone.is_received());
     let (before, after) = (standing.serial(), candidate.table.serial());
     if candidate.serials == Serials::Any || !is_wanted || is_newer(after, before) {
         return None;

@@ -6,7 +6,7 @@
 
 use super::{Reason, Rule, Unwanted};
 use crate::archive;
-use crate::config::ZoneConfig;
+use crate::config::{ZoneConfig, ZoneSource};
 use crate::status::{self, GateStatus, HeldStatus};
 use crate::zones::load::LoadedFrom;
 use crate::zones::state_dir::{Kept, StateDir};
@@ -125,7 +125,7 @@ impl Versions {
             return empty;
         };
         Versions {
-            held: record.held.map(Held::recalled),
+            held: record.held.map(|held| Held::recalled(zone, held)),
             previous: record.previous.filter(|_| has_previous).map(|it| Previous {
                 serial: it.serial,
                 content: ContentDigest(it.content),
@@ -342,7 +342,11 @@ impl Held {
         &self.reasons
     }
 
-    fn recalled(record: HeldRecord) -> Held {
+    fn recalled(zone: &ZoneConfig, record: HeldRecord) -> Held {
+        let local = match zone.source {
+            ZoneSource::Published(_) => LoadedFrom::Published,
+            _ => LoadedFrom::MasterFile,
+        };
         Held {
             table: None,
             serial: record.serial,
@@ -350,7 +354,7 @@ impl Held {
             records: record.records,
             stamp: SourceStamp(record.stamp),
             files: record.files,
-            from: record.primary.map_or(LoadedFrom::MasterFile, LoadedFrom::Transfer),
+            from: record.primary.map_or(local, LoadedFrom::Transfer),
             since: SystemTime::UNIX_EPOCH
                 .checked_add(Duration::from_secs(record.since))
                 .unwrap_or(SystemTime::UNIX_EPOCH),
@@ -368,6 +372,7 @@ impl Held {
             primary: match self.from {
                 LoadedFrom::Transfer(primary) => Some(primary),
                 LoadedFrom::MasterFile
+                | LoadedFrom::Published
                 | LoadedFrom::Configuration
                 | LoadedFrom::Image
                 | LoadedFrom::Journal(..) => None,

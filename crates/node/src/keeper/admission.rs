@@ -59,9 +59,10 @@ impl Job {
         if let Some(image) = state.and_then(|state| self.still_held(state)) {
             return Ok(Judged::StillHeld(Arc::new(image)));
         }
-        let loaded = match self.take_transferred() {
-            Some(transferred) => load::compile_transferred(&self.zone, transferred)?,
-            None => load::load(&self.zone, state, self.images, self.standing.as_ref(), progress)?,
+        let loaded = match (self.take_transferred(), self.take_published()) {
+            (Some(transferred), _) => load::compile_transferred(&self.zone, transferred)?,
+            (None, Some(published)) => published,
+            (None, None) => load::load(&self.zone, state, self.images, self.standing.as_ref(), progress)?,
         };
         if loaded.from.is_recalled() || loaded.from == LoadedFrom::Configuration {
             // It stood here before, or is what the configuration says.
@@ -123,6 +124,9 @@ impl Entry {
             }
             (Fate::Refused, ZoneSource::MasterFile(_) | ZoneSource::Catalog(_)) => {
                 ("refused", "mend the file, then `starling ctl reload`".to_owned())
+            }
+            (Fate::Refused, ZoneSource::Published(_)) => {
+                ("refused", "publish a table of a zone that is good".to_owned())
             }
             (Fate::Refused, ZoneSource::Primaries(_)) => {
                 ("refused", "mend it at the primary, then `starling ctl refresh`".to_owned())

@@ -6,6 +6,7 @@
 
 use super::admission::Judged;
 use super::copies::InstallReply;
+use super::publish::PublishReply;
 use super::reload::{self, PendingReport};
 use super::{Change, Job, Keeper};
 use crate::gate::{Question, Verdict};
@@ -58,6 +59,8 @@ pub(super) enum Asker {
     Install(InstallReply),
     /// Who has asked for a reload.
     Report(PendingReport),
+    /// Who has published it.
+    Publish(PublishReply),
 }
 
 /// A version of which is known what becomes of it.
@@ -214,6 +217,7 @@ impl Keeper {
                         self.answer_install(index, reply, result.as_ref().err().cloned())
                     }
                     Asker::Report(report) => report.add(reload::outcome(&job.zone.name, &result)),
+                    Asker::Publish(reply) => reply.tell(&result),
                 }
             }
         }
@@ -260,6 +264,7 @@ impl Keeper {
             match asker {
                 Asker::Install(reply) => reply.fail(errors),
                 Asker::Report(report) => report.add(reload::failed(zone, &errors)),
+                Asker::Publish(reply) => reply.tell(&Err(errors)),
             }
         }
     }

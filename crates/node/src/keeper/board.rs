@@ -21,6 +21,8 @@ pub(crate) struct Board {
     copies: Mutex<HashMap<String, CopyStatus>>,
     /// The catalogs that are followed.
     catalogs: Mutex<Arc<[CatalogStatus]>>,
+    /// Names that can't answer with their pools, and why.
+    unsteered: Mutex<HashMap<String, String>>,
 }
 
 /// The zones, and what is asked of them so often that nobody goes through all of them for it.
@@ -89,6 +91,11 @@ impl Board {
     /// The catalogs that are followed.
     pub(crate) fn catalogs(&self) -> Arc<[CatalogStatus]> {
         Arc::clone(&self.catalogs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Why a name can't answer with its pool, if it can't.
+    pub(crate) fn unsteered(&self, name: &str) -> Option<String> {
+        self.unsteered.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// The serial of a copy that would be held back if it were transferred.
@@ -170,6 +177,10 @@ impl Board {
 
     pub(super) fn set_catalogs(&self, catalogs: Vec<CatalogStatus>) {
         *self.catalogs.lock().unwrap_or_else(PoisonError::into_inner) = catalogs.into();
+    }
+
+    pub(super) fn set_unsteered(&self, names: HashMap<String, String>) {
+        *self.unsteered.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     pub(super) fn set_generation(&self, generation: Generation, served: Generation) {

@@ -87,9 +87,9 @@ impl Keeper {
         self.copies.subscribe()
     }
 
-    /// Whether any zone is a copy, and may so come later.
-    pub(crate) fn has_copies(&self) -> bool {
-        self.entries.iter().any(|entry| entry.zone.secondary().is_some() || entry.zone.follow.is_some())
+    /// Whether any zone is a copy, or is published, and may so come later.
+    pub(crate) fn may_receive(&self) -> bool {
+        self.entries.iter().any(|entry| entry.zone.is_received() || entry.zone.follow.is_some())
     }
 
     /// Where it is kept when copies were last confirmed.
@@ -150,7 +150,7 @@ impl Keeper {
                     "zone {name}: expired, no primary has confirmed it for as long as its SOA record allows; it goes on being \
                      served, marked as stale"
                 );
-                if entry.zone.is_private() { Standing::Private(table) } else { Standing::Stale(table) }
+                entry.stale(table)
             }
         };
         self.generation = self.publisher.publish_standing(entry.slot, standing);

@@ -10,18 +10,22 @@ mod catalogs;
 mod copies;
 mod entries;
 mod fold;
+mod publish;
 mod reload;
+mod steer;
 mod tell;
 
 pub(crate) use admission::{Decision, Step};
 pub(crate) use board::{Board, Landmarks};
 pub(crate) use catalogs::ApprovalRequest;
 pub(crate) use copies::{ConfiguredCopy, Install, Judgement, Verdict};
+pub(crate) use publish::{Publication, Publishing};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::{Archive, version_of};
-use crate::config::{Config, ConfigError, NodeConfig, ZoneConfig, ZoneSource};
+use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
+use crate::pools;
 use crate::progress::Progress;
 use crate::transfers::Transfers;
 use crate::zones::load::{self, Images, Loaded, LoadedFrom, ZoneErrors};
@@ -36,10 +40,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex, Standing};
+use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
 use zone::Difference;
+use zone::amend::Steered;
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -62,6 +67,10 @@ pub(crate) enum Request {
     Approve(ApprovalRequest),
     /// To do what an operator has decided about a zone's versions.
     Decide(Box<Decision>),
+    /// To have these names answer so, and no others.
+    Steer(Vec<Steered>),
+    /// To take a table into service that was compiled elsewhere.
+    Publish(Publishing),
 }
 
 /// The keeper of the zones.
@@ -96,6 +105,12 @@ pub(crate) struct Keeper {
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
     /// What catalogs say.
     catalogs: Catalogs,
+    /// The pools of the configuration, for who keeps them.
+    pools: watch::Sender<Arc<[PoolConfig]>>,
+    /// What names answer by their pools.
+    steered: Vec<Steered>,
+    /// Whether any zone may have such names.
+    has_steered: bool,
 }
 
 /// A configured zone.
@@ -117,6 +132,10 @@ struct Entry {
     versions: Versions,
     /// How often an operator has put another version in its place.
     revision: u64,
+    /// What its names answer by their pools.
+    steered: Vec<Steered>,
+    /// Those of them that can't, and why.
+    unsteered: Vec<(String, String)>,
 }
 
 /// The version of a zone that is served; the table is in the publisher.
@@ -176,7 +195,11 @@ impl Keeper {
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
+            pools: watch::Sender::new(config.pools),
+            steered: Vec::new(),
+            has_steered: false,
         };
+        keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
         keeper.judge_by_age(0);
@@ -223,6 +246,7 @@ impl Keeper {
             begins_anew: self.archive.is_removing(zone),
             moment: self.moment,
             transferred: Mutex::default(),
+            published: Mutex::default(),
         }
     }
 
@@ -265,7 +289,10 @@ impl Keeper {
                 match loaded.from {
                     LoadedFrom::Image => self.archive.mapped(&entry.zone, version_of(&loaded.table)),
                     LoadedFrom::Journal(image, _) => self.archive.mapped(&entry.zone, image),
-                    LoadedFrom::MasterFile | LoadedFrom::Configuration | LoadedFrom::Transfer(_) => {}
+                    LoadedFrom::MasterFile
+                    | LoadedFrom::Published
+                    | LoadedFrom::Configuration
+                    | LoadedFrom::Transfer(_) => {}
                 }
                 if !loaded.from.is_recalled() {
                     self.board.count_table(&loaded.table);
@@ -349,10 +376,21 @@ impl Keeper {
         &self.archive
     }
 
+    /// The pools of the configuration, now and later.
+    pub(crate) fn pools(&self) -> watch::Receiver<Arc<[PoolConfig]>> {
+        self.pools.subscribe()
+    }
+
+    /// Where it is kept what is known of pools.
+    pub(crate) fn pools_file(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|state| state.pools_file())
+    }
+
     fn publish_directory(&mut self) {
         let listed = self.entries.iter().filter(|entry| entry.listed);
         let directory = Directory::new(listed.map(|entry| (entry.zone.name.as_name(), entry.slot)));
         self.generation = self.publisher.publish_directory(directory);
+        self.place_steered();
     }
 }
 
@@ -384,22 +422,29 @@ struct Job {
     moment: Moment,
     /// What a primary has sent, until somebody compiles it.
     transferred: Mutex<Option<Transferred>>,
+    /// The table that was published, until somebody judges it.
+    published: Mutex<Option<Loaded>>,
 }
 
 impl Job {
-    /// The same, without what a primary has sent.
+    /// The same, without what a primary has sent or somebody published.
     fn again(&self) -> Job {
         Job {
             zone: self.zone.clone(),
             standing: self.standing.clone(),
             held: self.held.clone(),
             transferred: Mutex::default(),
+            published: Mutex::default(),
             ..*self
         }
     }
 
     fn take_transferred(&self) -> Option<Transferred> {
         self.transferred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take_published(&self) -> Option<Loaded> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -431,12 +476,9 @@ impl Entry {
             versions,
             revision: 0,
             incarnation: 0,
+            steered: Vec::new(),
+            unsteered: Vec::new(),
         }
-    }
-
-    /// How a good version of the zone stands.
-    fn standing(&self, table: Arc<Table>) -> Standing {
-        if self.zone.is_private() { Standing::Private(table) } else { Standing::Current(table) }
     }
 
     /// Publishes a good version, and logs it; `stored` is what stood in the state folder where nothing was served.
@@ -464,6 +506,7 @@ impl Entry {
                 format!("made from its image and {count} differences of its journal")
             }
             (LoadedFrom::Transfer(primary), _) => format!("compiled from a transfer from {primary}"),
+            (LoadedFrom::Published, _) => "verified as it was published".to_owned(),
             (LoadedFrom::Configuration, _) => "compiled from the configuration".to_owned(),
             (LoadedFrom::MasterFile, None) => format!("compiled from {file}"),
             (LoadedFrom::MasterFile, Some(why)) => format!("compiled from {file}, because {why}"),
@@ -492,8 +535,8 @@ impl Entry {
     fn hold_back(&mut self, errors: &ZoneErrors) {
         let name = &self.zone.name;
         let count = errors.errors.len();
-        if self.zone.secondary().is_some() && self.served.is_none() {
-            // Nothing is wrong with the node: its primaries have to be asked first.
+        if self.zone.is_received() && self.served.is_none() {
+            // Nothing is wrong with the node: its primaries have to be asked first, or somebody has to publish it.
             errors.errors.iter().take(MESSAGES_MAX).for_each(|error| tracing::info!("{error}"));
             self.remember(errors);
             return;
@@ -510,6 +553,7 @@ impl Entry {
         let remedy = match self.zone.source {
             ZoneSource::MasterFile(_) => "mend the file, then `starling ctl reload`",
             ZoneSource::Catalog(_) => "change its name, or its zones, then `starling ctl reload`",
+            ZoneSource::Published(_) => "publish one that is good",
             ZoneSource::Primaries(_) => "mend it at the primary, then `starling ctl refresh`",
         };
         tracing::error!("zone {name}: not loaded, {errors_text}; {consequence}; {remedy}");

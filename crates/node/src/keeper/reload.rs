@@ -2,10 +2,10 @@
 
 use super::asking::{self, Asker};
 use super::{Change, Entry, Keeper, Moment, Request, fold};
-use crate::config::ZoneConfig;
+use crate::config::{ZoneConfig, ZoneSource};
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
-use crate::zones::load::{Images, ZoneErrors};
+use crate::zones::load::{self, Images, ZoneErrors};
 use crate::zones::parallel::Priority;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -113,6 +113,8 @@ impl Keeper {
             let (mut reloads, mut installs, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
             let mut approvals = Vec::new();
             let mut decisions = Vec::new();
+            let mut steered = None;
+            let mut publishing = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
@@ -120,11 +122,17 @@ impl Keeper {
                     Request::Judge(judgement) => judgements.push(judgement),
                     Request::Approve(approval) => approvals.push(approval),
                     Request::Decide(decision) => decisions.push(*decision),
+                    Request::Steer(answers) => steered = Some(answers),
+                    Request::Publish(request) => publishing.push(request),
                 }
+            }
+            if let Some(answers) = steered {
+                self.steer(answers);
             }
             self.judge(judgements);
             self.install(installs);
             self.decide(decisions);
+            publishing.into_iter().for_each(|request| self.publish(request));
             if !reloads.is_empty() {
                 self.reload_together(reloads);
             }
@@ -203,8 +211,13 @@ impl Keeper {
         chosen.sort_unstable_by_key(|(entry, _)| *entry);
         for (index, images) in chosen {
             let entry = &self.entries[index];
-            if entry.zone.secondary().is_some() {
-                // Its primaries are asked when that is due, or by `refresh`.
+            if entry.zone.is_received() {
+                // Its primaries are asked when that is due, or by `refresh`; or somebody publishes it.
+                if matches!(entry.zone.source, ZoneSource::Published(_)) && entry.served.is_none() {
+                    let errors = load::not_published(&entry.zone, &"no table was published yet");
+                    self.entries[index].hold_back(&errors);
+                }
+                let entry = &self.entries[index];
                 report
                     .zones
                     .push(ZoneReload { name: entry.zone.name.to_string(), outcome: Outcome::Unchanged });
@@ -274,6 +287,8 @@ impl Keeper {
             return false;
         }
         self.transfers.configure(&config);
+        self.pools
+            .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
         self.remove_missing(&config.zones, report);
         for zone in config.zones {
             match self.entries.position(&zone.name) {
@@ -303,11 +318,8 @@ impl Keeper {
         let entry = &mut self.entries[index];
         let was_private = entry.zone.is_private();
         entry.zone = zone;
-        if was_private != entry.zone.is_private()
-            && let Some(table) = self.publisher.table(entry.slot).cloned()
-            && !entry.expired
-        {
-            self.generation = self.publisher.publish_standing(entry.slot, entry.standing(table));
+        if was_private != entry.zone.is_private() && !entry.expired {
+            self.publish_again(index);
         }
     }
 

@@ -100,6 +100,7 @@ impl Entry {
             changed_names: if table.is_overlaid() { table.nodes().count() as u64 } else { 0 },
             loaded_from: match served.from {
                 LoadedFrom::MasterFile => "master-file".to_owned(),
+                LoadedFrom::Published => "published".to_owned(),
                 LoadedFrom::Image => "image".to_owned(),
                 LoadedFrom::Configuration => "configuration".to_owned(),
                 LoadedFrom::Journal(..) => "journal".to_owned(),

@@ -2,10 +2,10 @@
 
 use super::Snapshot;
 use crate::status::{
-    AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts, DigestPage,
-    DiskStatus, GateStatus, InterfaceStatus, Latencies, NodeStatus, OutgoingCounts, PeerStatus, QueryCount,
-    ServedStatus, ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState,
-    ZoneStatus,
+    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
+    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, Latencies, NoDelayStatus, NodeStatus,
+    OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TableCounts, TcpCounts,
+    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +53,34 @@ pub(super) fn server() -> NodeStatus {
             held: 3,
             ignored: 1,
             is_good: false,
+        }],
+        pools: vec![PoolStatus {
+            name: "web".to_owned(),
+            names: vec!["www.example.".to_owned()],
+            kind: "failover".to_owned(),
+            ttl: 30,
+            families: vec![FamilyStatus {
+                family: "IPv4".to_owned(),
+                basis: "good".to_owned(),
+                tier: Some(2),
+                answers: vec!["192.0.2.2".to_owned()],
+                since: "2026-01-01T00:00:00Z".to_owned(),
+                changes: 3,
+            }],
+            addresses: vec![AddressStatus {
+                endpoint: "b".to_owned(),
+                address: "192.0.2.2".to_owned(),
+                tier: 2,
+                health: "up".to_owned(),
+                admin: "auto".to_owned(),
+                answers: true,
+                failure: None,
+                took_us: 400,
+                runs: 70,
+                failures: 4,
+            }],
+            transitions: Vec::new(),
+            problems: Vec::new(),
         }],
         disk: Some(DiskStatus { failures: 5, waiting: 1, failure: None }),
     }
@@ -125,6 +153,7 @@ pub(super) fn agent(wanted: &str, held: &str) -> AgentStatus {
         since: "2026-01-01T00:00:00Z".to_owned(),
         held_ms: 2500,
         bird: BirdStatus::Verified,
+        no_delay: NoDelayStatus::default(),
         healthy: held == "up",
         reasons: vec!["probes are good".to_owned()],
         blocked: Vec::new(),

@@ -118,7 +118,7 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
             keeper = &mut loading => break keeper.context("the zones could not be loaded")?,
         }
     };
-    if keeper.served_count() == 0 && !keeper.has_copies() {
+    if keeper.served_count() == 0 && !keeper.may_receive() {
         tracing::error!(
             "no zone could be loaded, so there is nothing to serve; mend one (`starling check` shows all errors)"
         );

@@ -14,6 +14,7 @@ use crate::keeper::{self, Board, Changed, Keeper, ReloadRequest};
 use crate::link::BEAT_EVERY;
 use crate::management::{self, Extent, Snapshot, ZONES_MAX};
 use crate::node_status::Sources;
+use crate::pools;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
 use crate::status::DigestPage;
@@ -69,6 +70,7 @@ pub(super) struct Running {
     board: Arc<Board>,
     reloads: SyncSender<keeper::Request>,
     secondary: secondary::Service,
+    pools: pools::Service,
     worker_ended: mpsc::UnboundedReceiver<WorkerEnded>,
     tcp_ended: mpsc::Receiver<()>,
     archive: Archive,
@@ -126,11 +128,17 @@ impl Running {
             confirmations: keeper.confirmations(),
             heard,
         };
+        let of_pools = pools::Supplies {
+            configured: keeper.pools(),
+            keeper: reloads.clone(),
+            memory: keeper.pools_file(),
+        };
         let archive = keeper.archive().clone();
         let stored = archive.start().context("cannot start the threads that write to the state folder")?;
         thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run(&requests))?;
         let secondary = secondary::Service::start(supplies, notices)
             .context("cannot start the thread that keeps copies of zones")?;
+        let pools = pools::Service::start(of_pools).context("cannot start the thread that keeps pools")?;
 
         say_ready(&addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
@@ -149,6 +157,7 @@ impl Running {
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
+            pools: pools.board().clone(),
             archive: archive.clone(),
         };
         Ok(Running {
@@ -158,6 +167,7 @@ impl Running {
             board,
             reloads,
             secondary,
+            pools,
             worker_ended,
             tcp_ended,
             archive,
@@ -205,6 +215,8 @@ impl Running {
             transfers: Arc::clone(&self.transfers),
             reloads: self.reloads.clone(),
             secondary: self.secondary.clone(),
+            pools: self.pools.clone(),
+            publishing: tokio::sync::Mutex::default(),
         });
         let controlling = controlled(control.as_ref(), subject);
         tokio::pin!(controlling);

@@ -65,6 +65,15 @@ pub(crate) fn replace_soon(path: &Path, content: &[u8]) -> io::Result<()> {
     replacement.rename()
 }
 
+/// Syncs the folder that a file is in, so that its name outlives a power failure.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// A file that is written under a temporary name, to replace another. One that is dropped before that is removed.
 pub(crate) struct Replacement {
     path: PathBuf,
@@ -92,8 +101,7 @@ impl Replacement {
     pub(crate) fn finish(&mut self, file: &File) -> io::Result<()> {
         file.sync_all()?;
         self.rename()?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        sync_folder_of(&self.path)
     }
 
     fn rename(&mut self) -> io::Result<()> {

@@ -33,6 +33,8 @@ pub(crate) enum LoadedFrom {
     MasterFile,
     /// Compiled from what this primary sent, in this run.
     Transfer(SocketAddr),
+    /// A table that was compiled elsewhere, published in this run.
+    Published,
     /// Made from the configuration in this run.
     Configuration,
     /// Mapped from the state directory.
@@ -119,6 +121,7 @@ pub(crate) fn load(
     let file = match &zone.source {
         ZoneSource::MasterFile(file) => file,
         ZoneSource::Primaries(_) => return load_transferred(zone, state, start),
+        ZoneSource::Published(_) => return load_published(zone, state, start),
         ZoneSource::Catalog(zones) => {
             let standing = standing.map(|standing| catalog::Version::of(standing));
             return catalog::load(zone, zones, state, images, standing);
@@ -174,7 +177,7 @@ fn compile_over(
 ) -> Result<Compiled, ZoneErrors> {
     let master_file = zone.file().ok_or_else(|| {
         ZoneErrors::one(format!(
-            "{}: it is transferred from its primaries, and has no master file",
+            "{}: its versions come from elsewhere, and it has no master file here",
             zone.name
         ))
     })?;
@@ -280,14 +283,34 @@ fn load_transferred(
         |why: &dyn fmt::Display| ZoneErrors::one(format!("{}: it was not transferred yet: {why}", zone.name));
     let state =
         state.ok_or_else(|| missing(&"there is no `state-dir` that would have a copy from before"))?;
-    let image = Arc::new(state.load_transferred(zone).map_err(|reason| missing(&reason))?);
+    let image = state.load_transferred(zone).map_err(|reason| missing(&reason))?;
+    Ok(recalled(zone, state, image, start))
+}
+
+/// The image of what an earlier run has served, whatever way that came: a zone that was moved here from a master file, or from
+/// primaries, goes on with it until a table is published.
+fn load_published(zone: &ZoneConfig, state: Option<&StateDir>, start: Instant) -> Result<Loaded, ZoneErrors> {
+    let state = state
+        .ok_or_else(|| not_published(zone, &"there is no `state-dir` that would have a table from before"))?;
+    let image = state.kept(zone, Kept::Served).map_err(|reason| not_published(zone, &reason))?;
+    Ok(recalled(zone, state, image, start))
+}
+
+/// Nothing is there of a zone that is published.
+pub(crate) fn not_published(zone: &ZoneConfig, why: &dyn fmt::Display) -> ZoneErrors {
+    ZoneErrors::one(format!("{0}: `starling ctl publish {0} TABLE` has to bring it: {why}", zone.name))
+}
+
+/// What an image of an earlier run and the journal lead to.
+fn recalled(zone: &ZoneConfig, state: &StateDir, image: Table, start: Instant) -> Loaded {
+    let image = Arc::new(image);
     let (table, from) = match archive::replay(zone, state, &image) {
         Some(Replayed { table, image, differences }) => {
             (Arc::new(table), LoadedFrom::Journal(image, differences))
         }
         None => (image, LoadedFrom::Image),
     };
-    Ok(Loaded {
+    Loaded {
         table,
         files: Vec::new(),
         from,
@@ -295,7 +318,7 @@ fn load_transferred(
         warnings: Vec::new(),
         zonemd: None,
         took: start.elapsed(),
-    })
+    }
 }
 
 /// The last version of a zone with a master file that an earlier run has left, for one whose file has errors now.
@@ -304,16 +327,8 @@ pub(crate) fn last_good(zone: &ZoneConfig, state: &StateDir) -> Option<Loaded> {
     let image =
         state.kept(zone, Kept::Served).ok().filter(|image| image.source() != source::transfer_stamp(zone))?;
     zone.file()?;
-    let image = Arc::new(image);
-    let (table, from) = match archive::replay(zone, state, &image) {
-        Some(Replayed { table, image, differences }) => {
-            (Arc::new(table), LoadedFrom::Journal(image, differences))
-        }
-        None => (image, LoadedFrom::Image),
-    };
     // Without its files it is current never, so that the next reload reads them.
-    let (files, no_image, warnings) = (Vec::new(), None, Vec::new());
-    Some(Loaded { table, files, from, no_image, warnings, zonemd: None, took: start.elapsed() })
+    Some(recalled(zone, state, image, start))
 }
 
 /// Compiles what was read if it has no errors, or makes an overlay of what is other than in the version that stands; gives the

@@ -239,6 +239,16 @@ impl StateDir {
         image::replace(&self.image(&zone.name), whole(table)?.image())
     }
 
+    /// Stores the image of a zone that was published.
+    ///
+    /// # Errors
+    /// Those of writing; what was stored before is then still there.
+    pub(crate) fn store_published(&self, zone: &ZoneConfig, table: &Arc<Table>) -> io::Result<()> {
+        // Where the zone has a master file some day, nothing that its publisher wrote may pass for the table of that.
+        self.remove_file(zone, "sources")?;
+        self.store_transferred(zone, table)
+    }
+
     /// Stores the image of a version that waits for an operator.
     ///
     /// # Errors
@@ -319,6 +329,11 @@ impl StateDir {
     /// The file that says which zones are here for catalogs.
     pub(crate) fn members_file(&self) -> PathBuf {
         self.tables.with_file_name("members")
+    }
+
+    /// Where it is kept what is known of pools.
+    pub(crate) fn pools_file(&self) -> PathBuf {
+        self.tables.with_file_name("pools")
     }
 
     /// Where the image of a zone is.

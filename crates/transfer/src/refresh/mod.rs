@@ -46,6 +46,10 @@ const REJECTED_FOR_MAX: Duration = Duration::from_secs(86_400);
 /// behind a NOTIFY that came too early; shorter lets whoever can send with a primary's address have it asked more often. Where
 /// there was something new the NOTIFY was true, and the next is believed at once: there may be ten changes a second.
 const NOTICES_APART: Duration = Duration::from_secs(1);
+/// How many rounds in vain, after each that found something new, don't make a NOTIFY wait: it comes from every primary, and from
+/// BIND 9.18 twice at once when changes are less than half a second apart. None would hold up each change behind such a pair
+/// by a second; each one more is another round that a forged NOTIFY can cause for every change.
+const VAIN_ROUNDS_FREE: u32 = 2;
 
 /// The shortest and the longest that an operator allows of an interval, whatever the SOA record says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,8 +135,10 @@ pub struct Machine {
     /// Asked for while a round was under way, which may have read an older version.
     again: Option<Again>,
     purpose: Purpose,
-    /// When the last round was begun, unless it found something new.
+    /// When the last round was begun, unless it found something new or was one of the free ones after that.
     began: Option<Moment>,
+    /// Rounds that found nothing new since the last that did.
+    in_vain: u32,
     rng: Rng,
 }
 
@@ -153,6 +159,7 @@ impl Machine {
             again: None,
             purpose: Purpose::Refresh,
             began: None,
+            in_vain: VAIN_ROUNDS_FREE,
             rng: Rng::with_seed(seed),
         }
     }
@@ -241,10 +248,15 @@ impl Machine {
         report.rejected.iter().for_each(|rejected| self.reject(rejected, now));
         match report.end {
             End::Renewed(soa) => {
-                self.began = None;
+                (self.began, self.in_vain) = (None, 0);
                 self.confirm(now, Some(soa));
             }
-            End::Current => self.confirm(now, None),
+            End::Current => {
+                if self.in_vain < VAIN_ROUNDS_FREE {
+                    (self.began, self.in_vain) = (None, self.in_vain + 1);
+                }
+                self.confirm(now, None);
+            }
             End::Failed => {
                 let wait = match self.copy {
                     Some(copy) => self.clamps.retry.apply(copy.soa.retry),

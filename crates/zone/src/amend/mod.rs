@@ -7,7 +7,8 @@
 //!
 //! [`renew`] does so where there are all records of a new version, and finds out itself what is other about them.
 //!
-//! [`fold`] makes a whole table of an overlay and its base, in its own time.
+//! [`fold`] makes a whole table of an overlay and its base, in its own time. [`steer`] has some names answer with something else than
+//! the zone says.
 //!
 //! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
 //! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
@@ -15,6 +16,7 @@
 mod closure;
 mod fold;
 mod renew;
+mod steer;
 mod touched;
 
 use crate::apply::Mismatch;
@@ -26,6 +28,7 @@ use table::{BadPointer, BuildError, SourceStamp, Table};
 pub(crate) use closure::hides;
 pub use fold::{FoldError, fold};
 pub use renew::{NotRenewed, renew};
+pub use steer::{SteerError, Steered, steer};
 pub(crate) use touched::{Touched, hash_of_owner};
 
 /// The most names of an overlay. Making one takes about 2 µs for each; and whoever reads the zone looks into it first, so it
@@ -97,7 +100,7 @@ fn amend_from(
     differences: &[Difference],
     source: SourceStamp,
 ) -> Result<Table, AmendError> {
-    let mut touched = Touched::new(table)?;
+    let mut touched = Touched::new(table, NAMES_MAX)?;
     touched.apply(differences)?;
     closure::complete(&mut touched, source)
 }

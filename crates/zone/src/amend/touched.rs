@@ -1,6 +1,6 @@
 //! The names that an overlay has, with all the records that they own in the new version.
 
-use super::{AmendError, NAMES_MAX, Reason};
+use super::{AmendError, Reason};
 use crate::apply::{Mismatch, not_there, there_already};
 use crate::difference::{Difference, RecordRef};
 use crate::rdata::encoding::decode_base32hex;
@@ -23,13 +23,15 @@ pub(crate) struct Touched<'t> {
     /// The version that is amended.
     pub(crate) current: &'t Arc<Table>,
     names: HashMap<Box<[u8]>, Vec<Row>>,
+    names_max: usize,
     folded: FoldedName,
 }
 
 impl<'t> Touched<'t> {
     /// Begins with what the overlay has, where the table is one.
-    pub(super) fn new(current: &'t Arc<Table>) -> Result<Touched<'t>, AmendError> {
-        let mut touched = Touched { current, names: HashMap::new(), folded: FoldedName::default() };
+    pub(super) fn new(current: &'t Arc<Table>, names_max: usize) -> Result<Touched<'t>, AmendError> {
+        let mut touched =
+            Touched { current, names: HashMap::new(), names_max, folded: FoldedName::default() };
         if !touched.base().has_one_nsec3_chain() {
             return Err(AmendError::Recompile(Reason::Chain));
         }
@@ -69,7 +71,7 @@ impl<'t> Touched<'t> {
         if self.names.contains_key(name.as_name().as_wire()) {
             return Ok(false);
         }
-        if self.names.len() >= NAMES_MAX {
+        if self.names.len() >= self.names_max {
             return Err(AmendError::Recompile(Reason::TooMany));
         }
         let mut rows = Vec::new();
@@ -116,10 +118,13 @@ impl<'t> Touched<'t> {
         if record.owner.relative_len(self.apex()).is_none() {
             return Err(not_there(record).into()); // not in the zone
         }
-        self.load(record.owner)?;
-        self.names
-            .get_mut(lowered(record.owner).as_name().as_wire())
-            .ok_or(AmendError::Recompile(Reason::Table))
+        self.rows_at(record.owner)
+    }
+
+    /// The records of a name in the zone.
+    pub(super) fn rows_at(&mut self, name: Name<'_>) -> Result<&mut Vec<Row>, AmendError> {
+        self.load(name)?;
+        self.names.get_mut(lowered(name).as_name().as_wire()).ok_or(AmendError::Recompile(Reason::Table))
     }
 
     /// The node of the base with this name; whether or not it was overlaid.

@@ -60,7 +60,7 @@ pub(super) fn templates(
     templates
 }
 
-fn items<'v, 'i>(
+pub(super) fn items<'v, 'i>(
     value: &'v Value<'i>,
     what: &str,
     most: usize,

@@ -56,18 +56,12 @@ pub(super) fn zone(
 }
 
 /// Says of each key that only a secondary has that it is out of place.
-pub(super) fn refuse(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) {
-    section.know("primaries");
+pub(super) fn refuse(section: &mut Section<'_, '_>, instead: &str, problems: &mut Vec<Problem>) {
     for key in KEYS {
         section.know(key);
         if let Some(place) = section.place_of(key) {
-            let title = format!("`{key}` is for zones that are transferred, and this one has a `file`");
-            problems.push(Problem::at(
-                place,
-                title,
-                "here",
-                "remove it, or give `primaries` instead of `file`",
-            ));
+            let title = format!("`{key}` is for zones that are transferred, and this one has {instead}");
+            problems.push(Problem::at(place, title, "here", "remove it, or give `primaries` instead"));
         }
     }
 }
@@ -204,7 +198,7 @@ impl<'t> Parts<'t> {
 }
 
 /// An address or a list of them, at most one of each family.
-fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+pub(super) fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     const HELP: &str = "write `source = \"192.0.2.10\"`, or one of each family as \
                         `source = [\"192.0.2.10\", \"2001:db8::10\"]`: addresses of this machine alone, without a port";
     let items: Vec<&Value<'_>> = match value.get_ref().as_array() {
@@ -215,7 +209,7 @@ fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>)
     for item in items {
         let parsed = item.get_ref().as_str().map(str::parse::<IpAddr>);
         let title = match parsed {
-            // What a primary answers to such an address goes to whichever node is nearest to it.
+            // What is answered to such an address goes to whichever node is nearest to it.
             Some(Ok(address)) if announced.contains(&address) => {
                 format!("{address} is a service address: answers to it can reach another node")
             }
@@ -226,7 +220,7 @@ fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>)
                 found.push(address);
                 continue;
             }
-            _ => "`source` is an address to ask primaries from".to_owned(),
+            _ => "`source` is an address to ask from".to_owned(),
         };
         problems.push(Problem::at(item.span(), title, "this address", HELP));
     }

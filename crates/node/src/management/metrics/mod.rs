@@ -4,6 +4,7 @@
 //! query never depends on the numbering of states.
 
 mod agent;
+mod pools;
 mod server;
 
 use super::Snapshot;

@@ -1,6 +1,6 @@
 //! What the server counts.
 
-use super::{Families, ZONES_MAX};
+use super::{Families, ZONES_MAX, pools};
 use crate::status::{CatalogCounts, LATENCY_BOUNDS_MS, NodeStatus, ZoneStatus};
 use std::fmt;
 
@@ -139,6 +139,7 @@ pub(super) fn encode_zones(
     families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
 
     encode_catalogs(server, families)?;
+    pools::encode(&server.pools, families)?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];
     let help = "Rounds of asking the primaries of a zone: nothing newer, a new version served, neither.";

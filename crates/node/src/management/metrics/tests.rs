@@ -59,6 +59,17 @@ fn what_the_server_counts() {
         let samples = [format!("{{catalog=\"catalog.example.\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_catalog_{name}")), samples, "{name}");
     }
+    let endpoint = r#"{pool="web",endpoint="b",address="192.0.2.2"}"#;
+    for (name, value) in
+        [("endpoint_up", 1), ("endpoint_answers", 1), ("checks_total", 70), ("check_failures_total", 4)]
+    {
+        let samples = [format!("{endpoint} {value}")];
+        assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
+    }
+    for (name, value) in [("good", 1), ("tier", 2), ("changes_total", 3)] {
+        let samples = [format!("{{pool=\"web\",family=\"ipv4\"}} {value}")];
+        assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
+    }
     assert!(family(&text, "starling_route_held").is_empty(), "a server alone holds no route");
 }
 

@@ -7,11 +7,11 @@ use crate::sys::bpf::Instruction;
 
 /// A register of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Register(pub(super) u8);
+pub(crate) struct Register(pub(crate) u8);
 
 /// How many octets an access to memory takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Width {
+pub(crate) enum Width {
     /// One.
     Byte,
     /// Two.
@@ -36,7 +36,7 @@ impl Width {
 
 /// A comparison of two values without sign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Test {
+pub(crate) enum Test {
     /// They are the same.
     Equal,
     /// They are not.
@@ -60,11 +60,11 @@ impl Test {
 
 /// A place in the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Label(usize);
+pub(crate) struct Label(usize);
 
 /// A program in the making.
 #[derive(Default)]
-pub(super) struct Assembler {
+pub(crate) struct Assembler {
     instructions: Vec<Instruction>,
     /// Where each label stands, once it does.
     labels: Vec<Option<usize>>,
@@ -74,24 +74,24 @@ pub(super) struct Assembler {
 
 /// Classes of operations.
 mod class {
-    pub(super) const LOAD: u8 = 0x61;
-    pub(super) const STORE: u8 = 0x63;
-    pub(super) const STORE_CONSTANT: u8 = 0x62;
-    pub(super) const LOAD_CONSTANT_64: u8 = 0x18;
-    pub(super) const JUMP: u8 = 0x05;
-    pub(super) const JUMP_32: u8 = 0x06;
-    pub(super) const WITH_REGISTER: u8 = 0x08;
+    pub(crate) const LOAD: u8 = 0x61;
+    pub(crate) const STORE: u8 = 0x63;
+    pub(crate) const STORE_CONSTANT: u8 = 0x62;
+    pub(crate) const LOAD_CONSTANT_64: u8 = 0x18;
+    pub(crate) const JUMP: u8 = 0x05;
+    pub(crate) const JUMP_32: u8 = 0x06;
+    pub(crate) const WITH_REGISTER: u8 = 0x08;
 }
 
 impl Assembler {
     /// A label that stands nowhere yet.
-    pub(super) fn label(&mut self) -> Label {
+    pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// Puts a label here.
-    pub(super) fn place(&mut self, label: Label) {
+    pub(crate) fn place(&mut self, label: Label) {
         self.labels[label.0] = Some(self.instructions.len());
     }
 
@@ -100,87 +100,93 @@ impl Assembler {
     }
 
     /// `to = from`.
-    pub(super) fn copy(&mut self, to: Register, from: Register) {
+    pub(crate) fn copy(&mut self, to: Register, from: Register) {
         self.push(0xbf, to, from, 0, 0);
     }
 
     /// `to = value`.
-    pub(super) fn set(&mut self, to: Register, value: i32) {
+    pub(crate) fn set(&mut self, to: Register, value: i32) {
         self.push(0xb7, to, Register(0), 0, value);
     }
 
     /// `to = value`, of 64 bits.
-    pub(super) fn set_64(&mut self, to: Register, value: u64) {
+    pub(crate) fn set_64(&mut self, to: Register, value: u64) {
         self.push(class::LOAD_CONSTANT_64, to, Register(0), 0, value as u32 as i32);
         self.push(0, Register(0), Register(0), 0, (value >> 32) as u32 as i32);
     }
 
     /// `to` = the map behind this descriptor.
-    pub(super) fn set_map(&mut self, to: Register, descriptor: i32) {
+    pub(crate) fn set_map(&mut self, to: Register, descriptor: i32) {
         self.push(class::LOAD_CONSTANT_64, to, Register(1), 0, descriptor);
         self.push(0, Register(0), Register(0), 0, 0);
     }
 
     /// `to += value`.
-    pub(super) fn add(&mut self, to: Register, value: i32) {
+    pub(crate) fn add(&mut self, to: Register, value: i32) {
         self.push(0x07, to, Register(0), 0, value);
     }
 
     /// `to += from`.
-    pub(super) fn add_register(&mut self, to: Register, from: Register) {
+    pub(crate) fn add_register(&mut self, to: Register, from: Register) {
         self.push(0x0f, to, from, 0, 0);
     }
 
     /// `to &= mask`.
-    pub(super) fn and(&mut self, to: Register, mask: i32) {
+    pub(crate) fn and(&mut self, to: Register, mask: i32) {
         self.push(0x57, to, Register(0), 0, mask);
     }
 
     /// Turns a number of 16 bits from the order of the network to the machine's, or back.
-    pub(super) fn swap_half(&mut self, register: Register) {
+    pub(crate) fn swap_half(&mut self, register: Register) {
         self.push(0xdc, register, Register(0), 0, 16);
     }
 
     /// `to` = what stands `offset` octets after the address in `from`.
-    pub(super) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
+    pub(crate) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
         self.push(class::LOAD | width.bits(), to, from, offset, 0);
     }
 
     /// Stores `from` at `offset` octets after the address in `to`.
-    pub(super) fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
+    pub(crate) fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
         self.push(class::STORE | width.bits(), to, from, offset, 0);
     }
 
     /// Stores a constant.
-    pub(super) fn store_constant(&mut self, width: Width, to: Register, offset: i16, value: i32) {
+    pub(crate) fn store_constant(&mut self, width: Width, to: Register, offset: i16, value: i32) {
         self.push(class::STORE_CONSTANT | width.bits(), to, Register(0), offset, value);
     }
 
     /// Jumps if the low 32 bits of the register compare so with the constant.
-    pub(super) fn jump_if(&mut self, register: Register, test: Test, value: u32, label: Label) {
+    pub(crate) fn jump_if(&mut self, register: Register, test: Test, value: u32, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(class::JUMP_32 | test.bits(), register, Register(0), 0, value as i32);
     }
 
+    /// Jumps if the register is zero in all its bits: what the kernel wants to see before an address is followed.
+    pub(crate) fn jump_if_null(&mut self, register: Register, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(class::JUMP | Test::Equal.bits(), register, Register(0), 0, 0);
+    }
+
     /// Jumps if the two registers compare so.
-    pub(super) fn jump_if_register(&mut self, one: Register, test: Test, other: Register, label: Label) {
+    pub(crate) fn jump_if_register(&mut self, one: Register, test: Test, other: Register, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(class::JUMP | class::WITH_REGISTER | test.bits(), one, other, 0, 0);
     }
 
     /// Jumps.
-    pub(super) fn jump(&mut self, label: Label) {
+    pub(crate) fn jump(&mut self, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(class::JUMP, Register(0), Register(0), 0, 0);
     }
 
     /// Calls a function of the kernel.
-    pub(super) fn call(&mut self, function: i32) {
+    pub(crate) fn call(&mut self, function: i32) {
         self.push(0x85, Register(0), Register(0), 0, function);
     }
 
     /// Ends the program with what is in register 0.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.push(0x95, Register(0), Register(0), 0, 0);
     }
 
@@ -189,7 +195,7 @@ impl Assembler {
     /// # Panics
     /// A jump leads to a label that was never placed, back, or too far: a mistake in the program that is written, whatever its
     /// input.
-    pub(super) fn finish(mut self) -> Vec<Instruction> {
+    pub(crate) fn finish(mut self) -> Vec<Instruction> {
         for (from, label) in &self.jumps {
             let to = self.labels[label.0].expect("the label is placed");
             let distance = to.checked_sub(from + 1).and_then(|distance| i16::try_from(distance).ok());

@@ -1,0 +1,89 @@
+//! The program that the kernel runs for each TCP socket: it sets TCP_NODELAY on those of a port, and writes down what came
+//! of it.
+
+use crate::assembler::{Assembler, Register, Test, Width};
+use crate::sys::bpf::Instruction;
+
+/// Functions of the kernel, by their numbers.
+mod function {
+    pub(super) const SET_OPTION: i32 = 49;
+    pub(super) const WRITE: i32 = 127;
+}
+
+/// What the program is called with, `struct bpf_iter__tcp`: in octets from its beginning.
+mod context {
+    pub(super) const META: i16 = 0;
+    pub(super) const SOCKET: i16 = 8;
+}
+
+/// Where `struct bpf_iter_meta` has what is written to.
+const SEQUENCE: i16 = 0;
+
+/// States in which a connection has no socket that options could be set on: `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV`.
+const WITHOUT_SOCKET: [u32; 2] = [6, 12];
+
+/// Octets of the option's value, and of what is written for each socket: 0, or the negative number of an error.
+pub(super) const RESULT_LEN: usize = 4;
+
+const RETURNED: Register = Register(0);
+const R1: Register = Register(1);
+const R2: Register = Register(2);
+const R3: Register = Register(3);
+const R4: Register = Register(4);
+const R5: Register = Register(5);
+const CONTEXT: Register = Register(6);
+const SOCKET: Register = Register(7);
+const FIELD: Register = Register(8);
+const STACK: Register = Register(10);
+
+/// Where the program keeps the option's value, and then what came of it, in octets from the end of the stack.
+const VALUE: i16 = -(RESULT_LEN as i16);
+
+/// Where fields of `struct sock_common` stand, in octets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fields {
+    /// The local port, in the machine's order.
+    pub(super) local: i16,
+    /// The remote port, in the network's order.
+    pub(super) remote: i16,
+    /// The state.
+    pub(super) state: i16,
+}
+
+/// Writes the program for the sockets with this port at either end.
+pub(super) fn program(port: u16, fields: Fields) -> Vec<Instruction> {
+    let mut a = Assembler::default();
+    let (ours, out) = (a.label(), a.label());
+    a.copy(CONTEXT, R1);
+    a.load(Width::Double, SOCKET, CONTEXT, context::SOCKET);
+    // The last call is without one.
+    a.jump_if_null(SOCKET, out);
+    a.load(Width::Half, FIELD, SOCKET, fields.local);
+    a.jump_if(FIELD, Test::Equal, port.into(), ours);
+    a.load(Width::Half, FIELD, SOCKET, fields.remote);
+    a.jump_if(FIELD, Test::NotEqual, u16::from_ne_bytes(port.to_be_bytes()).into(), out);
+    a.place(ours);
+    a.load(Width::Byte, FIELD, SOCKET, fields.state);
+    for state in WITHOUT_SOCKET {
+        a.jump_if(FIELD, Test::Equal, state, out);
+    }
+    a.store_constant(Width::Word, STACK, VALUE, 1);
+    a.copy(R1, SOCKET);
+    a.set(R2, libc::SOL_TCP);
+    a.set(R3, libc::TCP_NODELAY);
+    a.copy(R4, STACK);
+    a.add(R4, VALUE.into());
+    a.set(R5, RESULT_LEN as i32);
+    a.call(function::SET_OPTION);
+    a.store(Width::Word, STACK, VALUE, RETURNED);
+    a.load(Width::Double, R1, CONTEXT, context::META);
+    a.load(Width::Double, R1, R1, SEQUENCE);
+    a.copy(R2, STACK);
+    a.add(R2, VALUE.into());
+    a.set(R3, RESULT_LEN as i32);
+    a.call(function::WRITE);
+    a.place(out);
+    a.set(RETURNED, 0);
+    a.end();
+    a.finish()
+}

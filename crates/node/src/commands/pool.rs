@@ -1,0 +1,67 @@
+//! `starling ctl pools` and `starling ctl pool`: names that answer with endpoints that are good.
+
+use crate::cli::{AdminState, PoolAction};
+use crate::control::Request;
+use crate::status::{AddressStatus, FamilyStatus, PoolStatus};
+use pool::Admin;
+use std::io::{self, Write};
+
+/// What is asked of the node.
+pub(super) fn request(action: &PoolAction) -> Request {
+    match action {
+        PoolAction::Status { pool } => Request::Pools { pool: Some(pool.clone()) },
+        PoolAction::Set { pool, endpoint, state } => {
+            let admin = match state {
+                AdminState::Up => Admin::Up,
+                AdminState::Down => Admin::Down,
+                AdminState::Drain => Admin::Drain,
+                AdminState::Auto => Admin::Auto,
+            };
+            let (pool, endpoint) = (pool.clone(), endpoint.clone());
+            Request::PoolSet { pool, endpoint, admin: admin.word().to_owned() }
+        }
+        PoolAction::FailBack { pool } => Request::PoolFailBack { pool: pool.clone() },
+    }
+}
+
+/// Prints what pools answer.
+pub(super) fn print_all(pools: &[PoolStatus]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if pools.is_empty() {
+        return writeln!(out, "there are no pools; a [[pool]] in the configuration makes one");
+    }
+    pools.iter().try_for_each(|pool| print_answers(&mut out, pool))
+}
+
+/// Prints all that is known of pools.
+pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for pool in pools {
+        print_answers(&mut out, pool)?;
+        for address in &pool.addresses {
+            let AddressStatus { endpoint, address: at, tier, health, admin, answers, failure, .. } = address;
+            let by_hand = if admin == "auto" { String::new() } else { format!(", {admin} by hand") };
+            let mark = if *answers { '*' } else { ' ' };
+            let AddressStatus { runs, failures, took_us, .. } = address;
+            let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs");
+            writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}; {looks}")?;
+            if let Some(failure) = failure {
+                writeln!(out, "      {failure}")?;
+            }
+        }
+        for transition in &pool.transitions {
+            writeln!(out, "  {}  {}", transition.at, transition.what)?;
+        }
+    }
+    Ok(())
+}
+
+fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
+    writeln!(out, "{}  {}, TTL {} s: {}", pool.name, pool.kind, pool.ttl, pool.names.join(" "))?;
+    for FamilyStatus { family, basis, tier, answers, since, .. } in &pool.families {
+        let tier = tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
+        let answers = if answers.is_empty() { "nothing of its own".to_owned() } else { answers.join(" ") };
+        writeln!(out, "  {family}  {answers}  ({basis}{tier}, since {since})")?;
+    }
+    pool.problems.iter().try_for_each(|problem| writeln!(out, "  problem: {problem}"))
+}

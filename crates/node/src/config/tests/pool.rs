@@ -1,0 +1,142 @@
+//! Pools in the configuration.
+
+use super::super::*;
+use super::{decoded, lines};
+use ::pool::{AllDown, FailBack, Kind, Spec};
+
+const SMALL: &str = r#"
+[[pool]]
+name = "web"
+names = "WWW.example.com"
+check = { kind = "tcp", port = 443 }
+[[pool.endpoint]]
+name = "a"
+address = "192.0.2.1"
+"#;
+
+#[test]
+fn a_pool_has_endpoints_and_a_check() {
+    let config = decoded(
+        r#"
+[[pool]]
+name = "web"
+names = ["www.example.com", "example.com."]
+kind = "failover"
+ttl-s = 5
+enough = 2
+fail-back-ms = 1500
+all-down = "fallback"
+fallback = ["192.0.2.9", "2001:db8::9"]
+panic-percent = 30
+check = { kind = "http", port = 8080, host = "www", path = "/up?x=1", status = [200, 204], contains = "ok", interval-ms = 250, timeout-ms = 100, rise = 3, fall = 4, source = "192.0.2.53" }
+[[pool.endpoint]]
+name = "a"
+address = ["192.0.2.1", "2001:db8::1"]
+[[pool.endpoint]]
+name = "b"
+address = "192.0.2.2"
+tier = 2
+"#,
+    )
+    .unwrap();
+    let [pool] = &config.pools[..] else { panic!("one pool") };
+    let names: Vec<String> = pool.names.iter().map(ToString::to_string).collect();
+    assert_eq!((names, pool.ttl), (vec!["www.example.com.".to_owned(), "example.com.".to_owned()], 5));
+    let fail_back = FailBack::After(Duration::from_millis(1500));
+    let kind = Kind::Failover { enough: 2, fail_back };
+    assert_eq!(pool.spec, Spec { kind, all_down: AllDown::Fallback, panic_percent: 30 });
+    assert_eq!(pool.fallback.len(), 2);
+    let members =
+        |is_ipv4| pool.members(is_ipv4).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
+    let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(true), members(false));
+    assert_eq!((of_v4, of_v6), (vec![("a", 1), ("b", 2)], vec![("a", 1)]));
+    let check = PoolCheck {
+        probe: Probe::Http {
+            host: Some("www".to_owned()),
+            path: "/up?x=1".to_owned(),
+            statuses: vec![200, 204],
+            contains: Some("ok".to_owned()),
+        },
+        port: 8080,
+        sources: vec!["192.0.2.53".parse().unwrap()],
+        interval: Duration::from_millis(250),
+        timeout: Duration::from_millis(100),
+        rise: 3,
+        fall: 4,
+    };
+    assert_eq!(pool.check, check);
+}
+
+#[test]
+fn little_has_to_be_said() {
+    let config = decoded(SMALL).unwrap();
+    let pool = &config.pools[0];
+    assert_eq!((pool.names[0].to_string().as_str(), pool.ttl), ("www.example.com.", 30));
+    let kind = Kind::Failover { enough: 1, fail_back: FailBack::After(Duration::from_secs(60)) };
+    assert_eq!(pool.spec, Spec { kind, all_down: AllDown::All, panic_percent: 0 });
+    assert_eq!((pool.check.rise, pool.check.fall, &pool.check.probe), (2, 2, &Probe::Tcp));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place() {
+    for (what, instead, said) in [
+        ("name = \"web\"", "name = \"we b\"", "\"we b\" is no name for this"),
+        ("name = \"web\"", "", "[[pool]] has no `name`"),
+        ("names = \"WWW.example.com\"", "", "[[pool]] has no `names`"),
+        ("\"WWW.example.com\"", "[\"a..b\"]", "`a..b` is no name"),
+        ("check = { kind = \"tcp\", port = 443 }", "", "[[pool]] has no `check`"),
+        ("kind = \"tcp\"", "kind = \"ping\"", "`ping` is no kind of check"),
+        (", port = 443", "", "the check has no `kind` and `port`"),
+        (", port = 443", ", port = 0", "`port` is out of range"),
+        (", port = 443", ", port = 443, path = \"/\"", "`path` is for checks over HTTP"),
+        (", port = 443", ", port = 443, fall = 0", "`fall` is out of range"),
+        ("kind = \"tcp\", port = 443", "kind = \"http\", port = 80, path = \"up\"", "`path` can't be that"),
+        ("kind = \"tcp\", port = 443", "kind = \"http\", port = 80, status = 20", "codes from 100 to 599"),
+        ("\"192.0.2.1\"", "\"192.0.2\"", "`192.0.2` is no address of a host"),
+        ("\"192.0.2.1\"", "[\"192.0.2.1\", \"192.0.2.1\"]", "192.0.2.1 is there twice"),
+        ("address = \"192.0.2.1\"", "", "[[pool.endpoint]] has no `address`"),
+        ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\ntier = 17", "`tier` is out of range"),
+        ("check =", "kind = \"round-robin\"\nenough = 2\ncheck =", "`enough` is for failover pools"),
+        ("check =", "kind = \"fastest\"\ncheck =", "`fastest` is no kind of pool"),
+        ("check =", "fail-back = \"by-hand\"\nfail-back-ms = 5\ncheck =", "one of them is too much"),
+        ("check =", "all-down = \"fallback\"\ncheck =", "the pool has no `fallback`"),
+        ("check =", "fallback = \"192.0.2.9\"\ncheck =", "nothing would ever use `fallback`"),
+        ("check =", "panic-percent = 101\ncheck =", "`panic-percent` is out of range"),
+        ("check =", "weight = 1\ncheck =", "unknown key `weight`"),
+    ] {
+        assert!(SMALL.contains(what), "{what}");
+        let said_now = lines(&SMALL.replacen(what, instead, 1));
+        // The place is in front; a label may be all that says it.
+        let whole = said_now.join("\n");
+        assert!(
+            whole.contains(said) || rendered(&SMALL.replacen(what, instead, 1)).contains(said),
+            "{instead}: {whole}"
+        );
+        assert!(said_now.iter().all(|line| line.starts_with("node.toml:")), "{whole}");
+    }
+}
+
+fn rendered(text: &str) -> String {
+    decoded(text).unwrap_err().render(Style::Plain)
+}
+
+#[test]
+fn nothing_is_there_twice() {
+    let other = SMALL.replace("\"web\"", "\"mail\"");
+    assert!(lines(&format!("{SMALL}{SMALL}"))[0].contains("the pool \"web\" is there twice"));
+    assert!(lines(&format!("{SMALL}{other}"))[0].contains("www.example.com. would answer with two pools"));
+    let endpoint = "[[pool.endpoint]]\nname = \"b\"\naddress = \"192.0.2.1\"\n";
+    assert!(lines(&format!("{SMALL}{endpoint}"))[0].contains("or its address, is in the pool twice"));
+    let tiers = SMALL.replace("check =", "kind = \"round-robin\"\ncheck =")
+        + "[[pool.endpoint]]\nname = \"b\"\naddress = \"192.0.2.2\"\ntier = 2\n";
+    assert!(lines(&tiers)[0].contains("only a failover pool has tiers"));
+}
+
+#[test]
+fn a_look_never_comes_from_a_service_address() {
+    let text = format!(
+        "[anycast]\naddresses = [\"192.0.2.53\"]\nprefixes = [\"192.0.2.0/24\"]\n{}",
+        SMALL.replace("port = 443", "port = 443, source = \"192.0.2.53\"")
+    );
+    assert!(lines(&text)[0].contains("192.0.2.53 is a service address"));
+}

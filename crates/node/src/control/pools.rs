@@ -1,0 +1,46 @@
+//! What is asked and told about pools.
+
+use super::Response;
+use super::server::Ready;
+use crate::pools::Wish;
+use crate::status::PoolStatus;
+use pool::Admin;
+
+/// How the pools are.
+pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
+    let all = subject.pools.board().pools();
+    let wanted = all.iter().filter(|it| pool.is_none_or(|pool| it.name == pool)).cloned();
+    let mut pools: Vec<PoolStatus> = wanted.collect();
+    if let Some(pool) = pool.filter(|_| pools.is_empty()) {
+        return Response::Error(format!(
+            "there is no pool {pool} here; `starling ctl pools` lists those there are"
+        ));
+    }
+    for pool in &mut pools {
+        let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
+        pool.problems = pool.names.iter().filter_map(problem).collect();
+    }
+    Response::Pools(pools)
+}
+
+/// Has an endpoint count as something.
+pub(super) async fn set(pool: String, endpoint: String, admin: &str, subject: &Ready) -> Response {
+    match Admin::ALL.into_iter().find(|it| it.word() == admin) {
+        Some(admin) => granted(Wish::Set { pool, endpoint, admin }, subject).await,
+        None => {
+            Response::Error(format!("an endpoint can be set to up, down, drain or auto, and not to {admin}"))
+        }
+    }
+}
+
+/// Has the best tier of a pool answer again.
+pub(super) async fn fail_back(pool: String, subject: &Ready) -> Response {
+    granted(Wish::FailBack { pool }, subject).await
+}
+
+async fn granted(wish: Wish, subject: &Ready) -> Response {
+    match subject.pools.request(wish).await {
+        Ok(done) => Response::Done(done),
+        Err(error) => Response::Error(error),
+    }
+}

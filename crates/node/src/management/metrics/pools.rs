@@ -1,0 +1,56 @@
+//! Pools.
+
+use super::{Families, ZONES_MAX};
+use crate::status::{AddressStatus, PoolStatus};
+use std::fmt;
+
+/// What pools answer, and what is known of their endpoints.
+pub(super) fn encode(pools: &[PoolStatus], families: &mut Families<'_>) -> fmt::Result {
+    let of_families = || {
+        let all = pools.iter().flat_map(|pool| pool.families.iter().map(move |family| (pool, family)));
+        all.take(ZONES_MAX)
+    };
+    let labels = |pool: &'_ PoolStatus, family: &str| -> (String, &'static str) {
+        (pool.name.clone(), if family == "IPv4" { "ipv4" } else { "ipv6" })
+    };
+    let labelled: Vec<_> =
+        of_families().map(|(pool, family)| (labels(pool, &family.family), family)).collect();
+    let help = "Whether the pool answers with endpoints that are good.";
+    let good = labelled.iter().map(|((pool, family), status)| {
+        ([("pool", pool.as_str()), ("family", *family)], u64::from(status.basis == "good"))
+    });
+    families.gauge("starling_pool_good", help, good)?;
+    let help = "The tier of the pool that answers, from 1; 0 where none is good enough.";
+    let tiers = labelled.iter().map(|((pool, family), status)| {
+        ([("pool", pool.as_str()), ("family", *family)], u64::from(status.tier.unwrap_or(0)))
+    });
+    families.gauge("starling_pool_tier", help, tiers)?;
+    let help = "Changes of what the pool answers.";
+    let changes = labelled
+        .iter()
+        .map(|((pool, family), status)| ([("pool", pool.as_str()), ("family", *family)], status.changes));
+    families.counter("starling_pool_changes", help, changes)?;
+
+    let addresses = || {
+        let all = pools.iter().flat_map(|pool| pool.addresses.iter().map(move |address| (pool, address)));
+        all.take(ZONES_MAX)
+    };
+    let of_each = |value: fn(&AddressStatus) -> u64| {
+        addresses().map(move |(pool, address)| {
+            let labels = [
+                ("pool", pool.name.as_str()),
+                ("endpoint", address.endpoint.as_str()),
+                ("address", address.address.as_str()),
+            ];
+            (labels, value(address))
+        })
+    };
+    let help = "Whether checks find the endpoint good.";
+    families.gauge("starling_pool_endpoint_up", help, of_each(|it| u64::from(it.health == "up")))?;
+    let help = "Whether the endpoint is answered with.";
+    families.gauge("starling_pool_endpoint_answers", help, of_each(|it| u64::from(it.answers)))?;
+    let help = "Looks at the endpoint.";
+    families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
+    let help = "Looks at the endpoint that were bad.";
+    families.counter("starling_pool_check_failures", help, of_each(|it| it.failures))
+}

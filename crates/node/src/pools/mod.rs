@@ -1,0 +1,172 @@
+//! Pools: names that answer with the endpoints that are good now.
+//!
+//! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
+//! keeper, which publishes that like any change of a zone. What it knows outlives the process ([`memory`]), so that a restart begins
+//! with it.
+
+mod director;
+mod memory;
+mod probe;
+mod roster;
+
+use crate::config::{Config, PoolConfig};
+use crate::keeper;
+use crate::status::PoolStatus;
+use ::pool::{AllDown, Spec};
+use director::Director;
+use memory::Memory;
+use roster::Roster;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, thread};
+use table::Table;
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::NameBuf;
+use zone::amend::{Steered, steer};
+
+/// How many requests of operators wait; each is taken at once.
+const COMMANDS_MAX: usize = 64;
+
+/// What an operator wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    /// That an endpoint counts as this.
+    Set {
+        /// Of which pool.
+        pool: String,
+        /// Its name.
+        endpoint: String,
+        /// As what.
+        admin: pool::Admin,
+    },
+    /// That the best tier that is good answers again.
+    FailBack {
+        /// Of which pool.
+        pool: String,
+    },
+}
+
+struct Command {
+    wish: Wish,
+    /// Gets what came of it, in words.
+    reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// What the thread works with.
+pub(crate) struct Supplies {
+    /// The pools, now and later.
+    pub(crate) configured: watch::Receiver<Arc<[PoolConfig]>>,
+    /// Who publishes answers.
+    pub(crate) keeper: SyncSender<keeper::Request>,
+    /// Where it is kept what is known; nowhere without a state folder.
+    pub(crate) memory: Option<PathBuf>,
+}
+
+/// How the pools are, for everybody to see.
+#[derive(Clone, Default)]
+pub(crate) struct PoolBoard(Arc<Mutex<Arc<[PoolStatus]>>>);
+
+impl PoolBoard {
+    /// All pools, in the order of the configuration.
+    pub(crate) fn pools(&self) -> Arc<[PoolStatus]> {
+        // The lock guards a single assignment, which can't be left half done.
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, pools: Vec<PoolStatus>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pools.into();
+    }
+}
+
+/// The thread, as others see it.
+#[derive(Clone)]
+pub(crate) struct Service {
+    commands: mpsc::Sender<Command>,
+    board: PoolBoard,
+}
+
+impl Service {
+    /// Starts the thread. It ends when nobody holds the service any more.
+    ///
+    /// # Errors
+    /// A thread or its event loop can't be made.
+    pub(crate) fn start(supplies: Supplies) -> io::Result<Service> {
+        let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let board = PoolBoard::default();
+        let pools = Arc::clone(&supplies.configured.borrow());
+        board.set(first(&pools, supplies.memory.as_deref()).statuses());
+        let service = Service { commands, board: board.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("pools".to_owned()).spawn(move || {
+            runtime.block_on(async { Director::new(supplies, board).run(asked).await });
+        })?;
+        Ok(service)
+    }
+
+    /// Has a wish granted.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    pub(crate) async fn request(&self, wish: Wish) -> Result<String, String> {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.try_send(Command { wish, reply }).is_err() {
+            return Err("too many such requests are waiting; try again when they are done".to_owned());
+        }
+        answer.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
+    }
+
+    /// How the pools are.
+    pub(crate) fn board(&self) -> &PoolBoard {
+        &self.board
+    }
+}
+
+/// The names of pools that are in no zone of the configuration, with what to do; members of catalogs are not known here.
+pub(crate) fn homeless(config: &Config) -> Vec<String> {
+    if config.zones.iter().any(|zone| zone.follow.is_some()) {
+        return Vec::new();
+    }
+    let has_home =
+        |name: &NameBuf| config.zones.iter().any(|zone| name.as_name().is_at_or_below(zone.name.as_name()));
+    let names = config.pools.iter().flat_map(|pool| pool.names.iter().map(move |name| (pool, name)));
+    let homeless = names.filter(|(_, name)| !has_home(name));
+    homeless
+        .map(|(pool, name)| {
+            format!("the pool {} has the name {name}, which is in no zone of this node: add the zone, or remove it", pool.name)
+        })
+        .collect()
+}
+
+/// What keeps names of pools in a zone from answering with them.
+pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
+    let mut misfits = Vec::new();
+    for pool in pools {
+        let mut roster = Roster::new(Memory::default());
+        // Of all that it may answer, its endpoints are what can be in the way.
+        let spec = Spec { all_down: AllDown::All, ..pool.spec };
+        roster.configure(Arc::from([PoolConfig { spec, ..pool.clone() }]), health::Moment::default());
+        roster.select(health::Moment::default());
+        let answers = roster.answers();
+        let in_zone = answers.chunk_by(|one, other| one.owner == other.owner);
+        for of_name in in_zone.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
+            if let Err(error) = steer(table, of_name) {
+                misfits
+                    .push(format!("{} can't answer with the pool {}: {error}", of_name[0].owner, pool.name));
+            }
+        }
+    }
+    misfits
+}
+
+/// What names answer before any check has run: with what the last run knew.
+pub(crate) fn first_answers(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Vec<Steered> {
+    first(pools, memory).answers()
+}
+
+fn first(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Roster {
+    let mut roster = Roster::new(memory.map(Memory::read).unwrap_or_default());
+    roster.configure(Arc::clone(pools), health::Moment::default());
+    roster.select(health::Moment::default());
+    roster
+}

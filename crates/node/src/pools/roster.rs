@@ -1,0 +1,362 @@
+//! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
+
+use super::memory::Memory;
+use crate::config::{PoolCheck, PoolConfig};
+use crate::status::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition, timestamp};
+use health::{Action, Check, CheckSpec, Gravity, Moment, Outcome};
+use pool::{Admin, Basis, Condition, Health, Selection, Selector};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use wire::RecordType;
+use zone::amend::Steered;
+
+/// How many transitions of a pool are kept to be shown.
+const TRANSITIONS_KEPT: usize = 20;
+
+/// What is looked at: an address, and how. However many pools have it, it is looked at once.
+pub(super) type Target = (IpAddr, Arc<PoolCheck>);
+
+/// The pools.
+pub(super) struct Roster {
+    config: Arc<[PoolConfig]>,
+    states: Vec<State>,
+    targets: HashMap<Target, Watched>,
+    memory: Memory,
+}
+
+/// What is known of a target.
+struct Watched {
+    check: Check,
+    /// What the last run knew, until this one knows better.
+    remembered: Health,
+}
+
+/// What is known of a pool, beside its endpoints.
+struct State {
+    check: Arc<PoolCheck>,
+    /// What an operator has said of each endpoint.
+    admins: Vec<Admin>,
+    /// For IPv4 and for IPv6.
+    families: [Family; 2],
+    transitions: VecDeque<PoolTransition>,
+}
+
+#[derive(Default)]
+struct Family {
+    selector: Selector,
+    selection: Option<Selection>,
+    since: Option<SystemTime>,
+    changes: u64,
+}
+
+impl Watched {
+    fn health(&self) -> Health {
+        match self.check.standing() {
+            health::Standing::Unknown => self.remembered,
+            health::Standing::Passing => Health::Up,
+            health::Standing::Failing => Health::Down,
+        }
+    }
+}
+
+impl Roster {
+    /// No pools yet; of those that come it is known what an earlier run has noted.
+    pub(super) fn new(memory: Memory) -> Roster {
+        Roster { config: Arc::default(), states: Vec::new(), targets: HashMap::new(), memory }
+    }
+
+    /// Takes other pools. What is known of those that stay is kept.
+    pub(super) fn configure(&mut self, config: Arc<[PoolConfig]>, now: Moment) {
+        let known = self.memory();
+        let mut before: HashMap<String, State> =
+            self.config.iter().map(|pool| pool.name.clone()).zip(self.states.drain(..)).collect();
+        let mut targets = HashMap::new();
+        for pool in config.iter() {
+            let check = Arc::new(pool.check.clone());
+            for (endpoint, address) in addresses(pool) {
+                let target = (address, Arc::clone(&check));
+                let health = known.health(&pool.name, endpoint, address);
+                let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
+                // The configuration has bounds for all that a check could be wrong in.
+                let fresh =
+                    || Check::new(spec(pool), now).ok().map(|check| Watched { check, remembered: health });
+                if let Some(watched) = watched.or_else(fresh) {
+                    targets.insert(target, watched);
+                }
+            }
+            let admins = pool.endpoints.iter().map(|it| known.admin(&pool.name, &it.name)).collect();
+            let before = before.remove(&pool.name);
+            let (families, transitions) =
+                before.map(|state| (state.families, state.transitions)).unwrap_or_default();
+            // Members may have other numbers now.
+            let families = families.map(|family| Family { selector: Selector::default(), ..family });
+            self.states.push(State { check, admins, families, transitions });
+        }
+        self.config = config;
+        self.targets = targets;
+        self.memory = known;
+    }
+
+    /// What is to be looked at.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.keys()
+    }
+
+    /// Takes what a look has shown; whether that changes what is known of the target.
+    pub(super) fn observe(&mut self, target: &Target, took: Duration, outcome: Outcome, now: Moment) -> bool {
+        self.targets
+            .get_mut(target)
+            .is_some_and(|watched| watched.check.observe(now, took, outcome).is_some())
+    }
+
+    /// Notes what an operator says of an endpoint.
+    ///
+    /// # Errors
+    /// There is no such pool or endpoint, in words.
+    pub(super) fn set(&mut self, pool: &str, endpoint: &str, admin: Admin) -> Result<(), String> {
+        let index = self.find(pool)?;
+        let names: Vec<&str> = self.config[index].endpoints.iter().map(|it| it.name.as_str()).collect();
+        let Some(at) = names.iter().position(|name| *name == endpoint) else {
+            return Err(format!("the pool {pool} has no endpoint {endpoint}; it has {}", names.join(", ")));
+        };
+        self.states[index].admins[at] = admin;
+        Ok(())
+    }
+
+    /// Has the best tier of a pool that is good answer again.
+    ///
+    /// # Errors
+    /// There is no such pool, in words.
+    pub(super) fn fail_back(&mut self, pool: &str) -> Result<(), String> {
+        let index = self.find(pool)?;
+        self.states[index].families.iter_mut().for_each(|family| family.selector.fail_back());
+        Ok(())
+    }
+
+    fn find(&self, pool: &str) -> Result<usize, String> {
+        let found = self.config.iter().position(|it| it.name == pool);
+        found.ok_or_else(|| {
+            format!("there is no pool {pool} here; `starling ctl pools` lists those there are")
+        })
+    }
+
+    /// Decides what every pool answers with; when that has to be done again though nothing happens, and whether anything has changed.
+    pub(super) fn select(&mut self, now: Moment) -> (Option<Moment>, bool) {
+        let mut again_at: Option<Moment> = None;
+        let mut is_change = false;
+        for index in 0..self.config.len() {
+            for is_ipv4 in [true, false] {
+                let conditions: Vec<Condition> = self.conditions(index, is_ipv4);
+                let pool = &self.config[index];
+                let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
+                if members.is_empty() {
+                    continue;
+                }
+                let state = &mut self.states[index];
+                let family = &mut state.families[usize::from(!is_ipv4)];
+                let selection = family.selector.select(&pool.spec, &members, &conditions, now);
+                again_at = again_at.into_iter().chain(selection.again_at).min();
+                let is_same = family.selection.as_ref().is_some_and(|before| {
+                    (&before.members, before.basis) == (&selection.members, selection.basis)
+                });
+                if !is_same {
+                    is_change = true;
+                    let at = SystemTime::now();
+                    let transition = transition(pool, is_ipv4, &selection, at);
+                    if family.selection.is_some() || now != Moment::default() {
+                        tracing::warn!("pool {}: {}", pool.name, transition.what);
+                    }
+                    state.transitions.truncate(TRANSITIONS_KEPT - 1);
+                    state.transitions.push_front(transition);
+                    family.since = Some(at);
+                    family.changes += 1;
+                }
+                family.selection = Some(selection);
+            }
+        }
+        (again_at, is_change)
+    }
+
+    fn conditions(&self, index: usize, is_ipv4: bool) -> Vec<Condition> {
+        let (pool, state) = (&self.config[index], &self.states[index]);
+        let admin = |name: &str| {
+            let at = pool.endpoints.iter().position(|it| it.name == name);
+            at.and_then(|at| state.admins.get(at)).copied().unwrap_or_default()
+        };
+        let members = pool.members(is_ipv4);
+        members
+            .map(|(endpoint, address, _)| Condition {
+                health: self.health(&(address, Arc::clone(&state.check))),
+                admin: admin(&endpoint.name),
+            })
+            .collect()
+    }
+
+    fn health(&self, target: &Target) -> Health {
+        self.targets.get(target).map(Watched::health).unwrap_or_default()
+    }
+
+    /// What names answer with: all address records that each has from its pool, as last selected.
+    pub(super) fn answers(&self) -> Vec<Steered> {
+        let mut answers = Vec::new();
+        for (pool, state) in self.config.iter().zip(&self.states) {
+            let selections = state.families.iter().map(|family| family.selection.as_ref());
+            let is_zone =
+                |selection: &Selection| matches!(selection.basis, Basis::AllDown(pool::AllDown::Zone));
+            // What the zone itself has is one thing, addresses of both families.
+            if selections.clone().flatten().all(is_zone) {
+                continue;
+            }
+            let addresses: Vec<Vec<IpAddr>> = [true, false]
+                .into_iter()
+                .zip(selections)
+                .map(|(is_ipv4, selection)| selection.map_or(Vec::new(), |it| selected(pool, is_ipv4, it)))
+                .collect();
+            for name in &pool.names {
+                for (rtype, addresses) in [RecordType::A, RecordType::AAAA].into_iter().zip(&addresses) {
+                    answers.push(Steered {
+                        owner: name.clone(),
+                        rtype,
+                        ttl: pool.ttl,
+                        rdata: addresses.iter().map(octets).collect(),
+                    });
+                }
+            }
+        }
+        answers
+    }
+
+    /// What the next run is to know.
+    pub(super) fn memory(&self) -> Memory {
+        if self.config.is_empty() {
+            return self.memory.clone();
+        }
+        let mut memory = Memory::default();
+        for (pool, state) in self.config.iter().zip(&self.states) {
+            for (endpoint, admin) in pool.endpoints.iter().zip(&state.admins) {
+                for address in &endpoint.addresses {
+                    let health = self.health(&(*address, Arc::clone(&state.check)));
+                    memory.add(&pool.name, &endpoint.name, *address, health, *admin);
+                }
+            }
+        }
+        memory
+    }
+
+    /// How the pools are.
+    pub(super) fn statuses(&self) -> Vec<PoolStatus> {
+        (0..self.config.len()).map(|index| self.status(index)).collect()
+    }
+
+    fn status(&self, index: usize) -> PoolStatus {
+        let (pool, state) = (&self.config[index], &self.states[index]);
+        let mut families = Vec::new();
+        let mut addresses = Vec::new();
+        for (is_ipv4, family) in [true, false].into_iter().zip(&state.families) {
+            let Some(selection) = &family.selection else { continue };
+            families.push(FamilyStatus {
+                family: family_word(is_ipv4).to_owned(),
+                basis: selection.basis.word().to_owned(),
+                tier: match selection.basis {
+                    Basis::Good { tier } => Some(tier),
+                    Basis::Panic | Basis::AllDown(_) => None,
+                },
+                answers: selected(pool, is_ipv4, selection).iter().map(ToString::to_string).collect(),
+                since: family.since.map_or_else(String::new, timestamp),
+                changes: family.changes,
+            });
+            let conditions = self.conditions(index, is_ipv4);
+            for (position, ((endpoint, address, member), condition)) in
+                pool.members(is_ipv4).zip(conditions).enumerate()
+            {
+                let watched = self.targets.get(&(address, Arc::clone(&state.check)));
+                let last = watched.and_then(|watched| watched.check.last().next());
+                addresses.push(AddressStatus {
+                    endpoint: endpoint.name.clone(),
+                    address: address.to_string(),
+                    tier: member.tier,
+                    health: condition.health.word().to_owned(),
+                    admin: condition.admin.word().to_owned(),
+                    answers: selection.members.contains(&position),
+                    failure: last.and_then(|last| last.failure.clone()),
+                    took_us: watched.map_or(0, |watched| watched.check.took().as_micros() as u64), // no hour has 2^64
+                    runs: watched.map_or(0, |watched| watched.check.runs()),
+                    failures: watched.map_or(0, |watched| watched.check.failures()),
+                });
+            }
+        }
+        PoolStatus {
+            name: pool.name.clone(),
+            names: pool.names.iter().map(ToString::to_string).collect(),
+            kind: match pool.spec.kind {
+                pool::Kind::Failover { .. } => "failover".to_owned(),
+                pool::Kind::RoundRobin => "round-robin".to_owned(),
+            },
+            ttl: pool.ttl,
+            families,
+            addresses,
+            transitions: state.transitions.iter().cloned().collect(),
+            problems: Vec::new(), // the keeper knows of them
+        }
+    }
+}
+
+fn addresses(pool: &PoolConfig) -> impl Iterator<Item = (&str, IpAddr)> {
+    let of_one = |endpoint: &'_ crate::config::EndpointConfig| endpoint.addresses.clone();
+    pool.endpoints.iter().flat_map(move |endpoint| {
+        of_one(endpoint).into_iter().map(|address| (endpoint.name.as_str(), address))
+    })
+}
+
+/// The check of a pool's endpoints, as the state machine of checks has it.
+fn spec(pool: &PoolConfig) -> CheckSpec {
+    let PoolCheck { interval, timeout, rise, fall, .. } = pool.check;
+    CheckSpec {
+        name: pool.name.clone(),
+        interval,
+        timeout,
+        rise,
+        fall,
+        action: Action::Report,
+        gravity: Gravity::Soft,
+        shared: true,
+    }
+}
+
+/// The addresses that are answered with.
+fn selected(pool: &PoolConfig, is_ipv4: bool, selection: &Selection) -> Vec<IpAddr> {
+    if let Basis::AllDown(pool::AllDown::Fallback) = selection.basis {
+        return pool.fallback.iter().copied().filter(|address| address.is_ipv4() == is_ipv4).collect();
+    }
+    let members = pool.members(is_ipv4).enumerate();
+    members.filter(|(at, _)| selection.members.contains(at)).map(|(_, (_, address, _))| address).collect()
+}
+
+fn transition(pool: &PoolConfig, is_ipv4: bool, selection: &Selection, at: SystemTime) -> PoolTransition {
+    let answers: Vec<String> = selected(pool, is_ipv4, selection).iter().map(ToString::to_string).collect();
+    let with = match selection.basis {
+        Basis::AllDown(pool::AllDown::Zone) => "what the zone has".to_owned(),
+        _ if answers.is_empty() => "nothing".to_owned(),
+        _ => answers.join(" "),
+    };
+    let why = match selection.basis {
+        Basis::Good { tier } => format!("good in tier {tier}"),
+        Basis::Panic => "so few are good that checks are not believed".to_owned(),
+        Basis::AllDown(_) => "nothing is good".to_owned(),
+    };
+    let what = format!("{} answers with {with} ({why})", family_word(is_ipv4));
+    PoolTransition { at: timestamp(at), what }
+}
+
+fn family_word(is_ipv4: bool) -> &'static str {
+    if is_ipv4 { "IPv4" } else { "IPv6" }
+}
+
+fn octets(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}

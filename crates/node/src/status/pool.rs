@@ -1,0 +1,79 @@
+//! What is told about pools.
+
+use serde::{Deserialize, Serialize};
+
+/// A pool in `ctl pools`.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PoolStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// The names that answer with it.
+    pub(crate) names: Vec<String>,
+    /// `failover` or `round-robin`.
+    pub(crate) kind: String,
+    /// The TTL of its answers, in seconds.
+    pub(crate) ttl: u32,
+    /// For each address family that it has endpoints of, what is answered.
+    pub(crate) families: Vec<FamilyStatus>,
+    /// The addresses of its endpoints.
+    pub(crate) addresses: Vec<AddressStatus>,
+    /// What has changed, the newest first.
+    pub(crate) transitions: Vec<PoolTransition>,
+    /// Names that can't answer with it, and why.
+    pub(crate) problems: Vec<String>,
+}
+
+/// What a pool answers for an address family.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct FamilyStatus {
+    /// `IPv4` or `IPv6`.
+    pub(crate) family: String,
+    /// What the answer stands on: `good`, `panic`, or `all-down` and what is answered then.
+    pub(crate) basis: String,
+    /// The tier that answers, where its good endpoints do.
+    pub(crate) tier: Option<u32>,
+    /// The addresses that are answered.
+    pub(crate) answers: Vec<String>,
+    /// Since when, by RFC 3339.
+    pub(crate) since: String,
+    /// How often the answer has changed since the start.
+    pub(crate) changes: u64,
+}
+
+/// An address of an endpoint.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AddressStatus {
+    /// The endpoint's name.
+    pub(crate) endpoint: String,
+    /// The address.
+    pub(crate) address: String,
+    /// The endpoint's tier.
+    pub(crate) tier: u32,
+    /// What checks have found: `up`, `down` or `unknown`.
+    pub(crate) health: String,
+    /// What an operator has said: `auto`, `up`, `down` or `drain`.
+    pub(crate) admin: String,
+    /// Whether it is answered with.
+    pub(crate) answers: bool,
+    /// What the last look has found wrong.
+    pub(crate) failure: Option<String>,
+    /// How long the last look took, in microseconds.
+    pub(crate) took_us: u64,
+    /// How often it was looked at.
+    pub(crate) runs: u64,
+    /// How often that was bad.
+    pub(crate) failures: u64,
+}
+
+/// A change of what a pool answers.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PoolTransition {
+    /// When, by RFC 3339.
+    pub(crate) at: String,
+    /// What, in words.
+    pub(crate) what: String,
+}

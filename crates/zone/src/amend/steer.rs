@@ -1,0 +1,85 @@
+//! Answers that follow what stands behind a name, in place of what the zone has there.
+
+use super::touched::{Row, Touched};
+use super::{AmendError, NAMES_MAX, closure};
+use std::sync::Arc;
+use table::{ImageFlags, NodeFlags, Table};
+use wire::{FoldedName, NameBuf, RecordType};
+
+/// The most names of a steered table: those of the overlay that it begins with, and as many again.
+const STEERED_NAMES_MAX: usize = 2 * NAMES_MAX;
+
+/// What a name answers in place of the set that the zone has there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Steered {
+    /// The name, at or below the apex.
+    pub owner: NameBuf,
+    /// The type of the set.
+    pub rtype: RecordType,
+    /// Its TTL, in seconds.
+    pub ttl: u32,
+    /// The data of its records, without compression.
+    pub rdata: Vec<Vec<u8>>,
+}
+
+/// Why names of a zone can't be steered.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerError {
+    /// What is not in the zone can't be answered for it.
+    #[error("{0} is not in the zone")]
+    Outside(Box<NameBuf>),
+    /// The name, or one above it, is delegated, so that the zone has no authority for it.
+    #[error("{0} is delegated or redirected to another zone")]
+    Elsewhere(Box<NameBuf>),
+    /// Resolvers would have to take an answer without a signature for forged.
+    #[error("the zone is signed, and answers that change can't be")]
+    Signed,
+    /// A set without records takes others at its name to be an answer: "no such data".
+    #[error("{0} would have no records left")]
+    Bare(Box<NameBuf>),
+    /// The zone with these answers would be wrong, as where the name is an alias.
+    #[error("together with what else is there they are no good zone: {0}")]
+    Wrong(#[from] AmendError),
+}
+
+/// Makes a table that answers as `version` does, but at some names as `answers` says.
+///
+/// It is an overlay that costs what its names cost, a few microseconds each, and is for packet threads alone:
+/// [`Table::version`] of it is `version`.
+///
+/// # Errors
+/// The zone can't be steered there.
+pub fn steer(version: &Arc<Table>, answers: &[Steered]) -> Result<Table, SteerError> {
+    if version.flags().has(ImageFlags::NSEC) || version.flags().has(ImageFlags::NSEC3) {
+        return Err(SteerError::Signed);
+    }
+    let mut touched = Touched::new(version, STEERED_NAMES_MAX)?;
+    for Steered { owner, rtype, ttl, rdata } in answers {
+        require_authority(version, owner)?;
+        let rows = touched.rows_at(owner.as_name())?;
+        rows.retain(|row| row.rtype != *rtype);
+        rows.extend(rdata.iter().map(|rdata| Row { rtype: *rtype, ttl: *ttl, rdata: rdata.clone() }));
+    }
+    for Steered { owner, .. } in answers {
+        if touched.rows_at(owner.as_name())?.is_empty() {
+            return Err(SteerError::Bare(Box::new(owner.clone())));
+        }
+    }
+    let table = closure::complete(&mut touched, version.source())?;
+    Ok(table.in_place_of(Arc::clone(version)))
+}
+
+fn require_authority(version: &Table, owner: &NameBuf) -> Result<(), SteerError> {
+    let name = owner.as_name();
+    if !name.is_at_or_below(version.apex_name()) {
+        return Err(SteerError::Outside(Box::new(owner.clone())));
+    }
+    let mut folded = FoldedName::default();
+    folded.set(name);
+    let is_elsewhere = match version.find(&folded) {
+        table::Found::Exact(node) => node.flags().has(NodeFlags::CUT),
+        table::Found::BelowCut(_) | table::Found::BelowDname(_) => true,
+        table::Found::Missing(_) => false,
+    };
+    if is_elsewhere { Err(SteerError::Elsewhere(Box::new(owner.clone()))) } else { Ok(()) }
+}

@@ -1,0 +1,9 @@
+//! Names that answer with the endpoints of a service that are good: a real node, and endpoints that fail, lie and come back.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod endpoint;
+mod failing;
+mod node;
+mod operators;
+mod zones;

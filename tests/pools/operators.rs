@@ -1,0 +1,124 @@
+//! What operators say and see.
+
+use anyhow::{Result, ensure};
+use starling_tests::tools;
+
+use crate::endpoint::{Endpoint, addresses};
+use crate::node::{Node, SEEN_WITHIN, WWW, http, pool};
+
+const NAMES: &str = "\"www.example.com\"";
+
+/// Waits until this is written down.
+fn is_kept(node: &Node, word: &str) -> Result<()> {
+    let kept = || std::fs::read_to_string(node.path("state/pools")).unwrap_or_default();
+    tools::poll("it is kept", SEEN_WITHIN, || Ok(kept().contains(word).then_some(())))
+}
+
+#[test]
+fn what_is_set_by_hand_holds_over_restarts() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let (_one, _two) = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let lines = format!("kind = \"round-robin\"\n{}", http(port));
+    let mut node = Node::running(&pool("web", NAMES, &lines, &[(first, 1), (second, 1)]))?;
+    node.answers(WWW, &[first, second])?;
+    node.does(&["pool", "set", "web", "e0", "drain"])?;
+    node.answers(WWW, &[second])?;
+    node.does(&["pool", "set", "web", "e1", "down"])?;
+    node.answers(WWW, &[first])?;
+    ensure!(
+        node.does(&["pools"])?.contains("nothing is good") || node.does(&["pools"])?.contains("all-down")
+    );
+    is_kept(&node, "\"admin\":\"down\"")?;
+    node.end()?;
+    node.start()?;
+    node.answers(WWW, &[first])?;
+    let status = node.does(&["pool", "status", "web"])?;
+    ensure!(status.contains("drain by hand") && status.contains("down by hand"), "{status}");
+    node.does(&["pool", "set", "web", "e0", "auto"])?;
+    node.does(&["pool", "set", "web", "e1", "auto"])?;
+    node.answers(WWW, &[first, second])
+}
+
+#[test]
+fn an_endpoint_that_is_dead_can_be_said_to_be_good() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let _two = Endpoint::start(second, port)?;
+    let node = Node::running(&pool("web", NAMES, &http(port), &[(first, 1), (second, 2)]))?;
+    node.finds("web", first, "down")?;
+    node.answers(WWW, &[second])?;
+    node.does(&["pool", "set", "web", "e0", "up"])?;
+    node.does(&["pool", "fail-back", "web"])?;
+    node.answers(WWW, &[first])
+}
+
+#[test]
+fn a_tier_comes_back_by_hand_where_that_is_wanted() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let (one, _two) = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let lines = format!("fail-back = \"by-hand\"\n{}", http(port));
+    let node = Node::running(&pool("web", NAMES, &lines, &[(first, 1), (second, 2)]))?;
+    node.answers(WWW, &[first])?;
+    drop(one);
+    node.answers(WWW, &[second])?;
+    let _one = Endpoint::start(first, port)?;
+    node.finds("web", first, "up")?;
+    ensure!(node.addresses(WWW)? == [std::net::IpAddr::V4(second)]);
+    node.does(&["pool", "fail-back", "web"])?;
+    node.answers(WWW, &[first])
+}
+
+#[test]
+fn a_restart_begins_with_what_was_known() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let two = Endpoint::start(second, port)?;
+    let lines = format!("kind = \"round-robin\"\n{}", http(port));
+    let mut node = Node::running(&pool("web", NAMES, &lines, &[(first, 1), (second, 1)]))?;
+    node.answers(WWW, &[second])?;
+    is_kept(&node, "\"up\"")?;
+    node.end()?;
+    node.start()?;
+    // The first answer already: no look can have been made twice.
+    ensure!(node.addresses(WWW)? == [std::net::IpAddr::V4(second)], "{}", node.log());
+    drop(two);
+    node.finds("web", second, "down")
+}
+
+#[test]
+fn pools_change_with_a_reload() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let (_one, _two) = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let zone = "[[zone]]\nname = \"example.com\"\nfile = \"example.com\"\n";
+    let node = Node::running(&pool("web", NAMES, &http(port), &[(first, 1)]))?;
+    node.answers(WWW, &[first])?;
+    node.configure(&format!(
+        "{zone}{}",
+        pool("web", "\"new.example.com\"", &http(port), &[(first, 1), (second, 1)])
+    ))?;
+    node.does(&["reload"])?;
+    node.answers("new.example.com", &[first, second])?;
+    node.answers(WWW, &["192.0.2.80".parse()?])?;
+    node.configure(zone)?;
+    node.does(&["reload"])?;
+    tools::poll("it is no name any more", SEEN_WITHIN, || {
+        Ok((node.ask("new.example.com", 1)?.rcode == 3).then_some(()))
+    })?;
+    ensure!(node.does(&["pools"])?.contains("there are no pools"));
+    Ok(())
+}
+
+#[test]
+fn what_there_is_not_is_said() -> Result<()> {
+    let ([first], port) = addresses()?;
+    let node = Node::running(&pool("web", NAMES, &http(port), &[(first, 1)]))?;
+    for (arguments, said) in [
+        (&["pool", "status", "mail"][..], "there is no pool mail"),
+        (&["pool", "set", "mail", "e0", "up"], "there is no pool mail"),
+        (&["pool", "set", "web", "e7", "up"], "the pool web has no endpoint e7; it has e0"),
+        (&["pool", "fail-back", "mail"], "there is no pool mail"),
+    ] {
+        let output = node.ctl(arguments)?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && text.contains(said), "{arguments:?}: {text}");
+    }
+    Ok(())
+}
