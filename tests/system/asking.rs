@@ -28,7 +28,7 @@ impl Scene {
         let folder = tempfile::tempdir()?;
         let here = folder.path().display();
         let script = format!(
-            "echo $3 >> {here}/asked; until [ -e {here}/go$3 ]; do sleep 0.02; done; [ ! -e {here}/no$3 ]"
+            "echo $3 >> {here}/asked; while [ ! -e {here}/go$3 ] && [ -e {here} ]; do sleep 0.02; done; [ ! -e {here}/no$3 ]"
         );
         let (slow, quick) = (folder.path().join("slow"), folder.path().join("quick"));
         let address = own_address();

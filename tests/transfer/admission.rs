@@ -13,6 +13,7 @@ use starling_tests::process::Process;
 use starling_tests::server::{Kind, Server, ZoneFile, own_socket_address, starling};
 use starling_tests::tools;
 
+use crate::fake::{Answer, Fake, Script, a, good, ixfr, soa};
 use crate::site::{Node, SERVFAIL, Seen, Site, ZONE, wait};
 
 const STORED_WITHIN: Duration = Duration::from_secs(20);
@@ -200,5 +201,40 @@ fn a_zone_that_knot_has_signed_and_digested_is_good() -> Result<()> {
     let node = site.start(&[primary.server.address], "[zone.admission]\nzonemd = \"require\"")?;
     node.wait_for_log("it has no ZONEMD record")?;
     ensure!(node.seen()?.rcode == SERVFAIL);
+    Ok(())
+}
+
+/// A version that came as differences is the way back from the one after it: in memory, and in the journal after a restart.
+#[test]
+fn a_version_that_came_as_differences_can_be_rolled_back_to_over_a_restart() -> Result<()> {
+    let (fake, site) = (Fake::start(good(1))?, Site::new()?);
+    let mut node = site.start(&[fake.address], "")?;
+    node.wait_for(Seen::served(1))?;
+    for serial in 2..4 {
+        let new = a(&format!("v{serial}.small.example."));
+        let changes = ixfr(&[soa(serial), soa(serial - 1), soa(serial), new, soa(serial)]);
+        fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(serial) });
+        let (renewed, text) = ctl(&node, &["refresh", ZONE])?;
+        ensure!(renewed && node.seen()? == Seen::served(serial), "{text}");
+    }
+    wait(|| node.zone(), |zone| zone["served"]["durable"] == true && zone["journal"]["to-serial"] == 3)?;
+    drop(node);
+    node = site.restart()?;
+    let zone = node.zone()?;
+    ensure!(zone["served"]["serial"] == 3 && zone["served"]["records"] == 5, "{zone}");
+    ensure!(zone["gate"]["previous"] == 2, "{zone}");
+    let (done, text) = ctl(&node, &["zone", "rollback", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(2), "{text}");
+    let zone = node.zone()?;
+    ensure!(zone["served"]["records"] == 4 && zone["gate"]["rolled-back"] == 3, "{zone}");
+    let (done, text) = ctl(&node, &["zone", "approve", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(3), "{text}");
+    // And without a restart.
+    let changes = ixfr(&[soa(4), soa(3), soa(4), a("v4.small.example."), soa(4)]);
+    fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(4) });
+    let (done, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(4), "{text}");
+    let (done, text) = ctl(&node, &["zone", "rollback", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(3) && node.zone()?["served"]["records"] == 5, "{text}");
     Ok(())
 }

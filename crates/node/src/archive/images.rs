@@ -117,10 +117,12 @@ impl Images<'_> {
     /// Keeps the image of the version before, which the next one is about to replace, or makes one. A version that stands over another
     /// table stays in memory, where it takes little.
     fn keep_previous(&self, zone: &ZoneConfig, previous: &InMemory) {
-        let Some(table) = previous.table().filter(|table| !table.is_overlaid()) else { return };
+        let Some(table) = previous.table() else { return };
         let state = &self.kept.state;
         let kept = if self.kept.transfers.index.image(zone.name.as_name()) == Some(version_of(&table)) {
             state.keep_previous(zone)
+        } else if table.is_overlaid() {
+            return;
         } else {
             state.store_previous(zone, &table)
         };

@@ -23,7 +23,7 @@ mod replay;
 mod scribe;
 
 pub(crate) use index::{Index, version_of};
-pub(crate) use replay::{Replayed, replay};
+pub(crate) use replay::{Replayed, back, replay, undone};
 
 use crate::config::ZoneConfig;
 use crate::gate::InMemory;

@@ -1,4 +1,4 @@
-//! The last version of a zone that was transferred, from its image and its journal.
+//! The last version of a zone that was transferred, from its image and its journal; and the one before.
 
 use super::index::version_of;
 use crate::config::ZoneConfig;
@@ -56,19 +56,75 @@ pub(crate) fn replay(zone: &ZoneConfig, state: &StateDir, image: &Arc<Table>) ->
     }
 }
 
+/// The version before the one that is served, by what the journal has between the two; `None` where it doesn't lead there.
+pub(crate) fn back(
+    zone: &ZoneConfig,
+    state: &StateDir,
+    served: &Arc<Table>,
+    previous: Version,
+) -> Option<Table> {
+    let way = way(zone, &state.journal(&zone.name), previous, Some(version_of(served)));
+    match way {
+        Ok(way) => undone(zone, served, &way?.0, previous),
+        Err(error) => {
+            tracing::error!("zone {}: its journal can't be used: {error}", zone.name);
+            None
+        }
+    }
+}
+
+/// The version that differences have led away from, of the one that they have led to.
+pub(crate) fn undone(
+    zone: &ZoneConfig,
+    table: &Arc<Table>,
+    differences: &[Difference],
+    to: Version,
+) -> Option<Table> {
+    let inverse = |difference: &Difference| Difference {
+        from: difference.to,
+        to: difference.from,
+        removed: difference.added.clone(),
+        added: difference.removed.clone(),
+    };
+    let inverses: Vec<Difference> = differences.iter().rev().map(inverse).collect();
+    match changed(table, &inverses, to) {
+        Ok(table) => Some(table),
+        Err(error) => {
+            tracing::error!("zone {}: what has changed in it can't be undone: {error}", zone.name);
+            None
+        }
+    }
+}
+
 fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<Replayed>, NoReplay> {
+    let version = version_of(image);
+    let Some((differences, last)) = way(zone, path, version, None)? else { return Ok(None) };
+    let table = changed(image, &differences, last)?;
+    Ok(Some(Replayed { table, image: version, differences: differences.len() }))
+}
+
+/// What a journal has between two versions, or behind one; and the last of them. `None` where there is nothing, or no such journal.
+fn way(
+    zone: &ZoneConfig,
+    path: &Path,
+    from: Version,
+    to: Option<Version>,
+) -> Result<Option<(Vec<Difference>, Version)>, NoReplay> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     // What is wrong with its end is told, and mended, when it is taken up for writing.
     let scanned = journal::scan(BufReader::new(&file), zone.name.as_name(), super::journal::MARKS_MAX);
-    let (marks, _damage) = match scanned {
+    let (mut marks, _damage) = match scanned {
         Err(Damage::OtherFile) => return Ok(None),
         scanned => scanned?,
     };
-    let version = version_of(image);
-    let Some(from) = marks.iter().rposition(|mark| mark.version == version) else { return Ok(None) };
+    if let Some(to) = to {
+        let Some(at) = marks.iter().rposition(|mark| mark.version == to) else { return Ok(None) };
+        marks.truncate(at + 1);
+    }
+    let Some(from) = marks.iter().rposition(|mark| mark.version == from) else { return Ok(None) };
     let marks: Vec<Mark> = marks.into_iter().skip(from).collect();
     let [first, .., last] = marks.as_slice() else { return Ok(None) };
     file.seek(SeekFrom::Start(first.at))?;
@@ -79,19 +135,21 @@ fn lead_on(zone: &ZoneConfig, path: &Path, image: &Arc<Table>) -> Result<Option<
         reader.read_exact(&mut frame)?;
         differences.push(journal::difference(&frame, &pair[0])?);
     }
-    let table = match zone::amend::amend(image, &differences) {
-        Ok(table) => table,
+    Ok(Some((differences, last.version)))
+}
+
+/// The version that differences lead to from a table, which is to be this one.
+fn changed(table: &Arc<Table>, differences: &[Difference], to: Version) -> Result<Table, NoReplay> {
+    let changed = match zone::amend::amend(table, differences) {
+        Ok(changed) => changed,
         Err(AmendError::Mismatch(mismatch)) => return Err(mismatch.into()),
         Err(AmendError::Recompile(_)) => {
-            let records = zone::apply(image, &differences)?;
+            let records = zone::apply(table, differences)?;
             let records = zone::conclude(records).zone.ok_or(NoReplay::Refused)?;
-            let rotate = image.flags().has(ImageFlags::ROTATE);
-            let options = CompileOptions { rotate, source: image.source() };
+            let rotate = table.flags().has(ImageFlags::ROTATE);
+            let options = CompileOptions { rotate, source: table.source() };
             zone::compile(records, &options)?
         }
     };
-    if version_of(&table) != last.version {
-        return Err(NoReplay::OtherVersion);
-    }
-    Ok(Some(Replayed { table, image: version, differences: differences.len() }))
+    if version_of(&changed) == to { Ok(changed) } else { Err(NoReplay::OtherVersion) }
 }

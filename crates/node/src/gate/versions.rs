@@ -5,6 +5,7 @@
 //! in a small file: a restart forgets nothing, and memory holds one version. Without one they are kept in memory.
 
 use super::{Reason, Rule, Unwanted};
+use crate::archive;
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::status::{self, GateStatus, HeldStatus};
 use crate::zones::load::LoadedFrom;
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use table::{ContentDigest, SourceStamp, Table};
+use transfer::journal::Version;
+use zone::Difference;
 
 /// The versions of one zone.
 #[derive(Default)]
@@ -71,7 +74,12 @@ struct Previous {
     serial: u32,
     content: ContentDigest,
     memory: InMemory,
+    /// What has led from there to the version that is served, in place of a table that would keep an old base in memory.
+    forward: Option<Arc<[Difference]>>,
 }
+
+/// The most octets of differences that stand for a version; of more its table is kept.
+const FORWARD_MAX: usize = 1 << 20;
 
 /// What is kept of a zone's versions beside their images.
 #[derive(Serialize, Deserialize, Default)]
@@ -109,17 +117,20 @@ impl Versions {
     pub(crate) fn new(zone: &ZoneConfig, state: Option<&StateDir>) -> Versions {
         let empty = Versions::default();
         let text = state.and_then(|state| state.record(zone));
-        let has_image = state.is_some_and(|state| state.has(zone, Kept::Previous));
+        let is_kept =
+            |state: &StateDir| state.has(zone, Kept::Previous) || state.journal(&zone.name).exists();
+        let has_previous = state.is_some_and(is_kept);
         // What can't be read is of another version of this program, which had another gate.
         let Some(record) = text.and_then(|text| serde_json::from_slice::<Record>(&text).ok()) else {
             return empty;
         };
         Versions {
             held: record.held.map(|held| Held::recalled(zone, held)),
-            previous: record.previous.filter(|_| has_image).map(|it| Previous {
+            previous: record.previous.filter(|_| has_previous).map(|it| Previous {
                 serial: it.serial,
                 content: ContentDigest(it.content),
                 memory: InMemory::default(),
+                forward: None,
             }),
             unwanted: record
                 .unwanted
@@ -191,8 +202,22 @@ impl Versions {
             serial: before.serial(),
             content: before.content(),
             memory: InMemory::new(before),
+            forward: None,
         });
         self.is_unstored = true;
+    }
+
+    /// Takes in that these differences have led from the version before to the one that is served.
+    pub(crate) fn came_by(&mut self, differences: &Arc<[Difference]>) {
+        let octets = differences.iter().map(|it| it.removed.octets().len() + it.added.octets().len());
+        let is_short = octets.sum::<usize>() <= FORWARD_MAX;
+        if let (Some(previous), Some(first)) = (&mut self.previous, differences.first())
+            && first.from == previous.serial
+            && is_short
+        {
+            previous.forward = Some(Arc::clone(differences));
+            previous.memory.is_written();
+        }
     }
 
     /// Takes in that the version before is served again, and `table` is not any more.
@@ -220,24 +245,37 @@ impl Versions {
         table_or_image(held.table.as_ref(), zone, state, Kept::Held)
     }
 
-    /// The version before, to be served again.
+    /// The version before, to be served again in place of `served`.
     ///
     /// # Errors
-    /// There is none, or its image can't be used.
+    /// There is none; or its image can't be used, and neither memory nor the journal has the way back to it.
     pub(crate) fn previous_table(
         &self,
         zone: &ZoneConfig,
         state: Option<&StateDir>,
+        served: &Arc<Table>,
     ) -> Result<Arc<Table>, String> {
         let previous = self
             .previous
             .as_ref()
             .ok_or_else(|| format!("there is no version of {} before the one that is served", zone.name))?;
-        let table = table_or_image(previous.memory.table().as_ref(), zone, state, Kept::Previous)?;
-        if table.content() != previous.content {
-            return Err(format!("the version of {} before the one that is served is lost", zone.name));
+        let version = Version { serial: previous.serial, digest: previous.content.0 };
+        if let Some(forward) = &previous.forward
+            && let Some(table) = archive::undone(zone, served, forward, version)
+        {
+            return Ok(Arc::new(table));
         }
-        Ok(table)
+        let image = table_or_image(previous.memory.table().as_ref(), zone, state, Kept::Previous);
+        if let Ok(table) = &image
+            && table.content() == previous.content
+        {
+            return image;
+        }
+        let by_journal = state.and_then(|state| archive::back(zone, state, served, version));
+        by_journal.map(Arc::new).ok_or_else(|| match image {
+            Ok(_) => format!("the version of {} before the one that is served is lost", zone.name),
+            Err(why) => why,
+        })
     }
 
     /// The version before, for whoever writes its image.

@@ -238,9 +238,6 @@ impl Keeper {
         }
         let state = state.as_deref();
         let current = publisher.table(entry.slot).cloned();
-        if step == Step::RollBack && current.is_none() {
-            return Err(format!("no version of {name} is served"));
-        }
         let served = entry.served.as_ref().map(|served| (served.files.clone(), served.from));
         let (table, files, from) = match step {
             Step::Approve => {
@@ -250,7 +247,8 @@ impl Keeper {
                 (table, files, from)
             }
             Step::RollBack => {
-                let table = entry.versions.previous_table(&entry.zone, state)?;
+                let current = current.as_ref().ok_or_else(|| format!("no version of {name} is served"))?;
+                let table = entry.versions.previous_table(&entry.zone, state, current)?;
                 let files = served.as_ref().map_or_else(Vec::new, |(files, _)| files.clone());
                 (table, files, LoadedFrom::Image)
             }

@@ -258,6 +258,7 @@ impl Keeper {
         };
         if let (Ok(_), Some(differences)) = (&result, differences) {
             self.accepted(index, &differences);
+            self.entries[index].versions.came_by(&differences);
             let name = self.entries[index].zone.name.clone();
             self.changed_while_folding(&name, &differences);
             if let Some(replaced) = self.changed.get_mut(&index) {
