@@ -64,6 +64,15 @@ fn transferred(node: &Node) -> Result<u64> {
     Ok(count("renewed")? + count("failed")?)
 }
 
+/// Kills a node when a restart would begin with the version that it serves.
+fn kill_when_durable(node: Node) -> Result<()> {
+    tools::poll("it is durable", STORED_WITHIN, || {
+        Ok((node.zone()?["served"]["durable"] == true).then_some(()))
+    })?;
+    drop(node);
+    Ok(())
+}
+
 #[test]
 fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
     let site = Site::new()?;
@@ -78,7 +87,7 @@ fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
     let (good, text) = ctl(&node, &["refresh", ZONE])?;
     ensure!(good && text.contains(said), "{text}");
     ensure!(node.zone()?["copy"]["failure"].is_null());
-    drop(node);
+    kill_when_durable(node)?;
     node = site.restart()?;
     ensure!(node.seen()? == Seen::served(1), "nor does a restart let it in");
     let zone = node.zone()?;
@@ -96,7 +105,7 @@ fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
     let (good, text) = ctl(&node, &["refresh", ZONE])?;
     ensure!(good && text.contains(said), "{text}");
     ensure!(transferred(&node)? == before, "nothing of this takes a transfer");
-    drop(node);
+    kill_when_durable(node)?;
     node = site.restart()?;
     ensure!(node.seen()? == Seen::served(1));
     // Asked for by hand it is transferred, and still not wanted.
@@ -104,9 +113,7 @@ fn what_a_primary_sends_is_held_approved_and_rolled_back() -> Result<()> {
     ensure!(!good && text.contains("rolled-back"), "{text}");
     primary.change(&hosts(3, 200))?;
     node.wait_for(Seen::served(3))?;
-    let zone = node.zone()?;
-    ensure!(zone["state"] == "ok" && zone["gate"]["rolled-back"].is_null(), "{zone}");
-    Ok(())
+    wait(|| node.zone(), |zone| zone["state"] == "ok" && zone["gate"]["rolled-back"].is_null())
 }
 
 #[test]
@@ -117,7 +124,7 @@ fn a_primary_that_went_back_is_followed_by_one_command() -> Result<()> {
     node.wait_for(Seen::served(500))?;
     drop(primary);
     let primary = Primary::start(Kind::Nsd, &site, &hosts(7, 6))?;
-    drop(node);
+    kill_when_durable(node)?;
     site.configure(&[primary.server.address], "[zone.admission]\nserial-forward = true")?;
     node = site.restart()?;
     let (good, text) = ctl(&node, &["refresh", ZONE])?;
@@ -141,10 +148,7 @@ fn the_digest_is_the_same_whatever_way_the_zone_came() -> Result<()> {
     let transferred = digests(&node)?;
     ensure!(transferred["serial"] == 1 && transferred["name"] == ZONE, "{transferred}");
     ensure!(transferred["content"].as_str().is_some_and(|it| it.len() == 64), "{transferred}");
-    tools::poll("it is durable", STORED_WITHIN, || {
-        Ok((node.zone()?["served"]["durable"] == true).then_some(()))
-    })?;
-    drop(node);
+    kill_when_durable(node)?;
     node = site.restart()?;
     ensure!(digests(&node)?["content"] == transferred["content"], "mapped from its image");
 
