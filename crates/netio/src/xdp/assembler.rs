@@ -136,6 +136,16 @@ impl Assembler {
         self.push(0x57, to, Register(0), 0, mask);
     }
 
+    /// `to >>= bits`, without sign.
+    pub(super) fn shift_right(&mut self, to: Register, bits: i32) {
+        self.push(0x77, to, Register(0), 0, bits);
+    }
+
+    /// `to ^= mask`.
+    pub(super) fn exclusive_or(&mut self, to: Register, mask: i32) {
+        self.push(0xa7, to, Register(0), 0, mask);
+    }
+
     /// Turns a number of 16 bits from the order of the network to the machine's, or back.
     pub(super) fn swap_half(&mut self, register: Register) {
         self.push(0xdc, register, Register(0), 0, 16);
@@ -160,6 +170,12 @@ impl Assembler {
     pub(super) fn jump_if(&mut self, register: Register, test: Test, value: u32, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(class::JUMP_32 | test.bits(), register, Register(0), 0, value as i32);
+    }
+
+    /// Jumps if the register compares so with the constant, which is extended with its sign: for addresses too.
+    pub(super) fn jump_if_64(&mut self, register: Register, test: Test, value: i32, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(class::JUMP | test.bits(), register, Register(0), 0, value);
     }
 
     /// Jumps if the two registers compare so.

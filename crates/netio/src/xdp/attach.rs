@@ -236,6 +236,7 @@ impl Interface {
                 frame_max_len: Ring::frame_max_len(self.mtu),
                 reply,
                 map: map.as_raw_fd(),
+                answers: None,
             };
             bpf::load("starling", &program(&filter)).map_err(failed("the program"))
         };

@@ -8,6 +8,7 @@
 //! through each before it is taken: zero-copy, copying in the driver, copying after it. A [`Ring`] is then given to a
 //! [`crate::Worker`].
 
+mod answer;
 mod assembler;
 mod attach;
 mod backlog;
