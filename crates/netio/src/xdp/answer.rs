@@ -7,8 +7,12 @@
 //! The frame is looked at in a copy, one for each CPU: there the verifier knows how much room there is, whatever the
 //! lengths in the frame say.
 
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
 use super::assembler::{Assembler, Label, Register, Test, Width};
 use super::frame::{self, Family};
+use crate::sys::bpf;
 
 /// Functions of the kernel, by their numbers.
 mod function {
@@ -40,6 +44,8 @@ mod copy {
 pub(super) const COPY_LEN: usize = copy::LEN;
 /// Octets of the two hardware addresses.
 const ADDRESSES_LEN: i32 = 12;
+/// The receive queue in `struct xdp_md`.
+const QUEUE: i16 = 16;
 const HEADER_LEN: i32 = 12;
 /// The type and the class of a question.
 const TYPE_CLASS_LEN: i32 = 4;
@@ -78,9 +84,58 @@ const CONTEXT: Register = Register(6);
 const COPY: Register = Register(7);
 /// Octets of the message.
 const LEN: Register = Register(8);
-/// Where in the name the next label begins; later, the sum of the message.
+/// Where in the name the next label begins; later, where the counts of the queue are.
 const AT: Register = Register(9);
 const STACK: Register = Register(10);
+
+/// What the program answers by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelAnswers {
+    /// The largest payload that replies say can be received over UDP, in octets.
+    pub udp_payload_max: u16,
+}
+
+/// How often the program has answered. It can be read for as long as this lives, attached or not.
+#[derive(Debug)]
+pub struct KernelCounts {
+    map: OwnedFd,
+    queues: u32,
+}
+
+/// Answers of the program, all of them BADVERS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelAnswered {
+    /// Over IPv4.
+    pub ipv4: u64,
+    /// Over IPv6.
+    pub ipv6: u64,
+}
+
+impl KernelCounts {
+    /// Nothing, for an interface with so many queues.
+    pub(super) fn new(queues: u32) -> io::Result<KernelCounts> {
+        Ok(KernelCounts { map: bpf::values(queues)?, queues })
+    }
+
+    pub(super) fn descriptor(&self) -> i32 {
+        self.map.as_raw_fd()
+    }
+
+    /// What was answered since the program was loaded.
+    ///
+    /// # Errors
+    /// Before Linux 5.19, reading may take privileges that are gone.
+    pub fn read(&self) -> io::Result<KernelAnswered> {
+        let mut sum = KernelAnswered::default();
+        for queue in 0..self.queues {
+            let value = bpf::value(self.map.as_fd(), queue)?;
+            let (counts, _) = value.as_chunks::<8>();
+            sum.ipv4 += u64::from_ne_bytes(counts[0]);
+            sum.ipv6 += u64::from_ne_bytes(counts[1]);
+        }
+        Ok(sum)
+    }
+}
 
 /// What is answered, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +144,8 @@ pub(super) struct Answers {
     pub(super) udp_payload_max: u16,
     /// The descriptor of the map of copies, one for each CPU.
     pub(super) copies: i32,
+    /// The descriptor of the map of counts, one for each queue.
+    pub(super) counts: i32,
 }
 
 /// Writes it for frames of a family whose lengths, addresses and ports were looked at. It goes to `take` with what it
@@ -105,6 +162,7 @@ pub(super) fn write(a: &mut Assembler, answers: Answers, family: Family, take: L
     writing.name();
     writing.opt();
     writing.checksums();
+    writing.counts(answers.counts);
     writing.reply(answers.udp_payload_max);
     writing.headers();
     writing.send();
@@ -310,6 +368,21 @@ impl Writing<'_> {
         }
     }
 
+    /// The counts of the queue. What could not be counted is not answered.
+    fn counts(&mut self, counts: i32) {
+        self.a.load(Width::Word, R1, CONTEXT, QUEUE);
+        self.a.store(Width::Word, STACK, kept::KEY, R1);
+        self.a.set_map(R1, counts);
+        self.a.copy(R2, STACK);
+        self.a.add(R2, kept::KEY.into());
+        self.a.call(function::MAP_LOOKUP);
+        let found = self.a.label();
+        self.a.jump_if_64(RESULT, Test::NotEqual, 0, found);
+        self.a.jump(self.take);
+        self.a.place(found);
+        self.a.copy(AT, RESULT);
+    }
+
     /// Makes the message the response: of the flags only RD is kept, and of those of the OPT record only DO.
     fn reply(&mut self, udp_payload_max: u16) {
         self.a.load(Width::Byte, R1, COPY, copy::PAYLOAD + 2);
@@ -383,6 +456,8 @@ impl Writing<'_> {
     /// Puts the copy where the frame was, and sends it. What was loaded can be stored; if it can't, half a reply is none.
     fn send(&mut self) {
         self.frame_parts(function::STORE_BYTES, self.dropped);
+        self.a.set(R1, 1);
+        self.a.add_at(AT, if self.family == Family::V4 { 0 } else { 8 }, R1);
         self.a.set(RESULT, SEND);
         self.a.end();
     }

@@ -161,6 +161,11 @@ impl Assembler {
         self.push(class::STORE | width.bits(), to, from, offset, 0);
     }
 
+    /// Adds `from` to the eight octets at `offset` after the address in `to`, at once for whoever else does it.
+    pub(super) fn add_at(&mut self, to: Register, offset: i16, from: Register) {
+        self.push(0xdb, to, from, offset, 0);
+    }
+
     /// Stores a constant.
     pub(super) fn store_constant(&mut self, width: Width, to: Register, offset: i16, value: i32) {
         self.push(class::STORE_CONSTANT | width.bits(), to, Register(0), offset, value);

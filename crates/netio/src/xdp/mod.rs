@@ -16,6 +16,7 @@ mod frame;
 mod program;
 mod ring;
 
+pub use answer::{KernelAnswered, KernelAnswers, KernelCounts};
 pub use attach::{AttachError, Attached, Attachment, Interface, InterfaceError, Mode, Refused, Trial};
 pub use program::Tag;
 pub use ring::{Ring, RingDrops, RingWatch};

@@ -3,8 +3,9 @@
 use super::Snapshot;
 use crate::status::{
     AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts, DigestPage,
-    DiskStatus, GateStatus, InterfaceStatus, Latencies, NodeStatus, OutgoingCounts, PeerStatus, QueryCount,
-    ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    DiskStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies, NodeStatus, OutgoingCounts,
+    PeerStatus, QueryCount, ServedStatus, ServerStatus, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
+    ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(super) fn server() -> NodeStatus {
             mode: Some("native".to_owned()),
             queues: 4,
             detail: None,
+            kernel_answers: Some(KernelAnswers { ipv4: 7, ipv6: 2 }),
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         copies: CopyCounts { renewed: 4, latencies: latencies(), ..CopyCounts::default() },

@@ -14,17 +14,18 @@ const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const TAGGED: [u8; 6] = [2, 0, 0, 0, 0, 3];
 const UDP_PAYLOAD_MAX: u16 = 1232;
 
-/// The program; `None`: this may not be had here.
-fn load() -> Option<OwnedFd> {
+/// The program and its counts; `None`: this may not be had here.
+fn load() -> Option<(OwnedFd, KernelCounts)> {
     let sockets = match bpf::socket_map(1) {
         Ok(map) => map,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             eprintln!("skipped: programs for the kernel take privileges");
             return None;
         }
         Err(error) => panic!("{error}"),
     };
     let copies = bpf::per_cpu_value(COPY_LEN).expect("a map of copies");
+    let counts = KernelCounts::new(1).expect("a map of counts");
     let services = services();
     let instructions = program(&Filter {
         services: &services,
@@ -34,9 +35,13 @@ fn load() -> Option<OwnedFd> {
         frame_max_len: 1518,
         reply: Reply::Reflect,
         map: sockets.as_raw_fd(),
-        answers: Some(Answers { udp_payload_max: UDP_PAYLOAD_MAX, copies: copies.as_raw_fd() }),
+        answers: Some(Answers {
+            udp_payload_max: UDP_PAYLOAD_MAX,
+            copies: copies.as_raw_fd(),
+            counts: counts.descriptor(),
+        }),
     });
-    Some(bpf::load("starling", &instructions).expect("the verifier takes the program"))
+    Some((bpf::load("starling", &instructions).expect("the verifier takes the program"), counts))
 }
 
 fn services() -> [SocketAddr; 2] {
@@ -120,22 +125,28 @@ fn names() -> Vec<Vec<u8>> {
 
 #[test]
 fn another_version_is_answered_as_a_ring_answers_it() {
-    let Some(program) = load() else { return };
+    let Some((program, counts)) = load() else { return };
+    let mut answered = KernelAnswered::default();
     for name in names() {
         for (flags, version, opt_flags) in [([0, 0], 1, 0), ([1, 0x20], 255, 0x80), ([0x07, 0xff], 7, 0xff)] {
             for frame in frames(&query(flags, &name, version, opt_flags)) {
                 let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
                 assert_eq!(returned, SEND as u32, "{frame:02x?}");
                 assert_eq!(made, turned(&frame, &made), "{frame:02x?}");
+                match frame::read(&frame).expect("a good frame").0.family {
+                    Family::V4 => answered.ipv4 += 1,
+                    Family::V6 => answered.ipv6 += 1,
+                }
             }
         }
     }
+    assert_eq!(counts.read().expect("counts"), answered);
 }
 
 /// What may be wrong with the UDP checksum, and whether a ring answers over either family.
 #[test]
 fn checksums_are_looked_at_as_a_ring_does() {
-    let Some(program) = load() else { return };
+    let Some((program, _)) = load() else { return };
     let message = query([1, 0], &name(&[3, 7]), 1, 0);
     for frame in frames(&message) {
         let (layout, _) = frame::read(&frame).expect("a good frame");
@@ -154,7 +165,7 @@ fn checksums_are_looked_at_as_a_ring_does() {
 
 #[test]
 fn what_is_not_plain_is_left_as_it_is() {
-    let Some(program) = load() else { return };
+    let Some((program, _)) = load() else { return };
     let plain = query([0, 0], &name(&[3, 7]), 1, 0);
     let opt = plain.len() - 11;
     let changed = |at: usize, octet: u8| {
@@ -204,7 +215,7 @@ fn what_is_not_plain_is_left_as_it_is() {
 
 #[test]
 fn a_damaged_ip_header_is_left_as_it_is() {
-    let Some(program) = load() else { return };
+    let Some((program, _)) = load() else { return };
     let message = query([0, 0], &name(&[3, 7]), 1, 0);
     let mut frame = frame::query((THEIRS, clients()[0]), (OURS, services()[0]), &message);
     frame[frame::UNTAGGED_LEN + 10] ^= 1;
