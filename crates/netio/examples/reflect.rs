@@ -83,7 +83,7 @@ fn reflect(
     if let Some(interface) = interface {
         let interface = Interface::find(interface)?;
         let trial = Trial { query: &[0; 12], responder: &mut Reflector };
-        let attached = interface.attach(&[address], &[], Reply::Reflect, modes, trial)?;
+        let attached = interface.attach(&[address], &[], Reply::Reflect, None, modes, trial)?;
         eprintln!("{}: {}, not {:?}", interface.name(), attached.mode, attached.refused);
         for (ring, handle) in attached.rings.into_iter().zip(handles.iter().cycle()) {
             handle.add_ring(ring);

@@ -136,6 +136,16 @@ impl Assembler {
         self.push(0x57, to, Register(0), 0, mask);
     }
 
+    /// `to >>= bits`, without sign.
+    pub(crate) fn shift_right(&mut self, to: Register, bits: i32) {
+        self.push(0x77, to, Register(0), 0, bits);
+    }
+
+    /// `to ^= mask`.
+    pub(crate) fn exclusive_or(&mut self, to: Register, mask: i32) {
+        self.push(0xa7, to, Register(0), 0, mask);
+    }
+
     /// Turns a number of 16 bits from the order of the network to the machine's, or back.
     pub(crate) fn swap_half(&mut self, register: Register) {
         self.push(0xdc, register, Register(0), 0, 16);
@@ -149,6 +159,11 @@ impl Assembler {
     /// Stores `from` at `offset` octets after the address in `to`.
     pub(crate) fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
         self.push(class::STORE | width.bits(), to, from, offset, 0);
+    }
+
+    /// Adds `from` to the eight octets at `offset` after the address in `to`, at once for whoever else does it.
+    pub(crate) fn add_at(&mut self, to: Register, offset: i16, from: Register) {
+        self.push(0xdb, to, from, offset, 0);
     }
 
     /// Stores a constant.
@@ -166,6 +181,12 @@ impl Assembler {
     pub(crate) fn jump_if_null(&mut self, register: Register, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(class::JUMP | Test::Equal.bits(), register, Register(0), 0, 0);
+    }
+
+    /// Jumps if the register compares so with the constant, which is extended with its sign: for addresses too.
+    pub(crate) fn jump_if_64(&mut self, register: Register, test: Test, value: i32, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(class::JUMP | test.bits(), register, Register(0), 0, value);
     }
 
     /// Jumps if the two registers compare so.

@@ -39,11 +39,16 @@ pub(crate) struct Sources {
 impl Sources {
     /// The status as it is now.
     pub(crate) fn status(&self, workers: &Workers, service: &tcp::Service, board: &Board) -> NodeStatus {
-        let udp = ByFamily::of(workers.answer_counters());
+        let interfaces = (self.interfaces)();
+        let mut udp = ByFamily::of(workers.answer_counters());
+        let in_kernel = udp.add_those_of_the_kernel(&interfaces);
         let tcp = ByFamily::of(&self.tcp_counters);
         let (udp_answers, tcp_answers) = (udp.sum(), tcp.sum());
         let (generation, generation_served) = board.generations();
-        let sockets = workers.socket_counts();
+        let mut sockets = workers.socket_counts();
+        sockets.received += in_kernel;
+        sockets.ring_received += in_kernel;
+        sockets.sent += in_kernel;
         let queue_drops = workers.queue_drops();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,7 +76,7 @@ impl Sources {
                 &workers.ring_drops(),
                 udp_answers.silent + tcp_answers.silent,
             ),
-            interfaces: (self.interfaces)(),
+            interfaces,
             outgoing: service.transfer_counts(),
             copies: self.secondary.counts(),
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
@@ -91,6 +96,20 @@ impl ByFamily {
             counters.iter().for_each(|counters| sum += &counters.snapshot_of(family));
             (name, sum)
         }))
+    }
+
+    /// Takes in what the programs of interfaces have answered; how many that were.
+    fn add_those_of_the_kernel(&mut self, interfaces: &[InterfaceStatus]) -> u64 {
+        let [(_, v4), (_, v6)] = &mut self.0;
+        let mut sum = 0;
+        for answered in interfaces.iter().filter_map(|interface| interface.kernel_answers) {
+            for (counts, count) in [(&mut *v4, answered.ipv4), (&mut *v6, answered.ipv6)] {
+                counts.udp_queries += count;
+                counts.rcodes[usize::from(Rcode::BADVERS.0)] += count;
+                sum += count;
+            }
+        }
+        sum
     }
 
     fn sum(&self) -> CounterSnapshot {

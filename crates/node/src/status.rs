@@ -211,6 +211,16 @@ pub(crate) struct CopyCounts {
     pub(crate) latencies: Latencies,
 }
 
+/// Queries that the program in the kernel has answered, all with BADVERS; they count in all other numbers, too.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct KernelAnswers {
+    /// Over IPv4.
+    pub(crate) ipv4: u64,
+    /// Over IPv6.
+    pub(crate) ipv6: u64,
+}
+
 /// How queries come through an interface.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -225,6 +235,9 @@ pub(crate) struct InterfaceStatus {
     pub(crate) queues: usize,
     /// Why it is not a faster mode, or not AF_XDP though it was wanted.
     pub(crate) detail: Option<String>,
+    /// Queries that the program in the kernel has answered by itself, where it does so.
+    #[serde(default)]
+    pub(crate) kernel_answers: Option<KernelAnswers>,
 }
 
 /// Why messages get no answer, in [`NodeStatus::drops`]. Over UDP, where nothing else is said: a receive queue of the

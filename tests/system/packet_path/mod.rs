@@ -8,6 +8,7 @@ mod vlan;
 mod wire;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use starling_tests::message::Message;
 use starling_tests::name::Name;
 use starling_tests::netns;
@@ -74,8 +75,9 @@ fn answers_are_the_same_octets_whichever_way() -> Result<()> {
     let expected = answers(&wire, &queries)?;
     ensure!(sockets.received()? == (2 * queries.len() as u64, 0));
     drop(sockets);
-    for mode in ["native", "generic"] {
-        wire.configure(&[V4, V6], "", &format!("packet-path = \"xdp\"\nmode = \"{mode}\""))?;
+    // The other end of a cable takes what the kernel answers in native mode only with a program of its own.
+    for (mode, more) in [("native", ""), ("generic", ""), ("generic", "kernel-answers = true")] {
+        wire.configure(&[V4, V6], "", &format!("packet-path = \"xdp\"\nmode = \"{mode}\"\n{more}"))?;
         let serving = wire.start()?;
         ensure!(serving.interface()? == ("xdp".to_owned(), Some(mode.to_owned())));
         let found = answers(&wire, &queries)?;
@@ -84,7 +86,12 @@ fn answers_are_the_same_octets_whichever_way() -> Result<()> {
         }
         let all = 2 * queries.len() as u64;
         ensure!(serving.received()? == (all, all), "{mode}: {:?}", serving.received()?);
-        ensure!(serving.status()?["udp"]["answers"] == serving.status()?["udp"]["queries"]);
+        let status = serving.status()?;
+        ensure!(status["udp"]["answers"] == status["udp"]["queries"]);
+        // Every query of another EDNS version, and no other, over each family.
+        let in_kernel = if more.is_empty() { Value::Null } else { json!({ "ipv4": 20, "ipv6": 20 }) };
+        ensure!(status["interfaces"][0]["kernel-answers"] == in_kernel, "{status}");
+        ensure!(status["answers"]["BADVERS"] == 40, "{status}");
     }
     Ok(())
 }

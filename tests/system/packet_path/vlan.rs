@@ -102,7 +102,7 @@ fn tagged_queries_are_answered_with_their_tag() -> Result<()> {
         let services = ["10.53.0.1:53".parse()?, "[fd00:53::1]:53".parse()?];
         let trial = Trial { query: &[0; 12], responder: &mut Echo::default() };
         let attached = interface
-            .attach(&services, &tags, Reply::Reflect, &[Mode::Native], trial)
+            .attach(&services, &tags, Reply::Reflect, None, &[Mode::Native], trial)
             .map_err(|error| anyhow::anyhow!("{error}"))?;
         let worker = Worker::new(Vec::new())?;
         let handle = worker.handle();

@@ -24,12 +24,17 @@ pub(crate) struct Instruction {
 const _: () = assert!(size_of::<Instruction>() == 8);
 
 const MAP_CREATE: c_int = 0;
+const MAP_LOOKUP_ELEM: c_int = 1;
 const MAP_UPDATE_ELEM: c_int = 2;
 const PROG_LOAD: c_int = 5;
 const PROG_TEST_RUN: c_int = 10;
 const LINK_CREATE: c_int = 28;
 const ITER_CREATE: c_int = 33;
 
+/// `BPF_MAP_TYPE_ARRAY`.
+const TYPE_ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_PERCPU_ARRAY`.
+const TYPE_PERCPU_ARRAY: u32 = 6;
 /// `BPF_MAP_TYPE_XSKMAP`.
 const TYPE_XSKMAP: u32 = 17;
 /// `BPF_PROG_TYPE_XDP`.
@@ -77,34 +82,81 @@ fn owned(descriptor: c_int) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
+/// What a map is made of.
+#[repr(C)]
+struct MapAttribute {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+}
+
+/// A value of a map.
+#[repr(C)]
+struct ElementAttribute {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
 /// A map from receive queues to AF_XDP sockets, empty.
 pub(crate) fn socket_map(queues: u32) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Attribute {
-        map_type: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-        flags: u32,
-    }
     let word = size_of::<u32>() as u32;
-    let mut attribute =
-        Attribute { map_type: TYPE_XSKMAP, key_size: word, value_size: word, max_entries: queues, flags: 0 };
+    let mut attribute = MapAttribute {
+        map_type: TYPE_XSKMAP,
+        key_size: word,
+        value_size: word,
+        max_entries: queues,
+        flags: 0,
+    };
     bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
+/// A map with one value of so many octets for each CPU, zero at first.
+pub(crate) fn per_cpu_value(len: usize) -> io::Result<OwnedFd> {
+    array(TYPE_PERCPU_ARRAY, len, 1)
+}
+
+/// Octets of a value of [`values`]: a line of a cache, so that no two share one.
+pub(crate) const VALUE_LEN: usize = 64;
+
+/// A map with `count` values of [`VALUE_LEN`] octets, zero at first.
+pub(crate) fn values(count: u32) -> io::Result<OwnedFd> {
+    array(TYPE_ARRAY, VALUE_LEN, count)
+}
+
+fn array(map_type: u32, len: usize, count: u32) -> io::Result<OwnedFd> {
+    let mut attribute = MapAttribute {
+        map_type,
+        key_size: size_of::<u32>() as u32,
+        value_size: len as u32,
+        max_entries: count,
+        flags: 0,
+    };
+    bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
+/// One of the values of a map that [`values`] made. It takes no privileges from Linux 5.19 on.
+pub(crate) fn value(map: BorrowedFd<'_>, key: u32) -> io::Result<[u8; VALUE_LEN]> {
+    let mut value = [0u8; VALUE_LEN];
+    let mut attribute = ElementAttribute {
+        map: map.as_raw_fd() as u32,
+        padding: 0,
+        key: address_of(&key),
+        value: value.as_mut_ptr().expose_provenance() as u64,
+        flags: 0,
+    };
+    bpf(MAP_LOOKUP_ELEM, &mut attribute)?;
+    Ok(value)
 }
 
 /// Puts a socket into the map.
 pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-    #[repr(C)]
-    struct Attribute {
-        map: u32,
-        padding: u32,
-        key: u64,
-        value: u64,
-        flags: u64,
-    }
     let descriptor = socket.as_raw_fd() as u32; // never negative
-    let mut attribute = Attribute {
+    let mut attribute = ElementAttribute {
         map: map.as_raw_fd() as u32,
         padding: 0,
         key: address_of(&queue),
@@ -286,4 +338,34 @@ pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, qu
 
 fn address_of<T>(value: &T) -> u64 {
     std::ptr::from_ref(value).expose_provenance() as u64
+}
+
+/// Runs a program on a frame that nobody received; what it returned, and what it made of the frame.
+#[cfg(test)]
+pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+    #[repr(C)]
+    struct Attribute {
+        program: u32,
+        returned: u32,
+        data_in_size: u32,
+        data_out_size: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+    }
+    let mut made = vec![0u8; frame.len() + 256];
+    let mut attribute = Attribute {
+        program: program.as_raw_fd() as u32,
+        returned: 0,
+        data_in_size: frame.len() as u32,
+        data_out_size: made.len() as u32,
+        data_in: frame.as_ptr().expose_provenance() as u64,
+        data_out: made.as_mut_ptr().expose_provenance() as u64,
+        repeat: 1,
+        duration: 0,
+    };
+    bpf(PROG_TEST_RUN, &mut attribute)?;
+    made.truncate(attribute.data_out_size as usize);
+    Ok((attribute.returned, made))
 }

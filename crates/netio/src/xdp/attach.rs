@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Reply;
+use super::answer::{Answers, COPY_LEN, KernelAnswers, KernelCounts};
 use super::frame;
 use super::program::{Filter, Tag, program};
 use super::ring::Ring;
@@ -126,6 +127,8 @@ pub struct Attached {
     pub mode: Mode,
     /// The faster modes, and why it is not they.
     pub refused: Vec<Refused>,
+    /// What the program answers by itself, where it does.
+    pub kernel_counts: Option<KernelCounts>,
 }
 
 /// The programs of an interface, checked by the kernel.
@@ -135,6 +138,7 @@ struct Programs {
     sorting: OwnedFd,
     /// The one for the trial, where that is another.
     trial: Option<OwnedFd>,
+    counts: Option<KernelCounts>,
 }
 
 /// What is sent through a ring to see whether it works.
@@ -193,7 +197,8 @@ impl Interface {
         self.queues
     }
 
-    /// Has queries to these addresses come through rings, by the first of `modes` in which a query gets through.
+    /// Has queries to these addresses come through rings, by the first of `modes` in which a query gets through, but for those
+    /// that the program shall answer by itself, which it does with [`Reply::Reflect`] alone.
     ///
     /// This takes CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, and locked memory or CAP_IPC_LOCK; what it returns takes
     /// none.
@@ -205,17 +210,21 @@ impl Interface {
         services: &[SocketAddr],
         tags: &[Tag],
         reply: Reply,
+        answers: Option<KernelAnswers>,
         modes: &[Mode],
         mut trial: Trial<'_, R>,
     ) -> Result<Attached, AttachError> {
         if self.takes_tags_off && !tags.is_empty() {
             return Err(AttachError::TagsAreHidden);
         }
-        let programs = self.load(services, tags, reply)?;
+        let programs = self.load(services, tags, reply, answers)?;
         let mut refused = Vec::new();
         for mode in modes {
             match self.attach_in(*mode, &programs, services, &mut trial) {
-                Ok((attachment, rings)) => return Ok(Attached { attachment, rings, mode: *mode, refused }),
+                Ok((attachment, rings)) => {
+                    let kernel_counts = programs.counts;
+                    return Ok(Attached { attachment, rings, mode: *mode, refused, kernel_counts });
+                }
                 Err(Refused { source, .. }) if is_busy(&source) => return Err(AttachError::Busy(source)),
                 Err(reason) => refused.push(reason),
             }
@@ -224,9 +233,20 @@ impl Interface {
     }
 
     /// Has the kernel check the program, which is the same in all modes.
-    fn load(&self, services: &[SocketAddr], tags: &[Tag], reply: Reply) -> Result<Programs, AttachError> {
+    fn load(
+        &self,
+        services: &[SocketAddr],
+        tags: &[Tag],
+        reply: Reply,
+        answers: Option<KernelAnswers>,
+    ) -> Result<Programs, AttachError> {
         let failed = |step| move |source| AttachError::Program { step, source };
         let map = bpf::socket_map(self.queues).map_err(failed("the map of sockets"))?;
+        let answers = answers.filter(|_| reply == Reply::Reflect);
+        let copies = answers.map(|_| bpf::per_cpu_value(COPY_LEN)).transpose();
+        let copies = copies.map_err(failed("the map of frames"))?;
+        let counts = answers.map(|_| KernelCounts::new(self.queues)).transpose();
+        let counts = counts.map_err(failed("the map of counts"))?;
         let load = |reply| {
             let filter = Filter {
                 services,
@@ -236,13 +256,20 @@ impl Interface {
                 frame_max_len: Ring::frame_max_len(self.mtu),
                 reply,
                 map: map.as_raw_fd(),
+                answers: answers.zip(copies.as_ref()).zip(counts.as_ref()).map(
+                    |((answers, copies), counts)| Answers {
+                        udp_payload_max: answers.udp_payload_max,
+                        copies: copies.as_raw_fd(),
+                        counts: counts.descriptor(),
+                    },
+                ),
             };
             bpf::load("starling", bpf::Purpose::Xdp, &program(&filter)).map_err(failed("the program"))
         };
         let sorting = load(reply)?;
         // The reply of the trial is for nobody, so no route leads there.
         let trial = if reply == Reply::Reflect { None } else { Some(load(Reply::Reflect)?) };
-        Ok(Programs { map, sorting, trial })
+        Ok(Programs { map, sorting, trial, counts })
     }
 
     fn attach_in<R: BatchResponder>(

@@ -26,7 +26,7 @@ const V4_LEN: usize = 20;
 const V6_LEN: usize = 40;
 const UDP_LEN: usize = 8;
 /// TTL and hop limit of replies, as Linux has them by default.
-const HOPS: u8 = 64;
+pub(super) const HOPS: u8 = 64;
 const UDP: u8 = libc::IPPROTO_UDP as u8;
 
 /// A family of IP.
@@ -39,7 +39,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    const fn header_len(self) -> usize {
+    pub(super) const fn header_len(self) -> usize {
         match self {
             Family::V4 => V4_LEN,
             Family::V6 => V6_LEN,

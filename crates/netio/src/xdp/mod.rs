@@ -8,12 +8,14 @@
 //! through each before it is taken: zero-copy, copying in the driver, copying after it. A [`Ring`] is then given to a
 //! [`crate::Worker`].
 
+mod answer;
 mod attach;
 mod backlog;
 mod frame;
 mod program;
 mod ring;
 
+pub use answer::{KernelAnswered, KernelAnswers, KernelCounts};
 pub use attach::{AttachError, Attached, Attachment, Interface, InterfaceError, Mode, Refused, Trial};
 pub use program::Tag;
 pub use ring::{Ring, RingDrops, RingWatch};

@@ -6,7 +6,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Reply, frame};
+use super::Reply;
+use super::answer::{self, Answers};
+use super::frame::{self, Family};
 use crate::assembler::{Assembler, Label, Register, Test, Width};
 use crate::sys::HARDWARE_ADDRESS_LEN;
 use crate::sys::bpf::Instruction;
@@ -91,6 +93,8 @@ pub(super) struct Filter<'a> {
     pub(super) reply: Reply,
     /// The descriptor of the map of sockets.
     pub(super) map: i32,
+    /// What the program answers by itself; with [`Reply::Reflect`] alone, since it does what that says.
+    pub(super) answers: Option<Answers>,
 }
 
 /// Writes the program.
@@ -190,6 +194,7 @@ impl Writing<'_> {
         self.a.copy(IP_ROOM, RESULT);
         self.a.add(IP_ROOM, -header_len);
         self.a.store_constant(Width::Double, STACK, lookup::EXPECTED, interface as i32);
+        self.a.store_constant(Width::Double, STACK, answer::IP_AT, header_len);
         self.a.jump(self.labels.network);
     }
 
@@ -252,7 +257,7 @@ impl Writing<'_> {
             self.a.store(Width::Word, STACK, lookup::DESTINATION, R3);
             self.end_lookup();
         }
-        self.a.jump(self.labels.take);
+        self.answer_or_take(Family::V4);
     }
 
     /// No extension headers, UDP, lengths that agree, a source that can be answered, and a destination of ours.
@@ -310,7 +315,18 @@ impl Writing<'_> {
             }
             self.end_lookup();
         }
-        self.a.jump(self.labels.take);
+        self.answer_or_take(Family::V6);
+    }
+
+    /// Answers what needs nobody else, and gives the rest to the ring.
+    fn answer_or_take(&mut self, family: Family) {
+        if let Some(answers) = self.filter.answers
+            && self.filter.reply == Reply::Reflect
+        {
+            answer::write(&mut self.a, answers, family, self.labels.take);
+        } else {
+            self.a.jump(self.labels.take);
+        }
     }
 
     /// Begins to ask for the route of a reply, as the kernel does for a packet of the machine itself.

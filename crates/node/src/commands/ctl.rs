@@ -190,10 +190,12 @@ fn disk_line(disk: &DiskStatus) -> String {
 }
 
 fn interface_line(interface: &InterfaceStatus) -> String {
-    let InterfaceStatus { name, packet_path, mode, queues, detail } = interface;
+    let InterfaceStatus { name, packet_path, mode, queues, detail, kernel_answers } = interface;
     let mode = mode.as_ref().map_or_else(String::new, |mode| format!(", {mode}, queues: {queues}"));
     let detail = detail.as_ref().map_or_else(String::new, |detail| format!(" ({detail})"));
-    format!("{name}: {packet_path}{mode}{detail}")
+    let answered = kernel_answers
+        .map_or_else(String::new, |count| format!(", answered in the kernel: {}", count.ipv4 + count.ipv6));
+    format!("{name}: {packet_path}{mode}{answered}{detail}")
 }
 
 fn generation(status: &NodeStatus) -> String {

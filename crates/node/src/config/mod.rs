@@ -223,6 +223,8 @@ pub(crate) struct InterfaceConfig {
     pub(crate) reply: Reply,
     /// The one mode that is wanted, with [`PacketPath::Xdp`]; `None`: the best there is.
     pub(crate) mode: Option<Mode>,
+    /// Whether the program in the kernel answers by itself what takes no zone, with [`PacketPath::Xdp`].
+    pub(crate) kernel_answers: bool,
 }
 
 /// How queries come from an interface to the workers.

@@ -85,6 +85,7 @@ mode = "generic"
             packet_path: PacketPath::Xdp,
             reply: Reply::Route,
             mode: Some(Mode::Generic),
+            kernel_answers: false,
         }],
     };
     assert_eq!(config.node, node);

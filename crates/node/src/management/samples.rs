@@ -3,9 +3,9 @@
 use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, Latencies, NoDelayStatus, NodeStatus,
-    OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus, ServerStatus, TableCounts, TcpCounts,
-    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies,
+    NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
+    ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(super) fn server() -> NodeStatus {
             mode: Some("native".to_owned()),
             queues: 4,
             detail: None,
+            kernel_answers: Some(KernelAnswers { ipv4: 7, ipv6: 2 }),
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         tables: TableCounts { compiled: 2, amended: 3, folded: 1 },

@@ -6,12 +6,15 @@
 
 use crate::config::{InterfaceConfig, NodeConfig, PacketPath as Path};
 use crate::privileges;
-use crate::status::InterfaceStatus;
+use crate::status::{self, InterfaceStatus};
 use crate::transfers::Keyring;
 use crate::workers::BatchAnswers;
 use anyhow::{Context, bail, ensure};
 use nameserver::Responder;
-use netio::xdp::{AttachError, Attached, Attachment, Interface, Mode, Reply, Ring, RingWatch, Tag, Trial};
+use netio::xdp::{
+    AttachError, Attached, Attachment, Interface, KernelAnswered, KernelAnswers, KernelCounts, Mode, Reply,
+    Ring, RingWatch, Tag, Trial,
+};
 use netio::{BatchResponder, WorkerHandle};
 use std::collections::HashMap;
 use std::io;
@@ -42,6 +45,8 @@ struct Start {
     services: Vec<SocketAddr>,
     workers: Vec<WorkerHandle>,
     responder: Responder,
+    /// The largest payload that responses say can be received, in octets.
+    udp_payload_max: u16,
 }
 
 /// What both sides see.
@@ -64,11 +69,17 @@ struct Told {
     status: InterfaceStatus,
     /// A look at each of its rings.
     rings: Vec<RingWatch>,
+    /// What the program has answered.
+    kernel: Option<KernelCounts>,
 }
 
 impl Told {
     /// How it is now: workers close the rings of an interface that is gone.
-    fn now(&self) -> InterfaceStatus {
+    fn now(&mut self) -> InterfaceStatus {
+        // What can't be read stays as it was: counts never go back.
+        if let Some(Ok(KernelAnswered { ipv4, ipv6 })) = self.kernel.as_ref().map(KernelCounts::read) {
+            self.status.kernel_answers = Some(status::KernelAnswers { ipv4, ipv6 });
+        }
         let mut status = self.status.clone();
         status.queues = self.rings.iter().filter(|ring| ring.is_open()).count();
         if status.queues < self.rings.len() {
@@ -127,10 +138,12 @@ impl PacketPath {
         &mut self,
         services: &[SocketAddr],
         workers: &[WorkerHandle],
+        udp_payload_max: u16,
         responder: impl FnOnce() -> Responder,
     ) {
         let Some(start) = self.start.take() else { return };
-        let all = Start { services: services.to_vec(), workers: workers.to_vec(), responder: responder() };
+        let (services, workers, responder) = (services.to_vec(), workers.to_vec(), responder());
+        let all = Start { services, workers, responder, udp_payload_max };
         // An error would say that the thread has ended, and then nobody waits for it.
         if start.send(all).is_ok() && self.tried.recv_timeout(START_WITHIN).is_err() {
             tracing::warn!(
@@ -142,7 +155,7 @@ impl PacketPath {
     /// How the interfaces are.
     pub(super) fn statuses(&self) -> impl Fn() -> Vec<InterfaceStatus> + use<> {
         let shared = Arc::clone(&self.shared);
-        move || shared.state().interfaces.iter().map(Told::now).collect()
+        move || shared.state().interfaces.iter_mut().map(Told::now).collect()
     }
 
     /// Detaches the programs: from here on the kernel has all frames. What rings have received stays there to be answered.
@@ -162,8 +175,9 @@ fn not_attached(interface: &InterfaceConfig) -> Told {
         mode: None,
         queues: 0,
         detail: None,
+        kernel_answers: None,
     };
-    Told { status, rings: Vec::new() }
+    Told { status, rings: Vec::new(), kernel: None }
 }
 
 fn attach_all(
@@ -173,7 +187,7 @@ fn attach_all(
     query: &[u8],
     tried: &Sender<()>,
 ) {
-    let Start { services, workers, responder } = start;
+    let Start { services, workers, responder, udp_payload_max } = start;
     let mut answers = BatchAnswers::new(responder, Keyring::default(), None);
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;
@@ -183,7 +197,7 @@ fn attach_all(
         wanted.retain(|interface| {
             let trial = Trial { query, responder: &mut answers };
             let told = is_first || is_last;
-            let attempt = match attach(interface, &services, trial, told) {
+            let attempt = match attach(interface, &services, udp_payload_max, trial, told) {
                 Ok(Some(attached)) => {
                     take(shared, interface, attached, &workers, &mut next_worker);
                     Attempt::Over
@@ -217,6 +231,7 @@ fn attach_all(
 fn attach(
     interface: &InterfaceConfig,
     services: &[SocketAddr],
+    udp_payload_max: u16,
     trial: Trial<'_, BatchAnswers>,
     told: bool,
 ) -> anyhow::Result<Option<Attached>> {
@@ -226,7 +241,8 @@ fn attach(
     }
     let tags = tags(&interface.name)?;
     let modes = interface.mode.as_ref().map_or(&Mode::ALL[..], std::slice::from_ref);
-    match found.attach(services, &tags, interface.reply, modes, trial) {
+    let answers = interface.kernel_answers.then_some(KernelAnswers { udp_payload_max });
+    match found.attach(services, &tags, interface.reply, answers, modes, trial) {
         Ok(attached) => Ok(Some(attached)),
         Err(AttachError::Busy(source)) => {
             if told {
@@ -253,7 +269,7 @@ fn take(
     workers: &[WorkerHandle],
     next_worker: &mut usize,
 ) {
-    let Attached { attachment, rings, mode, refused } = attached;
+    let Attached { attachment, rings, mode, refused, kernel_counts } = attached;
     let queues = rings.len();
     {
         let mut state = shared.state();
@@ -278,6 +294,7 @@ fn take(
         told.status.mode = Some(mode.to_string());
         told.status.detail = (!faster.is_empty()).then(|| format!("not {}", faster.join("; not ")));
         told.rings = watches;
+        told.kernel = kernel_counts;
     });
 }
 

@@ -112,7 +112,7 @@ impl Running {
         let (tcp_running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared_udp, &transfers, Some(&notices), &ended)?;
         let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
-        packet_path.begin(&addresses, workers.handles(), || {
+        packet_path.begin(&addresses, workers.handles(), node.udp_payload_max, || {
             responder(Arc::default(), Seat::UdpWorker(0)) // its answers count for nobody
         });
         for handle in workers.handles() {

@@ -74,7 +74,14 @@ fn interface(
         ("generic", Some(Mode::Generic)),
     ];
     let mode = section.choice("mode", "mode of AF_XDP", &modes, problems).flatten();
+    let answers_place = section.place_of("kernel-answers");
+    let kernel_answers = section.flag("kernel-answers", problems).unwrap_or_default();
+    if kernel_answers && (packet_path != PacketPath::Xdp || reply != Reply::Reflect) {
+        let title = "the kernel answers by itself only where replies are queries turned round";
+        let help = "`packet-path = \"xdp\"` with `reply = \"reflect\"`, or without `kernel-answers`";
+        problems.push(Problem::at(answers_place.unwrap_or(section.place()), title, "this", help));
+    }
     section.finish(problems);
     let (name, place) = name?;
-    Some((InterfaceConfig { name, packet_path, reply, mode }, place))
+    Some((InterfaceConfig { name, packet_path, reply, mode, kernel_answers }, place))
 }

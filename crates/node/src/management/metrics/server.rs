@@ -31,6 +31,13 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
         [("interface", interface.name.as_str()), ("path", &interface.packet_path), ("mode", mode)]
     });
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
+    let answered = server.interfaces.iter().filter_map(|interface| {
+        let count = interface.kernel_answers?;
+        Some(([("interface", interface.name.as_str())], count.ipv4 + count.ipv6))
+    });
+    let help =
+        "Queries answered in the kernel; those are counted in starling_queries and starling_answers, too.";
+    families.counter("starling_kernel_answers", help, answered)?;
     queries(server, families)?;
     connections(server, families)?;
     transfers(server, families)?;

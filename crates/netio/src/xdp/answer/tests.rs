@@ -1,0 +1,224 @@
+//! The program runs on the kernel's machine, without an interface, and is compared with what a ring would send.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::super::Reply;
+use super::super::program::{Filter, Tag, program};
+use super::*;
+use crate::sys::bpf;
+
+const PASS: u32 = 2;
+const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const TAGGED: [u8; 6] = [2, 0, 0, 0, 0, 3];
+const UDP_PAYLOAD_MAX: u16 = 1232;
+
+/// The program and its counts; `None`: this may not be had here.
+fn load() -> Option<(OwnedFd, KernelCounts)> {
+    let sockets = match bpf::socket_map(1) {
+        Ok(map) => map,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: programs for the kernel take privileges");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let copies = bpf::per_cpu_value(COPY_LEN).expect("a map of copies");
+    let counts = KernelCounts::new(1).expect("a map of counts");
+    let services = services();
+    let instructions = program(&Filter {
+        services: &services,
+        interface: 1,
+        hardware_address: OURS,
+        tags: &[Tag { id: 9, hardware_address: TAGGED, interface: 2 }],
+        frame_max_len: 1518,
+        reply: Reply::Reflect,
+        map: sockets.as_raw_fd(),
+        answers: Some(Answers {
+            udp_payload_max: UDP_PAYLOAD_MAX,
+            copies: copies.as_raw_fd(),
+            counts: counts.descriptor(),
+        }),
+    });
+    Some((bpf::load("starling", &instructions).expect("the verifier takes the program"), counts))
+}
+
+fn services() -> [SocketAddr; 2] {
+    ["10.53.0.1:53", "[fd00:53::1]:53"].map(|text| text.parse().expect("an address"))
+}
+
+fn clients() -> [SocketAddr; 2] {
+    ["10.53.0.2:4053", "[fd00:53::2]:4054"].map(|text| text.parse().expect("an address"))
+}
+
+/// A name of these labels on the wire.
+fn name(labels: &[usize]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for (index, len) in labels.iter().enumerate() {
+        wire.push(*len as u8);
+        wire.extend((0..*len).map(|at| b"AbcDeXyZ"[(at + index) % 8]));
+    }
+    wire.push(0);
+    wire
+}
+
+/// A query with these flags, and an OPT record of this version and flags (RFC 6891 §6.1.3).
+fn query(flags: [u8; 2], name: &[u8], version: u8, opt_flags: u8) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 1];
+    message.extend(name);
+    message.extend([0, 28, 0, 1]);
+    message.extend([0, 0, 41, 0x10, 0, 0, version, opt_flags, 0, 0, 0]);
+    message
+}
+
+/// Its response: BADVERS, with the question, RD and DO as they came.
+fn response(query: &[u8]) -> Vec<u8> {
+    let mut message = query.to_vec();
+    let opt = message.len() - 11;
+    message[2] = 0x80 | query[2] & 1;
+    message[3] = 0;
+    let [high, low] = UDP_PAYLOAD_MAX.to_be_bytes();
+    message[opt + 3..].copy_from_slice(&[high, low, 1, 0, query[opt + 7] & 0x80, 0, 0, 0]);
+    message
+}
+
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    let mut whole = frame.to_vec();
+    whole[..6].copy_from_slice(&TAGGED);
+    whole.splice(12..12, [0x81, 0, 0x60, 9]);
+    whole
+}
+
+/// The frame that a ring would send, whose identification is one of its own.
+fn turned(frame: &[u8], made: &[u8]) -> Vec<u8> {
+    let (layout, _) = frame::read(frame).expect("a good frame");
+    let reply = response(&frame[layout.payload()]);
+    let identification = match layout.family {
+        Family::V4 => {
+            let at = layout.headers_len() - 28 + 4;
+            u16::from_be_bytes([made[at], made[at + 1]])
+        }
+        Family::V6 => 0,
+    };
+    let mut turned = vec![0; frame.len()];
+    turned[layout.payload()].copy_from_slice(&reply);
+    let len = frame::turn_round(frame, &layout, identification, reply.len(), &mut turned);
+    turned.truncate(len);
+    turned
+}
+
+/// A query in frames of both families, without a tag and with one.
+fn frames(message: &[u8]) -> Vec<Vec<u8>> {
+    let plain = services()
+        .into_iter()
+        .zip(clients())
+        .map(|(service, client)| frame::query((THEIRS, client), (OURS, service), message));
+    plain.flat_map(|frame| [tagged(&frame), frame]).collect()
+}
+
+fn names() -> Vec<Vec<u8>> {
+    let mut names = vec![name(&[]), name(&[63, 63, 63, 61]), name(&[1; 127]), name(&[1; 126])];
+    names.extend((1..=63).map(|len| name(&[len, 3])));
+    names
+}
+
+#[test]
+fn another_version_is_answered_as_a_ring_answers_it() {
+    let Some((program, counts)) = load() else { return };
+    let mut answered = KernelAnswered::default();
+    for name in names() {
+        for (flags, version, opt_flags) in [([0, 0], 1, 0), ([1, 0x20], 255, 0x80), ([0x07, 0xff], 7, 0xff)] {
+            for frame in frames(&query(flags, &name, version, opt_flags)) {
+                let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+                assert_eq!(returned, SEND as u32, "{frame:02x?}");
+                assert_eq!(made, turned(&frame, &made), "{frame:02x?}");
+                match frame::read(&frame).expect("a good frame").0.family {
+                    Family::V4 => answered.ipv4 += 1,
+                    Family::V6 => answered.ipv6 += 1,
+                }
+            }
+        }
+    }
+    assert_eq!(counts.read().expect("counts"), answered);
+}
+
+/// What may be wrong with the UDP checksum, and whether a ring answers over either family.
+#[test]
+fn checksums_are_looked_at_as_a_ring_does() {
+    let Some((program, _)) = load() else { return };
+    let message = query([1, 0], &name(&[3, 7]), 1, 0);
+    for frame in frames(&message) {
+        let (layout, _) = frame::read(&frame).expect("a good frame");
+        let at = layout.headers_len() - 2;
+        for checksum in 0..=u16::MAX {
+            let mut frame = frame.clone();
+            frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+            let is_good = frame::read(&frame).is_ok();
+            let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+            assert_eq!(returned == SEND as u32, is_good, "{checksum:#06x} in {frame:02x?}");
+            let expected = if is_good { turned(&frame, &made) } else { frame };
+            assert_eq!(made, expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_plain_is_left_as_it_is() {
+    let Some((program, _)) = load() else { return };
+    let plain = query([0, 0], &name(&[3, 7]), 1, 0);
+    let opt = plain.len() - 11;
+    let changed = |at: usize, octet: u8| {
+        let mut message = plain.clone();
+        message[at] = octet;
+        message
+    };
+    let with = |more: &[u8]| [&plain[..], more].concat();
+    let cases = [
+        ("version 0", changed(opt + 6, 0)),
+        ("a response", changed(2, 0x80)),
+        ("another opcode", changed(2, 0x20)),
+        ("no question", changed(5, 0)),
+        ("two questions", changed(5, 2)),
+        ("many questions", changed(4, 1)),
+        ("an answer", changed(7, 1)),
+        ("an authority record", changed(9, 1)),
+        ("two additional records", changed(11, 2)),
+        ("no additional record", changed(11, 0)),
+        ("a compressed name", changed(12, 0xc0)),
+        ("a label of another kind", changed(12, 0x40)),
+        ("a label that is longer than the name", changed(12, 63)),
+        ("a name that ends early", changed(12, 0)),
+        ("an OPT record that is not at the root", changed(opt, 1)),
+        ("another type", changed(opt + 2, 42)),
+        ("options that are not there", changed(opt + 10, 4)),
+        ("an option", [&changed(opt + 10, 4)[..], &[0, 3, 0, 0]].concat()),
+        ("octets behind it", with(&[0])),
+        ("a name of 256 octets", query([0, 0], &name(&[63, 63, 63, 62]), 1, 0)),
+        ("a name of 128 labels", query([0, 0], &name(&[1; 128]), 1, 0)),
+        ("a message that was cut", plain[..plain.len() - 1].to_vec()),
+        ("a header alone", plain[..12].to_vec()),
+        ("a long one", with(&[0; 600])),
+    ];
+    for (what, message) in cases {
+        for frame in frames(&message) {
+            let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+            assert_eq!((returned, made), (PASS, frame), "{what}");
+        }
+    }
+    for frame in frames(&plain) {
+        let padded = [&frame[..], &[0; 3]].concat();
+        let (returned, made) = bpf::run(program.as_fd(), &padded).expect("a run");
+        assert_eq!((returned, made), (PASS, padded), "padding");
+    }
+}
+
+#[test]
+fn a_damaged_ip_header_is_left_as_it_is() {
+    let Some((program, _)) = load() else { return };
+    let message = query([0, 0], &name(&[3, 7]), 1, 0);
+    let mut frame = frame::query((THEIRS, clients()[0]), (OURS, services()[0]), &message);
+    frame[frame::UNTAGGED_LEN + 10] ^= 1;
+    let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+    assert_eq!((returned, made), (PASS, frame));
+}
