@@ -41,7 +41,10 @@ fn load() -> Option<(OwnedFd, KernelCounts)> {
             counts: counts.descriptor(),
         }),
     });
-    Some((bpf::load("starling", &instructions).expect("the verifier takes the program"), counts))
+    Some((
+        bpf::load("starling", bpf::Purpose::Xdp, &instructions).expect("the verifier takes the program"),
+        counts,
+    ))
 }
 
 fn services() -> [SocketAddr; 2] {
