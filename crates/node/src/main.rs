@@ -28,6 +28,7 @@ mod link;
 mod listeners;
 mod logging;
 mod management;
+mod memory;
 mod node_status;
 mod pools;
 mod privileges;

@@ -5,6 +5,7 @@ use super::queue::Image;
 use super::{Kept, RETRY_EVERY};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::gate::InMemory;
+use crate::memory;
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -96,6 +97,10 @@ impl Images<'_> {
             ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => state.store_transferred(zone, table),
         };
         let is_stored = self.has_stored(zone, table, stored);
+        if table.is_overlaid() {
+            // One table was made of it, and the keeper, which gives back what it used, knows nothing of that.
+            memory::give_back();
+        }
         if let Some(reply) = &image.reply {
             // Who waited may have given up.
             let _gone = reply.try_send(is_stored);

@@ -3,6 +3,7 @@
 use super::asking::{self, Asker};
 use super::{Change, Entry, Keeper, Moment, Request, fold};
 use crate::config::{ZoneConfig, ZoneSource};
+use crate::memory::{NUDGE_AFTER, NUDGES, nudge_allocator};
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
 use crate::zones::load::{self, Images, ZoneErrors};
@@ -21,12 +22,6 @@ pub(crate) const QUEUE_MAX: usize = 64;
 
 /// How many messages about a zone the answer to a reload carries; `ctl zones` and the log have more.
 const REPORTED_MAX: usize = 10;
-
-/// When memory of the compiler can be given back, and how often that is tried. mimalloc returns what was freed to
-/// the system a second later, but only if something is freed then, and a quarter of what there is at a time. A
-/// node that only answers allocates nothing, and would keep all of it: 90 MB of 150 with a million names.
-const NUDGE_AFTER: Duration = Duration::from_millis(1100);
-const NUDGES: u32 = 4;
 
 /// A reload that somebody asks for.
 pub(crate) struct ReloadRequest {
@@ -364,11 +359,6 @@ impl Keeper {
             SlotIndex(self.slots - 1)
         })
     }
-}
-
-/// Frees a block that is large enough to have pages of its own.
-fn nudge_allocator() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 /// The name that tells zones apart; configured names are in lower case.
