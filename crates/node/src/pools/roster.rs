@@ -165,8 +165,13 @@ impl Roster {
                     is_change = true;
                     let at = SystemTime::now();
                     let transition = transition(pool, is_ipv4, &selection, at);
-                    if family.selection.is_some() || now != Moment::default() {
-                        tracing::warn!("pool {}: {}", pool.name, transition.what);
+                    match selection.basis {
+                        // What the last run knew, before anybody serves it.
+                        _ if now == Moment::default() => {}
+                        Basis::Good { .. } => tracing::info!("pool {}: {}", pool.name, transition.what),
+                        Basis::Panic | Basis::AllDown(_) => {
+                            tracing::warn!("pool {}: {}", pool.name, transition.what)
+                        }
                     }
                     state.transitions.truncate(TRANSITIONS_KEPT - 1);
                     state.transitions.push_front(transition);
