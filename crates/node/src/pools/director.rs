@@ -46,8 +46,8 @@ pub(super) struct Director {
     room: Arc<Semaphore>,
     seen: mpsc::Sender<Seen>,
     arriving: mpsc::Receiver<Seen>,
-    /// What the keeper has not been told yet.
-    untold: Option<Vec<Steered>>,
+    /// What the keeper could not be told yet, and when to try again.
+    untold: Option<(Vec<Steered>, Moment)>,
     /// Who writes down what is known.
     writer: Option<watch::Sender<Memory>>,
     again_at: Option<Moment>,
@@ -91,12 +91,9 @@ impl Director {
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Command>) {
         self.configure();
         loop {
-            let at = self.again_at.into_iter().chain(self.show_at).min();
-            let wait = match (&self.untold, at) {
-                (Some(_), _) => AGAIN_AFTER,
-                (None, Some(at)) => at.since(self.now()),
-                (None, None) => Duration::MAX,
-            };
+            let tell_at = self.untold.as_ref().map(|(_, at)| *at);
+            let at = self.again_at.into_iter().chain(self.show_at).chain(tell_at).min();
+            let wait = at.map_or(Duration::MAX, |at| at.since(self.now()));
             tokio::select! {
                 command = asked.recv() => match command {
                     Some(command) => self.grant(command),
@@ -122,8 +119,8 @@ impl Director {
     /// Does what was put off.
     fn catch_up(&mut self) {
         let now = self.now();
-        if self.untold.is_some() {
-            self.tell();
+        if let Some((answers, _)) = self.untold.take_if(|(_, at)| *at <= now) {
+            self.tell(answers);
         }
         if self.again_at.is_some_and(|at| at <= now) {
             self.decide();
@@ -159,8 +156,7 @@ impl Director {
             }
         }
         self.again_at = self.roster.select(now).0;
-        self.untold = Some(self.roster.answers());
-        self.tell();
+        self.tell(self.roster.answers());
     }
 
     /// Decides with what is known now, and has it published if it is something else.
@@ -168,8 +164,7 @@ impl Director {
         let (again_at, is_change) = self.roster.select(self.now());
         self.again_at = again_at;
         if is_change {
-            self.untold = Some(self.roster.answers());
-            self.tell();
+            self.tell(self.roster.answers());
         }
         self.write_down();
     }
@@ -182,13 +177,13 @@ impl Director {
     }
 
     /// Tells the keeper, if it has an ear.
-    fn tell(&mut self) {
-        if let Some(answers) = self.untold.take()
-            && let Err(TrySendError::Full(keeper::Request::Steer(answers))) =
-                self.keeper.try_send(keeper::Request::Steer(answers))
-        {
-            self.untold = Some(answers);
-        }
+    fn tell(&mut self, answers: Vec<Steered>) {
+        self.untold = match self.keeper.try_send(keeper::Request::Steer(answers)) {
+            Err(TrySendError::Full(keeper::Request::Steer(answers))) => {
+                Some((answers, self.now() + AGAIN_AFTER))
+            }
+            _ => None,
+        };
         self.show();
         self.write_down();
     }
