@@ -13,15 +13,22 @@ use table::Table;
 /// that sleeps is woken; longer means that its thread doesn't get to run, which is logged.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long it is waited before it is looked whether the workers serve a change, at first and at last. One that sleeps is awake after
+/// some ten microseconds; thousands of zones that come one after the other would wait longer for the clock than for the workers.
+const FIRST_PAUSE: Duration = Duration::from_micros(30);
+const LAST_PAUSE: Duration = Duration::from_millis(1);
+
 impl Keeper {
     /// Waits until every packet thread serves what was published, and frees what that replaced.
     pub(super) fn wait_until_served(&mut self) {
         let generation = self.generation;
         let start = Instant::now();
         let mut served = self.publisher.collect();
+        let mut pause = FIRST_PAUSE;
         while served < generation && start.elapsed() < SERVED_WITHIN {
             self.wake.iter().for_each(|wake| wake());
-            std::thread::park_timeout(Duration::from_millis(1));
+            std::thread::park_timeout(pause);
+            pause = (2 * pause).min(LAST_PAUSE);
             served = self.publisher.collect();
         }
         if served < generation {
