@@ -9,6 +9,22 @@ use crate::sys::bpf::Instruction;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Register(pub(crate) u8);
 
+/// The registers that have the same meaning in every program.
+pub(crate) mod register {
+    use super::Register;
+
+    /// What a program or a call gives back.
+    pub(crate) const RESULT: Register = Register(0);
+    /// The arguments of a call, which are lost with it.
+    pub(crate) const R1: Register = Register(1);
+    pub(crate) const R2: Register = Register(2);
+    pub(crate) const R3: Register = Register(3);
+    pub(crate) const R4: Register = Register(4);
+    pub(crate) const R5: Register = Register(5);
+    /// The end of the stack.
+    pub(crate) const STACK: Register = Register(10);
+}
+
 /// How many octets an access to memory takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Width {

@@ -1,6 +1,7 @@
 //! The program that the kernel runs for each TCP socket: it sets TCP_NODELAY on those of a port, and writes down what came
 //! of it.
 
+use crate::assembler::register::{R1, R2, R3, R4, R5, RESULT, STACK};
 use crate::assembler::{Assembler, Register, Test, Width};
 use crate::sys::bpf::Instruction;
 
@@ -25,16 +26,9 @@ const WITHOUT_SOCKET: [u32; 2] = [6, 12];
 /// Octets of the option's value, and of what is written for each socket: 0, or the negative number of an error.
 pub(super) const RESULT_LEN: usize = 4;
 
-const RETURNED: Register = Register(0);
-const R1: Register = Register(1);
-const R2: Register = Register(2);
-const R3: Register = Register(3);
-const R4: Register = Register(4);
-const R5: Register = Register(5);
 const CONTEXT: Register = Register(6);
 const SOCKET: Register = Register(7);
 const FIELD: Register = Register(8);
-const STACK: Register = Register(10);
 
 /// Where the program keeps the option's value, and then what came of it, in octets from the end of the stack.
 const VALUE: i16 = -(RESULT_LEN as i16);
@@ -75,7 +69,7 @@ pub(super) fn program(port: u16, fields: Fields) -> Vec<Instruction> {
     a.add(R4, VALUE.into());
     a.set(R5, RESULT_LEN as i32);
     a.call(function::SET_OPTION);
-    a.store(Width::Word, STACK, VALUE, RETURNED);
+    a.store(Width::Word, STACK, VALUE, RESULT);
     a.load(Width::Double, R1, CONTEXT, context::META);
     a.load(Width::Double, R1, R1, SEQUENCE);
     a.copy(R2, STACK);
@@ -83,7 +77,7 @@ pub(super) fn program(port: u16, fields: Fields) -> Vec<Instruction> {
     a.set(R3, RESULT_LEN as i32);
     a.call(function::WRITE);
     a.place(out);
-    a.set(RETURNED, 0);
+    a.set(RESULT, 0);
     a.end();
     a.finish()
 }

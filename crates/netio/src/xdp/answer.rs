@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::frame::{self, Family};
+use crate::assembler::register::{R1, R2, R3, R4, R5, RESULT, STACK};
 use crate::assembler::{Assembler, Label, Register, Test, Width};
 use crate::sys::bpf;
 
@@ -73,12 +74,6 @@ mod kept {
 /// Where on the stack the caller leaves how many octets stand before the IP header.
 pub(super) const IP_AT: i16 = -80;
 
-const RESULT: Register = Register(0);
-const R1: Register = Register(1);
-const R2: Register = Register(2);
-const R3: Register = Register(3);
-const R4: Register = Register(4);
-const R5: Register = Register(5);
 const CONTEXT: Register = Register(6);
 /// Where the copy begins.
 const COPY: Register = Register(7);
@@ -86,7 +81,6 @@ const COPY: Register = Register(7);
 const LEN: Register = Register(8);
 /// Where in the name the next label begins; later, where the counts of the queue are.
 const AT: Register = Register(9);
-const STACK: Register = Register(10);
 
 /// What the program answers by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

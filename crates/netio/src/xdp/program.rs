@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Reply;
 use super::answer::{self, Answers};
 use super::frame::{self, Family};
+use crate::assembler::register::{R1, R2, R3, R4, R5, RESULT, STACK};
 use crate::assembler::{Assembler, Label, Register, Test, Width};
 use crate::sys::HARDWARE_ADDRESS_LEN;
 use crate::sys::bpf::Instruction;
@@ -49,12 +50,6 @@ mod lookup {
 /// The loopback interface: in the kernel's lookup of routes, where packets of the machine itself come from.
 const LOOPBACK: i32 = 1;
 
-const RESULT: Register = Register(0);
-const R1: Register = Register(1);
-const R2: Register = Register(2);
-const R3: Register = Register(3);
-const R4: Register = Register(4);
-const R5: Register = Register(5);
 /// The argument of the program.
 const CONTEXT: Register = Register(6);
 /// Where the IP header begins.
@@ -63,7 +58,6 @@ const IP: Register = Register(7);
 const END: Register = Register(8);
 /// Octets from the IP header to the end of the frame.
 const IP_ROOM: Register = Register(9);
-const STACK: Register = Register(10);
 
 /// A VLAN of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
