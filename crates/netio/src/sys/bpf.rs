@@ -282,6 +282,40 @@ pub(crate) fn run_of(iterator: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf(ITER_CREATE, &mut attribute).map(owned)
 }
 
+/// What a program is to be run on, by the kernel's own call for that.
+#[repr(C)]
+#[derive(Default)]
+struct Trial {
+    program: u32,
+    returned: u32,
+    data_in_size: u32,
+    data_out_size: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_in_size: u32,
+    context_out_size: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+impl Trial {
+    fn of(program: BorrowedFd<'_>, frame: &[u8]) -> Trial {
+        Trial {
+            program: program.as_raw_fd() as u32,
+            data_in_size: frame.len() as u32,
+            data_in: frame.as_ptr().expose_provenance() as u64,
+            repeat: 1,
+            ..Trial::default()
+        }
+    }
+}
+
 /// Runs a program on a frame as if the queue of the interface had received it, and does what it returns.
 pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, queue: u32) -> io::Result<()> {
     /// `struct xdp_md`.
@@ -294,46 +328,15 @@ pub(crate) fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, qu
         queue: u32,
         egress: u32,
     }
-    #[repr(C)]
-    struct Attribute {
-        program: u32,
-        returned: u32,
-        data_in_size: u32,
-        data_out_size: u32,
-        data_in: u64,
-        data_out: u64,
-        repeat: u32,
-        duration: u32,
-        context_in_size: u32,
-        context_out_size: u32,
-        context_in: u64,
-        context_out: u64,
-        flags: u32,
-        cpu: u32,
-        batch_size: u32,
-        padding: u32,
-    }
     let len = frame.len() as u32;
     let context = Context { data: 0, data_end: len, data_meta: 0, interface, queue, egress: 0 };
-    let mut attribute = Attribute {
-        program: program.as_raw_fd() as u32,
-        returned: 0,
-        data_in_size: len,
-        data_out_size: 0,
-        data_in: frame.as_ptr().expose_provenance() as u64,
-        data_out: 0,
-        repeat: 1,
-        duration: 0,
+    let mut trial = Trial {
         context_in_size: size_of::<Context>() as u32,
-        context_out_size: 0,
         context_in: address_of(&context),
-        context_out: 0,
         flags: LIVE_FRAMES,
-        cpu: 0,
-        batch_size: 0,
-        padding: 0,
+        ..Trial::of(program, frame)
     };
-    bpf(PROG_TEST_RUN, &mut attribute).map(drop)
+    bpf(PROG_TEST_RUN, &mut trial).map(drop)
 }
 
 fn address_of<T>(value: &T) -> u64 {
@@ -343,29 +346,13 @@ fn address_of<T>(value: &T) -> u64 {
 /// Runs a program on a frame that nobody received; what it returned, and what it made of the frame.
 #[cfg(test)]
 pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
-    #[repr(C)]
-    struct Attribute {
-        program: u32,
-        returned: u32,
-        data_in_size: u32,
-        data_out_size: u32,
-        data_in: u64,
-        data_out: u64,
-        repeat: u32,
-        duration: u32,
-    }
     let mut made = vec![0u8; frame.len() + 256];
-    let mut attribute = Attribute {
-        program: program.as_raw_fd() as u32,
-        returned: 0,
-        data_in_size: frame.len() as u32,
+    let mut trial = Trial {
         data_out_size: made.len() as u32,
-        data_in: frame.as_ptr().expose_provenance() as u64,
         data_out: made.as_mut_ptr().expose_provenance() as u64,
-        repeat: 1,
-        duration: 0,
+        ..Trial::of(program, frame)
     };
-    bpf(PROG_TEST_RUN, &mut attribute)?;
-    made.truncate(attribute.data_out_size as usize);
-    Ok((attribute.returned, made))
+    bpf(PROG_TEST_RUN, &mut trial)?;
+    made.truncate(trial.data_out_size as usize);
+    Ok((trial.returned, made))
 }

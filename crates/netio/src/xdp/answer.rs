@@ -208,15 +208,7 @@ impl Writing<'_> {
     /// Copies the frame; behind the message there is nothing but zeroes.
     fn copy_frame(&mut self, copies: i32) {
         self.a.store_constant(Width::Word, STACK, kept::KEY, 0);
-        self.a.set_map(R1, copies);
-        self.a.copy(R2, STACK);
-        self.a.add(R2, kept::KEY.into());
-        self.a.call(function::MAP_LOOKUP);
-        let found = self.a.label();
-        self.a.jump_if_64(RESULT, Test::NotEqual, 0, found);
-        self.a.jump(self.take);
-        self.a.place(found);
-        self.a.copy(COPY, RESULT);
+        self.look_up(copies, COPY);
         for at in (0..ROOM_LEN as i16).step_by(8) {
             self.a.store_constant(Width::Double, COPY, copy::PAYLOAD + at, 0);
         }
@@ -366,7 +358,12 @@ impl Writing<'_> {
     fn counts(&mut self, counts: i32) {
         self.a.load(Width::Word, R1, CONTEXT, QUEUE);
         self.a.store(Width::Word, STACK, kept::KEY, R1);
-        self.a.set_map(R1, counts);
+        self.look_up(counts, AT);
+    }
+
+    /// Where a map has its element with the number that is kept as key; a frame for which there is none goes to the ring.
+    fn look_up(&mut self, map: i32, to: Register) {
+        self.a.set_map(R1, map);
         self.a.copy(R2, STACK);
         self.a.add(R2, kept::KEY.into());
         self.a.call(function::MAP_LOOKUP);
@@ -374,7 +371,7 @@ impl Writing<'_> {
         self.a.jump_if_64(RESULT, Test::NotEqual, 0, found);
         self.a.jump(self.take);
         self.a.place(found);
-        self.a.copy(AT, RESULT);
+        self.a.copy(to, RESULT);
     }
 
     /// Makes the message the response: of the flags only RD is kept, and of those of the OPT record only DO.
