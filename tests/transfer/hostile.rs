@@ -296,7 +296,9 @@ fn a_flood_of_notifies_is_no_flood_of_questions() -> Result<()> {
         sent += 1;
     }
     let asked = fake.asked(TYPE_SOA);
-    ensure!(sent > 100 && (2..=5).contains(&asked), "{sent} NOTIFYs, {asked} questions");
+    // One before the zone was had, three that brought nothing, and then one a second.
+    let at_most = 4 + usize::try_from(start.elapsed().as_secs())?;
+    ensure!(sent > 100 && (2..=at_most).contains(&asked), "{sent} NOTIFYs, {asked} questions");
     Ok(())
 }
 
