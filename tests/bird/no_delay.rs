@@ -22,6 +22,8 @@ use crate::upstream::{Look, Talk, Watcher};
 const LEFT_ALONE: &str = "no-delay = false\n";
 /// How often a node is killed within the time that the upstream takes to acknowledge.
 const KILLS: usize = 5;
+/// How often one is killed whose sessions have just come up, which takes seconds.
+const FIRST_KILLS: usize = 3;
 /// What half of the withdrawals may take on a machine where all that has to run waits for its turn.
 const MEDIAN: Duration = Duration::from_millis(100);
 /// By how much Linux delays acknowledgements at least.
@@ -85,6 +87,14 @@ fn announce_again(site: &Site) -> Result<()> {
     told(&site.node_socket(), &["reload out upstream4", "reload out upstream6"])
 }
 
+/// Has the node's BIRD begin anew.
+fn restart_bird(site: &Site) -> Result<()> {
+    site.kill_node_bird()?;
+    site.wait_look(Look::Gone)?;
+    site.start_node_bird()?;
+    site.wait_look(Look::Plain)
+}
+
 /// Kills a node; gives how long the upstream still had the prefixes, or nothing if it had them too long.
 fn kill(site: &Site, node: &mut Process, limit: Duration) -> Result<Option<Duration>> {
     let watcher = Watcher::start(&site.upstream_socket(), &PREFIXES)?;
@@ -107,7 +117,9 @@ fn each_session_has_it_whoever_connected_and_after_every_restart() {
     }
     let site = Site::start("ebgp-one-upstream.conf").unwrap();
     assert_eq!(sessions(&site).unwrap(), [false, false], "BIRD does it by itself now");
-    let node = start(&site, "").unwrap();
+    // It is not told where to ask BIRD: the kernel alone says that there is a session.
+    let node = agent::start_with(&site, agent::LEARNING).unwrap();
+    site.wait_look(Look::Plain).with_context(|| node.log_tail()).unwrap();
     let both = || tools::poll("both have it", LIMIT, || Ok((sessions(&site)? == [true, true]).then_some(())));
     both().with_context(|| node.log_tail()).unwrap();
     wait_in_force(&site).unwrap();
@@ -120,9 +132,7 @@ fn each_session_has_it_whoever_connected_and_after_every_restart() {
             agent::ctl(&site.file("control"), &["upgrade"]).unwrap();
             wait_in_force(&site).unwrap();
         }
-        site.kill_node_bird().unwrap();
-        site.start_node_bird().unwrap();
-        site.wait_look(Look::Plain).unwrap();
+        restart_bird(&site).unwrap();
         both().with_context(|| node.log_tail()).unwrap();
     }
     drop(node);
@@ -243,6 +253,31 @@ fn kill_in_a_conversation(site: &Site, more: &str) -> Result<Duration> {
     announce_again(site)?;
     told(&site.upstream_socket(), &["reload in node4", "reload in node6"])?;
     kill(site, &mut node, LIMIT)?.context("the route goes")
+}
+
+/// Sessions that have come up a moment ago, and their first routes.
+#[test]
+fn a_node_that_dies_right_behind_its_first_announcement() {
+    if !usable() {
+        return;
+    }
+    let site = Site::start("ebgp-one-upstream.conf").unwrap();
+    let mut took: Vec<_> = (0..FIRST_KILLS)
+        .map(|_| {
+            let mut node = start(&site, "").unwrap();
+            restart_bird(&site).unwrap();
+            let set = sessions(&site).unwrap();
+            let took = kill(&site, &mut node, LIMIT).unwrap().expect("the route goes");
+            (took, set)
+        })
+        .collect();
+    took.sort();
+    let shown: Vec<_> =
+        took.iter().map(|(took, set)| format!("{:.1} ({set:?})", took.as_secs_f64() * 1e3)).collect();
+    tools::announce(&format!("withdrawn right behind the first announcement: {} ms", shown.join(", ")));
+    assert!(took[FIRST_KILLS / 2].0 < MEDIAN, "{took:?}");
+    // On a busy machine the agent may get its turn too late for some.
+    assert!(took.iter().any(|(_, set)| *set == [true, true]), "{took:?}");
 }
 
 #[test]

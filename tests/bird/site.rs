@@ -173,8 +173,8 @@ impl Site {
     /// Waits until the upstream has acknowledged all that the node's BIRD sent.
     ///
     /// BIRD leaves Nagle's algorithm on: what it sends right after something else waits for the acknowledgement of that,
-    /// which a receiver that has sent something itself delays by up to 40 ms. A node that is told of BIRD turns it off
-    /// (`no_delay`); the holder of a lease alone, and nodes that aren't told, don't.
+    /// which a receiver that has sent something itself delays by up to 40 ms. A node turns it off
+    /// (`no_delay`) unless it is told not to; the holder of a lease alone doesn't.
     pub(crate) fn wait_acknowledged(&self) -> Result<()> {
         tools::poll("the upstream has acknowledged everything", LIMIT, || {
             let unacknowledged = self.unacknowledged()?;

@@ -1,8 +1,10 @@
 //! TCP_NODELAY on sockets of others, with a real kernel; it takes CAP_BPF and CAP_PERFMON.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
 use netio::{NoDelay, NoDelayError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 
 /// For a port; nothing where this user may not, or this kernel can't.
@@ -43,4 +45,44 @@ fn both_ends_and_listeners_of_the_port() {
         assert!(no_delay.apply().unwrap() >= 3, "{host}");
         assert!(later_client.nodelay().unwrap());
     }
+}
+
+/// Whether there may be new sockets, and whether that is so within a while.
+fn is_told(no_delay: &NoDelay, seconds: i64) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(no_delay.as_fd(), PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec { tv_sec: seconds, tv_nsec: 0 })).expect("a descriptor that can be polled")
+        == 1
+}
+
+#[test]
+fn it_is_told_when_a_socket_of_the_port_begins() {
+    const LONG: i64 = 10;
+    // A port that nobody listens at, and was chosen by the kernel.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let Some(no_delay) = for_port(port) else { return };
+    assert!(!is_told(&no_delay, 0));
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    assert!(is_told(&no_delay, LONG), "one listens");
+    no_delay.apply().unwrap();
+    assert!(!is_told(&no_delay, 0), "what was heard stays heard");
+    let others = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _other = (TcpStream::connect(others.local_addr().unwrap()).unwrap(), others.accept().unwrap());
+    assert!(!is_told(&no_delay, 0), "another port");
+    for _ in 0..2000 {
+        // More often than the ring has room, and nobody listens to it.
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop((client, listener.accept().unwrap()));
+    }
+    assert!(is_told(&no_delay, 0), "some were connected");
+    let descriptors = no_delay.descriptors().map(|descriptor| descriptor.try_clone_to_owned().unwrap());
+    // What remains when a process becomes another program.
+    drop(no_delay);
+    let no_delay = NoDelay::adopt(descriptors).unwrap();
+    assert!(is_told(&no_delay, 0));
+    no_delay.apply().unwrap();
+    assert!(!is_told(&no_delay, 0));
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(is_told(&no_delay, LONG), "one connects");
+    no_delay.apply().unwrap();
+    assert!(client.nodelay().unwrap());
 }

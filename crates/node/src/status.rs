@@ -675,10 +675,10 @@ pub(crate) enum BirdStatus {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub(crate) enum NoDelayStatus {
-    /// The agent doesn't do it: it is told not to, or isn't told of a BIRD.
+    /// The agent is told not to do it.
     #[default]
     Off,
-    /// It can, and has seen no session that is up yet.
+    /// It can, and there is no socket of BGP's port yet.
     Waiting,
     /// It is set.
     InForce {

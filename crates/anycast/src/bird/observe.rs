@@ -53,9 +53,6 @@ pub struct Session {
     pub protocol: ProtocolName,
     /// Whether the session is up.
     pub state: SessionState,
-    /// State, the time of its last change and the reason in BIRD's words; nothing where there is no such protocol. If a session
-    /// is up at both of two looks and was not in between, the time tells.
-    pub told: String,
     /// Each prefix that was asked about; none where the session is not established.
     pub exports: Vec<(IpNet, Export)>,
 }
@@ -133,14 +130,14 @@ impl Bird {
         let mut conversation = self.connect().await?;
         let mut sessions = Vec::new();
         for protocol in &watch.protocols {
-            let (state, told) = session_state(&mut conversation, protocol).await?;
+            let state = session_state(&mut conversation, protocol).await?;
             let mut exports = Vec::new();
             if state == SessionState::Established {
                 for prefix in &watch.prefixes {
                     exports.push((*prefix, export(&mut conversation, protocol, prefix).await?));
                 }
             }
-            sessions.push(Session { protocol: protocol.clone(), state, told, exports });
+            sessions.push(Session { protocol: protocol.clone(), state, exports });
         }
         Ok(Observation { sessions })
     }
@@ -149,14 +146,11 @@ impl Bird {
 async fn session_state(
     conversation: &mut Conversation,
     protocol: &ProtocolName,
-) -> Result<(SessionState, String), BirdError> {
-    let Some(row) = row(conversation, protocol).await? else {
-        return Ok((SessionState::NoProtocol, String::new()));
-    };
+) -> Result<SessionState, BirdError> {
+    let Some(row) = row(conversation, protocol).await? else { return Ok(SessionState::NoProtocol) };
     // The word stands in the last column, and behind `up` only.
     let established = row.state == "up" && row.words.split_whitespace().any(|word| word == "Established");
-    let state = if established { SessionState::Established } else { SessionState::Other(row.words.clone()) };
-    Ok((state, row.words))
+    Ok(if established { SessionState::Established } else { SessionState::Other(row.words) })
 }
 
 /// The state of a protocol and all that follows it.

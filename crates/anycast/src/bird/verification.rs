@@ -107,7 +107,7 @@ mod tests {
         let exports =
             exports.iter().map(|(prefix, export)| (prefix.parse().unwrap(), export.clone())).collect();
         let protocol = ProtocolName::new("up4").unwrap();
-        Ok(Observation { sessions: vec![Session { protocol, state, told: String::new(), exports }] })
+        Ok(Observation { sessions: vec![Session { protocol, state, exports }] })
     }
 
     /// Compares one announced prefix; the difference, or nothing.

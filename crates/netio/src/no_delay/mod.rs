@@ -4,6 +4,8 @@
 //! acknowledged, which the receiver may delay by up to 200 ms. Nobody can set an option on another program's socket, but
 //! the kernel can run a program over all TCP sockets of a network namespace (an iterator), and that may set TCP_NODELAY.
 //! What already waits is then sent at once. Listeners are among the sockets, and what they accept inherits the option.
+//! Another program, which the kernel calls when the state of a socket changes, says when it is time for that: it can't set
+//! options itself.
 //!
 //! It takes the kernel's types in `/sys/kernel/btf/vmlinux` and Linux 6.1; before, iterators may not set this option.
 
@@ -18,28 +20,46 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::SockRef;
 
-use self::program::{Fields, RESULT_LEN, program};
+use self::program::{Fields, RESULT_LEN};
 use self::types::{Types, TypesError};
-use crate::sys::{self, bpf};
+use crate::sys::{self, Notices, bpf};
 
 /// Where the kernel tells its types.
 const TYPES_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// The most octets of types: ten times what kernels have.
 const TYPES_MAX_LEN: u64 = 64 << 20;
 /// The function that stands for TCP sockets.
-const TARGET: &str = "bpf_iter_tcp";
+const EACH: &str = "bpf_iter_tcp";
+/// What the place is called with that the kernel comes by when the state of a TCP socket changes.
+const CHANGE: &str = "btf_trace_inet_sock_set_state";
 
 /// Octets read at a time: the results of 1,024 sockets.
 const READ_LEN: usize = 1024 * RESULT_LEN;
 /// The most reads of a run: a million sockets of the port, or as many calls of the program each that write nothing.
 const READS_MAX: usize = 1024;
 
+/// Where programs are called, by numbers among the kernel's types.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    /// For each TCP socket.
+    each: u32,
+    /// At each change of a state.
+    change: u32,
+}
+
+/// How many descriptors stand for a [`NoDelay`].
+pub const DESCRIPTORS: usize = 3;
+
 /// Sets TCP_NODELAY on the sockets of a port, again and again.
 ///
-/// It needs no privilege once it is made.
+/// It needs no privilege once it is made. Its descriptor is readable when sockets may have come since the last
+/// [`apply`](NoDelay::apply).
 #[derive(Debug)]
 pub struct NoDelay {
     iterator: OwnedFd,
+    /// Has the kernel ring when a socket begins to be used, in whatever network namespace.
+    ringing: OwnedFd,
+    notices: Notices,
 }
 
 /// Why TCP_NODELAY can't be set on the sockets of others.
@@ -73,36 +93,57 @@ impl NoDelay {
     pub fn for_port(port: u16) -> Result<NoDelay, NoDelayError> {
         let octets = read_types().map_err(NoDelayError::Types)?;
         let types = Types::read(&octets)?;
-        let function = types.function(TARGET)?;
+        let places = Places { each: types.function(EACH)?, change: types.alias(CHANGE)? };
         let [local, remote, state] = types.fields("sock_common", ["skc_num", "skc_dport", "skc_state"])?;
         let fields = Fields { local, remote, state };
         // Where there is no loopback address, the first connection will show.
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) {
             let address = listener.local_addr().map_err(refused("a listener"))?;
-            NoDelay::load(function, address.port(), fields)?.apply().map_err(refused("a trial"))?;
+            NoDelay::load(places, address.port(), fields)?.apply().map_err(refused("a trial"))?;
             if !SockRef::from(&listener).tcp_nodelay().map_err(refused("a look at the listener"))? {
                 return Err(NoDelayError::NoEffect);
             }
         }
-        NoDelay::load(function, port, fields)
+        NoDelay::load(places, port, fields)
     }
 
-    fn load(function: u32, port: u16, fields: Fields) -> Result<NoDelay, NoDelayError> {
-        let purpose = bpf::Purpose::Iterator { function };
-        let program = bpf::load("starling_nodelay", purpose, &program(port, fields));
-        let program = program.map_err(refused("the program"))?;
-        // The iterator keeps its program.
-        let iterator = bpf::iterator(program.as_fd()).map_err(refused("the iterator"))?;
-        Ok(NoDelay { iterator })
+    fn load(places: Places, port: u16, fields: Fields) -> Result<NoDelay, NoDelayError> {
+        let notices = Notices::new().map_err(refused("a ring"))?;
+        let ringer = bpf::load(
+            "starling_opening",
+            bpf::Purpose::Tracepoint { place: places.change },
+            &program::ringer(port, fields, notices.as_fd()),
+        );
+        let ringing = bpf::attach_tracepoint(ringer.map_err(refused("the program at a change"))?.as_fd());
+        let setter = bpf::load(
+            "starling_nodelay",
+            bpf::Purpose::Iterator { function: places.each },
+            &program::setter(port, fields),
+        );
+        // The iterator keeps its program, and so does the other one.
+        let iterator = bpf::iterator(setter.map_err(refused("the program"))?.as_fd());
+        Ok(NoDelay {
+            iterator: iterator.map_err(refused("the iterator"))?,
+            ringing: ringing.map_err(refused("to ring at a change"))?,
+            notices,
+        })
     }
 
-    /// Takes over the descriptor from the program that this process was before.
+    /// What stands for it, for a program that this process becomes.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
+        [self.iterator.as_fd(), self.ringing.as_fd(), self.notices.as_fd()]
+    }
+
+    /// Takes over the descriptors from the program that this process was before.
     ///
     /// # Errors
-    /// It can't be kept from children. Whether it is an iterator shows when it is used.
-    pub fn adopt(iterator: OwnedFd) -> io::Result<NoDelay> {
-        sys::close_on_exec(iterator.as_fd())?;
-        Ok(NoDelay { iterator })
+    /// They can't be kept from children, or the last of them is no ring. What the others are shows when they are used.
+    pub fn adopt(descriptors: [OwnedFd; DESCRIPTORS]) -> io::Result<NoDelay> {
+        for descriptor in &descriptors {
+            sys::close_on_exec(descriptor.as_fd())?;
+        }
+        let [iterator, ringing, map] = descriptors;
+        Ok(NoDelay { iterator, ringing, notices: Notices::of(map)? })
     }
 
     /// Sets it on all sockets of the port that are there now, in the caller's network namespace; gives their number,
@@ -113,6 +154,8 @@ impl NoDelay {
     /// # Errors
     /// The kernel refuses the run, or the option for one of the sockets.
     pub fn apply(&self) -> io::Result<usize> {
+        // Before the run: what comes while it is under way may be behind it.
+        self.notices.hear();
         let mut run = File::from(bpf::run_of(self.iterator.as_fd())?);
         let mut results = [0; READ_LEN];
         let mut sockets = 0;
@@ -144,7 +187,7 @@ impl NoDelay {
 
 impl AsFd for NoDelay {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.iterator.as_fd()
+        self.notices.as_fd()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernel's own types, as far as they matter here: the number of a function, and where a field stands in a structure.
+//! The kernel's own types, as far as they matter here: numbers of functions and names, and where a field stands in a structure.
 //!
 //! The format is the kernel's BTF (Documentation/bpf/btf.rst): a header, types one after the other, numbered from 1, and
 //! the names they refer to. The file comes from the kernel that runs, and is read as if it came from anywhere.
@@ -18,6 +18,7 @@ const DEPTH_MAX: u32 = 8;
 mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
+    pub(super) const TYPEDEF: u32 = 8;
     pub(super) const FUNC: u32 = 12;
 }
 
@@ -81,6 +82,14 @@ impl<'a> Types<'a> {
     /// There is none of the name.
     pub(super) fn function(&self, name: &'static str) -> Result<u32, TypesError> {
         self.find(kind::FUNC, name).ok_or(TypesError::Missing(name))
+    }
+
+    /// The number of a type that is another one by this name.
+    ///
+    /// # Errors
+    /// There is none of the name.
+    pub(super) fn alias(&self, name: &'static str) -> Result<u32, TypesError> {
+        self.find(kind::TYPEDEF, name).ok_or(TypesError::Missing(name))
     }
 
     /// Where fields stand in a structure, in octets from its beginning. Those of structures without a name count as its own.
@@ -185,6 +194,7 @@ mod tests {
         types.extend([0, told(kind::UNION, 1), 8, at("inner"), 1, 32]); // 3
         types.extend([at("outer"), told(kind::STRUCT, 3), 16]); // 4
         types.extend([at("first"), 1, 0, 0, 3, 64, at("far"), 1, 8 * 0x8000]);
+        types.extend([at("far"), told(kind::TYPEDEF, 0), 1]); // 5
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
         let mut octets = [MAGIC.to_ne_bytes(), [1, 0]].concat();
         let words = [24, 0, types.len() as u32, types.len() as u32, names.len() as u32];
@@ -200,6 +210,7 @@ mod tests {
         let types = Types::read(&octets).unwrap();
         assert_eq!(types.function("call"), Ok(2));
         assert_eq!(types.function("outer"), Err(TypesError::Missing("outer")));
+        assert_eq!((types.alias("far"), types.alias("call")), (Ok(5), Err(TypesError::Missing("call"))));
         assert_eq!(types.fields("outer", ["first", "inner"]), Ok([0, 12]));
         assert_eq!(types.fields("outer", ["far"]), Err(TypesError::Missing("far")));
     }

@@ -1,4 +1,4 @@
-//! bpf(2): maps, programs, links, a run of a program on a frame of ours, and one over all TCP sockets.
+//! bpf(2): maps, programs, links, a run of a program on a frame of ours, one over all TCP sockets, and one at a place in the kernel.
 //!
 //! Each attribute is the beginning of the kernel's `union bpf_attr` that the command reads; what an older kernel
 //! does not know is refused by it unless it is zero.
@@ -35,6 +35,8 @@ const ITER_CREATE: c_int = 33;
 const TYPE_ARRAY: u32 = 2;
 /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
 const TYPE_PERCPU_ARRAY: u32 = 6;
+/// `BPF_MAP_TYPE_RINGBUF`.
+const TYPE_RINGBUF: u32 = 27;
 /// `BPF_MAP_TYPE_XSKMAP`.
 const TYPE_XSKMAP: u32 = 17;
 /// `BPF_PROG_TYPE_XDP`.
@@ -43,6 +45,8 @@ const TYPE_XDP: u32 = 6;
 const TYPE_TRACING: u32 = 26;
 /// `BPF_XDP`, the place where such a program is attached.
 const ATTACH_XDP: u32 = 37;
+/// `BPF_TRACE_RAW_TP`: the program is called each time the kernel comes by a place.
+const ATTACH_TRACEPOINT: u32 = 23;
 /// `BPF_TRACE_ITER`: the program is called for each object of a kind.
 const ATTACH_ITERATOR: u32 = 28;
 /// The program knows frames of several buffers (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
@@ -63,6 +67,11 @@ pub(crate) enum Purpose {
     Iterator {
         /// The function of the kernel that stands for the kind, by its number among the kernel's types.
         function: u32,
+    },
+    /// Each time that the kernel comes by a place.
+    Tracepoint {
+        /// What the place is called with, by its number among the kernel's types.
+        place: u32,
     },
 }
 
@@ -139,6 +148,18 @@ fn array(map_type: u32, len: usize, count: u32) -> io::Result<OwnedFd> {
     bpf(MAP_CREATE, &mut attribute).map(owned)
 }
 
+/// A ring that programs write into, of so many octets: a power of two of pages.
+pub(crate) fn ring(len: usize) -> io::Result<OwnedFd> {
+    let mut attribute = MapAttribute {
+        map_type: TYPE_RINGBUF,
+        key_size: 0,
+        value_size: 0,
+        max_entries: u32::try_from(len).map_err(io::Error::other)?,
+        flags: 0,
+    };
+    bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
 /// One of the values of a map that [`values`] made. It takes no privileges from Linux 5.19 on.
 pub(crate) fn value(map: BorrowedFd<'_>, key: u32) -> io::Result<[u8; VALUE_LEN]> {
     let mut value = [0u8; VALUE_LEN];
@@ -196,6 +217,7 @@ pub(crate) fn load(name: &str, purpose: Purpose, instructions: &[Instruction]) -
     let (program_type, attach_type, flags, attach_function) = match purpose {
         Purpose::Xdp => (TYPE_XDP, ATTACH_XDP, HAS_FRAGS, 0),
         Purpose::Iterator { function } => (TYPE_TRACING, ATTACH_ITERATOR, 0, function),
+        Purpose::Tracepoint { place } => (TYPE_TRACING, ATTACH_TRACEPOINT, 0, place),
     };
     let mut log = vec![0u8; LOG_LEN];
     // Some of the kernel's functions are for programs that may be had under the GPL. These may: the MIT licence, one of the
@@ -254,6 +276,11 @@ pub(crate) fn attach(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io:
 /// Makes an iterator of a program, from which runs are started as long as the descriptor is open.
 pub(crate) fn iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     link(program, 0, ATTACH_ITERATOR, 0)
+}
+
+/// Has a program called at its place for as long as the descriptor is open.
+pub(crate) fn attach_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    link(program, 0, ATTACH_TRACEPOINT, 0)
 }
 
 fn link(program: BorrowedFd<'_>, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {

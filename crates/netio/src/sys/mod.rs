@@ -12,6 +12,7 @@ pub(crate) mod bpf;
 mod frames;
 pub(crate) mod interface;
 mod message_ring;
+mod notices;
 mod packet_ring;
 mod tun;
 mod xsk;
@@ -19,6 +20,7 @@ mod xsk;
 pub(crate) use frames::{Frame, FrameArea};
 pub(crate) use interface::HARDWARE_ADDRESS_LEN;
 pub(crate) use message_ring::{MessageRing, Slot};
+pub(crate) use notices::Notices;
 pub(crate) use packet_ring::Descriptor;
 pub(crate) use tun::{
     InterfaceRequest, NAME_LEN as INTERFACE_NAME_LEN, close_on_exec, interface as tun_interface,

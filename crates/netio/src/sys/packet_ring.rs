@@ -27,6 +27,9 @@ pub(crate) struct Descriptor {
 
 const _: () = assert!(size_of::<Descriptor>() == size_of::<libc::xdp_desc>());
 
+/// For memory that is written too.
+const WRITABLE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+
 /// Memory mapped for this process, unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -39,17 +42,21 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps a part of a file, shared with whoever else has it.
-    fn of_file(fd: BorrowedFd<'_>, offset: i64, len: usize) -> io::Result<Mapping> {
-        Mapping::map(len, libc::MAP_SHARED | libc::MAP_POPULATE, fd.as_raw_fd(), offset)
+    pub(super) fn of_file(fd: BorrowedFd<'_>, offset: i64, len: usize) -> io::Result<Mapping> {
+        Mapping::map(len, WRITABLE, libc::MAP_SHARED | libc::MAP_POPULATE, fd.as_raw_fd(), offset)
+    }
+
+    /// The same, of a part that is only to be read.
+    pub(super) fn of_file_to_read(fd: BorrowedFd<'_>, offset: i64, len: usize) -> io::Result<Mapping> {
+        Mapping::map(len, libc::PROT_READ, libc::MAP_SHARED | libc::MAP_POPULATE, fd.as_raw_fd(), offset)
     }
 
     /// Maps zeroed memory of this process alone.
     pub(crate) fn anonymous(len: usize) -> io::Result<Mapping> {
-        Mapping::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        Mapping::map(len, WRITABLE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
     }
 
-    fn map(len: usize, flags: c_int, fd: c_int, offset: i64) -> io::Result<Mapping> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+    fn map(len: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64) -> io::Result<Mapping> {
         // SAFETY: without an address the kernel chooses one that nothing else has; whatever `fd` and `offset` are,
         // it refuses what can't be mapped.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, offset) };
@@ -70,7 +77,7 @@ impl Mapping {
     }
 
     /// A place in the mapping with room for `count` values.
-    fn place<T>(&self, offset: u64, count: usize) -> io::Result<NonNull<T>> {
+    pub(super) fn place<T>(&self, offset: u64, count: usize) -> io::Result<NonNull<T>> {
         let offset = usize::try_from(offset).ok();
         let end = offset.and_then(|offset| offset.checked_add(size_of::<T>().checked_mul(count)?));
         match (offset, end) {

@@ -7,7 +7,7 @@
 use super::checks::{Checks, Observation};
 use super::explain::Told;
 use super::history::History;
-use super::no_delay::{self, Sessions};
+use super::no_delay;
 use super::probing::{self, Target};
 use super::route::Route;
 use super::server::{Handed, Launch, now, see_off};
@@ -115,9 +115,8 @@ async fn node(
     let checks = Checks::new(&config, &anycast, now(clock))?;
     let view = Rc::new(View::default());
     let observations = start_checks(&config, &anycast, &checks, &view, probe_token);
-    let sessions = watch::channel(Sessions::default()).0;
-    let no_delay_status = start_no_delay(no_delay.clone(), sending, sessions.subscribe());
-    start_verification(&anycast, meant_in, verify::Outputs { verified, sessions });
+    let no_delay_status = start_no_delay(no_delay.clone(), sending);
+    start_verification(&anycast, meant_in, verified);
     let peers = start_peers(&config);
     let management = start_requests(control, endpoint, requests);
     let (wanted, on_rung) = (governor.rung(), governor.carried().on_rung);
@@ -183,24 +182,24 @@ fn start_checks(
     checks.start(targets, view, &Rc::new(Runner::new(COMMANDS_MAX)))
 }
 
-fn start_verification(anycast: &AnycastConfig, meant: watch::Receiver<Rung>, outputs: verify::Outputs) {
+fn start_verification(
+    anycast: &AnycastConfig,
+    meant: watch::Receiver<Rung>,
+    verified: mpsc::Sender<verify::Verified>,
+) {
     if let Some(bird) = anycast.bird.clone() {
         let prefixes = anycast.plan.prefixes().to_vec();
-        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, outputs));
+        tokio::task::spawn_local(verify::run(bird, anycast.driver, prefixes, meant, verified));
     }
 }
 
 /// How BIRD's sessions send, and what is there to change it.
 type Sending = (Option<Arc<NoDelay>>, NoDelayStatus);
 
-fn start_no_delay(
-    no_delay: Option<Arc<NoDelay>>,
-    sending: NoDelayStatus,
-    sessions: watch::Receiver<Sessions>,
-) -> watch::Receiver<NoDelayStatus> {
+fn start_no_delay(no_delay: Option<Arc<NoDelay>>, sending: NoDelayStatus) -> watch::Receiver<NoDelayStatus> {
     let (status, told) = watch::channel(sending);
     if let Some(no_delay) = no_delay {
-        tokio::task::spawn_local(no_delay::run(no_delay, sessions, status));
+        tokio::task::spawn_local(no_delay::run(no_delay, status));
     }
     told
 }

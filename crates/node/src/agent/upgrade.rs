@@ -11,6 +11,7 @@ use anycast::Rung;
 use anycast::governor::{Carried, Mode, Then};
 use anyhow::{Context, bail};
 use netio::NoDelay;
+use netio::no_delay::DESCRIPTORS;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -125,7 +126,7 @@ pub(crate) struct Received {
     /// The server.
     pub(crate) server: Handed,
     /// What was got ready for BIRD's sessions when there were privileges for it.
-    pub(crate) no_delay: Option<OwnedFd>,
+    pub(crate) no_delay: Option<[OwnedFd; DESCRIPTORS]>,
 }
 
 /// Descriptors that go with the baton.
@@ -166,7 +167,8 @@ pub(crate) fn become_program(
     descriptors: Descriptors<'_>,
 ) -> anyhow::Error {
     let Descriptors { lease, link, no_delay } = descriptors;
-    let fds: Vec<_> = [lease.as_fd(), link.as_fd()].into_iter().chain(no_delay.map(AsFd::as_fd)).collect();
+    let fds = [lease.as_fd(), link.as_fd()].into_iter();
+    let fds: Vec<_> = fds.chain(no_delay.into_iter().flat_map(NoDelay::descriptors)).collect();
     let passed = || {
         let (end, input) = LinkEnd::<Baton, ()>::pair()?;
         end.send(baton, &fds)?;
@@ -190,9 +192,10 @@ pub(crate) fn receive() -> anyhow::Result<Received> {
     let received = received.context("what came over standard input is no baton")?;
     let (baton, fds) = received.context("nothing came over standard input")?;
     let mut fds = fds.into_iter();
-    let (Some(lease), Some(link), no_delay) = (fds.next(), fds.next(), fds.next()) else {
+    let (Some(lease), Some(link)) = (fds.next(), fds.next()) else {
         bail!("the baton came without its descriptors");
     };
+    let no_delay = fds.collect::<Vec<_>>().try_into().ok();
     let pid = Pid::from_raw(baton.server_pid).context("the baton names no server")?;
     let Baton { workers, tcp_threads, by_cpu, .. } = baton;
     let ready = Ready { listen: baton.listen.clone(), workers, tcp_threads, by_cpu };

@@ -1,6 +1,5 @@
 //! BIRD's side of the route: is what it exports what is meant; and for the second driver, making it so.
 
-use super::no_delay::{self, Sessions};
 use crate::config::{BirdConfig, Driver};
 use crate::status::BirdStatus;
 use anycast::Rung;
@@ -35,21 +34,13 @@ pub(super) struct Verified {
     pub(super) is_stuck: bool,
 }
 
-/// Where it all goes.
-pub(super) struct Outputs {
-    /// What each look came to.
-    pub(super) verified: mpsc::Sender<Verified>,
-    /// The sessions that are up.
-    pub(super) sessions: watch::Sender<Sessions>,
-}
-
 /// Asks BIRD again and again; and where protocols are the driver, has it enable those of the rung.
 pub(super) async fn run(
     config: BirdConfig,
     driver: Driver,
     prefixes: Vec<IpNet>,
     mut meant: watch::Receiver<Rung>,
-    outputs: Outputs,
+    verified: mpsc::Sender<Verified>,
 ) {
     let bird = Bird::new(&config.socket);
     let watch = Watch { protocols: config.protocols, prefixes };
@@ -87,11 +78,7 @@ pub(super) async fn run(
             }
             _ => {
                 failing_since = None;
-                let observation = bird.observe(&watch).await;
-                if let Ok(observation) = &observation {
-                    outputs.tell_sessions(no_delay::established(observation));
-                }
-                compare(&observation, rung)
+                compare(&bird.observe(&watch).await, rung)
             }
         };
         let settling = changed_at.elapsed() < FOLLOW_WITHIN;
@@ -100,19 +87,9 @@ pub(super) async fn run(
             is_stuck: failing_since.is_some_and(|since| since.elapsed() > STUCK_AFTER),
             ..told(verification, settling)
         };
-        if outputs.verified.send(told).await.is_err() {
+        if verified.send(told).await.is_err() {
             return;
         }
-    }
-}
-
-impl Outputs {
-    fn tell_sessions(&self, now: Sessions) {
-        self.sessions.send_if_modified(|before| {
-            let differs = *before != now;
-            *before = now;
-            differs
-        });
     }
 }
 

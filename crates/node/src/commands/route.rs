@@ -68,7 +68,7 @@ fn bird(bird: &BirdStatus) -> String {
 fn sessions(out: &mut impl Write, no_delay: &NoDelayStatus) -> io::Result<()> {
     let text = match no_delay {
         NoDelayStatus::Off => return Ok(()),
-        NoDelayStatus::Waiting => "none is up yet".to_owned(),
+        NoDelayStatus::Waiting => "there is no socket of BGP's port yet".to_owned(),
         NoDelayStatus::InForce { sockets } => format!("no delay: TCP_NODELAY on {sockets} sockets"),
         NoDelayStatus::Impossible { why } => {
             format!("what is sent may wait for an acknowledgement: {why}")
