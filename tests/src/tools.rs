@@ -1,6 +1,8 @@
 //! Where programs and data are found, and what to do about those that are missing.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -61,6 +63,33 @@ pub fn starling() -> Result<PathBuf> {
         return Ok(binary);
     }
     bail!("{} does not exist: run `cargo build -p node` (scripts/test does) and try again", binary.display())
+}
+
+/// What an executable file is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Executable<'a> {
+    /// Another one.
+    CopyOf(&'a Path),
+    /// A script.
+    Script(&'a str),
+}
+
+/// Copies a file that is to be executed, or makes it of a script, under a path.
+///
+/// Another process does it. A child that another thread starts has all of this one's descriptors until it becomes its program,
+/// and while any can write to a file, the file can't be executed.
+///
+/// # Errors
+/// It can't be made.
+pub fn executable(path: &Path, source: Executable<'_>) -> Result<()> {
+    let (script, argument) = match source {
+        Executable::CopyOf(file) => ("cp \"$1\" \"$0\"", file.as_os_str()),
+        Executable::Script(text) => ("printf %s \"$1\" >\"$0\"", OsStr::new(text)),
+    };
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{script} && chmod 755 \"$0\"")).arg(path).arg(argument);
+    ensure!(shell.status()?.success(), "{} can't be made", path.display());
+    Ok(())
 }
 
 /// The repository's root folder.

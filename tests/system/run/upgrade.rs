@@ -1,12 +1,12 @@
 //! `starling ctl upgrade`: another program in the place of the running one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::process::Process;
+use starling_tests::tools::Executable;
 use starling_tests::{netns, tools};
 
 use super::agent::{Agent, DRAINING, LIMIT, Place, SERVICE, UP, check};
@@ -17,7 +17,7 @@ const END: &str = "192.0.2.2";
 
 /// A copy of the program under another name: what runs shows by its path.
 fn copy(place: &Place, name: &str) -> Result<String> {
-    fs::copy(tools::starling()?, place.path(name)).context("copy of the program")?;
+    tools::executable(&place.path(name), Executable::CopyOf(&tools::starling()?))?;
     Ok(place.path(name).display().to_string())
 }
 
@@ -143,8 +143,7 @@ fn an_upgrade_to_what_is_no_program_changes_nothing() -> Result<()> {
     let agent = place.start()?;
     let (server, before) = (agent.server()?, program(agent.process.pid().into())?);
     let script = |name: &str, text: &str| -> Result<String> {
-        place.write(name, text)?;
-        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755))?;
+        tools::executable(&place.path(name), Executable::Script(text))?;
         Ok(place.path(name).display().to_string())
     };
     place.write("text", "no program\n")?;
