@@ -211,14 +211,38 @@ pub(crate) struct CopyCounts {
     pub(crate) latencies: Latencies,
 }
 
-/// Queries that the program in the kernel has answered, all with BADVERS; they count in all other numbers, too.
+/// Queries that the program in the kernel has answered; they count in all other numbers, too.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct KernelAnswers {
+    /// With BADVERS.
+    pub(crate) bad_version: KernelAnswersByFamily,
+    /// With REFUSED.
+    pub(crate) refused: KernelAnswersByFamily,
+}
+
+impl KernelAnswers {
+    /// All of them.
+    pub(crate) fn sum(&self) -> u64 {
+        self.bad_version.sum() + self.refused.sum()
+    }
+}
+
+/// The same, of one RCODE.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct KernelAnswersByFamily {
     /// Over IPv4.
     pub(crate) ipv4: u64,
     /// Over IPv6.
     pub(crate) ipv6: u64,
+}
+
+impl KernelAnswersByFamily {
+    /// Both.
+    pub(crate) fn sum(&self) -> u64 {
+        self.ipv4 + self.ipv6
+    }
 }
 
 /// How queries come through an interface.

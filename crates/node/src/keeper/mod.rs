@@ -25,6 +25,7 @@ pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
+use crate::outside::Outside;
 use crate::pools;
 use crate::progress::Progress;
 use crate::transfers::Transfers;
@@ -111,6 +112,8 @@ pub(crate) struct Keeper {
     steered: Vec<Steered>,
     /// Whether any zone may have such names.
     has_steered: bool,
+    /// Who is told beside the packet threads which zones there are.
+    outside: Option<Outside>,
 }
 
 /// A configured zone.
@@ -198,6 +201,7 @@ impl Keeper {
             pools: watch::Sender::new(config.pools),
             steered: Vec::new(),
             has_steered: false,
+            outside: None,
         };
         keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -386,10 +390,25 @@ impl Keeper {
         self.state.as_ref().map(|state| state.pools_file())
     }
 
+    /// Has the programs of interfaces refuse what is in none of the zones, and keeps them told.
+    pub(crate) fn keep_told(&mut self, outside: Outside) {
+        outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
+        self.outside = Some(outside);
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.listed)
+    }
+
     fn publish_directory(&mut self) {
-        let listed = self.entries.iter().filter(|entry| entry.listed);
-        let directory = Directory::new(listed.map(|entry| (entry.zone.name.as_name(), entry.slot)));
+        let directory = Directory::new(self.listed().map(|entry| (entry.zone.name.as_name(), entry.slot)));
+        if let Some(outside) = &self.outside {
+            outside.close();
+        }
         self.generation = self.publisher.publish_directory(directory);
+        if let Some(outside) = &self.outside {
+            outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
+        }
         self.place_steered();
     }
 }

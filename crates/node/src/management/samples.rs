@@ -3,8 +3,8 @@
 use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies,
-    NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
+    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, KernelAnswersByFamily,
+    Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
     ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
@@ -37,7 +37,10 @@ pub(super) fn server() -> NodeStatus {
             mode: Some("native".to_owned()),
             queues: 4,
             detail: None,
-            kernel_answers: Some(KernelAnswers { ipv4: 7, ipv6: 2 }),
+            kernel_answers: Some(KernelAnswers {
+                bad_version: KernelAnswersByFamily { ipv4: 7, ipv6: 2 },
+                refused: KernelAnswersByFamily { ipv4: 3, ipv6: 1 },
+            }),
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         tables: TableCounts { compiled: 2, amended: 3, folded: 1 },

@@ -102,6 +102,9 @@ impl Running {
         // Nothing is left to do that needs any; the threads that are started from here on never have one.
         privileges::give_up()?;
 
+        if let Some(outside) = packet_path.outside() {
+            keeper.keep_told(outside);
+        }
         let (notices, heard) = Notices::new();
         let settings = Arc::new(settings(node, probe_token));
         let mut responder =
