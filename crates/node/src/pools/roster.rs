@@ -1,8 +1,9 @@
 //! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
 
 use super::memory::Memory;
+use super::probe::Look;
 use crate::config::{PoolCheck, PoolConfig};
-use crate::status::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition, timestamp};
+use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
 use health::{Action, Check, CheckSpec, Gravity, Moment, Outcome};
 use pool::{Admin, Basis, Condition, Health, Selection, Selector};
 use std::collections::{HashMap, VecDeque};
@@ -31,6 +32,18 @@ struct Watched {
     check: Check,
     /// What the last run knew, until this one knows better.
     remembered: Health,
+    /// When it was looked at last.
+    looked: Option<SystemTime>,
+    /// When it was bad last, and what was seen.
+    failed: Option<(SystemTime, String)>,
+    blind: Option<Blind>,
+}
+
+/// That a target can't be looked at.
+struct Blind {
+    /// How often in a row.
+    row: u32,
+    why: String,
 }
 
 /// What is known of a pool, beside its endpoints.
@@ -52,6 +65,35 @@ struct Family {
 }
 
 impl Watched {
+    fn new(check: Check, remembered: Health) -> Watched {
+        Watched { check, remembered, looked: None, failed: None, blind: None }
+    }
+
+    /// Takes what a look has shown; whether that changes what is known.
+    fn observe(&mut self, took: Duration, look: Look, now: Moment) -> bool {
+        let at = SystemTime::now();
+        self.looked = Some(at);
+        let outcome = match look {
+            Look::Saw(outcome) => outcome,
+            Look::Blind(why) => {
+                let row = self.blind.as_ref().map_or(0, |blind| blind.row).saturating_add(1);
+                self.blind = Some(Blind { row, why });
+                if row < self.check.spec().fall || self.health() == Health::Unknown {
+                    return false;
+                }
+                // What was known is too old now to be believed, good or bad.
+                self.check.forget(now);
+                self.remembered = Health::Unknown;
+                return true;
+            }
+        };
+        self.blind = None;
+        if let Outcome::Fail(why) | Outcome::Overloaded(why) = &outcome {
+            self.failed = Some((at, why.clone()));
+        }
+        self.check.observe(now, took, outcome).is_some()
+    }
+
     fn health(&self) -> Health {
         match self.check.standing() {
             health::Standing::Unknown => self.remembered,
@@ -68,6 +110,10 @@ impl Roster {
     }
 
     /// Takes other pools. What is known of those that stay is kept.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the TLS client of a check is no part of its hash, nor of what it is equal to"
+    )]
     pub(super) fn configure(&mut self, config: Arc<[PoolConfig]>, now: Moment) {
         let known = self.memory();
         let mut before: HashMap<String, State> =
@@ -80,8 +126,7 @@ impl Roster {
                 let health = known.health(&pool.name, endpoint, address);
                 let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
                 // The configuration has bounds for all that a check could be wrong in.
-                let fresh =
-                    || Check::new(spec(pool), now).ok().map(|check| Watched { check, remembered: health });
+                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, health));
                 if let Some(watched) = watched.or_else(fresh) {
                     targets.insert(target, watched);
                 }
@@ -105,10 +150,25 @@ impl Roster {
     }
 
     /// Takes what a look has shown; whether that changes what is known of the target.
-    pub(super) fn observe(&mut self, target: &Target, took: Duration, outcome: Outcome, now: Moment) -> bool {
-        self.targets
-            .get_mut(target)
-            .is_some_and(|watched| watched.check.observe(now, took, outcome).is_some())
+    pub(super) fn observe(&mut self, target: &Target, took: Duration, look: Look, now: Moment) -> bool {
+        // What keeps this node from looking is said once, however many targets it concerns.
+        let is_news = match &look {
+            Look::Blind(why) => {
+                !self.targets.values().any(|it| it.blind.as_ref().is_some_and(|it| it.why == *why))
+            }
+            Look::Saw(_) => false,
+        };
+        let Some(watched) = self.targets.get_mut(target) else { return false };
+        match &look {
+            Look::Blind(why) if is_news => {
+                tracing::warn!("{} can't be checked by {}: {why}", target.0, target.1.probe.word());
+            }
+            Look::Saw(_) if watched.blind.is_some() => {
+                tracing::info!("{} can be checked by {} again", target.0, target.1.probe.word());
+            }
+            Look::Blind(_) | Look::Saw(_) => {}
+        }
+        watched.observe(took, look, now)
     }
 
     /// Notes what an operator says of an endpoint.
@@ -286,6 +346,11 @@ impl Roster {
                     admin: condition.admin.word().to_owned(),
                     answers: selection.members.contains(&position),
                     failure: last.and_then(|last| last.failure.clone()),
+                    looked: watched.and_then(|watched| watched.looked).map(timestamp),
+                    unseen: watched.and_then(|watched| watched.blind.as_ref()).map(|blind| blind.why.clone()),
+                    last_failure: watched
+                        .and_then(|watched| watched.failed.clone())
+                        .map(|(at, what)| LastFailure { at: timestamp(at), what }),
                     took_us: watched.map_or(0, |watched| watched.check.took().as_micros() as u64), // no hour has 2^64
                     runs: watched.map_or(0, |watched| watched.check.runs()),
                     failures: watched.map_or(0, |watched| watched.check.failures()),
