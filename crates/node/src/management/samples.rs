@@ -2,8 +2,8 @@
 
 use super::Snapshot;
 use crate::status::{
-    AddressStatus, CheckTimes, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies,
+    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
+    CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies,
     NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
     ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
