@@ -9,6 +9,7 @@ mod grpc;
 mod hostile;
 mod http;
 mod http2;
+mod times;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

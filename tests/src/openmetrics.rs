@@ -21,8 +21,8 @@ pub type Samples = BTreeMap<String, f64>;
 struct Family {
     name: String,
     kind: String,
-    /// Of a histogram, what the last bucket had.
-    bucket: Option<f64>,
+    /// Of a histogram, the labels that the last bucket had before its bound, and its value.
+    bucket: Option<(String, f64)>,
 }
 
 /// Reads a whole exposition.
@@ -80,9 +80,10 @@ fn sample(line: &str, family: &mut Family) -> Result<(String, f64)> {
     ensure!(value.is_finite(), "a value that is no number");
     ensure!(!["counter", "histogram"].contains(&family.kind.as_str()) || value >= 0.0, "a counter below 0");
     if end == "_bucket" {
-        ensure!(labels.contains("le=\""), "a bucket without its bound");
-        ensure!(family.bucket.is_none_or(|last| last <= value), "a bucket that lacks what one before it has");
-        family.bucket = Some(value);
+        let (others, _) = labels.split_once("le=\"").context("a bucket without its bound")?;
+        let before = family.bucket.as_ref().filter(|(of, _)| of == others);
+        ensure!(before.is_none_or(|(_, last)| *last <= value), "a bucket that lacks what one before it has");
+        family.bucket = Some((others.to_owned(), value));
     }
     ensure!(family.kind != "info" || value == 1.0, "an info other than 1");
     Ok((series.to_owned(), value))

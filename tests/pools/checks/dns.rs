@@ -45,11 +45,15 @@ fn a_name_server_has_to_answer_what_is_wanted() -> Result<()> {
         for (index, (_, health, said)) in cases.iter().enumerate() {
             node.sees(&format!("p{index}"), health, said)?;
         }
-        server.process.signal(Signal::STOP)?;
-        node.sees("p0", "down", "no answer within 1500 ms")?;
-        server.process.signal(Signal::CONT)?;
-        node.sees("p0", "up", "")?;
-        node.sees("p4", "up", "")?;
+        // NSD's children would go on.
+        if kind == Kind::Knot {
+            server.process.signal(Signal::STOP)?;
+            node.sees("p0", "down", "no answer within 1500 ms")?;
+            node.sees("p4", "down", "no answer within 1500 ms")?;
+            server.process.signal(Signal::CONT)?;
+            node.sees("p0", "up", "")?;
+            node.sees("p4", "up", "")?;
+        }
         drop(server);
         node.sees("p0", "down", "nobody listens there")?;
         node.sees("p4", "down", "no connection")?;

@@ -8,6 +8,7 @@ mod director;
 mod memory;
 mod probe;
 mod roster;
+mod watched;
 
 pub(crate) use probe::{EchoSockets, takes_raw};
 

@@ -2,9 +2,10 @@
 
 use super::memory::Memory;
 use super::probe::Look;
+use super::watched::Watched;
 use crate::config::{PoolCheck, PoolConfig};
 use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
-use health::{Action, Check, CheckSpec, Gravity, Moment, Outcome};
+use health::{Action, Check, CheckSpec, Gravity, Moment};
 use pool::{Admin, Basis, Condition, Health, Selection, Selector};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -27,25 +28,6 @@ pub(super) struct Roster {
     memory: Memory,
 }
 
-/// What is known of a target.
-struct Watched {
-    check: Check,
-    /// What the last run knew, until this one knows better.
-    remembered: Health,
-    /// When it was looked at last.
-    looked: Option<SystemTime>,
-    /// When it was bad last, and what was seen.
-    failed: Option<(SystemTime, String)>,
-    blind: Option<Blind>,
-}
-
-/// That a target can't be looked at.
-struct Blind {
-    /// How often in a row.
-    row: u32,
-    why: String,
-}
-
 /// What is known of a pool, beside its endpoints.
 struct State {
     check: Arc<PoolCheck>,
@@ -62,45 +44,6 @@ struct Family {
     selection: Option<Selection>,
     since: Option<SystemTime>,
     changes: u64,
-}
-
-impl Watched {
-    fn new(check: Check, remembered: Health) -> Watched {
-        Watched { check, remembered, looked: None, failed: None, blind: None }
-    }
-
-    /// Takes what a look has shown; whether that changes what is known.
-    fn observe(&mut self, took: Duration, look: Look, now: Moment) -> bool {
-        let at = SystemTime::now();
-        self.looked = Some(at);
-        let outcome = match look {
-            Look::Saw(outcome) => outcome,
-            Look::Blind(why) => {
-                let row = self.blind.as_ref().map_or(0, |blind| blind.row).saturating_add(1);
-                self.blind = Some(Blind { row, why });
-                if row < self.check.spec().fall || self.health() == Health::Unknown {
-                    return false;
-                }
-                // What was known is too old now to be believed, good or bad.
-                self.check.forget(now);
-                self.remembered = Health::Unknown;
-                return true;
-            }
-        };
-        self.blind = None;
-        if let Outcome::Fail(why) | Outcome::Overloaded(why) = &outcome {
-            self.failed = Some((at, why.clone()));
-        }
-        self.check.observe(now, took, outcome).is_some()
-    }
-
-    fn health(&self) -> Health {
-        match self.check.standing() {
-            health::Standing::Unknown => self.remembered,
-            health::Standing::Passing => Health::Up,
-            health::Standing::Failing => Health::Down,
-        }
-    }
 }
 
 impl Roster {
