@@ -1,4 +1,5 @@
 //! What a process keeps of the privileges it was started with: two capabilities, with AF_XDP six, and in the end none.
+//! Raw sockets for checks by ICMP are opened before what they take is given up.
 //!
 //! Linux has capabilities for each thread. They are given up by the first thread before it starts others, which then
 //! have no more than it had; a thread that is started earlier gives up its own.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use starling_tests::certificates::{authority, certificate};
 use starling_tests::process::Process;
 use starling_tests::server::{free_port, own_address};
@@ -119,6 +119,13 @@ fn bind_answers_over_http_2() -> Result<()> {
             "up",
             "",
         ),
+        // It has no health protocol, and says so over HTTP/2 by TLS.
+        (format!("kind = \"grpc\", port = {tls}, tls = true, {ca}"), "down", "status 4"),
+        (
+            format!("kind = \"grpc\", port = {tls}, tls = true, server-name = \"a.example\", {ca}"),
+            "down",
+            "is not for a.example",
+        ),
         // It speaks nothing else.
         (format!("kind = \"http\", port = {clear}, {query}"), "down", "no answer"),
         (format!("kind = \"https\", port = {tls}, {query}, {ca}"), "down", "no answer"),
@@ -134,4 +141,50 @@ fn bind_answers_over_http_2() -> Result<()> {
     let _running = bind(folder.path(), ports)?;
     node.sees("p0", "up", "")?;
     node.sees("p1", "up", "")
+}
+
+#[test]
+fn an_endpoint_that_flaps_changes_nothing() -> Result<()> {
+    let address = own_address();
+    let at = SocketAddr::new(address.into(), free_port(address)?);
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let _fake = Fake::start(at, move |mut stream: TcpStream| {
+        let mut octets = [0; 4096];
+        let _len = stream.read(&mut octets);
+        let turn = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let status = if turn.is_multiple_of(2) { "200 OK" } else { "503 Busy" };
+        drop(stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()));
+    })?;
+    // One bad look is not enough.
+    let node = Node::running(&all_checked(address, &[&format!("kind = \"http\", port = {}", at.port())]))?;
+    node.sees("p0", "up", "")?;
+    let changes = |node: &Node| -> Result<u64> {
+        node.pool("p0")?["families"][0]["changes"].as_u64().context("changes")
+    };
+    let before = changes(&node)?;
+    tools::poll("many good and bad looks", SEEN_WITHIN, || {
+        let pool = node.pool("p0")?;
+        Ok((pool["addresses"][0]["failures"].as_u64() >= Some(20)).then_some(()))
+    })?;
+    node.sees("p0", "up", "")?;
+    anyhow::ensure!(changes(&node)? == before, "{}", node.does(&["pool", "status", "p0"])?);
+    Ok(())
+}
+
+#[test]
+fn an_address_that_this_node_does_not_have_finds_nothing() -> Result<()> {
+    let address = own_address();
+    let port = free_port(address)?;
+    // TEST-NET-1: nobody has it.
+    let source = "source = \"192.0.2.251\"";
+    let checks = [
+        format!("kind = \"tcp\", port = {port}, {source}"),
+        format!("kind = \"dns\", port = {port}, name = \"example.com\", {source}"),
+        format!("kind = \"http\", port = {port}, http-version = \"2\", {source}"),
+    ];
+    let node = Node::running(&all_checked(address, &checks.each_ref().map(String::as_str)))?;
+    for pool in ["p0", "p1", "p2"] {
+        node.sees(pool, "unknown", "this node can't ask from 192.0.2.251, its `source`")?;
+    }
+    Ok(())
 }

@@ -46,7 +46,7 @@ fn looks_are_counted_by_how_long_they_took() -> Result<()> {
     let good = "{kind=\"http\",result=\"good\"}";
     let all = count(&samples, &format!("starling_pool_check_seconds_count{good}"));
     let within = |bound: &str| {
-        format!("starling_pool_check_seconds_bucket{{kind=\"http\",result=\"good\",le=\"{bound}\"}}")
+        format!("starling_pool_check_seconds_bucket{{le=\"{bound}\",kind=\"http\",result=\"good\"}}")
     };
     ensure!(count(&samples, &within("+Inf")) == all);
     // Each within its time-out, and some of them at once.

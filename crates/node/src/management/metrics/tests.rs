@@ -72,7 +72,7 @@ fn what_the_server_counts() {
     }
     let times = family(&text, "starling_pool_check_seconds_bucket");
     let first =
-        ["{kind=\"dns\",result=\"good\",le=\"0.001\"} 1", "{kind=\"https\",result=\"bad\",le=\"0.001\"} 0"];
+        ["{le=\"0.001\",kind=\"dns\",result=\"good\"} 1", "{le=\"0.001\",kind=\"https\",result=\"bad\"} 0"];
     let of_one = times.len() / 2;
     assert_eq!([times[0], times[of_one]].map(|it| it.to_owned()), first);
     assert!(times[of_one - 1].contains("le=\"+Inf\""), "{times:?}");

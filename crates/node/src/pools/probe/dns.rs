@@ -34,8 +34,8 @@ async fn over_udp(visit: &Visit<'_>, query: &DnsProbe, message: &[u8]) -> Result
     // The kernel picks a port at random, and takes datagrams from the endpoint alone (RFC 5452 §9.2, §9.1).
     let source = visit.check.source_for(visit.at.ip());
     let socket = match source {
-        Some(source) => UdpSocket::bind((source, 0)).await.map_err(no_source(source))?,
-        None => UdpSocket::bind((any, 0)).await.map_err(no_socket)?,
+        Some(source) => UdpSocket::bind((source, 0)).await.map_err(|error| no_source(source, &error))?,
+        None => UdpSocket::bind((any, 0)).await.map_err(|error| no_socket(&error))?,
     };
     socket.connect(visit.at).await.map_err(no_answer)?;
     socket.send(message).await.map_err(no_answer)?;

@@ -4,7 +4,7 @@
 //! own. Where that isn't allowed, raw sockets do, which take CAP_NET_RAW. The server gives that up before it does anything else, so
 //! they are opened before ([`EchoSockets`]), and shared by all looks.
 
-use super::tcp::no_source;
+use super::tcp::{no_socket, no_source};
 use super::{Fault, Visit};
 use crate::config::{PoolCheck, PoolConfig, Probe};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -40,16 +40,15 @@ const HELP: &str = "let a group of the server's have such sockets (sysctl net.ip
 /// Of which family, and from which address.
 type From = (bool, Option<IpAddr>);
 
-/// Raw sockets that were opened while that was allowed.
-#[derive(Default)]
-pub(crate) struct EchoSockets(Vec<(From, Socket)>);
+/// Raw sockets that were opened while that was allowed, or why they weren't.
+pub(crate) struct EchoSockets(Vec<(From, io::Result<Socket>)>);
 
 impl EchoSockets {
     /// Opens those that the checks of these pools need, where nothing less will do. What can't be opened is told when it would be
     /// used.
     pub(crate) fn open(pools: &[PoolConfig]) -> EchoSockets {
-        let raw = |from: From| Some((from, open(Type::RAW, from).ok()?));
-        EchoSockets(needed(pools).into_iter().filter(|from| is_denied(*from)).filter_map(raw).collect())
+        let denied = needed(pools).into_iter().filter(|from| is_denied(*from));
+        EchoSockets(denied.map(|from| (from, open(Type::RAW, from))).collect())
     }
 }
 
@@ -101,7 +100,7 @@ type Waiting = Arc<Mutex<Looks>>;
 
 /// Who sends requests.
 pub(super) struct Pinger {
-    raw: Vec<(From, Arc<UdpSocket>)>,
+    raw: Vec<(From, io::Result<Arc<UdpSocket>>)>,
     waiting: Waiting,
     /// Who takes replies off the raw sockets.
     _readers: JoinSet<()>,
@@ -114,14 +113,11 @@ impl Pinger {
         let mut readers = JoinSet::new();
         let mut raw = Vec::new();
         for (from, socket) in sockets {
-            match UdpSocket::from_std(socket.into()) {
-                Ok(socket) => {
-                    let socket = Arc::new(socket);
-                    readers.spawn(read(Arc::clone(&socket), from.0, Arc::clone(&waiting)));
-                    raw.push((from, socket));
-                }
-                Err(error) => tracing::error!("a raw socket for checks by ICMP can't be used: {error}"),
+            let socket = socket.and_then(|socket| UdpSocket::from_std(socket.into())).map(Arc::new);
+            if let Ok(socket) = &socket {
+                readers.spawn(read(Arc::clone(socket), from.0, Arc::clone(&waiting)));
             }
+            raw.push((from, socket));
         }
         Pinger { raw, waiting, _readers: readers }
     }
@@ -134,14 +130,14 @@ impl Pinger {
         match open(Type::DGRAM, from) {
             Ok(socket) => alone(socket, address).await,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let socket = self.raw.iter().find(|(known, _)| *known == from).map(|(_, socket)| socket);
-                let socket = socket.ok_or_else(|| Fault::Blind(not_allowed()))?;
-                self.shared(socket, address).await
+                match self.raw.iter().find(|(known, _)| *known == from) {
+                    Some((_, Ok(socket))) => self.shared(socket, address).await,
+                    Some((_, Err(error))) => Err(not_opened(from, error)),
+                    // Of a pool that came with a reload.
+                    None => Err(Fault::Blind(not_allowed())),
+                }
             }
-            Err(error) => Err(match from.1 {
-                Some(source) => no_source(source)(error),
-                None => super::tcp::no_socket(error),
-            }),
+            Err(error) => Err(not_opened(from, &error)),
         }
     }
 
@@ -155,6 +151,15 @@ impl Pinger {
         socket.send_to(&request, SocketAddr::new(address, 0)).await.map_err(no_reply)?;
         // The sender goes when the reply has come, and not before.
         replied.await.map_err(|_| Fault::Blind("the node is ending".to_owned()))
+    }
+}
+
+/// Why there is no socket, as at the time when it was to be opened.
+fn not_opened((_, source): From, error: &io::Error) -> Fault {
+    match (error.kind(), source) {
+        (io::ErrorKind::PermissionDenied, _) => Fault::Blind(not_allowed()),
+        (_, Some(source)) => no_source(source, error),
+        (_, None) => no_socket(error),
     }
 }
 
@@ -182,7 +187,7 @@ fn lock(waiting: &Waiting) -> MutexGuard<'_, Looks> {
 /// Has a socket of its own.
 async fn alone(socket: Socket, address: IpAddr) -> Result<(), Fault> {
     socket.connect(&SocketAddr::new(address, 0).into()).map_err(no_reply)?;
-    let socket = UdpSocket::from_std(socket.into()).map_err(super::tcp::no_socket)?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(|error| no_socket(&error))?;
     let cookie = cookie();
     socket.send(&request(address.is_ipv4(), cookie)).await.map_err(no_reply)?;
     let mut buffer = [0; REPLY_LEN_MAX];
