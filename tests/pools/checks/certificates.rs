@@ -1,5 +1,6 @@
 //! Checks over TLS, of OpenSSL's server.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +11,7 @@ use starling_tests::process::Process;
 use starling_tests::server::{free_port, own_address};
 use starling_tests::tools;
 
-use super::all_checked;
-use crate::endpoint::Endpoint;
+use super::{Fake, all_checked};
 use crate::node::Node;
 
 /// A web server with this certificate, which tells of its connections.
@@ -97,9 +97,9 @@ fn an_endpoint_has_to_show_who_it_is_and_for_how_long() -> Result<()> {
 #[test]
 fn what_is_no_tls_is_told_so() -> Result<()> {
     let address = own_address();
-    let port = free_port(address)?;
-    let _plain = Endpoint::start(address, port)?;
-    let check = format!("kind = \"tls\", port = {port}, verify = false");
+    let at = SocketAddr::new(address.into(), free_port(address)?);
+    let _plain = Fake::start(at, |mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")))?;
+    let check = format!("kind = \"tls\", port = {}, verify = false", at.port());
     let node = Node::running(&all_checked(address, &[&check]))?;
-    node.sees("p0", "down", "no TLS handshake")
+    node.sees("p0", "down", "no TLS handshake: ")
 }

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
 
 /// The longest file in octets: that of ten thousands of endpoints with reasons.
 const FILE_LEN_MAX: u64 = 1 << 20;
@@ -24,7 +25,14 @@ const FILES_MAX: usize = crate::config::POOLS_MAX;
 
 /// What the files have said.
 #[derive(Default)]
-pub(super) struct States(Mutex<HashMap<PathBuf, Arc<Known>>>);
+pub(super) struct States(Mutex<HashMap<PathBuf, Entry>>);
+
+#[derive(Clone)]
+struct Entry {
+    /// One look at a time: a disk that hangs shall hold one thread, and not one more with each look.
+    turn: Arc<Semaphore>,
+    known: Option<Arc<Known>>,
+}
 
 /// What is known of a file.
 struct Known {
@@ -68,27 +76,35 @@ impl States {
     /// Looks up what a file says of the endpoint.
     pub(super) async fn look(&self, visit: &Visit<'_>, file: &StateFile) -> Result<(), Fault> {
         visit.await_now("the disk does not answer");
-        let known = self.lock().get(&file.path).cloned();
+        let turn = self.entry(&file.path).turn.acquire_owned().await;
+        let known = self.entry(&file.path).known;
         let path = file.path.clone();
         // A disk that hangs must not hold up the loop.
-        let looked = tokio::task::spawn_blocking(move || refresh(&path, known)).await;
-        let known = looked.map_err(|error| Fault::Blind(error.to_string()))?.map_err(Fault::Blind)?;
-        self.remember(&file.path, &known);
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = refresh(&path, known);
+            drop(turn);
+            looked
+        });
+        let known = looked.await.map_err(|error| Fault::Blind(error.to_string()))?.map_err(Fault::Blind)?;
+        if let Some(entry) = self.lock().get_mut(&file.path) {
+            entry.known = Some(Arc::clone(&known));
+        }
         judge(file, visit, &known)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Known>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Entry>> {
         // What is under it is only ever replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, path: &Path, known: &Arc<Known>) {
+    fn entry(&self, path: &Path) -> Entry {
         let mut all = self.lock();
         // Those of pools that are gone are not worth more than reading the others once again.
         if all.len() >= FILES_MAX && !all.contains_key(path) {
             all.clear();
         }
-        all.insert(path.to_owned(), Arc::clone(known));
+        let fresh = || Entry { turn: Arc::new(Semaphore::new(1)), known: None };
+        all.entry(path.to_owned()).or_insert_with(fresh).clone()
     }
 }
 
