@@ -2,13 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use starling_tests::server::{free_port, own_address};
 use starling_tests::tools;
 
-use super::http2::{self, END_HEADERS, HEADERS, SETTINGS, frame};
+use super::http2::{self, END_HEADERS, HEADERS, PING, SETTINGS, frame};
 use super::{Fake, all_checked};
 use crate::node::Node;
 
@@ -20,6 +22,9 @@ const LOOKED_WITHIN: Duration = Duration::from_secs(120);
 const GROWTH_MAX_KIB: u64 = 48 << 10;
 /// How many descriptors more it may have open than at first: those of looks that go on at the same time, and of commands.
 const DESCRIPTORS_MORE: usize = 24;
+
+/// Connections that are never closed from this side.
+static HELD: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
 
 type Serve = fn(&mut TcpStream) -> std::io::Result<()>;
 
@@ -99,6 +104,18 @@ const ALL: &[(&str, Serve, &str)] = &[
             http2::greet(stream)
                 .map_err(std::io::Error::other)
                 .and_then(|()| forever(stream, &frame(SETTINGS, 0, 0, &[])))
+        },
+        "no answer",
+    ),
+    // What has to be answered, by one who takes no answers: what waits to be sent to it can't be sent, nor the end be said.
+    (
+        "kind = \"http\", http-version = \"2\"",
+        |stream| {
+            set_socket_recv_buffer_size(&*stream, 1)?;
+            http2::greet(stream).map_err(std::io::Error::other)?;
+            drop(forever(stream, &frame(PING, 0, 0, &[0; 8])));
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(stream.try_clone()?);
+            Ok(())
         },
         "no answer",
     ),
