@@ -12,6 +12,7 @@ mod pool;
 mod problem;
 mod publish;
 mod secondary;
+mod signing;
 mod tls;
 mod transfer;
 
@@ -25,6 +26,7 @@ pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use signing::SigningConfig;
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
@@ -256,6 +258,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) notify: Vec<Target>,
     /// How its members are served, where it is a catalog zone that this node follows.
     pub(crate) follow: Option<Arc<FollowConfig>>,
+    /// What signs its pools' answers, where it is signed.
+    pub(crate) signing: Option<Arc<SigningConfig>>,
 }
 
 /// Where the records of a zone come from.
@@ -285,6 +289,7 @@ impl ZoneConfig {
             secondaries: Vec::new(),
             notify: Vec::new(),
             follow: None,
+            signing: None,
         }
     }
 

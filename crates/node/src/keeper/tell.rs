@@ -57,6 +57,7 @@ impl Keeper {
 
     /// Shows the zones that have changed.
     pub(super) fn update_board(&mut self) {
+        self.show_unsteered();
         match self.entries.take_unshown() {
             Unshown::Some(indexes) => {
                 let notices = indexes.iter().map(|index| self.notice(*index)).collect();

@@ -93,7 +93,7 @@ fn word(section: &mut Section<'_, '_>, example: &str, problems: &mut Vec<Problem
 }
 
 /// The items of a list of texts.
-fn texts<'d>(
+pub(super) fn texts<'d>(
     value: &'d Value<'_>,
     key: &str,
     most: usize,
