@@ -85,7 +85,7 @@ impl Keeper {
         let is_due = |index: &usize| self.entries[*index].fresh().is_some_and(|fresh| !fresh.contains(&now));
         let due: Vec<usize> = self.steered_indexes().filter(is_due).collect();
         for index in &due {
-            tracing::debug!(
+            tracing::info!(
                 "zone {}: signatures of its pools' answers are made anew",
                 self.entries[*index].zone.name
             );
