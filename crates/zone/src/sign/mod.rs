@@ -19,8 +19,10 @@ use std::sync::Arc;
 use table::{ImageFlags, Table};
 use wire::{Name, NameBuf, RecordType};
 
-/// How many sets' signatures are kept, of some 200 octets each: what the most names have that can be steered, some times over.
-const KEPT_MAX: usize = 1 << 17;
+/// How many sets' signatures are kept at least, of some 300 octets each: states that come back are those of the last hours.
+const KEPT_MIN: usize = 1024;
+/// The same for each set that there is at a time. Of those that are thrown away together, one in so many is still in use, and made again.
+const KEPT_PER_SET: usize = 8;
 
 /// The data of all RRSIG records over a set.
 pub type Signatures = Arc<[Vec<u8>]>;
@@ -73,6 +75,9 @@ pub struct Signer {
     kept: HashMap<[u8; 32], Kept>,
     /// When those that are too old are thrown away.
     clear_at: u64,
+    /// How many sets were asked for since the last beginning, and the most of any.
+    asked: usize,
+    asked_max: usize,
     /// When all signatures that were asked for are as they should be.
     fresh: Option<Range<u64>>,
 }
@@ -94,6 +99,8 @@ impl Signer {
             idle: IdleKeys::default(),
             kept: HashMap::new(),
             clear_at: 0,
+            asked: 0,
+            asked_max: 0,
             fresh: None,
         }
     }
@@ -105,7 +112,11 @@ impl Signer {
     pub fn begin(&mut self, version: &Table, now: u64) -> Result<Signing<'_>, SignError> {
         self.find_keys(version);
         self.fresh = None;
-        if now >= self.clear_at || self.kept.len() >= KEPT_MAX {
+        self.asked_max = self.asked_max.max(std::mem::take(&mut self.asked));
+        if self.kept.len() >= KEPT_MIN.max(KEPT_PER_SET * self.asked_max) {
+            self.kept.clear();
+        }
+        if now >= self.clear_at {
             let renew_after = self.renew_after();
             self.kept.retain(|_, kept| kept.is_fresh(now, renew_after));
             self.clear_at = now.saturating_add(renew_after);
@@ -187,7 +198,8 @@ impl Signing<'_> {
             Some(kept) => (kept.made_at, Arc::clone(&kept.signatures)),
             None => (*now, signer.sign(&set, *now)?),
         };
-        if made_at == *now && signer.kept.len() < KEPT_MAX {
+        signer.asked += 1;
+        if made_at == *now {
             signer.kept.insert(digest, Kept { made_at, signatures: Arc::clone(&signatures) });
         }
         let others = signer.fresh.take().unwrap_or(0..u64::MAX);

@@ -181,3 +181,19 @@ fn the_zone_says_which_keys_sign() {
     assert_eq!(tags(signer, &of(&[(256, ED25519.1), (384, rsa.1)])), Ok(vec![3612]), "it is revoked");
     assert_eq!(tags(signer, &of(&[(256, P256.1)])), Ok(vec![55647]));
 }
+
+#[test]
+fn what_is_kept_has_a_bound() {
+    let mut signer = signer(&[private("a key", ED25519)]);
+    let zone = zone("example.com.", &[(256, ED25519.1)]);
+    for ttl in 0..3 * KEPT_MIN as u32 {
+        let mut signing = signer.begin(&zone, 1_700_000_000).unwrap();
+        sign(&mut signing, "www.example.com.", ttl, RecordType::A, &["192.0.2.1"]);
+        sign(&mut signing, "www.example.com.", 7, RecordType::AAAA, &["2001:db8::1"]);
+        assert!(signer.kept.len() <= KEPT_MIN + 2, "{}", signer.kept.len());
+    }
+    assert!(signer.kept.len() > 2, "they are thrown away together");
+    // And those that are too old go sooner.
+    assert!(signer.begin(&zone, 1_800_000_000).is_ok());
+    assert_eq!(signer.kept.len(), 0);
+}
