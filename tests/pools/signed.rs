@@ -17,7 +17,8 @@ use crate::node::{Node, SEEN_WITHIN, TYPE_A, WWW, http, pool};
 
 const NAMES: &str = "\"www.example.com\"";
 
-/// The zone of these tests, before it is signed: what is at `www`, `six` and `both` is not of the same families as the pools'.
+/// The zone of these tests, before it is signed: what is at `www`, `six` and `both` is not of the same families as the
+/// pools'.
 const ZONE: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 86400 86400 604800 60\n  NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.80\nwww TXT \
                     \"of the zone\"\nsix AAAA 2001:db8::6\nboth A 192.0.2.81\nboth AAAA 2001:db8::81\n*.wild A 192.0.2.82\n*.wild TXT \
                     \"any\"\nalias CNAME other\nother CNAME www\ndeep.empty TXT \"below\"\n";
@@ -129,7 +130,8 @@ impl Signed {
                 .filter_map(|line| Some(line.rsplit_once('\t')?.1.to_owned()))
                 .collect();
             let mut of_type = of_type;
-            (found.sort(), of_type.sort());
+            found.sort();
+            of_type.sort();
             ensure!(
                 is_believed(&said) && found == of_type,
                 "{name} {rtype}: {of_type:?}: {said}\n{}",

@@ -1,4 +1,5 @@
-//! Names of signed zones that answer with something else than the zone says: signed anew where they have to be, and proved.
+//! Names of signed zones that answer with something else than the zone says: signed anew where they have to be, and
+//! proved.
 
 use crate::config;
 use crate::serving::{Dnssec, ask, serve_table};
@@ -167,7 +168,8 @@ fn compare(over: &Arc<Table>, expected: &RandomZone, steered: &[Steered]) -> Res
     Ok(())
 }
 
-/// Whether the signature is one of the set (RFC 4034 §3.1.8.1). Nothing that is signed here has names that would have to be in lower case.
+/// Whether the signature is one of the set (RFC 4034 §3.1.8.1). Nothing that is signed here has names that would have
+/// to be in lower case.
 fn verifies((owner, rtype): &(Vec<u8>, u16), (ttl, all): &Set, rrsig: &[u8], apex: &[u8]) -> bool {
     let (fixed, signature) = rrsig.split_at(18 + apex.len());
     let labels = |wire: &[u8]| {

@@ -73,7 +73,8 @@ impl Keeper {
         self.steered_zones.iter().filter_map(|name| self.entries.position(name))
     }
 
-    /// How long it is until signatures have to be made anew, or the clock looked at again, which may be set; `None` if there are none.
+    /// How long it is until signatures have to be made anew, or the clock looked at again, which may be set; `None` if
+    /// there are none.
     pub(super) fn renewal_in(&self) -> Option<Duration> {
         let due = self.steered_indexes().filter_map(|index| Some(self.entries[index].fresh()?.end)).min()?;
         Some(Duration::from_secs(due.saturating_sub(unix_time())).min(LOOK_EVERY))

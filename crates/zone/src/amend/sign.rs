@@ -1,5 +1,5 @@
-//! What has to be signed where names answer with something else than the zone says: their sets, and the records that say which types
-//! they have.
+//! What has to be signed where names answer with something else than the zone says: their sets, and the records that
+//! say which types they have.
 
 use super::steer::{SteerError, Steered};
 use super::touched::{Row, Touched};
@@ -10,7 +10,8 @@ use table::{ImageFlags, Table};
 use wire::message::u16_at;
 use wire::{Name, NameBuf, RecordType};
 
-/// Signs what the names have now of the types in `answers`, which has all of a name in a row, and has the chain of denial say so.
+/// Signs what the names have now of the types in `answers`, which has all of a name in a row, and has the chain of
+/// denial say so.
 pub(super) fn sign(
     touched: &mut Touched<'_>,
     answers: &[Steered],
@@ -44,7 +45,8 @@ fn sign_set(
     Ok(true)
 }
 
-/// Has the NSEC or NSEC3 record of a name say which of these types it has. Where it does already, its signature is still good.
+/// Has the NSEC or NSEC3 record of a name say which of these types it has. Where it does already, its signature is
+/// still good.
 fn update_denial(
     touched: &mut Touched<'_>,
     name: Name<'_>,
@@ -57,7 +59,8 @@ fn update_denial(
     let row = rows.iter_mut().find(|row| row.rtype == rtype).ok_or_else(unchained)?;
     let start = types_start(rtype, &row.rdata).ok_or_else(unchained)?;
     let (fixed, bitmap) = row.rdata.split_at(start);
-    // What has a set with signatures has signatures (RFC 4034 §4.1.2); an empty non-terminal had none in its NSEC3 record.
+    // What has a set with signatures has signatures (RFC 4034 §4.1.2); an empty non-terminal had none in its NSEC3
+    // record.
     let has_any = types.iter().any(|(_, is_there)| *is_there);
     let signatures = has_any.then_some((RecordType::RRSIG, true));
     let changed = [fixed, &with_types(bitmap, types.iter().copied().chain(signatures))].concat();

@@ -58,7 +58,8 @@ pub enum SteerError {
 /// It is an overlay that costs what its names cost, a few microseconds each, and is for packet threads alone:
 /// [`Table::version`] of it is `version`. All answers of a name stand in a row.
 ///
-/// Where the zone is signed, so are they, by the signer, at a moment in seconds since 1970: some 20 µs for each set that it has not signed lately.
+/// Where the zone is signed, so are they, by the signer, at a moment in seconds since 1970: some 20 µs for each set that
+/// it has not signed lately.
 ///
 /// # Errors
 /// The zone can't be steered there.

@@ -1,7 +1,7 @@
 //! Private keys, as BIND's tools write them: `Kname+algorithm+tag.private`.
 //!
-//! A file has lines of a word, a colon and a value. The public half is not in it: it is found in the DNSKEY set of the zone, which has to
-//! have it anyway.
+//! A file has lines of a word, a colon and a value. The public half is not in it: it is found in the DNSKEY set of the
+//! zone, which has to have it anyway.
 
 use crate::dnskey::Dnskey;
 use crate::rdata;
@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 /// Octets of a private key: a number (RFC 6605 §6) or a seed (RFC 8080 §6).
 const SECRET_LEN: usize = 32;
-/// What stands before the two numbers of a public key of P-256 (SEC 1 §2.3.3: not compressed), which DNSKEY leaves out (RFC 6605 §4).
+/// What stands before the two numbers of a public key of P-256 (SEC 1 §2.3.3: not compressed), which DNSKEY leaves out
+/// (RFC 6605 §4).
 const UNCOMPRESSED: u8 = 4;
 
 /// The algorithms of signatures made here.

@@ -1,7 +1,8 @@
 //! Signatures of single sets (RFC 4034), for answers that a zone doesn't have: the zone as a whole is signed elsewhere.
 //!
-//! A [`Signer`] has the private keys of one zone. It signs with those whose public half is in the zone's DNSKEY set, which may change from
-//! version to version. What it has signed it keeps, so that a set that comes again soon costs no new signature.
+//! A [`Signer`] has the private keys of one zone. It signs with those whose public half is in the zone's DNSKEY set,
+//! which may change from version to version. What it has signed it keeps, so that a set that comes again soon costs no
+//! new signature.
 
 mod key;
 mod rrsig;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 use table::{ImageFlags, Table};
 use wire::{Name, NameBuf, RecordType};
 
-/// How many sets' signatures are kept at least, of some 300 octets each: states that come back are those of the last hours.
+/// How many sets' signatures are kept at least, of some 300 octets each: states that come back are those of the last
+/// hours.
 const KEPT_MIN: usize = 1024;
-/// The same for each set that there is at a time. Of those that are thrown away together, one in so many is still in use, and made again.
+/// The same for each set that there is at a time. Of those that are thrown away together, one in so many is still in
+/// use, and made again.
 const KEPT_PER_SET: usize = 8;
 
 /// The data of all RRSIG records over a set.
@@ -127,8 +130,8 @@ impl Signer {
         }
     }
 
-    /// From when to when the signatures that were asked for since [`Signer::begin`] are fresh, in seconds since 1970: outside of that, some are
-    /// to be made anew. `None` if there were none.
+    /// From when to when the signatures that were asked for since [`Signer::begin`] are fresh, in seconds since 1970:
+    /// outside of that, some are to be made anew. `None` if there were none.
     pub fn fresh(&self) -> Option<&Range<u64>> {
         self.fresh.as_ref()
     }
@@ -138,8 +141,8 @@ impl Signer {
         &self.idle
     }
 
-    /// After so many seconds a signature is made anew. Half of the time is left then: for caches, and for whoever has to find out why
-    /// none is made any more.
+    /// After so many seconds a signature is made anew. Half of the time is left then: for caches, and for whoever has
+    /// to find out why none is made any more.
     fn renew_after(&self) -> u64 {
         u64::from(self.validity_s / 2)
     }

@@ -4,8 +4,8 @@ use super::key::Pair;
 use crate::rdata;
 use wire::{Class, Name, NameBuf, RecordType};
 
-/// How long before it is made a signature begins to hold, in seconds: for validators whose clocks are late. An hour is what BIND and
-/// ldns-signzone have.
+/// How long before it is made a signature begins to hold, in seconds: for validators whose clocks are late. An hour is
+/// what BIND and ldns-signzone have.
 const BEGINS_BEFORE_S: u64 = 3600;
 
 /// A set in canonical form and order (RFC 4034 §6.2, §6.3), as what is signed ends with it.
@@ -57,8 +57,8 @@ pub(super) struct SigningKey {
 }
 
 impl SigningKey {
-    /// The data of an RRSIG record over the set, made at `now` (seconds since 1970) and good for `validity_s` seconds; `None` where the
-    /// system has no random numbers.
+    /// The data of an RRSIG record over the set, made at `now` (seconds since 1970) and good for `validity_s` seconds;
+    /// `None` where the system has no random numbers.
     pub(super) fn rrsig(
         &self,
         set: &CanonicalSet,

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 use zone::sign::PrivateKey;
 
-/// How long signatures may be good, in seconds: with less nothing could be cached, and a year is longer than a key should be away.
+/// How long signatures may be good, in seconds: with less nothing could be cached, and a year is longer than a key
+/// should be away.
 const VALIDITY: RangeInclusive<u64> = 10..=365 * 86_400;
 /// The largest file that is read as a private key; one has some 200 octets.
 const FILE_LEN_MAX: u64 = 16 << 10;
