@@ -13,7 +13,7 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::endpoint::{Endpoint, addresses};
-use crate::node::{Node, SEEN_WITHIN, TYPE_A, WWW, http, pool};
+use crate::node::{Node, SEEN_WITHIN, TYPE_A, TYPE_AAAA, WWW, http, pool};
 
 const NAMES: &str = "\"www.example.com\"";
 
@@ -21,7 +21,7 @@ const NAMES: &str = "\"www.example.com\"";
 /// pools'.
 const ZONE: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 86400 86400 604800 60\n  NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.80\nwww TXT \
                     \"of the zone\"\nsix AAAA 2001:db8::6\nboth A 192.0.2.81\nboth AAAA 2001:db8::81\n*.wild A 192.0.2.82\n*.wild TXT \
-                    \"any\"\nalias CNAME other\nother CNAME www\ndeep.empty TXT \"below\"\n";
+                    \"any\"\nalias CNAME other\nother CNAME www\ndeep.empty TXT \"below\"\nlast A 192.0.2.83\n";
 
 /// A zone, its keys and a node that serves it.
 struct Signed {
@@ -225,13 +225,14 @@ fn families_come_and_go() -> Result<()> {
             of("www", "\"all\""),
             of("six", "\"zone\""),
             of("both", "\"fallback\"\nfallback = \"192.0.2.99\""),
+            of("last", "\"last-good\""),
         ];
         signed.configure("", &pools.concat())?;
         signed.node.start()?;
         let first = IpAddr::V4(first);
         let zone_six = v6("2001:db8::6")?;
         let fallback = IpAddr::V4("192.0.2.99".parse()?);
-        for name in ["www", "six", "both"] {
+        for name in ["www", "six", "both", "last"] {
             signed.node.answers(&format!("{name}.example.com"), &[first.to_string().parse()?])?;
         }
         let context = || format!("{algorithm:?} {denial}");
@@ -239,10 +240,13 @@ fn families_come_and_go() -> Result<()> {
         // One family has nothing of its own.
         signed.validates("six.example.com", &[first]).with_context(context)?;
         signed.validates("both.example.com", &[first]).with_context(context)?;
+        let last = signed.node.ask("last.example.com", TYPE_AAAA)?.addresses;
+        signed.validates("last.example.com", &[&[first][..], &last].concat()).with_context(context)?;
         drop(one);
         signed.node.answers("both.example.com", &["192.0.2.99".parse()?])?;
         signed.validates(WWW, &[first, v6("::1")?]).with_context(context)?;
         signed.validates("six.example.com", &[zone_six]).with_context(context)?;
+        signed.validates("last.example.com", &[&[first][..], &last].concat()).with_context(context)?;
         signed.validates("both.example.com", &[fallback]).with_context(context)?;
     }
     Ok(())
@@ -451,5 +455,54 @@ fn answers_that_take_turns_validate_with_one_signature() -> Result<()> {
     signatures.dedup();
     ensure!(signatures.len() == 1, "{signatures:?}");
     drop(endpoints);
+    Ok(())
+}
+
+#[test]
+fn a_copy_of_a_signed_zone_signs_its_pools_answers_from_version_to_version() -> Result<()> {
+    let ([first], port) = addresses()?;
+    let _one = Endpoint::start(first, port)?;
+    let mut primary = Signed::new(Algorithm::Ed25519, Denial::Nsec3)?;
+    primary.configure_zone("", "")?;
+    primary.node.start()?;
+    let mut copy = Signed { node: Node::new("")?, denial: primary.denial };
+    std::os::unix::fs::symlink(primary.folder(), copy.folder())?;
+    let key = Signed::signing_key(&primary.keys(256)?);
+    copy.node.configure(&format!(
+        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{}\"]\n{key}{}",
+        primary.node.address,
+        pool("web", NAMES, &http(port), &[(first, 1)])
+    ))?;
+    copy.node.start()?;
+    for serial in 2..5 {
+        copy.node.answers(WWW, &[first])?;
+        copy.validates(WWW, &[IpAddr::V4(first)])?;
+        copy.denies(WWW, "MX")?;
+        let text = ZONE.replace("hostmaster 1", &format!("hostmaster {serial}"));
+        primary.sign(&format!("{text}n{serial} A 192.0.2.{serial}\n"))?;
+        primary.node.does(&["reload"])?;
+        copy.node.does(&["refresh", "example.com"])?;
+        let new = format!("n{serial}.example.com");
+        copy.node.answers(&new, &[Ipv4Addr::new(192, 0, 2, serial)])?;
+        copy.validates(&new, &[IpAddr::V4(Ipv4Addr::new(192, 0, 2, serial))])?;
+    }
+    // With the next version the key is gone.
+    for key in primary.keys(256)? {
+        for extension in ["key", "private"] {
+            let gone = primary.node.path(&format!("gone.{extension}"));
+            std::fs::rename(format!("{}.{extension}", key.display()), gone)?;
+        }
+    }
+    primary.make_keys(Algorithm::Ed25519)?;
+    primary.sign(&ZONE.replace("hostmaster 1", "hostmaster 9"))?;
+    primary.node.does(&["reload"])?;
+    copy.node.does(&["refresh", "example.com"])?;
+    copy.node.answers(WWW, &["192.0.2.80".parse()?])?;
+    copy.validates(WWW, &["192.0.2.80".parse()?])?;
+    let status = copy.node.does(&["pool", "status", "web"])?;
+    ensure!(
+        status.contains("problem: www.example.com.: the zone is signed, and its answers can't be"),
+        "{status}"
+    );
     Ok(())
 }

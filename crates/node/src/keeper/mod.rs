@@ -47,7 +47,7 @@ use tokio::sync::watch;
 use wire::NameBuf;
 use zone::Difference;
 use zone::amend::Steered;
-use zone::sign::Signer;
+use zone::sign::{IdleKeys, Signer};
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -145,6 +145,8 @@ struct Entry {
     steered: Vec<Steered>,
     /// Who signs them, where the zone has keys.
     signer: Option<Signer>,
+    /// Those of its keys that sign nothing, as was said last.
+    idle_keys: IdleKeys,
     /// Those of them that can't, and why.
     unsteered: Vec<(String, String)>,
 }
@@ -496,6 +498,7 @@ impl Entry {
         let versions = Versions::new(&zone, state);
         Entry {
             signer: zone.signing.as_deref().map(pools::signer),
+            idle_keys: IdleKeys::default(),
             zone,
             slot,
             listed,

@@ -140,6 +140,7 @@ impl Entry {
             Ok(table) => (Arc::new(table), Vec::new()),
             Err(_) => self.steered_where_possible(version),
         };
+        self.tell_idle_keys();
         if unsteered != self.unsteered {
             for (name, why) in &unsteered {
                 tracing::error!("{name} can't answer with its pool, and answers as its zone says: {why}");
@@ -147,6 +148,19 @@ impl Entry {
             self.unsteered = unsteered;
         }
         table
+    }
+
+    /// Says which keys sign nothing, where these are others than before.
+    fn tell_idle_keys(&mut self) {
+        let Some(signer) = &self.signer else { return };
+        if *signer.idle() == self.idle_keys {
+            return;
+        }
+        self.idle_keys = signer.idle().clone();
+        for key in self.idle_keys.iter() {
+            let zone = &self.zone.name;
+            tracing::warn!("a signing key is not one of the DNSKEY set of {zone}, and signs nothing: {key}");
+        }
     }
 
     /// The same, a name at a time.
