@@ -7,4 +7,5 @@ mod endpoint;
 mod failing;
 mod node;
 mod operators;
+mod signed;
 mod zones;

@@ -11,6 +11,7 @@ mod pool;
 mod probe;
 mod publish;
 mod secondary;
+mod signing;
 mod tls;
 mod transfer;
 
@@ -123,6 +124,7 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
     if let Some(value) = root.take("pool") {
         config.pools = pool::pools(value, folder, &announced, problems).into();
+        signing::require_time(&config.zones, &config.pools, problems);
     }
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
@@ -305,11 +307,21 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
     let source = source(&mut section, around, problems);
     let common = Common::read(&mut section, around, problems);
     let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
+    let signing = signing::zone(&mut section, around.folder, problems);
     section.finish(problems);
     let (name, place) = name?;
     let Common { rotation, critical, admission, secondaries, notify } = common;
-    let zone =
-        ZoneConfig { name, source: source?, rotation, critical, admission, secondaries, notify, follow };
+    let zone = ZoneConfig {
+        name,
+        source: source?,
+        rotation,
+        critical,
+        admission,
+        secondaries,
+        notify,
+        follow,
+        signing,
+    };
     Some(Decoded { zone, place, listing })
 }
 

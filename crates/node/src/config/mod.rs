@@ -13,6 +13,7 @@ mod probe;
 mod problem;
 mod publish;
 mod secondary;
+mod signing;
 mod tls;
 mod transfer;
 
@@ -30,6 +31,7 @@ pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use signing::SigningConfig;
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
@@ -261,6 +263,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) notify: Vec<Target>,
     /// How its members are served, where it is a catalog zone that this node follows.
     pub(crate) follow: Option<Arc<FollowConfig>>,
+    /// What signs its pools' answers, where it is signed.
+    pub(crate) signing: Option<Arc<SigningConfig>>,
 }
 
 /// Where the records of a zone come from.
@@ -290,6 +294,7 @@ impl ZoneConfig {
             secondaries: Vec::new(),
             notify: Vec::new(),
             follow: None,
+            signing: None,
         }
     }
 

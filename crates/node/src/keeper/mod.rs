@@ -44,8 +44,10 @@ use std::time::{Duration, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
+use wire::NameBuf;
 use zone::Difference;
 use zone::amend::Steered;
+use zone::sign::{IdleKeys, Signer};
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -114,6 +116,10 @@ pub(crate) struct Keeper {
     has_steered: bool,
     /// Who is told beside the packet threads which zones there are.
     outside: Option<Outside>,
+    /// The zones that have such names.
+    steered_zones: Vec<NameBuf>,
+    /// Names of pools that are in no zone, and what is wrong with that.
+    homeless: HashMap<String, String>,
 }
 
 /// A configured zone.
@@ -137,6 +143,10 @@ struct Entry {
     revision: u64,
     /// What its names answer by their pools.
     steered: Vec<Steered>,
+    /// Who signs them, where the zone has keys.
+    signer: Option<Signer>,
+    /// Those of its keys that sign nothing, as was said last.
+    idle_keys: IdleKeys,
     /// Those of them that can't, and why.
     unsteered: Vec<(String, String)>,
 }
@@ -202,6 +212,8 @@ impl Keeper {
             steered: Vec::new(),
             has_steered: false,
             outside: None,
+            steered_zones: Vec::new(),
+            homeless: HashMap::new(),
         };
         keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -485,6 +497,8 @@ impl Entry {
     fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool, state: Option<&StateDir>) -> Entry {
         let versions = Versions::new(&zone, state);
         Entry {
+            signer: zone.signing.as_deref().map(pools::signer),
+            idle_keys: IdleKeys::default(),
             zone,
             slot,
             listed,

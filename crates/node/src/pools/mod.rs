@@ -12,7 +12,7 @@ mod watched;
 
 pub(crate) use probe::{EchoSockets, takes_raw};
 
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, PoolConfig, SigningConfig};
 use crate::keeper;
 use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
@@ -22,11 +22,13 @@ use roster::Roster;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use std::{io, thread};
 use table::Table;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::NameBuf;
 use zone::amend::{Steered, steer};
+use zone::sign::{Signer, is_signed};
 
 /// How many requests of operators wait; each is taken at once.
 const COMMANDS_MAX: usize = 64;
@@ -159,8 +161,13 @@ pub(crate) fn obstacles(config: &Config) -> Vec<String> {
     probe::obstacles(&config.pools)
 }
 
-/// What keeps names of pools in a zone from answering with them.
-pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
+/// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing.
+pub(crate) fn misfits(
+    pools: &[PoolConfig],
+    table: &Arc<Table>,
+    signing: Option<&SigningConfig>,
+) -> (Vec<String>, Vec<String>) {
+    let mut signer = signing.map(signer);
     let mut misfits = Vec::new();
     for pool in pools {
         let mut roster = Roster::new(Memory::default());
@@ -171,13 +178,36 @@ pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
         let answers = roster.answers();
         let in_zone = answers.chunk_by(|one, other| one.owner == other.owner);
         for of_name in in_zone.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
-            if let Err(error) = steer(table, of_name) {
+            let signing = signer.as_mut().map(|signer| (signer, unix_time()));
+            if let Err(error) = steer(table, of_name, signing) {
                 misfits
                     .push(format!("{} can't answer with the pool {}: {error}", of_name[0].owner, pool.name));
             }
         }
     }
-    misfits
+    let mut idle = Vec::new();
+    if let Some(signer) = &mut signer {
+        let zone = table.apex_name();
+        match is_signed(table) {
+            // Whatever came of it, it is known now.
+            true => drop(signer.begin(table, unix_time())),
+            false => idle.push(format!("{zone} is not signed, and its `signing-key` signs nothing")),
+        }
+        let of_key =
+            |key| format!("a signing key is not one of the DNSKEY set of {zone}, and signs nothing: {key}");
+        idle.extend(signer.idle().iter().map(of_key));
+    }
+    (misfits, idle)
+}
+
+/// Who signs in a zone.
+pub(crate) fn signer(signing: &SigningConfig) -> Signer {
+    Signer::new(Arc::clone(&signing.keys), signing.validity_s)
+}
+
+/// The time, in seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What names answer before any check has run: with what the last run knew.
