@@ -226,6 +226,7 @@ impl Roster {
                         rtype,
                         ttl: pool.ttl,
                         rdata: addresses.iter().map(octets).collect(),
+                        choice: None,
                     });
                 }
             }
