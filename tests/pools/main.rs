@@ -6,4 +6,5 @@ mod endpoint;
 mod failing;
 mod node;
 mod operators;
+mod portions;
 mod zones;
