@@ -7,5 +7,6 @@ mod endpoint;
 mod failing;
 mod node;
 mod operators;
+mod portions;
 mod signed;
 mod zones;

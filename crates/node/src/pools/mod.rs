@@ -1,11 +1,12 @@
 //! Pools: names that answer with the endpoints that are good now.
 //!
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
-//! keeper, which publishes that like any change of a zone. What it knows outlives the process ([`memory`]), so that a restart begins
+//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows outlives the process ([`memory`]), so that a restart begins
 //! with it.
 
 mod director;
 mod memory;
+mod portions;
 mod probe;
 mod roster;
 mod watched;
