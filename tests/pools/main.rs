@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+mod checks;
 mod endpoint;
 mod failing;
 mod node;

@@ -81,6 +81,7 @@ impl Sources {
             copies: self.secondary.counts(),
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
             pools: self.pools.pools().to_vec(),
+            check_times: self.pools.times(),
             disk: self.archive.status(),
         }
     }

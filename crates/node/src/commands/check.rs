@@ -125,6 +125,7 @@ fn check_config(
             if !json {
                 homeless.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
             }
+            notes.extend(pools::obstacles(&config));
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
             let bird = config.anycast.and_then(|anycast| anycast.bird);

@@ -8,6 +8,7 @@ mod catalog;
 mod interfaces;
 mod management;
 mod pool;
+mod probe;
 mod publish;
 mod secondary;
 mod signing;
@@ -122,7 +123,7 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
     if let Some(value) = root.take("pool") {
-        config.pools = pool::pools(value, &announced, problems).into();
+        config.pools = pool::pools(value, folder, &announced, problems).into();
         signing::require_time(&config.zones, &config.pools, problems);
     }
     root.finish(problems);

@@ -9,6 +9,7 @@ mod anycast;
 mod catalog;
 mod decode;
 mod pool;
+mod probe;
 mod problem;
 mod publish;
 mod secondary;
@@ -20,7 +21,11 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
-pub(crate) use pool::{EndpointConfig, PoolCheck, PoolConfig, Probe};
+pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
+pub(crate) use probe::{
+    DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,
+    StateFile,
+};
 pub(crate) use problem::{ConfigError, Style};
 pub(crate) use publish::Publisher;
 #[cfg(test)]

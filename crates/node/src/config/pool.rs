@@ -1,8 +1,8 @@
 //! Pools as they are configured: services of several endpoints that names answer with.
 
+use super::probe::PoolCheck;
 use pool::{Member, Spec};
 use std::net::IpAddr;
-use std::time::Duration;
 use wire::NameBuf;
 
 /// The most pools.
@@ -59,41 +59,4 @@ pub(crate) struct EndpointConfig {
     pub(crate) addresses: Vec<IpAddr>,
     /// Its tier, from 1.
     pub(crate) tier: u32,
-}
-
-/// How endpoints are checked.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct PoolCheck {
-    /// What is asked.
-    pub(crate) probe: Probe,
-    /// At which port.
-    pub(crate) port: u16,
-    /// From which addresses, at most one of each family; the system chooses where there is none.
-    pub(crate) sources: Vec<IpAddr>,
-    /// How often.
-    pub(crate) interval: Duration,
-    /// How long an answer may take.
-    pub(crate) timeout: Duration,
-    /// How many good results in a row make an endpoint good.
-    pub(crate) rise: u32,
-    /// How many bad results in a row make it bad.
-    pub(crate) fall: u32,
-}
-
-/// What is asked of an endpoint.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Probe {
-    /// To accept a TCP connection.
-    Tcp,
-    /// To answer a request for a page over HTTP/1.1.
-    Http {
-        /// What the request says the host is; the address where there is none.
-        host: Option<String>,
-        /// The path, which begins with a slash.
-        path: String,
-        /// The status codes that are good.
-        statuses: Vec<u16>,
-        /// What the first octets of the body have to contain.
-        contains: Option<String>,
-    },
 }

@@ -2,10 +2,11 @@
 
 use super::Snapshot;
 use crate::status::{
-    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, KernelAnswersByFamily,
-    Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
-    ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
+    CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
+    KernelAnswersByFamily, Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus,
+    QueryCount, ServedStatus, ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
+    ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub(super) fn server() -> NodeStatus {
                 admin: "auto".to_owned(),
                 answers: true,
                 failure: None,
+                looked: Some("2026-01-01T00:00:00Z".to_owned()),
+                unseen: None,
+                last_failure: None,
                 took_us: 400,
                 runs: 70,
                 failures: 4,
@@ -86,6 +90,10 @@ pub(super) fn server() -> NodeStatus {
             transitions: Vec::new(),
             problems: Vec::new(),
         }],
+        check_times: vec![
+            CheckTimes { times: latencies(), ..CheckTimes::new("dns", true) },
+            CheckTimes::new("https", false),
+        ],
         disk: Some(DiskStatus { failures: 5, waiting: 1, failure: None }),
     }
 }

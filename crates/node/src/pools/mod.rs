@@ -8,10 +8,13 @@ mod director;
 mod memory;
 mod probe;
 mod roster;
+mod watched;
+
+pub(crate) use probe::{EchoSockets, takes_raw};
 
 use crate::config::{Config, PoolConfig, SigningConfig};
 use crate::keeper;
-use crate::status::PoolStatus;
+use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
 use director::Director;
 use memory::Memory;
@@ -63,21 +66,34 @@ pub(crate) struct Supplies {
     pub(crate) keeper: SyncSender<keeper::Request>,
     /// Where it is kept what is known; nowhere without a state folder.
     pub(crate) memory: Option<PathBuf>,
+    /// What was opened for checks by ICMP.
+    pub(crate) echo: EchoSockets,
 }
 
 /// How the pools are, for everybody to see.
 #[derive(Clone, Default)]
-pub(crate) struct PoolBoard(Arc<Mutex<Arc<[PoolStatus]>>>);
+pub(crate) struct PoolBoard(Arc<Mutex<Shown>>);
+
+#[derive(Default)]
+struct Shown {
+    pools: Arc<[PoolStatus]>,
+    times: Vec<CheckTimes>,
+}
 
 impl PoolBoard {
     /// All pools, in the order of the configuration.
     pub(crate) fn pools(&self) -> Arc<[PoolStatus]> {
         // The lock guards a single assignment, which can't be left half done.
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).pools)
     }
 
-    fn set(&self, pools: Vec<PoolStatus>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pools.into();
+    /// How long looks have taken, by kind and result.
+    pub(crate) fn times(&self) -> Vec<CheckTimes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).times.clone()
+    }
+
+    fn set(&self, pools: Vec<PoolStatus>, times: Vec<CheckTimes>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shown { pools: pools.into(), times };
     }
 }
 
@@ -97,7 +113,7 @@ impl Service {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let board = PoolBoard::default();
         let pools = Arc::clone(&supplies.configured.borrow());
-        board.set(first(&pools, supplies.memory.as_deref()).statuses());
+        board.set(first(&pools, supplies.memory.as_deref()).statuses(), Vec::new());
         let service = Service { commands, board: board.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pools".to_owned()).spawn(move || {
@@ -138,6 +154,11 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
             format!("the pool {} has the name {name}, which is in no zone of this node: add the zone, or remove it", pool.name)
         })
         .collect()
+}
+
+/// What this machine can't look at of pools, and what to do.
+pub(crate) fn obstacles(config: &Config) -> Vec<String> {
+    probe::obstacles(&config.pools)
 }
 
 /// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing.

@@ -147,7 +147,7 @@ pub(super) fn encode_zones(
     families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
 
     encode_catalogs(server, families)?;
-    pools::encode(&server.pools, families)?;
+    pools::encode(&server.pools, &server.check_times, families)?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];
     let help = "Rounds of asking the primaries of a zone: nothing newer, a new version served, neither.";
