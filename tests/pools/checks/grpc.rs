@@ -1,6 +1,6 @@
 //! Checks by the health protocol of gRPC.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! Checks over HTTP/1.1 and HTTP/2, of servers of ours and of BIND, whose DNS over HTTPS is HTTP/2 by nghttp2.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
