@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::client;
 use crate::message::Message;
@@ -220,12 +220,16 @@ pub fn own_socket_address() -> Result<SocketAddr> {
     Ok(SocketAddr::new(IpAddr::V4(address), free_port(address)?))
 }
 
-/// A port free for UDP and TCP at this address at the time of asking.
+/// A port free for UDP and TCP at this address at the time of asking. The kernel gives none of these to whoever asks it for
+/// any: else a client at all addresses could have it when the server comes.
 pub fn free_port(address: Ipv4Addr) -> Result<u16> {
+    const FIRST: u16 = 10_000;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let end: u16 = range.split_whitespace().next().context("the kernel's first port")?.parse()?;
+    ensure!(end > FIRST + 1000, "the kernel gives away the ports from {end} on");
     for _ in 0..100 {
-        let udp = UdpSocket::bind((address, 0))?;
-        let port = udp.local_addr()?.port();
-        if TcpListener::bind((address, port)).is_ok() {
+        let port = fastrand::u16(FIRST..end);
+        if UdpSocket::bind((address, port)).is_ok() && TcpListener::bind((address, port)).is_ok() {
             return Ok(port);
         }
     }

@@ -14,7 +14,7 @@ use starling_tests::server::{Kind, Server, ZoneFile, own_socket_address, starlin
 use starling_tests::tools;
 
 use crate::fake::{Answer, Fake, Script, a, good, ixfr, soa};
-use crate::site::{Node, SERVFAIL, Seen, Site, ZONE, wait};
+use crate::site::{Node, SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, wait};
 
 const STORED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -140,10 +140,14 @@ fn the_digest_is_the_same_whatever_way_the_zone_came() -> Result<()> {
     let primary = Primary::start(Kind::Bind, &site, &hosts(1, 50))?;
     let mut node = site.start(&[primary.server.address], "rotate = false")?;
     node.wait_for(Seen::served(1))?;
+    // What is served is told a moment after it answers.
     let digests = |node: &Node| -> Result<Value> {
-        let output = node.ctl(&["zones", "--digests", "--json"])?;
-        let digests: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
-        Ok(digests[0].clone())
+        tools::poll("a digest", SEEN_WITHIN, || {
+            let output = node.ctl(&["zones", "--digests", "--json"])?;
+            let digests: Value =
+                serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+            Ok((!digests[0].is_null()).then(|| digests[0].clone()))
+        })
     };
     let transferred = digests(&node)?;
     ensure!(transferred["serial"] == 1 && transferred["name"] == ZONE, "{transferred}");
