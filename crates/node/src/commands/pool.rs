@@ -2,7 +2,7 @@
 
 use crate::cli::{AdminState, PoolAction};
 use crate::control::Request;
-use crate::status::{AddressStatus, FamilyStatus, PoolStatus};
+use crate::status::{AddressStatus, FamilyStatus, PeerSight, PoolStatus, SharingStatus};
 use pool::Admin;
 use std::io::{self, Write};
 
@@ -45,12 +45,42 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
             let AddressStatus { runs, failures, took_us, .. } = address;
             let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs");
             writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}; {looks}")?;
+            print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
                 writeln!(out, "      {failure}")?;
             }
         }
         for transition in &pool.transitions {
             writeln!(out, "  {}  {}", transition.at, transition.what)?;
+        }
+    }
+    Ok(())
+}
+
+/// What this node and its peers see of an address, where that isn't one thing.
+fn print_views(out: &mut impl Write, pool: &PoolStatus, address: &AddressStatus) -> io::Result<()> {
+    if pool.sharing.is_none() && address.peers.is_empty() {
+        return Ok(());
+    }
+    write!(out, "      {} here", address.own)?;
+    for PeerSight { peer, health, for_ms, .. } in &address.peers {
+        write!(out, ", {health} at {peer} for {} s", for_ms / 1000)?;
+    }
+    writeln!(out)
+}
+
+/// Whose view counts, and who is heard.
+fn print_sharing(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
+    let Some(SharingStatus { isolated, peers, .. }) = &pool.sharing else { return Ok(()) };
+    let heard = peers.iter().filter(|peer| peer.heard).count();
+    write!(out, "  view {}: {heard} of {} peers are heard", pool.view, peers.len())?;
+    if *isolated {
+        write!(out, "; this node is ISOLATED, and goes by what it sees itself")?;
+    }
+    writeln!(out)?;
+    for peer in peers {
+        if let Some(trouble) = &peer.trouble {
+            writeln!(out, "  peer {} at {}: {trouble}", peer.name, peer.address)?;
         }
     }
     Ok(())
@@ -63,5 +93,6 @@ fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
         let answers = if answers.is_empty() { "nothing of its own".to_owned() } else { answers.join(" ") };
         writeln!(out, "  {family}  {answers}  ({basis}{tier}, since {since})")?;
     }
+    print_sharing(out, pool)?;
     pool.problems.iter().try_for_each(|problem| writeln!(out, "  problem: {problem}"))
 }

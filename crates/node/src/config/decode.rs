@@ -10,6 +10,7 @@ mod management;
 mod pool;
 mod publish;
 mod secondary;
+mod sharing;
 mod tls;
 mod transfer;
 
@@ -123,6 +124,13 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     if let Some(value) = root.take("pool") {
         config.pools = pool::pools(value, &announced, problems).into();
     }
+    if let Some(value) = root.take("pool-sharing")
+        && let Some(section) = Section::of(value, "[pool-sharing]", problems)
+    {
+        let decoded = sharing::sharing(section, &config.keys, &config.peers, problems);
+        config.sharing = decoded.map(Arc::new);
+    }
+    sharing::require(&mut root, &config, problems);
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config

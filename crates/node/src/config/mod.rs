@@ -12,6 +12,7 @@ mod pool;
 mod problem;
 mod publish;
 mod secondary;
+mod sharing;
 mod tls;
 mod transfer;
 
@@ -19,12 +20,13 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
-pub(crate) use pool::{EndpointConfig, PoolCheck, PoolConfig, Probe};
+pub(crate) use pool::{CheckId, EndpointConfig, PoolCheck, PoolConfig, Probe};
 pub(crate) use problem::{ConfigError, Style};
 pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use sharing::{SIGHTS_MAX, SharingConfig};
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
@@ -81,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) keys: Vec<Arc<Key>>,
     /// The pools; their names are unique, and so are those that answer with them.
     pub(crate) pools: Arc<[PoolConfig]>,
+    /// How nodes share what the pools' checks see, if they do.
+    pub(crate) sharing: Option<Arc<SharingConfig>>,
 }
 
 /// The part of the configuration that holds for the node as a whole.

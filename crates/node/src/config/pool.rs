@@ -1,6 +1,7 @@
 //! Pools as they are configured: services of several endpoints that names answer with.
 
-use pool::{Member, Spec};
+use pool::{Member, Spec, View};
+use serde::Serialize;
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::NameBuf;
@@ -30,6 +31,8 @@ pub(crate) struct PoolConfig {
     pub(crate) spec: Spec,
     /// What it answers with when nothing is good, if it says so.
     pub(crate) fallback: Vec<IpAddr>,
+    /// Whose view of its endpoints counts.
+    pub(crate) view: View,
     /// How its endpoints are checked.
     pub(crate) check: PoolCheck,
     /// Its endpoints; names are unique, and so are addresses.
@@ -61,16 +64,19 @@ pub(crate) struct EndpointConfig {
     pub(crate) tier: u32,
 }
 
-/// How endpoints are checked.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// How endpoints are checked. What of it makes its [`PoolCheck::identity`] is serialized.
+#[derive(Serialize, Clone, PartialEq, Eq, Hash, Debug)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct PoolCheck {
     /// What is asked.
     pub(crate) probe: Probe,
     /// At which port.
     pub(crate) port: u16,
     /// From which addresses, at most one of each family; the system chooses where there is none.
+    #[serde(skip)]
     pub(crate) sources: Vec<IpAddr>,
     /// How often.
+    #[serde(skip)]
     pub(crate) interval: Duration,
     /// How long an answer may take.
     pub(crate) timeout: Duration,
@@ -80,8 +86,31 @@ pub(crate) struct PoolCheck {
     pub(crate) fall: u32,
 }
 
+impl PoolCheck {
+    /// What is the same on all nodes that ask the same of an endpoint, and believe it by the same rules: from where and how often they
+    /// do is for each to choose.
+    pub(crate) fn identity(&self) -> CheckId {
+        // Names and order of what is serialized are part of what nodes of different versions have to agree on.
+        let text = serde_json::to_vec(self).expect("numbers and texts can be written");
+        let mut id = [0; 16];
+        id.copy_from_slice(&blake3::hash(&text).as_bytes()[..16]);
+        CheckId(id)
+    }
+}
+
+/// Which check it is, on any node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct CheckId(pub(crate) [u8; 16]);
+
+impl std::fmt::Display for CheckId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
 /// What is asked of an endpoint.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Serialize, Clone, PartialEq, Eq, Hash, Debug)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(crate) enum Probe {
     /// To accept a TCP connection.
     Tcp,

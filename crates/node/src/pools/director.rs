@@ -2,6 +2,7 @@
 
 use super::memory::Memory;
 use super::roster::{Roster, Target};
+use super::sharing::{Exchange, Sharing};
 use super::{Command, PoolBoard, Supplies, Wish, probe};
 use crate::config::PoolConfig;
 use crate::keeper;
@@ -41,6 +42,7 @@ pub(super) struct Director {
     configured: watch::Receiver<Arc<[PoolConfig]>>,
     keeper: SyncSender<keeper::Request>,
     board: PoolBoard,
+    sharing: Sharing,
     looks: JoinSet<()>,
     looking: HashMap<Target, AbortHandle>,
     room: Arc<Semaphore>,
@@ -56,8 +58,8 @@ pub(super) struct Director {
 }
 
 impl Director {
-    pub(super) fn new(supplies: Supplies, board: PoolBoard) -> Director {
-        let Supplies { configured, keeper, memory } = supplies;
+    pub(super) fn new(supplies: Supplies, board: PoolBoard, exchange: Exchange) -> Director {
+        let Supplies { configured, keeper, memory, sharing } = supplies;
         let (seen, arriving) = mpsc::channel(LOOKS_MAX);
         let known = memory.as_deref().map(Memory::read).unwrap_or_default();
         let writer = memory.map(|file| {
@@ -71,6 +73,7 @@ impl Director {
             configured,
             keeper,
             board,
+            sharing: Sharing::new(exchange, sharing),
             looks: JoinSet::new(),
             looking: HashMap::new(),
             room: Arc::new(Semaphore::new(LOOKS_MAX)),
@@ -107,8 +110,14 @@ impl Director {
                     let now = self.now();
                     if self.roster.observe(&seen.target, seen.took, seen.outcome, now) {
                         self.decide();
+                        self.show();
                     }
                     self.show_at.get_or_insert(now + SHOWN_AFTER);
+                }
+                others = self.sharing.changed() => {
+                    self.roster.hear(others);
+                    self.decide();
+                    self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
                 }
                 Some(_) = self.looks.join_next() => {}
                 () = sleep(wait) => self.catch_up(),
@@ -132,6 +141,7 @@ impl Director {
 
     fn show(&mut self) {
         self.board.set(self.roster.statuses());
+        self.sharing.show(self.start, || self.roster.sightings());
         self.show_at = None;
     }
 

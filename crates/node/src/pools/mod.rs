@@ -2,14 +2,17 @@
 //!
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
 //! keeper, which publishes that like any change of a zone. What it knows outlives the process ([`memory`]), so that a restart begins
-//! with it.
+//! with it. Nodes may tell each other what their checks see ([`sharing`]), and a pool go by that.
 
 mod director;
 mod memory;
 mod probe;
 mod roster;
+mod sharing;
 
-use crate::config::{Config, PoolConfig};
+pub(crate) use sharing::{Asked, Exchange, MAC_HEADER, NotAsked, PATH, Told};
+
+use crate::config::{Config, PoolConfig, SharingConfig};
 use crate::keeper;
 use crate::status::PoolStatus;
 use ::pool::{AllDown, Spec};
@@ -61,6 +64,8 @@ pub(crate) struct Supplies {
     pub(crate) keeper: SyncSender<keeper::Request>,
     /// Where it is kept what is known; nowhere without a state folder.
     pub(crate) memory: Option<PathBuf>,
+    /// How nodes share what checks see, now and later.
+    pub(crate) sharing: watch::Receiver<Option<Arc<SharingConfig>>>,
 }
 
 /// How the pools are, for everybody to see.
@@ -84,6 +89,7 @@ impl PoolBoard {
 pub(crate) struct Service {
     commands: mpsc::Sender<Command>,
     board: PoolBoard,
+    exchange: Exchange,
 }
 
 impl Service {
@@ -93,13 +99,13 @@ impl Service {
     /// A thread or its event loop can't be made.
     pub(crate) fn start(supplies: Supplies) -> io::Result<Service> {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-        let board = PoolBoard::default();
+        let (board, exchange) = (PoolBoard::default(), Exchange::new());
         let pools = Arc::clone(&supplies.configured.borrow());
         board.set(first(&pools, supplies.memory.as_deref()).statuses());
-        let service = Service { commands, board: board.clone() };
+        let service = Service { commands, board: board.clone(), exchange: exchange.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pools".to_owned()).spawn(move || {
-            runtime.block_on(async { Director::new(supplies, board).run(asked).await });
+            runtime.block_on(async { Director::new(supplies, board, exchange).run(asked).await });
         })?;
         Ok(service)
     }
@@ -114,6 +120,11 @@ impl Service {
             return Err("too many such requests are waiting; try again when they are done".to_owned());
         }
         answer.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
+    }
+
+    /// What nodes tell each other.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
     }
 
     /// How the pools are.

@@ -4,7 +4,7 @@ use super::super::pool::{
     EndpointConfig, NAMES_MAX, POOLS_MAX, PoolCheck, PoolConfig, Probe, TTL, TTL_MAX, WORD_MAX,
 };
 use super::super::problem::Problem;
-use super::{Section, Value, apex, secondary, wrong_type};
+use super::{Section, Value, apex, secondary, sharing, wrong_type};
 use health::{INTERVAL_MIN, ROW_MAX, SPAN_MAX};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Spec, TIERS_MAX};
 use std::collections::HashSet;
@@ -59,6 +59,7 @@ fn pool(
     let kind = kind(&mut section, problems);
     let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
+    let view = sharing::view(&mut section, problems);
     let check = check(&mut section, announced, problems);
     let endpoints = endpoints(&mut section, problems);
     section.finish(problems);
@@ -66,7 +67,7 @@ fn pool(
         return None;
     }
     let spec = Spec { kind, all_down, panic_percent };
-    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, check: check?, endpoints };
+    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
     for is_ipv4 in [true, false] {
         let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
         if !members.is_empty()
