@@ -6,4 +6,6 @@ mod endpoint;
 mod failing;
 mod node;
 mod operators;
+mod peer;
+mod sharing;
 mod zones;
