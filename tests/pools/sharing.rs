@@ -205,6 +205,10 @@ fn what_a_node_only_remembers_it_does_not_say() -> Result<()> {
     let [mut one, two] = fleet::<2>(endpoints)?;
     two.answers("any-up", endpoints, true)?;
     one.answers("local", endpoints, true)?;
+    tools::poll("what is remembered", SEEN_WITHIN, || {
+        let kept = std::fs::read_to_string(one.node.path("state/pools")).unwrap_or_default();
+        Ok((kept.matches("\"up\"").count() == 2 * VIEWS.len()).then_some(()))
+    })?;
     one.node.end()?;
     drop(first);
     two.answers("any-up", endpoints, false)?;
@@ -258,7 +262,7 @@ fn a_node_with_another_key_is_neither_told_nor_believed() -> Result<()> {
     one.hears(two.management)?;
     two.hears(one.management)?;
     two.answers("any-up", endpoints, true)?;
-    ensure!(one.logged("says again what its pool checks see") == 1, "{}", one.node.log());
+    ensure!(one.logged("says again what its pool checks see") > 0, "{}", one.node.log());
 
     for authorization in
         ["", "Authorization: Starling-HMAC-SHA256 1 2 3\r\n", "Authorization: Basic Og==\r\n"]

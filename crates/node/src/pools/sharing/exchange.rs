@@ -22,21 +22,23 @@ struct State {
     start: Instant,
     sightings: Arc<[Sighting]>,
     sharing: Option<Shared>,
+    /// How often somebody has asked without the key.
+    refused: u64,
 }
 
 /// What there is where nodes share.
 struct Shared {
     seal: Arc<Seal>,
     views: Views,
-    /// How often somebody has asked without the key.
-    refused: u64,
+    /// Whether it was said that somebody asks without the key.
+    stranger_told: bool,
 }
 
 impl Exchange {
     /// Nothing is known yet, and nothing shared.
     pub(in crate::pools) fn new() -> Exchange {
-        let (start, sightings) = (Instant::now(), Arc::default());
-        Exchange(Arc::new(Mutex::new(State { node: NodeId::random(), start, sightings, sharing: None })))
+        let (node, start, sightings) = (NodeId::random(), Instant::now(), Arc::default());
+        Exchange(Arc::new(Mutex::new(State { node, start, sightings, sharing: None, refused: 0 })))
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -52,7 +54,7 @@ impl Exchange {
         state.sharing = sharing.zip(seal).map(|(sharing, seal)| Shared {
             seal: Arc::clone(seal),
             views: Views::new(node, sharing, before, Instant::now()),
-            refused: 0,
+            stranger_told: false,
         });
     }
 
@@ -70,7 +72,12 @@ impl Exchange {
             let Some(shared) = &mut state.sharing else { return Told::NotShared };
             match shared.seal.accept(asked, unix_seconds()) {
                 Ok(()) => (node, start, sightings, Arc::clone(&shared.seal)),
-                Err(refusal) => return shared.refuse(refusal),
+                Err(Refusal::OtherTime) => return Told::OtherTime,
+                Err(Refusal::Stranger) => {
+                    shared.tell_of_strangers();
+                    state.refused += 1;
+                    return Told::Stranger;
+                }
             }
         };
         match sights::write(node, &sightings, Moment(start.elapsed())) {
@@ -128,7 +135,7 @@ impl Exchange {
     pub(crate) fn status(&self) -> Option<SharingStatus> {
         let state = self.locked();
         let shared = state.sharing.as_ref()?;
-        Some(shared.views.status(Instant::now(), shared.refused))
+        Some(shared.views.status(Instant::now(), state.refused))
     }
 
     /// Adds to a pool how the peers are, if it goes by them, and what they say of its endpoints.
@@ -136,7 +143,7 @@ impl Exchange {
         let (now, state) = (Instant::now(), self.locked());
         let (Some(shared), Some(check)) = (&state.sharing, octets(&pool.check).map(CheckId)) else { return };
         if pool.view != View::Local.word() {
-            pool.sharing = Some(shared.views.status(now, shared.refused));
+            pool.sharing = Some(shared.views.status(now, state.refused));
         }
         for address in &mut pool.addresses {
             if let Ok(at) = address.address.parse() {
@@ -147,19 +154,13 @@ impl Exchange {
 }
 
 impl Shared {
-    fn refuse(&mut self, refusal: Refusal) -> Told {
-        match refusal {
-            Refusal::OtherTime => Told::OtherTime,
-            Refusal::Stranger => {
-                if self.refused == 0 {
-                    tracing::warn!(
-                        "somebody asks at the management address what the checks of pools see, and has not our key: a peer has another \
-                         one under [pool-sharing], or it is none; said once, and counted in starling_pool_sharing_refused_total"
-                    );
-                }
-                self.refused += 1;
-                Told::Stranger
-            }
+    /// Says, once, that somebody asks without the key.
+    fn tell_of_strangers(&mut self) {
+        if !std::mem::replace(&mut self.stranger_told, true) {
+            tracing::warn!(
+                "somebody asks at the management address what the checks of pools see, and has not our key: a peer has another one under \
+                 [pool-sharing], or it is none; said once, and counted in starling_pool_sharing_refused_total"
+            );
         }
     }
 }
