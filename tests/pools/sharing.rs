@@ -12,7 +12,8 @@ use crate::endpoint::{Endpoint, addresses};
 use crate::node::{FALL, INTERVAL, Node, SEEN_WITHIN, pool};
 use crate::peer::{Peer, Trick};
 
-/// How often peers are asked, and after how long they are silent, in milliseconds: with time for a machine that has other work.
+/// How often peers are asked, and after how long they are silent, in milliseconds: with time for a machine that has
+/// other work.
 const ASKED_MS: u32 = 200;
 const SILENT_AFTER: u32 = 10;
 /// Much more than the answers of all peers take, and much less than what a flood could send.

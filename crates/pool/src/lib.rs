@@ -1,8 +1,9 @@
 //! Pools: which of the endpoints of a service a name answers with, by what is known of each.
 //!
-//! [`Selector::select`] decides it from the [`Condition`] of every member and from what it has decided before: it goes to a worse tier
-//! at once and comes back when the better one has been good for a while. It is pure and takes the time as an argument; who runs checks
-//! and who answers is for others to know. [`View`] says whose view of a member counts where several nodes look at it. The crate must never read configuration, ask the network, or know a DNS name.
+//! [`Selector::select`] decides it from the [`Condition`] of every member and from what it has decided before: it goes
+//! to a worse tier at once and comes back when the better one has been good for a while. It is pure and takes the time
+//! as an argument; who runs checks and who answers is for others to know. [`View`] says whose view of a member counts
+//! where several nodes look at it. The crate must never read configuration, ask the network, or know a DNS name.
 
 mod condition;
 mod select;

@@ -8,7 +8,8 @@ pub enum View {
     /// That of this node alone.
     #[default]
     Local,
-    /// That of more than half of the nodes that know anything; where as many say the one as the other, that of this node.
+    /// That of more than half of the nodes that know anything; where as many say the one as the other, that of this
+    /// node.
     Quorum,
     /// An endpoint is good if any node says so.
     AnyUp,

@@ -87,8 +87,8 @@ pub(crate) struct PoolCheck {
 }
 
 impl PoolCheck {
-    /// What is the same on all nodes that ask the same of an endpoint, and believe it by the same rules: from where and how often they
-    /// do is for each to choose.
+    /// What is the same on all nodes that ask the same of an endpoint, and believe it by the same rules: from where and
+    /// how often they do is for each to choose.
     pub(crate) fn identity(&self) -> CheckId {
         // Names and order of what is serialized are part of what nodes of different versions have to agree on.
         let text = serde_json::to_vec(self).expect("numbers and texts can be written");

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use transfer::tsig::Key;
 
-/// The most addresses that nodes share results of: what they say of them is then some 400 KiB at most, a second and peer.
+/// The most addresses that nodes share results of: what they say of them is then some 400 KiB at most, a second and
+/// peer.
 pub(crate) const SIGHTS_MAX: usize = 4096;
-/// How often peers are asked where nothing is said, in milliseconds. A change is then known to the others within a second, and a
-/// hundred peers cost a hundred small requests a second.
+/// How often peers are asked where nothing is said, in milliseconds. A change is then known to the others within a
+/// second, and a hundred peers cost a hundred small requests a second.
 pub(crate) const INTERVAL_MS: u64 = 1000;
-/// How long they may take to answer, in milliseconds: more than the way around the world and back twice, for SYN and request.
+/// How long they may take to answer, in milliseconds: more than the way around the world and back twice, for SYN and
+/// request.
 pub(crate) const TIMEOUT_MS: u64 = 500;
-/// After how many intervals without a good answer a peer counts no more. Two would be passed by a single answer that is lost, and
-/// with each more a node trusts older news.
+/// After how many intervals without a good answer a peer counts no more. Two would be passed by a single answer that is
+/// lost, and with each more a node trusts older news.
 pub(crate) const SILENT_AFTER: u32 = 3;
 
 /// How results are shared; a reload takes in changes.

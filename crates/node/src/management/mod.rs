@@ -1,8 +1,9 @@
 //! The management address: metrics, health and state over HTTP, and what the peers say on theirs.
 //!
-//! [`Endpoint`] answers `/metrics`, `/healthz`, `/readyz`, `/state`, `/zones` and `/pool-views` from a [`Snapshot`] that is taken for each
-//! request. `starling serve` alone takes it of itself; the agent of itself and of its server. [`Peers`] asks the other
-//! nodes for their `/state`. Nothing here changes anything: what is to be done goes over the control socket.
+//! [`Endpoint`] answers `/metrics`, `/healthz`, `/readyz`, `/state`, `/zones` and `/pool-views` from a [`Snapshot`]
+//! that is taken for each request. `starling serve` alone takes it of itself; the agent of itself and of its server.
+//! [`Peers`] asks the other nodes for their `/state`. Nothing here changes anything: what is to be done goes over the
+//! control socket.
 
 mod ask;
 mod metrics;
@@ -64,8 +65,8 @@ pub(crate) enum Extent {
 /// leaving it out.
 pub(crate) type Source = Rc<dyn Fn(Extent) -> Pending>;
 
-/// How long a request waits for its snapshot before it is told that there is none. A server tells its state from memory;
-/// with 100,000 zones that takes some tenths of a second.
+/// How long a request waits for its snapshot before it is told that there is none. A server tells its state from
+/// memory; with 100,000 zones that takes some tenths of a second.
 pub(crate) const SNAPSHOT_WITHIN: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

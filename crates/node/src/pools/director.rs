@@ -110,7 +110,6 @@ impl Director {
                     let now = self.now();
                     if self.roster.observe(&seen.target, seen.took, seen.outcome, now) {
                         self.decide();
-                        self.show();
                     }
                     self.show_at.get_or_insert(now + SHOWN_AFTER);
                 }

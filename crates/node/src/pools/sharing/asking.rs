@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 /// The longest answer in octets: [`crate::config::SIGHTS_MAX`] addresses, each with a check of its own.
 pub(super) const ANSWER_LEN_MAX: usize = 768 * 1024;
-/// How many peers are asked at once. With answers of the greatest length these are 48 MiB; fewer would let peers that hang keep others
-/// from being asked in time, where there are [`crate::config::PEERS_MAX`].
+/// How many peers are asked at once. With answers of the greatest length these are 48 MiB; fewer would let peers that
+/// hang keep others from being asked in time, where there are [`crate::config::PEERS_MAX`].
 pub(super) const ASKS_MAX: usize = 64;
 /// How much shorter an interval may be by chance, so that nodes don't ask in step: a part in so many.
 const JITTER: u32 = 20;

@@ -1,4 +1,5 @@
-//! What this node sees and what others say, for all threads: the one that asks, those that are asked, and those that show it.
+//! What this node sees and what others say, for all threads: the one that asks, those that are asked, and those that
+//! show it.
 
 use super::Told;
 use super::seal::{Asked, Refusal, Seal, octets, unix_seconds};
@@ -89,7 +90,8 @@ impl Exchange {
         }
     }
 
-    /// Takes a good answer of a peer; whether it says something new. What this node doesn't look at itself is of no use.
+    /// Takes a good answer of a peer; whether it says something new. What this node doesn't look at itself is of no
+    /// use.
     pub(super) fn hear(
         &self,
         peer: usize,

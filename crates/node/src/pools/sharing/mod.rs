@@ -1,8 +1,9 @@
 //! Nodes tell each other what the checks of their pools see, so that a pool may go by more than what one node sees.
 //!
-//! A node is asked at its management address, and answers who has the key ([`seal`]) with what it has seen itself ([`sights`]). It asks
-//! its peers in turn ([`asking`]), and goes by what those say that have answered lately ([`views`]); whose view counts, a pool says
-//! ([`pool::View`]). All threads that have to do with it have an [`Exchange`].
+//! A node is asked at its management address, and answers who has the key ([`seal`]) with what it has seen itself
+//! ([`sights`]). It asks its peers in turn ([`asking`]), and goes by what those say that have answered lately
+//! ([`views`]); whose view counts, a pool says ([`pool::View`]). All threads that have to do with it have an
+//! [`Exchange`].
 
 mod asking;
 mod exchange;
@@ -107,7 +108,8 @@ impl Sharing {
         }
     }
 
-    /// Waits until others say something else than before; what they say then. Nothing is lost if it is not waited for to the end.
+    /// Waits until others say something else than before; what they say then. Nothing is lost if it is not waited for
+    /// to the end.
     pub(super) async fn changed(&mut self) -> Votes {
         loop {
             let wait =
@@ -196,7 +198,7 @@ impl Sharing {
             (false, true) => tracing::error!(
                 "this node is isolated: no peer says what its pool checks see, and pools go by what this node sees itself"
             ),
-            (true, false) => {
+            (true, false) if self.exchange.is_shared() => {
                 tracing::warn!("this node is not isolated any more: peers say what their pool checks see")
             }
             _ => {}

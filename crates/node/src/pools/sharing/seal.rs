@@ -1,8 +1,9 @@
 //! How nodes prove to each other that they belong together.
 //!
-//! Who asks says when, adds a number that was never used before, and signs that. The answer is signed over this signature and over
-//! itself: it can't be an answer to another question, of another moment, or somebody else's words. Both are HMAC-SHA256 with a secret
-//! that is derived from the key of the configuration for this alone. Nothing is encrypted.
+//! Who asks says when, adds a number that was never used before, and signs that. The answer is signed over this
+//! signature and over itself: it can't be an answer to another question, of another moment, or somebody else's words.
+//! Both are HMAC-SHA256 with a secret that is derived from the key of the configuration for this alone. Nothing is
+//! encrypted.
 
 use ring::hmac::{HMAC_SHA256, Key as Mac, sign, verify};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,8 +19,8 @@ pub(crate) const PATH: &str = "/pool-views";
 const PURPOSE: &str = "starling: what the checks of pools see, shared between nodes, version 1";
 /// How who asks proves it (RFC 9110 §11.4).
 const SCHEME: &str = "Starling-HMAC-SHA256";
-/// How many seconds clocks may differ, as for TSIG (RFC 8945 §10): a question that somebody has overheard can be asked again for so
-/// long, and its answer is no news to him.
+/// How many seconds clocks may differ, as for TSIG (RFC 8945 §10): a question that somebody has overheard can be asked
+/// again for so long, and its answer is no news to him.
 const CLOCKS_DIFFER_S: u64 = 300;
 const NONCE_LEN: usize = 16;
 const MAC_LEN: usize = 32;

@@ -1,4 +1,5 @@
-//! What a node says that its checks see, and nothing else: neither what it remembers from an earlier run, nor what others say.
+//! What a node says that its checks see, and nothing else: neither what it remembers from an earlier run, nor what
+//! others say.
 
 use super::seal::{hexadecimal, octets};
 use crate::config::{CheckId, SIGHTS_MAX};

@@ -53,6 +53,8 @@ enum Standing {
 impl Views {
     /// Peers of which nothing is known, but for what is carried over of those that were asked before.
     pub(super) fn new(own: NodeId, sharing: &SharingConfig, before: Option<Views>, now: Instant) -> Views {
+        // Who was isolated before is so until somebody is heard.
+        let since = before.as_ref().filter(|views| views.is_isolated(now)).map_or(now, |views| views.since);
         let mut known = before.map_or_else(Vec::new, |views| views.records);
         let records = sharing.peers.iter().map(|peer| {
             let is_it = |record: &Record| record.name == peer.name && record.address == peer.address;
@@ -62,7 +64,7 @@ impl Views {
                 Record { name, address, answer: None, trouble: None }
             })
         });
-        Views { own, fresh_for: sharing.fresh_for(), since: now, records: records.collect() }
+        Views { own, fresh_for: sharing.fresh_for(), since, records: records.collect() }
     }
 
     /// Takes a good answer of a peer; whether it says something else than the last one.
@@ -184,21 +186,24 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const SIGHT: Sight = (std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), CheckId([1; 16]));
 
-    fn views(peers: usize) -> (Views, Instant) {
+    fn sharing(peers: usize) -> SharingConfig {
         let name = apex("nodes.example").unwrap();
         let peer = |number| {
             let address = SocketAddr::from(([192, 0, 2, number], 8053));
             PeerConfig { name: format!("p{number}"), address }
         };
-        let sharing = SharingConfig {
+        SharingConfig {
             key: Arc::new(Key::new(name.as_name(), Algorithm::Sha256, b"x").unwrap()),
             interval: SECOND,
             timeout: SECOND,
             silent_after: 3,
             peers: (0..peers as u8).map(peer).collect(),
-        };
+        }
+    }
+
+    fn views(peers: usize) -> (Views, Instant) {
         let now = Instant::now();
-        (Views::new(NodeId::random(), &sharing, None, now), now)
+        (Views::new(NodeId::random(), &sharing(peers), None, now), now)
     }
 
     fn answer(at: Instant, node: NodeId, health: Health) -> Answer {
@@ -243,6 +248,21 @@ mod tests {
         let (views, start) = views(1);
         assert!(!views.is_isolated(start + SECOND * 3));
         assert!(views.is_isolated(views.expires_at(start).unwrap()));
+    }
+
+    #[test]
+    fn what_peers_have_said_outlives_a_change_of_the_configuration() {
+        let (mut views, start) = views(2);
+        views.hear(1, answer(start, NodeId::random(), Health::Up));
+        let later = start + SECOND * 3;
+        let views = Views::new(views.own, &sharing(3), Some(views), later);
+        assert_eq!(counted(&views, later), (1, 0));
+        assert!(views.status(later, 0).peers[1].heard);
+        // One of others is isolated when it was asking them for long enough, and one that was isolated stays so.
+        let much_later = later + SECOND * 4;
+        assert!(views.is_isolated(much_later));
+        let views = Views::new(views.own, &sharing(1), Some(views), much_later);
+        assert!(views.is_isolated(much_later));
     }
 
     #[test]
