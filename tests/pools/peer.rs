@@ -20,7 +20,9 @@ pub(crate) enum Trick {
     Forges(SocketAddr, &'static str, &'static str),
     /// It gives the last answer that it has passed on.
     Replays,
-    /// It says this, as often as anybody takes it.
+    /// It says this, once.
+    Says(&'static str),
+    /// It says the one, and then the other as often as anybody takes it.
     Floods(&'static str, &'static str),
     /// It says this, a chunk of it at a time, and slowly.
     Trickles(&'static str),
@@ -91,6 +93,7 @@ fn serve(mut stream: TcpStream, trick: &Trick, recorded: &Mutex<Vec<u8>>) -> Res
             let answer = recorded.lock().unwrap_or_else(PoisonError::into_inner).clone();
             stream.write_all(&answer)?;
         }
+        Trick::Says(text) => stream.write_all(text.as_bytes())?,
         Trick::Floods(first, more) => {
             stream.write_all(first.as_bytes())?;
             let more = more.repeat(1 + 65_536 / more.len().max(1));

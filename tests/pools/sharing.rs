@@ -17,7 +17,9 @@ use crate::peer::{Peer, Trick};
 const ASKED_MS: u32 = 200;
 const SILENT_AFTER: u32 = 10;
 /// Much more than the answers of all peers take, and much less than what a flood could send.
-const MEMORY_GROWTH_KIB: u64 = 32 * 1024;
+const MEMORY_GROWTH_KIB: u64 = 64 * 1024;
+/// How many flood at once.
+const CROWD: usize = 20;
 const SECRET: &str = "YSBzZWNyZXQgb2YgYWxs";
 
 /// A pool for each view; each answers with the first endpoint if that is good, and with the second in any case.
@@ -188,7 +190,7 @@ fn whose_view_counts_the_pool_says() -> Result<()> {
     two.counts("starling_pool_isolated 1")?;
     let told = two.node.does(&["pools"])?;
     ensure!(told.contains("view quorum: 0 of 2 peers are heard; this node is ISOLATED"), "{told}");
-    ensure!(two.logged("this node is isolated") == 1, "{}", two.node.log());
+    ensure!(two.logged("this node is isolated") > 0, "{}", two.node.log());
     let local = two.node.pool("local")?;
     ensure!(local["sharing"].is_null(), "it is nothing to a pool that goes by this node: {local:#}");
 
@@ -196,7 +198,7 @@ fn whose_view_counts_the_pool_says() -> Result<()> {
     zero.node.start()?;
     two.answers("any-up", endpoints, true)?;
     two.counts("starling_pool_isolated 0")?;
-    ensure!(two.logged("this node is not isolated any more") == 1, "{}", two.node.log());
+    ensure!(two.logged("this node is not isolated any more") > 0, "{}", two.node.log());
     two.hears(zero.management)
 }
 
@@ -330,6 +332,7 @@ fn what_is_replayed_or_forged_is_not_believed() -> Result<()> {
 fn a_hostile_peer_costs_little() -> Result<()> {
     let (endpoints, _started, one, two, peer) = tricked()?;
     let before = one.node.memory_peak_kib()?;
+    let trick_of_many = Trick::Floods("HTTP/1.1 200 OK\r\n\r\n", "{\"seen\":[");
     const OK: &str = "HTTP/1.1 200 OK\r\nstarling-mac: 00\r\n";
     for (trick, said) in [
         (Trick::Floods("HTTP/1.1 200 OK\r\n\r\n", "{\"seen\":["), "more than 786432 octets"),
@@ -355,9 +358,40 @@ fn a_hostile_peer_costs_little() -> Result<()> {
         ensure!(asked.elapsed() < Duration::from_secs(5), "{trick:?}: it answers as ever");
     }
     one.answers("any-up", endpoints, false)?;
+    // Many at once keep nobody from being heard.
+    let crowd = (0..CROWD).map(|_| Peer::start(own_socket_address()?, trick_of_many.clone()));
+    let crowd: Vec<Peer> = crowd.collect::<Result<_>>()?;
+    let mut peers: Vec<SocketAddr> = crowd.iter().map(|peer| peer.address).collect();
+    peers.push(two.management);
+    one.configure(endpoints, &peers, SECRET)?;
+    one.node.does(&["reload"])?;
+    one.answers("any-up", endpoints, true)?;
+    for peer in &crowd {
+        one.sees("a flood", peer.address, |it| it["trouble"].is_string() && it["heard"] == false)?;
+    }
+    let asked: usize = crowd.iter().map(Peer::asked).sum();
+    let flooded = || crowd.iter().map(Peer::asked).sum::<usize>() - asked;
+    tools::poll("some rounds", SEEN_WITHIN, || Ok((flooded() > 5 * CROWD).then_some(())))?;
+    one.hears(two.management)?;
     let after = one.node.memory_peak_kib()?;
     ensure!(after < before + MEMORY_GROWTH_KIB, "{before} KiB became {after}");
     println!("{before} KiB before, {after} KiB at most while it was flooded");
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_shares_nothing_is_told_from_one_with_another_clock() -> Result<()> {
+    let (endpoints, _started, one, two, peer) = tricked()?;
+    for (answer, said) in [
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "it shares nothing"),
+        ("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", "its clock and ours differ"),
+        ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "503"),
+        ("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", "302"),
+    ] {
+        peer.set(Trick::Says(answer));
+        one.sees(said, peer.address, |it| it["trouble"].as_str().is_some_and(|it| it.contains(said)))?;
+    }
+    one.answers("any-up", endpoints, false)?;
     peer.set(Trick::Relays(two.management));
     one.answers("any-up", endpoints, true)
 }
