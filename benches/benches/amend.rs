@@ -1,4 +1,5 @@
-//! What a change of ten records costs, on tables of different sizes and with more or less changed before.
+//! What a change of ten records costs, on tables of different sizes and with more or less changed before; and other answers of one name, in
+//! zones with signatures and without.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use starling_benches::{compiled, hosts_zone, signed_delegations_zone};
@@ -6,7 +7,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use table::Table;
 use wire::{NameBuf, RecordType};
-use zone::amend::amend;
+use zone::amend::{Steered, amend, steer};
+use zone::sign::{PrivateKey, Signer};
 use zone::{Difference, RecordList};
 
 fn name(text: &str) -> NameBuf {
@@ -60,6 +62,56 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
+/// The keys of RFC 6605 §6.1 and RFC 8080 §6.1.
+const KEYS: [(&str, &str, &str); 2] = [
+    (
+        "ECDSA P-256",
+        "13\nPrivateKey: GU6SnQ/Ou+xC5RumuIUIuJZteXT2z0O/ok1s38Et6mQ=",
+        "13 GojIhhXUN/u4v54ZQqGSnyhWJwaubCvTmeexv7bR6edbkrSqQpF64cYbcB7wNcP+e+MAnLr+Wi9xMWyQLc8NAA==",
+    ),
+    (
+        "Ed25519",
+        "15\nPrivateKey: ODIyNjAzODQ2MjgwODAxMjI2NDUxOTAyMDQxNDIyNjI=",
+        "15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=",
+    ),
+];
+
+/// Other addresses for one name.
+fn steered(number: u8) -> [Steered; 1] {
+    let rdata = vec![vec![192, 0, 2, number]];
+    [Steered { owner: name("www."), rtype: RecordType::A, ttl: 30, rdata }]
+}
+
+fn answers(criterion: &mut Criterion) {
+    const PLAIN: &str =
+        "$TTL 300\n@ SOA ns1 h 1 7200 3600 1209600 300\n@ NS ns1\nns1 A 192.0.2.1\nwww A 192.0.2.2\n";
+    let mut group = criterion.benchmark_group("another answer");
+    let plain = Arc::new(compiled("example.com", PLAIN));
+    group.bench_function("unsigned", |bencher| bencher.iter(|| steer(&plain, &steered(9), None).is_ok()));
+    for (algorithm, private, public) in KEYS {
+        let chain = format!(
+            "@ DNSKEY 257 3 {public}\n@ NSEC ns1 A NS SOA RRSIG NSEC DNSKEY\nns1 NSEC www A RRSIG NSEC\n"
+        );
+        let text = format!("{PLAIN}{chain}www NSEC @ A RRSIG NSEC\n");
+        let signed = Arc::new(compiled("example.com", &text));
+        let private = format!("Private-key-format: v1.3\nAlgorithm: {private}\n");
+        let key = PrivateKey::from_text("a key", private.as_bytes()).expect("a key");
+        let mut signer = Signer::new([key].into(), 604_800);
+        // Each time a week later: nothing is fresh that was signed before.
+        let mut now = 1_800_000_000;
+        group.bench_function(format!("{algorithm}, signed"), |bencher| {
+            bencher.iter(|| {
+                now += 604_800;
+                steer(&signed, &steered(9), Some((&mut signer, now))).is_ok()
+            });
+        });
+        group.bench_function(format!("{algorithm}, signed before"), |bencher| {
+            bencher.iter(|| steer(&signed, &steered(9), Some((&mut signer, now))).is_ok());
+        });
+    }
+    group.finish();
+}
+
 /// A copy of the table that nothing is known of yet.
 fn compiled_again(table: &Table) -> Table {
     let image = table.image();
@@ -67,5 +119,5 @@ fn compiled_again(table: &Table) -> Table {
     Table::from_backing(backing.expect("memory")).expect("a good image")
 }
 
-criterion_group!(all, benches);
+criterion_group!(all, benches, answers);
 criterion_main!(all);

@@ -2,10 +2,12 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+mod checks;
 mod endpoint;
 mod failing;
 mod node;
 mod operators;
 mod peer;
 mod sharing;
+mod signed;
 mod zones;

@@ -84,7 +84,11 @@ impl Node {
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(tools::starling()?);
+        self.start_by(Command::new(tools::starling()?))
+    }
+
+    /// Starts it by this command, which runs `starling`.
+    pub(crate) fn start_by(&mut self, mut command: Command) -> Result<()> {
         command.arg("serve").arg("--config").arg(self.path("node.toml"));
         let mut process = Process::spawn("starling", &command, &self.path("log"))?;
         starling_addresses(&mut process)?;
@@ -171,6 +175,24 @@ impl Node {
         };
         tools::poll("the answer", SEEN_WITHIN, || Ok((self.addresses(name)? == wanted).then_some(())))
             .with_context(what)
+    }
+
+    /// Waits until the first address of a pool is found to be so, and this is said of it.
+    pub(crate) fn sees(&self, pool: &str, health: &str, said: &str) -> Result<()> {
+        let what = || format!("{pool} is {health}, {said:?}: {:?}\n{}", self.pool(pool), self.log());
+        tools::poll(&format!("{pool} is {health}"), SEEN_WITHIN, || {
+            let pool = self.pool(pool)?;
+            let address = &pool["addresses"][0];
+            let says = |key: &str| address[key].as_str().is_some_and(|text| text.contains(said));
+            let is_said = said.is_empty() || says("failure") || says("unseen");
+            Ok((address["health"] == health && is_said).then_some(()))
+        })
+        .with_context(what)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<i32> {
+        Ok(self.process.as_ref().context("it runs")?.pid())
     }
 
     /// Waits until an address of a pool is found to be so.

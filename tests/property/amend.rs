@@ -104,7 +104,7 @@ proptest! {
             }));
         }
         let is_signed = zone.records.iter().any(|record| record.rtype == RecordType::NSEC || record.rtype == RecordType::NSEC3);
-        match steer(&table, &steered) {
+        match steer(&table, &steered, None) {
             Ok(over) => {
                 prop_assert!(!is_signed);
                 let over = Arc::new(over);
@@ -123,7 +123,7 @@ proptest! {
 }
 
 /// So many addresses, of IPv4 where the number is odd.
-fn addresses(mut owner: NameBuf, count: u8) -> Steered {
+pub(crate) fn addresses(mut owner: NameBuf, count: u8) -> Steered {
     owner.make_lowercase();
     let (rtype, len) = if count % 2 == 1 { (RecordType::A, 4) } else { (RecordType::AAAA, 16) };
     Steered { owner, rtype, ttl: 7, rdata: (0..count).map(|index| vec![index; len]).collect() }
@@ -143,7 +143,7 @@ fn key(record: &Record) -> (NameBuf, RecordType, Vec<u8>) {
     (record.owner.clone(), record.rtype, record.rdata.clone())
 }
 
-fn difference(from: &RandomZone, to: &RandomZone) -> Difference {
+pub(crate) fn difference(from: &RandomZone, to: &RandomZone) -> Difference {
     let list = |of: &RandomZone, other: &RandomZone| {
         let mut list = RecordList::default();
         let is_there = |record: &Record| {

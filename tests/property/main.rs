@@ -17,6 +17,7 @@ mod names;
 mod seeds;
 mod serving;
 mod signing;
+mod steered;
 mod validator;
 mod zones;
 

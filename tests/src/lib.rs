@@ -4,6 +4,7 @@
 //! client that sends and receives raw bytes, and a reader of responses. Nothing here may use Starling's own
 //! crates: a test that encodes and decodes with the code under test only shows that it agrees with itself.
 
+pub mod certificates;
 pub mod client;
 pub mod http;
 pub mod lab;

@@ -21,8 +21,8 @@ pub type Samples = BTreeMap<String, f64>;
 struct Family {
     name: String,
     kind: String,
-    /// Of a histogram, what the last bucket had.
-    bucket: Option<f64>,
+    /// Of a histogram, the labels that the last bucket had beside its bound, and its value.
+    bucket: Option<(String, f64)>,
 }
 
 /// Reads a whole exposition.
@@ -80,9 +80,11 @@ fn sample(line: &str, family: &mut Family) -> Result<(String, f64)> {
     ensure!(value.is_finite(), "a value that is no number");
     ensure!(!["counter", "histogram"].contains(&family.kind.as_str()) || value >= 0.0, "a counter below 0");
     if end == "_bucket" {
-        ensure!(labels.contains("le=\""), "a bucket without its bound");
-        ensure!(family.bucket.is_none_or(|last| last <= value), "a bucket that lacks what one before it has");
-        family.bucket = Some(value);
+        let (before, rest) = labels.split_once("le=\"").context("a bucket without its bound")?;
+        let others = format!("{before}{}", rest.split_once('"').context("an end of the bound")?.1);
+        let last = family.bucket.as_ref().filter(|(of, _)| *of == others);
+        ensure!(last.is_none_or(|(_, last)| *last <= value), "a bucket that lacks what one before it has");
+        family.bucket = Some((others, value));
     }
     ensure!(family.kind != "info" || value == 1.0, "an info other than 1");
     Ok((series.to_owned(), value))
@@ -167,6 +169,10 @@ mod tests {
         let buckets = "# HELP starling_y Times of some kind.\n# TYPE starling_y histogram\n";
         let refused_bucket = |samples: &str| refused(&format!("{buckets}{samples}"));
         assert!(refused_bucket("starling_y_bucket 1\n").contains("without its bound"));
+        // Each series has buckets of its own.
+        let two = "starling_y_bucket{le=\"1\",a=\"b\"} 2\nstarling_y_bucket{le=\"1\",a=\"c\"} 1\n";
+        assert_eq!(read(&format!("{buckets}{two}# EOF\n")).unwrap().len(), 2);
+        assert!(refused_bucket(&format!("{two}starling_y_bucket{{le=\"2\",a=\"c\"}} 0\n")).contains("lacks"));
         let less = "starling_y_bucket{le=\"1\"} 2\nstarling_y_bucket{le=\"+Inf\"} 1\n";
         assert!(refused_bucket(less).contains("lacks"));
         assert!(refused_bucket("starling_y 1\n").contains("not of the histogram"));

@@ -48,20 +48,53 @@ impl fmt::Display for Denial {
     }
 }
 
+/// The algorithms that zones are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// RFC 6605.
+    EcdsaP256,
+    /// RFC 8080.
+    Ed25519,
+}
+
+impl Algorithm {
+    /// As the tools call it.
+    pub fn mnemonic(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ECDSAP256SHA256",
+            Self::Ed25519 => "ED25519",
+        }
+    }
+}
+
 /// Signs zones, children before their parents, so that each parent gets the DS records of its children.
 ///
 /// The signed files land in `folder`; their paths are returned in the order given.
 pub fn sign(zones: &[(Name, PathBuf)], denial: Denial, folder: &Path) -> Result<Vec<(Name, PathBuf)>> {
-    let keygen = tools::program("dnssec-keygen")?;
+    zones.iter().try_for_each(|(apex, _)| make_keys(apex, Algorithm::EcdsaP256, folder))?;
+    sign_with_keys(zones, denial, folder)
+}
+
+/// Makes a key for the DNSKEY set of a zone and one for the others, in `folder`.
+pub fn make_keys(apex: &Name, algorithm: Algorithm, folder: &Path) -> Result<()> {
+    for role in [&["-f", "KSK"][..], &[]] {
+        let mut command = Command::new(tools::program("dnssec-keygen")?);
+        command.args(["-q", "-a", algorithm.mnemonic()]).args(role);
+        run(command.arg("-K").arg(folder).arg(apex.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The same as [`sign`], with the keys that are in the folder.
+pub fn sign_with_keys(
+    zones: &[(Name, PathBuf)],
+    denial: Denial,
+    folder: &Path,
+) -> Result<Vec<(Name, PathBuf)>> {
     let signzone = tools::program("dnssec-signzone")?;
     let mut signed = Vec::new();
     for (apex, file) in zones {
         let origin = apex.to_string();
-        for role in [&["-f", "KSK"][..], &[]] {
-            let mut command = Command::new(&keygen);
-            command.args(["-q", "-a", "ECDSAP256SHA256"]).args(role).arg("-K").arg(folder).arg(&origin);
-            run(&mut command)?;
-        }
         let out = folder.join(format!("{origin}signed"));
         let mut command = Command::new(&signzone);
         // -S takes the keys from the folder, -g the DS records from the children's dsset files. -P skips

@@ -151,10 +151,10 @@ impl SmallDisk {
         self.state.join("tables/small.example.table")
     }
 
-    /// Fills the disk but for so many octets; the file that does it.
+    /// Fills the disk but for so many octets; the file that does it. What it has already stays there meanwhile.
     fn fill(&self, but_for: u64) -> Result<PathBuf> {
         let path = self.state.join("ballast");
-        let mut file = std::fs::File::create(&path)?;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
         let end = loop {
             match file.write(&[0; 4096]) {
                 Ok(_) => {}
@@ -261,24 +261,23 @@ fn what_a_full_disk_kept_from_being_written_is_written_when_there_is_room() -> R
     // The image of the first version is wanted no longer, which leaves room for a little file.
     disk.reload(zone.path(), 3)?;
     tools::poll("files wait", STORE_LIMIT, || Ok((status("waiting")? != 0).then_some(())))?;
-    disk.fill(0)?;
-    for serial in 4..7 {
+    // The image, and what is known of versions; the journal may have room in its last page. Until that image is gone there
+    // may be room for one of them, and then it is no longer.
+    let mut serial = 3;
+    tools::poll("all that is written with a version waits", STORE_LIMIT, || {
+        disk.fill(0)?;
+        serial += 1;
         disk.reload(zone.path(), serial)?;
-        // The image, and what is known of versions; the journal may have room in its last page.
-        tools::poll(
-            "files wait",
-            STORE_LIMIT,
-            || Ok((status("waiting")?.as_u64() >= Some(2)).then_some(())),
-        )?;
-    }
+        Ok((status("waiting")?.as_u64() >= Some(2)).then_some(()))
+    })?;
     ensure!(status("failure")?.as_str().is_some_and(|why| why.contains("No space left on device")));
     let log = disk.node.process.log();
     ensure!(log.lines().filter(|line| line.contains(" WARN ")).count() == 1, "said once:\n{log}");
     std::fs::remove_file(ballast)?;
-    disk.reload(zone.path(), 7)?;
+    disk.reload(zone.path(), serial + 1)?;
     waiting(0)?;
     ensure!(disk.node.process.log().contains("the state folder can be written to again"));
-    disk.reload(zone.path(), 8)?;
+    disk.reload(zone.path(), serial + 2)?;
     let journal = disk.state.join("tables/small.example.journal");
     tools::poll("a difference in the journal", STORE_LIMIT, || {
         Ok(std::fs::metadata(&journal).is_ok_and(|journal| journal.len() > 150).then_some(()))

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use starling_tests::certificates::{self, authority};
 use starling_tests::process::Process;
 use starling_tests::server::{Kind, free_port};
 use starling_tests::tools;
@@ -22,44 +23,9 @@ fn text(serial: u32) -> String {
     )
 }
 
-fn openssl(folder: &Path, arguments: &str) -> Result<Vec<u8>> {
-    let mut command = Command::new(tools::program("openssl")?);
-    let output = command.args(arguments.split_whitespace()).current_dir(folder).output()?;
-    ensure!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(output.stdout)
-}
-
-/// An authority `NAME.pem` with its key.
-fn authority(folder: &Path, name: &str) -> Result<()> {
-    openssl(
-        folder,
-        &format!(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN={name} -keyout {name}.key \
-             -out {name}.pem"
-        ),
-    )?;
-    Ok(())
-}
-
 /// A certificate `own.pem` with its key, for `primary.example`, signed by `authority`; its pin.
 fn certificate(folder: &Path, authority: &str) -> Result<String> {
-    std::fs::write(folder.join("names"), "subjectAltName=DNS:primary.example,IP:127.0.0.1")?;
-    openssl(
-        folder,
-        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=own -keyout own.key -out own.csr",
-    )?;
-    openssl(
-        folder,
-        &format!(
-            "x509 -req -in own.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 30 -extfile names -out \
-             own.pem"
-        ),
-    )?;
-    openssl(folder, "x509 -in own.pem -pubkey -noout -out own.pub")?;
-    openssl(folder, "pkey -pubin -in own.pub -outform der -out own.der")?;
-    openssl(folder, "dgst -sha256 -binary -out own.digest own.der")?;
-    let pin = openssl(folder, "base64 -in own.digest")?;
-    Ok(String::from_utf8(pin)?.trim().to_owned())
+    certificates::certificate(folder, "own", authority, "DNS:primary.example,IP:127.0.0.1", 30)
 }
 
 #[test]

@@ -40,6 +40,34 @@ pub struct Runner {
     running_max: usize,
 }
 
+/// Why a command was not run: what it looks at may be as it should, or not.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRun {
+    /// As many run as may.
+    #[error("{0} commands are running already, which is the most")]
+    TooMany(usize),
+    /// There is no thread to start it.
+    #[error("no thread for the command: {0}")]
+    Thread(io::Error),
+    /// The thread can't give up what it may do.
+    #[error("capabilities can't be given up: {0}")]
+    Privileges(io::Error),
+    /// No program was named.
+    #[error("no command is given")]
+    Nothing,
+    /// The program can't be started.
+    #[error("{program} can't be run: {source}")]
+    Program {
+        /// Its path.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The thread is gone.
+    #[error("the command's thread ended without a word")]
+    Silent,
+}
+
 /// What was seen of a command until it ended, or its time was over.
 struct Seen {
     has_ended: bool,
@@ -58,57 +86,69 @@ impl Runner {
     ///
     /// Dropping the future doesn't end the command; its time-out does.
     pub async fn run(&self, command: &[String], timeout: Duration) -> Outcome {
-        match self.begin(command, timeout) {
-            Ok(outcome) => outcome.await.unwrap_or_else(|_| silent()),
-            Err(outcome) => outcome,
-        }
+        judged(self.run_with(command, &[], timeout).await)
+    }
+
+    /// As [`Runner::run`], with these variables in the environment of the command; tells apart what it has found from that it
+    /// could not be run.
+    ///
+    /// # Errors
+    /// It was not run.
+    pub async fn run_with(
+        &self,
+        command: &[String],
+        variables: &[(&'static str, String)],
+        timeout: Duration,
+    ) -> Result<Outcome, NotRun> {
+        self.begin(command, variables, timeout)?.await.unwrap_or(Err(NotRun::Silent))
     }
 
     /// As [`Runner::run`], for a caller that has nothing else to do meanwhile; not within an event loop.
     pub fn run_blocking(&self, command: &[String], timeout: Duration) -> Outcome {
-        match self.begin(command, timeout) {
-            Ok(outcome) => outcome.blocking_recv().unwrap_or_else(|_| silent()),
-            Err(outcome) => outcome,
-        }
+        let begun = self.begin(command, &[], timeout);
+        judged(begun.and_then(|outcome| outcome.blocking_recv().unwrap_or(Err(NotRun::Silent))))
     }
 
-    fn begin(&self, command: &[String], timeout: Duration) -> Result<oneshot::Receiver<Outcome>, Outcome> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(Outcome::Fail(format!(
-                "{} commands are running already, which is the most",
-                self.running_max
-            )));
-        };
+    fn begin(
+        &self,
+        command: &[String],
+        variables: &[(&'static str, String)],
+        timeout: Duration,
+    ) -> Result<oneshot::Receiver<Result<Outcome, NotRun>>, NotRun> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| NotRun::TooMany(self.running_max))?;
         let (sender, outcome) = oneshot::channel();
-        let command = command.to_vec();
+        let (command, variables) = (command.to_vec(), variables.to_vec());
         let thread = thread::Builder::new().name("exec".to_owned());
-        if let Err(error) = thread.spawn(move || run_alone(&command, timeout, sender, permit)) {
-            return Err(Outcome::Fail(format!("no thread for the command: {error}")));
-        }
+        thread
+            .spawn(move || run_alone(&command, &variables, timeout, sender, permit))
+            .map_err(NotRun::Thread)?;
         Ok(outcome)
     }
 }
 
-fn silent() -> Outcome {
-    Outcome::Fail("the command's thread ended without a word".to_owned())
+/// For who takes a command that was not run for a bad sign.
+fn judged(outcome: Result<Outcome, NotRun>) -> Outcome {
+    outcome.unwrap_or_else(|error| Outcome::Fail(error.to_string()))
 }
 
 /// The life of the thread. The permit goes when the command is gone, which can be later than the outcome: a process that
 /// waits for a dead disk can't be killed.
 fn run_alone(
     command: &[String],
+    variables: &[(&'static str, String)],
     timeout: Duration,
-    outcome: oneshot::Sender<Outcome>,
+    outcome: oneshot::Sender<Result<Outcome, NotRun>>,
     _permit: OwnedSemaphorePermit,
 ) {
     let deadline = Instant::now() + timeout;
     let child = give_up_privileges()
-        .map_err(|error| format!("capabilities can't be given up: {error}"))
-        .and_then(|()| start(command));
+        .map_err(|error| NotRun::Privileges(error.into()))
+        .and_then(|()| start(command, variables));
     // Nobody waits for an outcome any more where sending it fails.
     let mut child = match child {
         Ok(child) => child,
-        Err(fault) => return drop(outcome.send(Outcome::Fail(fault))),
+        Err(fault) => return drop(outcome.send(Err(fault))),
     };
     let seen = follow(&mut child, deadline);
     // Before the command is reaped: its number, and so that of its group, can't belong to others yet. Where it has ended
@@ -121,7 +161,7 @@ fn run_alone(
         Ok(judge(status, &seen.first_line, timeout))
     });
     let judged = judged.unwrap_or_else(|error| Outcome::Fail(format!("{}: {error}", command.join(" "))));
-    let _unheard = outcome.send(judged);
+    let _unheard = outcome.send(Ok(judged));
     let _reaped = child.wait();
 }
 
@@ -153,19 +193,20 @@ fn give_up_privileges() -> rustix::io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
-fn start(command: &[String]) -> Result<Child, String> {
-    let (program, arguments) = command.split_first().ok_or("no command is given")?;
+fn start(command: &[String], variables: &[(&'static str, String)]) -> Result<Child, NotRun> {
+    let (program, arguments) = command.split_first().ok_or(NotRun::Nothing)?;
     Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(ENVIRONMENT)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("{program} can't be run: {error}"))
+        .map_err(|source| NotRun::Program { program: program.clone(), source })
 }
 
 /// Waits for the command's end or the deadline, reading what it writes so that it needn't wait for us.

@@ -152,6 +152,16 @@ impl Assembler {
         self.push(0x57, to, Register(0), 0, mask);
     }
 
+    /// `to |= from`.
+    pub(crate) fn or_register(&mut self, to: Register, from: Register) {
+        self.push(0x4f, to, from, 0, 0);
+    }
+
+    /// `to <<= bits`.
+    pub(crate) fn shift_left(&mut self, to: Register, bits: i32) {
+        self.push(0x67, to, Register(0), 0, bits);
+    }
+
     /// `to >>= bits`, without sign.
     pub(crate) fn shift_right(&mut self, to: Register, bits: i32) {
         self.push(0x77, to, Register(0), 0, bits);
@@ -165,6 +175,13 @@ impl Assembler {
     /// Turns a number of 16 bits from the order of the network to the machine's, or back.
     pub(crate) fn swap_half(&mut self, register: Register) {
         self.push(0xdc, register, Register(0), 0, 16);
+    }
+
+    /// Turns the order of the eight octets of a register round.
+    pub(crate) fn reverse(&mut self, register: Register) {
+        // To the order that is not the machine's.
+        let code = if cfg!(target_endian = "little") { 0xdc } else { 0xd4 };
+        self.push(code, register, Register(0), 0, 64);
     }
 
     /// `to` = what stands `offset` octets after the address in `from`.

@@ -30,6 +30,7 @@ mod logging;
 mod management;
 mod memory;
 mod node_status;
+mod outside;
 mod pools;
 mod privileges;
 mod progress;

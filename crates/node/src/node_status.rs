@@ -84,6 +84,7 @@ impl Sources {
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
             pools: self.pools.pools().to_vec(),
             sharing: self.exchange.status(),
+            check_times: self.pools.times(),
             disk: self.archive.status(),
         }
     }
@@ -106,11 +107,14 @@ impl ByFamily {
         let [(_, v4), (_, v6)] = &mut self.0;
         let mut sum = 0;
         for answered in interfaces.iter().filter_map(|interface| interface.kernel_answers) {
-            for (counts, count) in [(&mut *v4, answered.ipv4), (&mut *v6, answered.ipv6)] {
-                counts.udp_queries += count;
-                counts.rcodes[usize::from(Rcode::BADVERS.0)] += count;
-                sum += count;
+            let by_rcode = [(Rcode::BADVERS, answered.bad_version), (Rcode::REFUSED, answered.refused)];
+            for (rcode, of_rcode) in by_rcode {
+                for (counts, count) in [(&mut *v4, of_rcode.ipv4), (&mut *v6, of_rcode.ipv6)] {
+                    counts.udp_queries += count;
+                    counts.rcodes[usize::from(rcode.0)] += count;
+                }
             }
+            sum += answered.sum();
         }
         sum
     }

@@ -1,8 +1,11 @@
 //! What a process keeps of the privileges it was started with: two capabilities, with AF_XDP six, and in the end none.
+//! Raw sockets for checks by ICMP are opened before what they take is given up.
 //!
 //! Linux has capabilities for each thread. They are given up by the first thread before it starts others, which then
 //! have no more than it had; a thread that is started earlier gives up its own.
 
+use crate::config::Config;
+use crate::pools;
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
@@ -23,12 +26,17 @@ pub(crate) const FOR_XDP: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::IPC_LOCK);
 
+/// What checks of endpoints by ICMP take where no group of the process may have sockets for echo alone.
+pub(crate) const FOR_ECHO: CapabilitySet = CapabilitySet::NET_RAW;
+
 /// What is kept until the configuration tells which it is: CAP_SETPCAP, too, to take the rest out of the bounding set then.
 pub(crate) const UNTIL_CONFIGURED: CapabilitySet = NEEDED.union(FOR_XDP).union(CapabilitySet::SETPCAP);
 
-/// What a node needs that uses AF_XDP or does not.
-pub(crate) fn needed(uses_xdp: bool) -> CapabilitySet {
-    if uses_xdp { NEEDED.union(FOR_XDP) } else { NEEDED }
+/// What a node needs with this configuration.
+pub(crate) fn needed(config: &Config) -> CapabilitySet {
+    let xdp = if config.node.uses_xdp() { FOR_XDP } else { CapabilitySet::empty() };
+    let echo = if pools::takes_raw(&config.pools) { FOR_ECHO } else { CapabilitySet::empty() };
+    NEEDED | xdp | echo
 }
 
 /// The most capabilities that the kernel's format of them has room for.

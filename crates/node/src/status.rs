@@ -7,14 +7,14 @@ mod sharing;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
-pub(crate) use pool::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition};
+pub(crate) use pool::{AddressStatus, CheckTimes, FamilyStatus, LastFailure, PoolStatus, PoolTransition};
 pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use sharing::{PeerSight, SharingPeer, SharingStatus};
 pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -85,6 +85,9 @@ pub(crate) struct NodeStatus {
     /// How nodes share what the checks of pools see, where they do.
     #[serde(default)]
     pub(crate) sharing: Option<SharingStatus>,
+    /// How long looks at endpoints have taken.
+    #[serde(default)]
+    pub(crate) check_times: Vec<CheckTimes>,
     /// How the state folder is, where there is one.
     #[serde(default)]
     pub(crate) disk: Option<DiskStatus>,
@@ -160,7 +163,8 @@ pub(crate) struct NotifyStatus {
     pub(crate) state: String,
 }
 
-/// Bounds of the time from a NOTIFY until every worker answers with the new version, in milliseconds.
+/// Bounds of times in milliseconds: that from a NOTIFY until every worker answers with the new version, and that of a look at an
+/// endpoint.
 pub(crate) const LATENCY_BOUNDS_MS: [u64; 14] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 60_000];
 
@@ -172,6 +176,19 @@ pub(crate) struct Latencies {
     pub(crate) counts: [u64; LATENCY_BOUNDS_MS.len() + 1],
     /// All together, in microseconds.
     pub(crate) micros: u64,
+}
+
+impl Latencies {
+    /// Which of the counts this one belongs to.
+    pub(crate) fn index(took: Duration) -> usize {
+        LATENCY_BOUNDS_MS.partition_point(|bound| Duration::from_millis(*bound) < took)
+    }
+
+    /// Counts one more.
+    pub(crate) fn observe(&mut self, took: Duration) {
+        self.counts[Latencies::index(took)] += 1;
+        self.micros += took.as_micros() as u64; // 500,000 years
+    }
 }
 
 /// Tables made since the start.
@@ -216,14 +233,38 @@ pub(crate) struct CopyCounts {
     pub(crate) latencies: Latencies,
 }
 
-/// Queries that the program in the kernel has answered, all with BADVERS; they count in all other numbers, too.
+/// Queries that the program in the kernel has answered; they count in all other numbers, too.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct KernelAnswers {
+    /// With BADVERS.
+    pub(crate) bad_version: KernelAnswersByFamily,
+    /// With REFUSED.
+    pub(crate) refused: KernelAnswersByFamily,
+}
+
+impl KernelAnswers {
+    /// All of them.
+    pub(crate) fn sum(&self) -> u64 {
+        self.bad_version.sum() + self.refused.sum()
+    }
+}
+
+/// The same, of one RCODE.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct KernelAnswersByFamily {
     /// Over IPv4.
     pub(crate) ipv4: u64,
     /// Over IPv6.
     pub(crate) ipv6: u64,
+}
+
+impl KernelAnswersByFamily {
+    /// Both.
+    pub(crate) fn sum(&self) -> u64 {
+        self.ipv4 + self.ipv6
+    }
 }
 
 /// How queries come through an interface.

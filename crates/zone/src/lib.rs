@@ -11,9 +11,11 @@ mod compare;
 mod compile;
 pub mod content;
 mod difference;
+mod dnskey;
 pub mod master;
 pub mod rdata;
 mod records;
+pub mod sign;
 pub mod zonemd;
 
 pub use apply::{Mismatch, apply};

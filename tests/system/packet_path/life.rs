@@ -56,7 +56,7 @@ fn six_capabilities_at_the_start_and_none_afterwards() -> Result<()> {
     }
     let wire = Wire::new("xdp-caps", 1500)?;
     // For a user of its own, who has them as systemd gives them.
-    wire.configure(&[V4, V6], "", "packet-path = \"xdp\"")?;
+    wire.configure(&[V4, V6], "", "packet-path = \"xdp\"\nkernel-answers = true")?;
     for file in ["", "small.zone", "node.toml"] {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(wire.path(file), mode)?;

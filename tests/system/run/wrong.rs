@@ -27,7 +27,7 @@ fn nsd(place: &Place, zone: &str) -> Result<Process> {
         format!("  ip-address: {}@{port}\n", ip.trim_matches(['[', ']']))
     });
     let text = format!(
-        "server:\n{}  reuseport: yes\n  server-count: 2\n  username: \"\"\n  zonesdir: \"{folder}\"\n  pidfile: \"\"\n  \
+        "server:\n{}  reuseport: yes\n  server-count: 2\n  username: \"\"\n  zonesdir: \"{folder}\"\n  pidfile: \"\"\n  database: \"\"\n  \
          xfrdfile: \"\"\n  zonelistfile: \"{folder}/zone.list\"\n  xfrdir: \"{folder}\"\n  verbosity: 2\n\
          remote-control:\n  control-enable: no\n{zone}",
         addresses.concat()

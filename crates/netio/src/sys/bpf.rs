@@ -26,6 +26,7 @@ const _: () = assert!(size_of::<Instruction>() == 8);
 const MAP_CREATE: c_int = 0;
 const MAP_LOOKUP_ELEM: c_int = 1;
 const MAP_UPDATE_ELEM: c_int = 2;
+const MAP_DELETE_ELEM: c_int = 3;
 const PROG_LOAD: c_int = 5;
 const PROG_TEST_RUN: c_int = 10;
 const LINK_CREATE: c_int = 28;
@@ -37,6 +38,8 @@ const TYPE_ARRAY: u32 = 2;
 const TYPE_PERCPU_ARRAY: u32 = 6;
 /// `BPF_MAP_TYPE_RINGBUF`.
 const TYPE_RINGBUF: u32 = 27;
+/// `BPF_MAP_TYPE_LPM_TRIE`.
+const TYPE_PREFIXES: u32 = 11;
 /// `BPF_MAP_TYPE_XSKMAP`.
 const TYPE_XSKMAP: u32 = 17;
 /// `BPF_PROG_TYPE_XDP`.
@@ -49,6 +52,8 @@ const ATTACH_XDP: u32 = 37;
 const ATTACH_TRACEPOINT: u32 = 23;
 /// `BPF_TRACE_ITER`: the program is called for each object of a kind.
 const ATTACH_ITERATOR: u32 = 28;
+/// Elements of a map take memory when they come (`BPF_F_NO_PREALLOC`).
+const NO_PREALLOC: u32 = 1;
 /// The program knows frames of several buffers (`BPF_F_XDP_HAS_FRAGS`, Linux 5.18).
 const HAS_FRAGS: u32 = 1 << 5;
 /// What the program returns is done to the frame (`BPF_F_TEST_XDP_LIVE_FRAMES`, Linux 5.18).
@@ -172,6 +177,75 @@ pub(crate) fn value(map: BorrowedFd<'_>, key: u32) -> io::Result<[u8; VALUE_LEN]
     };
     bpf(MAP_LOOKUP_ELEM, &mut attribute)?;
     Ok(value)
+}
+
+/// Stores one of the values of a map that [`values`] made. It takes no privileges from Linux 5.19 on, and no memory.
+pub(crate) fn set_value(map: BorrowedFd<'_>, key: u32, value: &[u8; VALUE_LEN]) -> io::Result<()> {
+    let mut attribute = ElementAttribute {
+        map: map.as_raw_fd() as u32,
+        padding: 0,
+        key: address_of(&key),
+        value: value.as_ptr().expose_provenance() as u64,
+        flags: 0,
+    };
+    bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
+}
+
+/// Octets of a prefix, at most.
+pub(crate) const PREFIX_LEN_MAX: usize = 64;
+
+/// Some octets that others may begin with, as a map of prefixes has them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub(crate) struct Prefix {
+    bits: u32,
+    octets: [u8; PREFIX_LEN_MAX],
+}
+
+impl Prefix {
+    /// These octets; not more of them than fit.
+    pub(crate) fn new(octets: impl Iterator<Item = u8>) -> Prefix {
+        let mut prefix = Prefix { bits: 0, octets: [0; PREFIX_LEN_MAX] };
+        for (to, octet) in prefix.octets.iter_mut().zip(octets) {
+            *to = octet;
+            prefix.bits += 8;
+        }
+        prefix
+    }
+}
+
+/// A set of at most so many prefixes, empty at first. A program asks it whether octets begin with one of them.
+pub(crate) fn prefixes(max: u32) -> io::Result<OwnedFd> {
+    let mut attribute = MapAttribute {
+        map_type: TYPE_PREFIXES,
+        key_size: size_of::<Prefix>() as u32,
+        value_size: 1,
+        max_entries: max,
+        flags: NO_PREALLOC,
+    };
+    bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
+/// Puts a prefix into a set.
+pub(crate) fn add_prefix(set: BorrowedFd<'_>, prefix: &Prefix) -> io::Result<()> {
+    prefix_element(MAP_UPDATE_ELEM, set, prefix)
+}
+
+/// Takes a prefix out of a set that has it.
+pub(crate) fn remove_prefix(set: BorrowedFd<'_>, prefix: &Prefix) -> io::Result<()> {
+    prefix_element(MAP_DELETE_ELEM, set, prefix)
+}
+
+fn prefix_element(command: c_int, set: BorrowedFd<'_>, prefix: &Prefix) -> io::Result<()> {
+    let value = 1u8;
+    let mut attribute = ElementAttribute {
+        map: set.as_raw_fd() as u32,
+        padding: 0,
+        key: address_of(prefix),
+        value: if command == MAP_UPDATE_ELEM { address_of(&value) } else { 0 },
+        flags: 0,
+    };
+    bpf(command, &mut attribute).map(drop)
 }
 
 /// Puts a socket into the map.

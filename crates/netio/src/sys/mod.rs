@@ -129,6 +129,13 @@ pub(crate) fn event_counter() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Waits until every CPU has left the parts of the kernel that it was in (membarrier(2)), programs of ours among them.
+pub(crate) fn wait_for_readers() -> io::Result<()> {
+    // SAFETY: membarrier takes no pointers.
+    let returned = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Marks all open descriptors from `first` on to be closed when a program is executed.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range takes no pointers, and with this flag it closes nothing: what others hold stays open.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Reply;
-use super::answer::{Answers, COPY_LEN, KernelAnswers, KernelCounts};
+use super::answer::{COPY_LEN, KernelAnswers, KernelCounts};
 use super::frame;
 use super::program::{Filter, Tag, program};
 use super::ring::Ring;
@@ -210,7 +210,7 @@ impl Interface {
         services: &[SocketAddr],
         tags: &[Tag],
         reply: Reply,
-        answers: Option<KernelAnswers>,
+        answers: Option<KernelAnswers<'_>>,
         modes: &[Mode],
         mut trial: Trial<'_, R>,
     ) -> Result<Attached, AttachError> {
@@ -238,7 +238,7 @@ impl Interface {
         services: &[SocketAddr],
         tags: &[Tag],
         reply: Reply,
-        answers: Option<KernelAnswers>,
+        answers: Option<KernelAnswers<'_>>,
     ) -> Result<Programs, AttachError> {
         let failed = |step| move |source| AttachError::Program { step, source };
         let map = bpf::socket_map(self.queues).map_err(failed("the map of sockets"))?;
@@ -256,13 +256,10 @@ impl Interface {
                 frame_max_len: Ring::frame_max_len(self.mtu),
                 reply,
                 map: map.as_raw_fd(),
-                answers: answers.zip(copies.as_ref()).zip(counts.as_ref()).map(
-                    |((answers, copies), counts)| Answers {
-                        udp_payload_max: answers.udp_payload_max,
-                        copies: copies.as_raw_fd(),
-                        counts: counts.descriptor(),
-                    },
-                ),
+                answers: answers
+                    .zip(copies.as_ref())
+                    .zip(counts.as_ref())
+                    .map(|((answers, copies), counts)| answers.with(copies.as_raw_fd(), counts.descriptor())),
             };
             bpf::load("starling", bpf::Purpose::Xdp, &program(&filter)).map_err(failed("the program"))
         };

@@ -15,7 +15,9 @@ mod frame;
 mod program;
 mod ring;
 
-pub use answer::{KernelAnswered, KernelAnswers, KernelCounts};
+pub use answer::{
+    Apexes, Authority, ByFamily, KernelAnswered, KernelAnswers, KernelCounts, wait_for_programs,
+};
 pub use attach::{AttachError, Attached, Attachment, Interface, InterfaceError, Mode, Refused, Trial};
 pub use program::Tag;
 pub use ring::{Ring, RingDrops, RingWatch};

@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let passed = received.as_mut().and_then(|received| received.no_delay.take());
     // While CAP_BPF and CAP_PERFMON are there, if they were ever.
     let sending = no_delay::prepare(anycast.bird.as_ref(), passed);
-    privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
+    privileges::keep_only(privileges::needed(&config))?;
     // A shell or a supervisor may have left some open: commands of the operator's have no use for them.
     netio::inherited::keep_from_children().context("inherited descriptors can't be kept from children")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -125,6 +125,7 @@ fn check_config(
             if !json {
                 homeless.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
             }
+            notes.extend(pools::obstacles(&config));
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
             let bird = config.anycast.and_then(|anycast| anycast.bird);
@@ -161,12 +162,15 @@ fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> Z
             let table = Arc::new(table);
             let broken = zone.follow.as_ref().and_then(|_| catalog::read(&table).err());
             let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
+            let (misfits, idle) = pools::misfits(pools, &table, zone.signing.as_deref());
             let errors: Vec<String> = fault
                 .into_iter()
                 .chain(broken)
-                .chain(pools::misfits(pools, &table))
+                .chain(misfits)
                 .map(|error| format!("{}: error: {error}", file.display()))
                 .collect();
+            let idle = idle.into_iter().map(|what| format!("{}: warning: {what}", file.display()));
+            let warnings = warnings.into_iter().chain(idle).collect();
             (errors.is_empty().then_some(content), errors, warnings)
         }
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),

@@ -194,8 +194,8 @@ fn interface_line(interface: &InterfaceStatus) -> String {
     let InterfaceStatus { name, packet_path, mode, queues, detail, kernel_answers } = interface;
     let mode = mode.as_ref().map_or_else(String::new, |mode| format!(", {mode}, queues: {queues}"));
     let detail = detail.as_ref().map_or_else(String::new, |detail| format!(" ({detail})"));
-    let answered = kernel_answers
-        .map_or_else(String::new, |count| format!(", answered in the kernel: {}", count.ipv4 + count.ipv6));
+    let answered =
+        kernel_answers.map_or_else(String::new, |count| format!(", answered in the kernel: {}", count.sum()));
     format!("{name}: {packet_path}{mode}{answered}{detail}")
 }
 

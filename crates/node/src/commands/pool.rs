@@ -2,7 +2,7 @@
 
 use crate::cli::{AdminState, PoolAction};
 use crate::control::Request;
-use crate::status::{AddressStatus, FamilyStatus, PeerSight, PoolStatus, SharingStatus};
+use crate::status::{AddressStatus, FamilyStatus, LastFailure, PeerSight, PoolStatus, SharingStatus};
 use pool::Admin;
 use std::io::{self, Write};
 
@@ -42,12 +42,21 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
             let AddressStatus { endpoint, address: at, tier, health, admin, answers, failure, .. } = address;
             let by_hand = if admin == "auto" { String::new() } else { format!(", {admin} by hand") };
             let mark = if *answers { '*' } else { ' ' };
-            let AddressStatus { runs, failures, took_us, .. } = address;
-            let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs");
+            let AddressStatus { runs, failures, took_us, looked, .. } = address;
+            let when = looked.as_ref().map_or_else(String::new, |when| format!(", at {when}"));
+            let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}");
             writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}; {looks}")?;
             print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
                 writeln!(out, "      {failure}")?;
+            }
+            if let Some(unseen) = &address.unseen {
+                writeln!(out, "      can't be checked: {unseen}")?;
+            }
+            if let Some(LastFailure { at, what }) =
+                address.last_failure.as_ref().filter(|_| failure.is_none())
+            {
+                writeln!(out, "      last bad at {at}: {what}")?;
             }
         }
         for transition in &pool.transitions {

@@ -41,6 +41,8 @@ impl Template {
             secondaries: self.secondaries.clone(),
             notify: self.notify.clone(),
             follow: None,
+            // Each zone has a key of its own.
+            signing: None,
         }
     }
 }

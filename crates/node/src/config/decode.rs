@@ -8,9 +8,11 @@ mod catalog;
 mod interfaces;
 mod management;
 mod pool;
+mod probe;
 mod publish;
 mod secondary;
 mod sharing;
+mod signing;
 mod tls;
 mod transfer;
 
@@ -122,7 +124,8 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
     if let Some(value) = root.take("pool") {
-        config.pools = pool::pools(value, &announced, problems).into();
+        config.pools = pool::pools(value, folder, &announced, problems).into();
+        signing::require_time(&config.zones, &config.pools, problems);
     }
     if let Some(value) = root.take("pool-sharing")
         && let Some(section) = Section::of(value, "[pool-sharing]", problems)
@@ -312,11 +315,21 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
     let source = source(&mut section, around, problems);
     let common = Common::read(&mut section, around, problems);
     let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
+    let signing = signing::zone(&mut section, around.folder, problems);
     section.finish(problems);
     let (name, place) = name?;
     let Common { rotation, critical, admission, secondaries, notify } = common;
-    let zone =
-        ZoneConfig { name, source: source?, rotation, critical, admission, secondaries, notify, follow };
+    let zone = ZoneConfig {
+        name,
+        source: source?,
+        rotation,
+        critical,
+        admission,
+        secondaries,
+        notify,
+        follow,
+        signing,
+    };
     Some(Decoded { zone, place, listing })
 }
 

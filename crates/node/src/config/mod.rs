@@ -8,11 +8,14 @@ mod admission;
 mod anycast;
 mod catalog;
 mod decode;
+mod identity;
 mod pool;
+mod probe;
 mod problem;
 mod publish;
 mod secondary;
 mod sharing;
+mod signing;
 mod tls;
 mod transfer;
 
@@ -20,13 +23,19 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
-pub(crate) use pool::{CheckId, EndpointConfig, PoolCheck, PoolConfig, Probe};
+pub(crate) use identity::CheckId;
+pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
+pub(crate) use probe::{
+    DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,
+    StateFile,
+};
 pub(crate) use problem::{ConfigError, Style};
 pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
 pub(crate) use sharing::{SIGHTS_MAX, SharingConfig};
+pub(crate) use signing::SigningConfig;
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
 
@@ -260,6 +269,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) notify: Vec<Target>,
     /// How its members are served, where it is a catalog zone that this node follows.
     pub(crate) follow: Option<Arc<FollowConfig>>,
+    /// What signs its pools' answers, where it is signed.
+    pub(crate) signing: Option<Arc<SigningConfig>>,
 }
 
 /// Where the records of a zone come from.
@@ -289,6 +300,7 @@ impl ZoneConfig {
             secondaries: Vec::new(),
             notify: Vec::new(),
             follow: None,
+            signing: None,
         }
     }
 

@@ -1,14 +1,19 @@
 mod catalog;
 mod pool;
 mod publish;
+mod signing;
 
 use super::*;
 use health::{Action, Gravity};
 use std::os::unix::fs::PermissionsExt;
 
 fn decoded(text: &str) -> Result<Config, ConfigError> {
+    decode_in(Path::new("/etc/starling"), text)
+}
+
+fn decode_in(folder: &Path, text: &str) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
-    let config = decode::decode(text, Path::new("/etc/starling"), &mut problems);
+    let config = decode::decode(text, folder, &mut problems);
     if problems.is_empty() {
         return Ok(config);
     }

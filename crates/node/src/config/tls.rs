@@ -1,11 +1,13 @@
-//! How a primary proves over TLS who it is (RFC 9103): by a certificate for its name, or by its key alone.
+//! How a server proves over TLS who it is: by a certificate for its name, or by its key alone. Primaries have to (RFC 9103), and
+//! endpoints of pools where their check says so.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -30,6 +32,38 @@ pub(crate) enum Proof {
     /// A certificate, whoever has signed it, whose public key has one of these digests (SHA-256 of the
     /// SubjectPublicKeyInfo, as in RFC 7858 §4.2).
     Pins(Vec<[u8; PIN_LEN]>),
+    /// Any certificate whose key the server has: whoever it is. Not for primaries.
+    Anything,
+}
+
+/// What the library works with to be sure of a server.
+///
+/// # Errors
+/// An authority that is no certificate, or none.
+pub(super) fn client(
+    proof: &Proof,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(versions)?;
+    let by_key = |pins| Arc::new(KeyVerifier { pins, provider });
+    let builder = match proof {
+        Proof::Authorities(authorities) => {
+            let mut roots = RootCertStore::empty();
+            authorities.iter().try_for_each(|authority| roots.add(authority.clone()))?;
+            if roots.is_empty() {
+                return Err(rustls::Error::General("it has no certificate".to_owned()));
+            }
+            builder.with_root_certificates(roots)
+        }
+        Proof::Pins(pins) => builder.dangerous().with_custom_certificate_verifier(by_key(Some(pins.clone()))),
+        Proof::Anything => builder.dangerous().with_custom_certificate_verifier(by_key(None)),
+    };
+    let mut client = builder.with_no_client_auth();
+    client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(client)
 }
 
 /// How to speak TLS with a primary.
@@ -52,25 +86,7 @@ impl Tls {
         server_name: Option<ServerName<'static>>,
         proof: Proof,
     ) -> Result<Tls, rustls::Error> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_protocol_versions(&[&TLS13])?;
-        let builder = match &proof {
-            Proof::Authorities(authorities) => {
-                let mut roots = RootCertStore::empty();
-                authorities.iter().try_for_each(|authority| roots.add(authority.clone()))?;
-                if roots.is_empty() {
-                    return Err(rustls::Error::General("it has no certificate".to_owned()));
-                }
-                builder.with_root_certificates(roots)
-            }
-            Proof::Pins(pins) => {
-                let verifier = PinVerifier { pins: pins.clone(), provider };
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-            }
-        };
-        let mut client = builder.with_no_client_auth();
-        client.alpn_protocols = vec![ALPN.to_vec()];
+        let client = client(&proof, &[&TLS13], &[ALPN])?;
         Ok(Tls { name, server_name, proof, client: Arc::new(client) })
     }
 
@@ -100,10 +116,11 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Takes whoever has the key.
+/// Takes whoever has the key of the certificate.
 #[derive(Debug)]
-struct PinVerifier {
-    pins: Vec<[u8; PIN_LEN]>,
+struct KeyVerifier {
+    /// Those that it may be; any where there are none.
+    pins: Option<Vec<[u8; PIN_LEN]>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -119,7 +136,7 @@ impl fmt::Debug for OtherKey {
     }
 }
 
-impl ServerCertVerifier for PinVerifier {
+impl ServerCertVerifier for KeyVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -128,10 +145,11 @@ impl ServerCertVerifier for PinVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(pins) = &self.pins else { return Ok(ServerCertVerified::assertion()) };
         let certificate = EndEntityCert::try_from(end_entity)
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         let pin: [u8; PIN_LEN] = Sha256::digest(certificate.subject_public_key_info()).into();
-        if self.pins.contains(&pin) {
+        if pins.contains(&pin) {
             return Ok(ServerCertVerified::assertion());
         }
         let why = OtherError(Arc::new(OtherKey(pin)));
@@ -140,11 +158,13 @@ impl ServerCertVerifier for PinVerifier {
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".to_owned()))
+        // That it has the key whose certificate it has shown.
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -153,7 +173,6 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // That it has the key whose certificate it has shown.
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }

@@ -25,6 +25,7 @@ pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 use crate::archive::{Archive, version_of};
 use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, SharingConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
+use crate::outside::Outside;
 use crate::pools;
 use crate::progress::Progress;
 use crate::transfers::Transfers;
@@ -43,8 +44,10 @@ use std::time::{Duration, SystemTime};
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
 use tokio::sync::watch;
+use wire::NameBuf;
 use zone::Difference;
 use zone::amend::Steered;
+use zone::sign::{IdleKeys, Signer};
 
 /// How many messages about one zone are logged or kept; `starling check` shows all.
 const MESSAGES_MAX: usize = 100;
@@ -113,6 +116,12 @@ pub(crate) struct Keeper {
     steered: Vec<Steered>,
     /// Whether any zone may have such names.
     has_steered: bool,
+    /// Who is told beside the packet threads which zones there are.
+    outside: Option<Outside>,
+    /// The zones that have such names.
+    steered_zones: Vec<NameBuf>,
+    /// Names of pools that are in no zone, and what is wrong with that.
+    homeless: HashMap<String, String>,
 }
 
 /// A configured zone.
@@ -136,6 +145,10 @@ struct Entry {
     revision: u64,
     /// What its names answer by their pools.
     steered: Vec<Steered>,
+    /// Who signs them, where the zone has keys.
+    signer: Option<Signer>,
+    /// Those of its keys that sign nothing, as was said last.
+    idle_keys: IdleKeys,
     /// Those of them that can't, and why.
     unsteered: Vec<(String, String)>,
 }
@@ -201,6 +214,9 @@ impl Keeper {
             sharing: watch::Sender::new(config.sharing),
             steered: Vec::new(),
             has_steered: false,
+            outside: None,
+            steered_zones: Vec::new(),
+            homeless: HashMap::new(),
         };
         keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
@@ -394,10 +410,25 @@ impl Keeper {
         self.state.as_ref().map(|state| state.pools_file())
     }
 
+    /// Has the programs of interfaces refuse what is in none of the zones, and keeps them told.
+    pub(crate) fn keep_told(&mut self, outside: Outside) {
+        outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
+        self.outside = Some(outside);
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.listed)
+    }
+
     fn publish_directory(&mut self) {
-        let listed = self.entries.iter().filter(|entry| entry.listed);
-        let directory = Directory::new(listed.map(|entry| (entry.zone.name.as_name(), entry.slot)));
+        let directory = Directory::new(self.listed().map(|entry| (entry.zone.name.as_name(), entry.slot)));
+        if let Some(outside) = &self.outside {
+            outside.close();
+        }
         self.generation = self.publisher.publish_directory(directory);
+        if let Some(outside) = &self.outside {
+            outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
+        }
         self.place_steered();
     }
 }
@@ -474,6 +505,8 @@ impl Entry {
     fn new(zone: ZoneConfig, slot: SlotIndex, listed: bool, state: Option<&StateDir>) -> Entry {
         let versions = Versions::new(&zone, state);
         Entry {
+            signer: zone.signing.as_deref().map(pools::signer),
+            idle_keys: IdleKeys::default(),
             zone,
             slot,
             listed,

@@ -4,6 +4,7 @@ use super::asking::{self, Asker};
 use super::{Change, Entry, Keeper, Moment, Request, fold};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::memory::{NUDGE_AFTER, NUDGES, nudge_allocator};
+use crate::pools;
 use crate::progress::Progress;
 use crate::status::{Outcome, ReloadReport, ZoneReload};
 use crate::zones::load::{self, Images, ZoneErrors};
@@ -86,18 +87,21 @@ impl Keeper {
         loop {
             self.fold();
             self.ask();
+            self.renew_signatures();
+            let renewal = self.renewal_in().unwrap_or(Duration::MAX);
             let wait = match &self.folding {
                 _ if self.asking.is_going_on() => asking::LOOK_EVERY,
                 Some(_) => fold::LOOK_EVERY,
                 None if nudges_left > 0 => NUDGE_AFTER,
                 None => Duration::MAX,
             };
-            let first = match requests.recv_timeout(wait) {
+            let first = match requests.recv_timeout(wait.min(renewal)) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) if self.folding.is_some() || self.asking.is_going_on() => {
                     nudges_left = NUDGES;
                     continue;
                 }
+                Err(RecvTimeoutError::Timeout) if renewal < wait => continue,
                 Err(RecvTimeoutError::Timeout) => {
                     nudge_allocator();
                     nudges_left -= 1;
@@ -314,8 +318,12 @@ impl Keeper {
         self.entries.renew_copies();
         let entry = &mut self.entries[index];
         let was_private = entry.zone.is_private();
+        let has_other_keys = entry.zone.signing != zone.signing;
         entry.zone = zone;
-        if was_private != entry.zone.is_private() && !entry.expired {
+        if has_other_keys {
+            entry.signer = entry.zone.signing.as_deref().map(pools::signer);
+        }
+        if has_other_keys || (was_private != entry.zone.is_private() && !entry.expired) {
             self.publish_again(index);
         }
     }

@@ -57,6 +57,10 @@ impl Keeper {
 
     /// Shows the zones that have changed.
     pub(super) fn update_board(&mut self) {
+        let has_steered = |index: usize| !self.entries[index].steered.is_empty();
+        if self.entries.unshown().any(has_steered) {
+            self.show_unsteered();
+        }
         match self.entries.take_unshown() {
             Unshown::Some(indexes) => {
                 let notices = indexes.iter().map(|index| self.notice(*index)).collect();

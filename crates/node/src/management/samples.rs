@@ -2,11 +2,11 @@
 
 use super::Snapshot;
 use crate::status::{
-    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CopyCounts,
-    DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers, Latencies,
-    NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus, QueryCount, ServedStatus,
-    ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
-    ZoneState, ZoneStatus,
+    AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
+    CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
+    KernelAnswersByFamily, Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus,
+    QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts, UdpCounts,
+    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,10 @@ pub(super) fn server() -> NodeStatus {
             mode: Some("native".to_owned()),
             queues: 4,
             detail: None,
-            kernel_answers: Some(KernelAnswers { ipv4: 7, ipv6: 2 }),
+            kernel_answers: Some(KernelAnswers {
+                bad_version: KernelAnswersByFamily { ipv4: 7, ipv6: 2 },
+                refused: KernelAnswersByFamily { ipv4: 3, ipv6: 1 },
+            }),
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },
         tables: TableCounts { compiled: 2, amended: 3, folded: 1 },
@@ -77,6 +80,9 @@ pub(super) fn server() -> NodeStatus {
                 admin: "auto".to_owned(),
                 answers: true,
                 failure: None,
+                looked: Some("2026-01-01T00:00:00Z".to_owned()),
+                unseen: None,
+                last_failure: None,
                 took_us: 400,
                 runs: 70,
                 failures: 4,
@@ -100,6 +106,10 @@ pub(super) fn server() -> NodeStatus {
                 trouble: Some("no connection".to_owned()),
             }],
         }),
+        check_times: vec![
+            CheckTimes { times: latencies(), ..CheckTimes::new("dns", true) },
+            CheckTimes::new("https", false),
+        ],
         disk: Some(DiskStatus { failures: 5, waiting: 1, failure: None }),
     }
 }

@@ -1,13 +1,15 @@
 //! The thread's loop: looks come in, decisions go out.
 
 use super::memory::Memory;
+use super::probe::{Look, Prober};
 use super::roster::{Roster, Target};
 use super::sharing::{Exchange, Sharing};
-use super::{Command, PoolBoard, Supplies, Wish, probe};
+use super::{Command, PoolBoard, Supplies, Wish};
 use crate::config::PoolConfig;
 use crate::keeper;
+use crate::status::CheckTimes;
 use health::{Moment, Outcome};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -19,8 +21,6 @@ use zone::amend::Steered;
 
 /// How many looks are under way at once: more would be a burst that fails by itself.
 const LOOKS_MAX: usize = 256;
-/// How much shorter an interval may be by chance, so that the looks at many endpoints spread: a part in so many.
-const JITTER: u32 = 20;
 /// How long the keeper is left alone when it has too much to do.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// How old what is shown of looks may be: telling all of it for each would cost more than the looks.
@@ -32,7 +32,7 @@ const WRITE_AFTER: Duration = Duration::from_millis(100);
 struct Seen {
     target: Target,
     took: Duration,
-    outcome: Outcome,
+    look: Look,
 }
 
 /// Runs the checks and decides.
@@ -45,7 +45,10 @@ pub(super) struct Director {
     sharing: Sharing,
     looks: JoinSet<()>,
     looking: HashMap<Target, AbortHandle>,
+    prober: Arc<Prober>,
     room: Arc<Semaphore>,
+    /// How long looks have taken, by kind and by whether what was seen was good.
+    times: BTreeMap<(&'static str, bool), CheckTimes>,
     seen: mpsc::Sender<Seen>,
     arriving: mpsc::Receiver<Seen>,
     /// What the keeper could not be told yet, and when to try again.
@@ -59,7 +62,7 @@ pub(super) struct Director {
 
 impl Director {
     pub(super) fn new(supplies: Supplies, board: PoolBoard, exchange: Exchange) -> Director {
-        let Supplies { configured, keeper, memory, sharing } = supplies;
+        let Supplies { configured, keeper, memory, sharing, echo } = supplies;
         let (seen, arriving) = mpsc::channel(LOOKS_MAX);
         let known = memory.as_deref().map(Memory::read).unwrap_or_default();
         let writer = memory.map(|file| {
@@ -76,7 +79,9 @@ impl Director {
             sharing: Sharing::new(exchange, sharing),
             looks: JoinSet::new(),
             looking: HashMap::new(),
+            prober: Arc::new(Prober::new(echo)),
             room: Arc::new(Semaphore::new(LOOKS_MAX)),
+            times: BTreeMap::new(),
             seen,
             arriving,
             untold: None,
@@ -108,7 +113,8 @@ impl Director {
                 },
                 Some(seen) = self.arriving.recv() => {
                     let now = self.now();
-                    if self.roster.observe(&seen.target, seen.took, seen.outcome, now) {
+                    self.count(&seen);
+                    if self.roster.observe(&seen.target, seen.took, seen.look, now) {
                         self.decide();
                     }
                     self.show_at.get_or_insert(now + SHOWN_AFTER);
@@ -122,6 +128,14 @@ impl Director {
                 () = sleep(wait) => self.catch_up(),
             }
         }
+    }
+
+    /// Counts how long a look has taken that has shown something.
+    fn count(&mut self, seen: &Seen) {
+        let Look::Saw(outcome) = &seen.look else { return };
+        let (kind, is_good) = (seen.target.1.probe.word(), *outcome == Outcome::Pass);
+        let times = self.times.entry((kind, is_good)).or_insert_with(|| CheckTimes::new(kind, is_good));
+        times.times.observe(seen.took);
     }
 
     /// Does what was put off.
@@ -139,7 +153,7 @@ impl Director {
     }
 
     fn show(&mut self) {
-        self.board.set(self.roster.statuses());
+        self.board.set(self.roster.statuses(), self.times.values().cloned().collect());
         self.sharing.show(self.start, || self.roster.sightings());
         self.show_at = None;
     }
@@ -159,8 +173,8 @@ impl Director {
         });
         for target in wanted {
             if !self.looking.contains_key(&target) {
-                let look = look(target.clone(), Arc::clone(&self.room), self.seen.clone());
-                let look = self.looks.spawn(look);
+                let (prober, room) = (Arc::clone(&self.prober), Arc::clone(&self.room));
+                let look = self.looks.spawn(look(target.clone(), prober, room, self.seen.clone()));
                 self.looking.insert(target, look);
             }
         }
@@ -219,22 +233,22 @@ impl Director {
 }
 
 /// Looks at a target again and again. An interval is from beginning to beginning, and none is longer than it says.
-async fn look(target: Target, room: Arc<Semaphore>, seen: mpsc::Sender<Seen>) {
+async fn look(target: Target, prober: Arc<Prober>, room: Arc<Semaphore>, seen: mpsc::Sender<Seen>) {
     let (address, check) = &target;
     // All endpoints of a node that has just started shall not be looked at in one moment, and yet soon.
     sleep(check.interval.mul_f32(fastrand::f32() / 4.0)).await;
     loop {
-        let began = Instant::now();
-        let outcome = {
+        let due = Instant::now();
+        let (look, took) = {
             let Ok(_place) = room.acquire().await else { return };
-            probe::look(check, *address).await
+            let began = Instant::now();
+            (prober.look(check, *address).await, began.elapsed())
         };
-        let took = began.elapsed();
-        if seen.send(Seen { target: target.clone(), took, outcome }).await.is_err() {
+        if seen.send(Seen { target: target.clone(), took, look }).await.is_err() {
             return;
         }
-        let shorter = check.interval.mul_f32(fastrand::f32()) / JITTER;
-        sleep((check.interval - shorter).saturating_sub(began.elapsed())).await;
+        let shorter = check.interval.mul_f32(fastrand::f32()) * check.jitter_percent / 100;
+        sleep((check.interval - shorter).saturating_sub(due.elapsed())).await;
     }
 }
 

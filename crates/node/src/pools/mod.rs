@@ -9,12 +9,14 @@ mod memory;
 mod probe;
 mod roster;
 mod sharing;
+mod watched;
 
+pub(crate) use probe::{EchoSockets, takes_raw};
 pub(crate) use sharing::{Asked, Exchange, MAC_HEADER, NotAsked, PATH, Told};
 
-use crate::config::{Config, PoolConfig, SharingConfig};
+use crate::config::{Config, PoolConfig, SharingConfig, SigningConfig};
 use crate::keeper;
-use crate::status::PoolStatus;
+use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
 use director::Director;
 use memory::Memory;
@@ -22,11 +24,13 @@ use roster::Roster;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use std::{io, thread};
 use table::Table;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::NameBuf;
 use zone::amend::{Steered, steer};
+use zone::sign::{Signer, is_signed};
 
 /// How many requests of operators wait; each is taken at once.
 const COMMANDS_MAX: usize = 64;
@@ -66,21 +70,34 @@ pub(crate) struct Supplies {
     pub(crate) memory: Option<PathBuf>,
     /// How nodes share what checks see, now and later.
     pub(crate) sharing: watch::Receiver<Option<Arc<SharingConfig>>>,
+    /// What was opened for checks by ICMP.
+    pub(crate) echo: EchoSockets,
 }
 
 /// How the pools are, for everybody to see.
 #[derive(Clone, Default)]
-pub(crate) struct PoolBoard(Arc<Mutex<Arc<[PoolStatus]>>>);
+pub(crate) struct PoolBoard(Arc<Mutex<Shown>>);
+
+#[derive(Default)]
+struct Shown {
+    pools: Arc<[PoolStatus]>,
+    times: Vec<CheckTimes>,
+}
 
 impl PoolBoard {
     /// All pools, in the order of the configuration.
     pub(crate) fn pools(&self) -> Arc<[PoolStatus]> {
         // The lock guards a single assignment, which can't be left half done.
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).pools)
     }
 
-    fn set(&self, pools: Vec<PoolStatus>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pools.into();
+    /// How long looks have taken, by kind and result.
+    pub(crate) fn times(&self) -> Vec<CheckTimes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).times.clone()
+    }
+
+    fn set(&self, pools: Vec<PoolStatus>, times: Vec<CheckTimes>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shown { pools: pools.into(), times };
     }
 }
 
@@ -101,7 +118,7 @@ impl Service {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (board, exchange) = (PoolBoard::default(), Exchange::new());
         let pools = Arc::clone(&supplies.configured.borrow());
-        board.set(first(&pools, supplies.memory.as_deref()).statuses());
+        board.set(first(&pools, supplies.memory.as_deref()).statuses(), Vec::new());
         let service = Service { commands, board: board.clone(), exchange: exchange.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pools".to_owned()).spawn(move || {
@@ -149,8 +166,18 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// What keeps names of pools in a zone from answering with them.
-pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
+/// What this machine can't look at of pools, and what to do.
+pub(crate) fn obstacles(config: &Config) -> Vec<String> {
+    probe::obstacles(&config.pools)
+}
+
+/// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing.
+pub(crate) fn misfits(
+    pools: &[PoolConfig],
+    table: &Arc<Table>,
+    signing: Option<&SigningConfig>,
+) -> (Vec<String>, Vec<String>) {
+    let mut signer = signing.map(signer);
     let mut misfits = Vec::new();
     for pool in pools {
         let mut roster = Roster::new(Memory::default());
@@ -161,13 +188,36 @@ pub(crate) fn misfits(pools: &[PoolConfig], table: &Arc<Table>) -> Vec<String> {
         let answers = roster.answers();
         let in_zone = answers.chunk_by(|one, other| one.owner == other.owner);
         for of_name in in_zone.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
-            if let Err(error) = steer(table, of_name) {
+            let signing = signer.as_mut().map(|signer| (signer, unix_time()));
+            if let Err(error) = steer(table, of_name, signing) {
                 misfits
                     .push(format!("{} can't answer with the pool {}: {error}", of_name[0].owner, pool.name));
             }
         }
     }
-    misfits
+    let mut idle = Vec::new();
+    if let Some(signer) = &mut signer {
+        let zone = table.apex_name();
+        match is_signed(table) {
+            // Whatever came of it, it is known now.
+            true => drop(signer.begin(table, unix_time())),
+            false => idle.push(format!("{zone} is not signed, and its `signing-key` signs nothing")),
+        }
+        let of_key =
+            |key| format!("a signing key is not one of the DNSKEY set of {zone}, and signs nothing: {key}");
+        idle.extend(signer.idle().iter().map(of_key));
+    }
+    (misfits, idle)
+}
+
+/// Who signs in a zone.
+pub(crate) fn signer(signing: &SigningConfig) -> Signer {
+    Signer::new(Arc::clone(&signing.keys), signing.validity_s)
+}
+
+/// The time, in seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What names answer before any check has run: with what the last run knew.

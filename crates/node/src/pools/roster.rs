@@ -1,10 +1,12 @@
 //! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
 
 use super::memory::Memory;
+use super::probe::Look;
 use super::sharing::{Sighting, Votes};
+use super::watched::Watched;
 use crate::config::{CheckId, PoolCheck, PoolConfig};
-use crate::status::{AddressStatus, FamilyStatus, PoolStatus, PoolTransition, timestamp};
-use health::{Action, Check, CheckSpec, Gravity, Moment, Outcome};
+use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
+use health::{Action, Check, CheckSpec, Gravity, Moment};
 use pool::{Admin, Basis, Condition, Health, Selection, Selector};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -29,15 +31,6 @@ pub(super) struct Roster {
     memory: Memory,
 }
 
-/// What is known of a target.
-struct Watched {
-    check: Check,
-    /// Which one, on other nodes too.
-    id: CheckId,
-    /// What the last run knew, until this one knows better.
-    remembered: Health,
-}
-
 /// What is known of a pool, beside its endpoints.
 struct State {
     check: Arc<PoolCheck>,
@@ -58,24 +51,6 @@ struct Family {
     changes: u64,
 }
 
-impl Watched {
-    fn health(&self) -> Health {
-        match seen(&self.check) {
-            Health::Unknown => self.remembered,
-            seen => seen,
-        }
-    }
-}
-
-/// What a check has found in this run.
-fn seen(check: &Check) -> Health {
-    match check.standing() {
-        health::Standing::Unknown => Health::Unknown,
-        health::Standing::Passing => Health::Up,
-        health::Standing::Failing => Health::Down,
-    }
-}
-
 impl Roster {
     /// No pools yet; of those that come it is known what an earlier run has noted.
     pub(super) fn new(memory: Memory) -> Roster {
@@ -84,6 +59,10 @@ impl Roster {
     }
 
     /// Takes other pools. What is known of those that stay is kept.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the TLS client of a check is no part of its hash, nor of what it is equal to"
+    )]
     pub(super) fn configure(&mut self, config: Arc<[PoolConfig]>, now: Moment) {
         let known = self.memory();
         let mut before: HashMap<String, State> =
@@ -96,9 +75,7 @@ impl Roster {
                 let health = known.health(&pool.name, endpoint, address);
                 let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
                 // The configuration has bounds for all that a check could be wrong in.
-                let fresh = || {
-                    Check::new(spec(pool), now).ok().map(|check| Watched { check, id, remembered: health })
-                };
+                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, id, health));
                 if let Some(watched) = watched.or_else(fresh) {
                     targets.insert(target, watched);
                 }
@@ -122,10 +99,25 @@ impl Roster {
     }
 
     /// Takes what a look has shown; whether that changes what is known of the target.
-    pub(super) fn observe(&mut self, target: &Target, took: Duration, outcome: Outcome, now: Moment) -> bool {
-        self.targets
-            .get_mut(target)
-            .is_some_and(|watched| watched.check.observe(now, took, outcome).is_some())
+    pub(super) fn observe(&mut self, target: &Target, took: Duration, look: Look, now: Moment) -> bool {
+        // What keeps this node from looking is said once, however many targets it concerns.
+        let is_news = match &look {
+            Look::Blind(why) => {
+                !self.targets.values().any(|it| it.blind.as_ref().is_some_and(|it| it.why == *why))
+            }
+            Look::Saw(_) => false,
+        };
+        let Some(watched) = self.targets.get_mut(target) else { return false };
+        match &look {
+            Look::Blind(why) if is_news => {
+                tracing::warn!("{} can't be checked by {}: {why}", target.0, target.1.probe.word());
+            }
+            Look::Saw(_) if watched.blind.is_some() => {
+                tracing::info!("{} can be checked by {} again", target.0, target.1.probe.word());
+            }
+            Look::Blind(_) | Look::Saw(_) => {}
+        }
+        watched.observe(took, look, now)
     }
 
     /// Takes what other nodes say, in place of what they have said before.
@@ -137,7 +129,7 @@ impl Roster {
     pub(super) fn sightings(&self) -> Vec<Sighting> {
         let sighting = |((address, of_target), watched): (&Target, &Watched)| Sighting {
             sight: (*address, watched.id),
-            health: seen(&watched.check),
+            health: watched.seen(),
             since: watched.check.since(),
             seen: watched.check.last().next().map(|last| last.at),
             turn: of_target.interval + of_target.timeout,
@@ -321,6 +313,11 @@ impl Roster {
                     admin: condition.admin.word().to_owned(),
                     answers: selection.members.contains(&position),
                     failure: last.and_then(|last| last.failure.clone()),
+                    looked: watched.and_then(|watched| watched.looked).map(timestamp),
+                    unseen: watched.and_then(|watched| watched.blind.as_ref()).map(|blind| blind.why.clone()),
+                    last_failure: watched
+                        .and_then(|watched| watched.failed.clone())
+                        .map(|(at, what)| LastFailure { at: timestamp(at), what }),
                     took_us: watched.map_or(0, |watched| watched.check.took().as_micros() as u64), // no hour has 2^64
                     runs: watched.map_or(0, |watched| watched.check.runs()),
                     failures: watched.map_or(0, |watched| watched.check.failures()),

@@ -24,6 +24,7 @@ use crate::keeper::{Board, Keeper};
 use crate::listeners;
 use crate::logging;
 use crate::management::{self, Snapshot};
+use crate::pools::EchoSockets;
 use crate::privileges;
 use crate::progress::Progress;
 use crate::signals;
@@ -67,9 +68,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    privileges::keep_only(privileges::needed(config.node.uses_xdp()))?;
+    let needed = privileges::needed(&config);
+    // With a raw socket one could listen to more than replies; it is opened where nothing less will do, and the right to goes at once.
+    let echo = EchoSockets::open(&config.pools);
+    privileges::keep_only(if config.node.uses_xdp() { needed } else { needed - privileges::FOR_ECHO })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, node(config, arguments, agent))
+    LocalSet::new().block_on(&runtime, node(config, arguments, agent, echo))
 }
 
 /// A worker that panicked would leave its share of the queries unanswered for good, while the node looks alive. The
@@ -82,7 +86,12 @@ fn abort_on_panic() {
     }));
 }
 
-async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agent>) -> anyhow::Result<Exit> {
+async fn node(
+    config: Config,
+    arguments: &ServeArguments,
+    mut agent: Option<Agent>,
+    echo: EchoSockets,
+) -> anyhow::Result<Exit> {
     let (asks, asked) = mpsc::channel(ASKED_MAX);
     // First of all, so that a signal during a long start isn't lost and doesn't kill.
     let mut requests = Requests::new(asked).context("cannot handle signals")?;
@@ -126,7 +135,8 @@ async fn node(config: Config, arguments: &ServeArguments, mut agent: Option<Agen
     }
     drop((controlling, managing));
     let (sockets, lock) = (taken.sockets, taken.lock);
-    let preparations = Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone };
+    let preparations =
+        Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone, echo };
     let running = Running::start(keeper, &node, preparations)?;
     if reload_first {
         running.reload_for_signal();

@@ -5,6 +5,7 @@
 //! which is so when this one takes its place, it tries again.
 
 use crate::config::{InterfaceConfig, NodeConfig, PacketPath as Path};
+use crate::outside::Outside;
 use crate::privileges;
 use crate::status::{self, InterfaceStatus};
 use crate::transfers::Keyring;
@@ -12,8 +13,8 @@ use crate::workers::BatchAnswers;
 use anyhow::{Context, bail, ensure};
 use nameserver::Responder;
 use netio::xdp::{
-    AttachError, Attached, Attachment, Interface, KernelAnswered, KernelAnswers, KernelCounts, Mode, Reply,
-    Ring, RingWatch, Tag, Trial,
+    AttachError, Attached, Attachment, ByFamily, Interface, KernelAnswered, KernelAnswers, KernelCounts,
+    Mode, Reply, Ring, RingWatch, Tag, Trial,
 };
 use netio::{BatchResponder, WorkerHandle};
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ pub(super) struct PacketPath {
     shared: Arc<Shared>,
     start: Option<Sender<Start>>,
     tried: Receiver<()>,
+    outside: Option<Outside>,
 }
 
 /// What the thread begins with.
@@ -47,6 +49,8 @@ struct Start {
     responder: Responder,
     /// The largest payload that responses say can be received, in octets.
     udp_payload_max: u16,
+    /// What programs that answer by themselves have to know.
+    outside: Option<Outside>,
 }
 
 /// What both sides see.
@@ -77,8 +81,12 @@ impl Told {
     /// How it is now: workers close the rings of an interface that is gone.
     fn now(&mut self) -> InterfaceStatus {
         // What can't be read stays as it was: counts never go back.
-        if let Some(Ok(KernelAnswered { ipv4, ipv6 })) = self.kernel.as_ref().map(KernelCounts::read) {
-            self.status.kernel_answers = Some(status::KernelAnswers { ipv4, ipv6 });
+        if let Some(Ok(KernelAnswered { bad_version, refused })) =
+            self.kernel.as_ref().map(KernelCounts::read)
+        {
+            let [bad_version, refused] = [bad_version, refused]
+                .map(|ByFamily { ipv4, ipv6 }| status::KernelAnswersByFamily { ipv4, ipv6 });
+            self.status.kernel_answers = Some(status::KernelAnswers { bad_version, refused });
         }
         let mut status = self.status.clone();
         status.queues = self.rings.iter().filter(|ring| ring.is_open()).count();
@@ -118,8 +126,13 @@ impl PacketPath {
         let wanted: Vec<InterfaceConfig> =
             node.interfaces.iter().filter(|interface| interface.packet_path == Path::Xdp).cloned().collect();
         if wanted.is_empty() {
-            return Ok(PacketPath { shared, start: None, tried });
+            return Ok(PacketPath { shared, start: None, tried, outside: None });
         }
+        let outside = wanted.iter().any(|interface| interface.kernel_answers).then(Outside::start);
+        let outside = outside.and_then(|started| {
+            let told = |error| tracing::error!("the program in the kernel can't answer by itself: {error}");
+            started.map_err(told).ok()
+        });
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("xdp".to_owned()).spawn(move || {
             // An error says that the server ended before it began.
@@ -130,7 +143,7 @@ impl PacketPath {
                 tracing::error!("{error}");
             }
         })?;
-        Ok(PacketPath { shared, start: Some(start), tried })
+        Ok(PacketPath { shared, start: Some(start), tried, outside })
     }
 
     /// Has the interfaces attached and their rings given to the workers; waits until each was tried once.
@@ -143,13 +156,19 @@ impl PacketPath {
     ) {
         let Some(start) = self.start.take() else { return };
         let (services, workers, responder) = (services.to_vec(), workers.to_vec(), responder());
-        let all = Start { services, workers, responder, udp_payload_max };
+        let outside = self.outside.clone();
+        let all = Start { services, workers, responder, udp_payload_max, outside };
         // An error would say that the thread has ended, and then nobody waits for it.
         if start.send(all).is_ok() && self.tried.recv_timeout(START_WITHIN).is_err() {
             tracing::warn!(
                 "the interfaces with `packet-path = \"xdp\"` are not attached yet; sockets answer meanwhile"
             );
         }
+    }
+
+    /// Who has to be told which zones there are, if a program answers by itself.
+    pub(super) fn outside(&self) -> Option<Outside> {
+        self.outside.clone()
     }
 
     /// How the interfaces are.
@@ -187,7 +206,9 @@ fn attach_all(
     query: &[u8],
     tried: &Sender<()>,
 ) {
-    let Start { services, workers, responder, udp_payload_max } = start;
+    let Start { services, workers, responder, udp_payload_max, outside } = start;
+    let by_itself =
+        outside.as_ref().map(|outside| KernelAnswers { udp_payload_max, authority: outside.authority() });
     let mut answers = BatchAnswers::new(responder, Keyring::default(), None);
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;
@@ -197,7 +218,7 @@ fn attach_all(
         wanted.retain(|interface| {
             let trial = Trial { query, responder: &mut answers };
             let told = is_first || is_last;
-            let attempt = match attach(interface, &services, udp_payload_max, trial, told) {
+            let attempt = match attach(interface, &services, by_itself, trial, told) {
                 Ok(Some(attached)) => {
                     take(shared, interface, attached, &workers, &mut next_worker);
                     Attempt::Over
@@ -231,7 +252,7 @@ fn attach_all(
 fn attach(
     interface: &InterfaceConfig,
     services: &[SocketAddr],
-    udp_payload_max: u16,
+    by_itself: Option<KernelAnswers<'_>>,
     trial: Trial<'_, BatchAnswers>,
     told: bool,
 ) -> anyhow::Result<Option<Attached>> {
@@ -241,7 +262,7 @@ fn attach(
     }
     let tags = tags(&interface.name)?;
     let modes = interface.mode.as_ref().map_or(&Mode::ALL[..], std::slice::from_ref);
-    let answers = interface.kernel_answers.then_some(KernelAnswers { udp_payload_max });
+    let answers = by_itself.filter(|_| interface.kernel_answers);
     match found.attach(services, &tags, interface.reply, answers, modes, trial) {
         Ok(attached) => Ok(Some(attached)),
         Err(AttachError::Busy(source)) => {

@@ -60,6 +60,8 @@ pub(super) struct Preparations {
     pub(super) management: management::Endpoint,
     /// A zone of the configuration.
     pub(super) zone: Option<NameBuf>,
+    /// What was opened for checks of endpoints by ICMP.
+    pub(super) echo: pools::EchoSockets,
 }
 
 /// A node that answers.
@@ -91,7 +93,7 @@ impl Running {
         node: &NodeConfig,
         preparations: Preparations,
     ) -> anyhow::Result<Running> {
-        let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone } =
+        let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone, echo } =
             preparations;
         let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
             Some(adopted) => adopted,
@@ -102,6 +104,9 @@ impl Running {
         // Nothing is left to do that needs any; the threads that are started from here on never have one.
         privileges::give_up()?;
 
+        if let Some(outside) = packet_path.outside() {
+            keeper.keep_told(outside);
+        }
         let (notices, heard) = Notices::new();
         let settings = Arc::new(settings(node, probe_token));
         let mut responder =
@@ -133,6 +138,7 @@ impl Running {
             keeper: reloads.clone(),
             memory: keeper.pools_file(),
             sharing: keeper.sharing(),
+            echo,
         };
         let archive = keeper.archive().clone();
         let stored = archive.start().context("cannot start the threads that write to the state folder")?;

@@ -1,6 +1,6 @@
 //! What is told about pools.
 
-use super::{PeerSight, SharingStatus};
+use super::{Latencies, PeerSight, SharingStatus};
 use serde::{Deserialize, Serialize};
 
 /// A pool in `ctl pools`.
@@ -70,6 +70,15 @@ pub(crate) struct AddressStatus {
     pub(crate) answers: bool,
     /// What the last look has found wrong.
     pub(crate) failure: Option<String>,
+    /// When it was looked at last, by RFC 3339.
+    #[serde(default)]
+    pub(crate) looked: Option<String>,
+    /// Why this node can't look at it, where it can't.
+    #[serde(default)]
+    pub(crate) unseen: Option<String>,
+    /// The last thing that was wrong, though it may be good now.
+    #[serde(default)]
+    pub(crate) last_failure: Option<LastFailure>,
     /// How long the last look took, in microseconds.
     pub(crate) took_us: u64,
     /// How often it was looked at.
@@ -82,6 +91,36 @@ pub(crate) struct AddressStatus {
     /// What the peers say that are heard and look at it.
     #[serde(default)]
     pub(crate) peers: Vec<PeerSight>,
+}
+
+/// What was wrong with an address of an endpoint.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LastFailure {
+    /// When, by RFC 3339.
+    pub(crate) at: String,
+    /// What, in words.
+    pub(crate) what: String,
+}
+
+/// How long looks of a kind and a result have taken.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CheckTimes {
+    /// The kind of check.
+    pub(crate) kind: String,
+    /// `good` or `bad`.
+    pub(crate) result: String,
+    /// How many took how long.
+    pub(crate) times: Latencies,
+}
+
+impl CheckTimes {
+    /// None so far.
+    pub(crate) fn new(kind: &str, is_good: bool) -> CheckTimes {
+        let result = if is_good { "good" } else { "bad" }.to_owned();
+        CheckTimes { kind: kind.to_owned(), result, times: Latencies::default() }
+    }
 }
 
 /// A change of what a pool answers.

@@ -8,7 +8,7 @@
 //! [`renew`] does so where there are all records of a new version, and finds out itself what is other about them.
 //!
 //! [`fold`] makes a whole table of an overlay and its base, in its own time. [`steer`] has some names answer with something else than
-//! the zone says.
+//! the zone says; in a signed zone `sign` signs that.
 //!
 //! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
 //! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
@@ -16,6 +16,7 @@
 mod closure;
 mod fold;
 mod renew;
+mod sign;
 mod steer;
 mod touched;
 

@@ -3,19 +3,11 @@
 use super::kind::Kind;
 use super::report::{Report, found, record_spot};
 use super::walk::{Standing, Visit, Walk};
+use crate::dnskey::Dnskey;
 use crate::records::{RrsetView, Zone};
 use std::ops::Range;
 use wire::message::{u16_at, u32_at};
 use wire::{Name, RecordType};
-
-/// The Zone Key flag of DNSKEY (RFC 4034 §2.1.1).
-const ZONE_KEY: u16 = 0x0100;
-/// The REVOKE flag of DNSKEY (RFC 5011 §7): the key signs nothing but its own set.
-const REVOKED: u16 = 0x0080;
-/// The protocol of every DNSKEY (RFC 4034 §2.1.2).
-const PROTOCOL: u8 = 3;
-/// RSA/MD5, whose key tag is computed in its own way (RFC 4034 appendix B.1).
-const RSAMD5: u8 = 1;
 
 /// The fixed part of RRSIG data and the signer (RFC 4034 §3.1).
 struct Signature<'z> {
@@ -66,15 +58,10 @@ struct Keys {
 impl Keys {
     fn new(set: RrsetView<'_>) -> Keys {
         let (mut keys, mut algorithms) = (Vec::new(), Vec::new());
-        for rdata in set.rdatas() {
-            let [high, low, PROTOCOL, algorithm, ..] = *rdata else { continue };
-            let flags = u16::from_be_bytes([high, low]);
-            if flags & ZONE_KEY == 0 {
-                continue;
-            }
-            keys.push((key_tag(rdata, algorithm), algorithm));
-            if flags & REVOKED == 0 {
-                algorithms.push(algorithm);
+        for key in set.rdatas().filter_map(Dnskey::read).filter(Dnskey::is_of_zone) {
+            keys.push((key.tag(), key.algorithm()));
+            if !key.is_revoked() {
+                algorithms.push(key.algorithm());
             }
         }
         keys.sort_unstable();
@@ -86,16 +73,6 @@ impl Keys {
     fn has(&self, signature: &Signature<'_>) -> bool {
         self.keys.binary_search(&(signature.key_tag, signature.algorithm)).is_ok()
     }
-}
-
-/// The key tag of DNSKEY data (RFC 4034 appendix B).
-fn key_tag(rdata: &[u8], algorithm: u8) -> u16 {
-    if algorithm == RSAMD5 {
-        return rdata.len().checked_sub(3).and_then(|at| u16_at(rdata, at)).unwrap_or(0);
-    }
-    let pairs = rdata.chunks(2);
-    let sum: u32 = pairs.map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
-    (sum.wrapping_add(sum >> 16)) as u16
 }
 
 struct Checker<'z> {
@@ -209,16 +186,6 @@ fn is_after(time: u32, other: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::rdata_from_text;
-
-    #[test]
-    fn the_key_tag_is_that_of_other_programs() {
-        // Made by BIND's dnssec-keygen, which names it 14097.
-        let key = "256 3 13 XyiZsH58qJpg9ub2nMzwD8pAJlRlMhtgXEX/GrAImwNm893Uf5sDiE9y \
-                   Te2y5F/bFkyvIUk0+4sFVTL6K61AgA==";
-        let rdata = rdata_from_text(RecordType::DNSKEY, key.as_bytes(), Name::ROOT).unwrap();
-        assert_eq!(key_tag(&rdata, 13), 14097);
-    }
 
     #[test]
     fn time_wraps() {

@@ -43,5 +43,10 @@ pub fn to_base64(octets: &[u8]) -> impl std::fmt::Display {
     encoding::Base64(octets)
 }
 
+/// Octets as base32hex text (RFC 4648 §7), in capitals and without padding.
+pub(crate) fn to_base32hex(octets: &[u8]) -> impl std::fmt::Display {
+    encoding::Base32Hex(octets)
+}
+
 /// The longest data of a record in octets (RFC 1035 §3.2.1: RDLENGTH has 16 bits).
 pub const RDATA_MAX: usize = 65_535;

@@ -1,5 +1,6 @@
 //! The program runs on the kernel's machine, without an interface, and is compared with what a ring would send.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -14,8 +15,8 @@ const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const TAGGED: [u8; 6] = [2, 0, 0, 0, 0, 3];
 const UDP_PAYLOAD_MAX: u16 = 1232;
 
-/// The program and its counts; `None`: this may not be had here.
-fn load() -> Option<(OwnedFd, KernelCounts)> {
+/// The program and its maps; `None`: this may not be had here.
+fn load_all() -> Option<(OwnedFd, KernelCounts, Authority)> {
     let sockets = match bpf::socket_map(1) {
         Ok(map) => map,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -26,6 +27,8 @@ fn load() -> Option<(OwnedFd, KernelCounts)> {
     };
     let copies = bpf::per_cpu_value(COPY_LEN).expect("a map of copies");
     let counts = KernelCounts::new(1).expect("a map of counts");
+    let authority = Authority::new().expect("maps of apexes");
+    let answers = KernelAnswers { udp_payload_max: UDP_PAYLOAD_MAX, authority: &authority };
     let services = services();
     let instructions = program(&Filter {
         services: &services,
@@ -35,16 +38,16 @@ fn load() -> Option<(OwnedFd, KernelCounts)> {
         frame_max_len: 1518,
         reply: Reply::Reflect,
         map: sockets.as_raw_fd(),
-        answers: Some(Answers {
-            udp_payload_max: UDP_PAYLOAD_MAX,
-            copies: copies.as_raw_fd(),
-            counts: counts.descriptor(),
-        }),
+        answers: Some(answers.with(copies.as_raw_fd(), counts.descriptor())),
     });
-    Some((
-        bpf::load("starling", bpf::Purpose::Xdp, &instructions).expect("the verifier takes the program"),
-        counts,
-    ))
+    let program =
+        bpf::load("starling", bpf::Purpose::Xdp, &instructions).expect("the verifier takes the program");
+    Some((program, counts, authority))
+}
+
+/// The same, for a node that is told of no apexes.
+fn load() -> Option<(OwnedFd, KernelCounts)> {
+    load_all().map(|(program, counts, _)| (program, counts))
 }
 
 fn services() -> [SocketAddr; 2] {
@@ -95,6 +98,10 @@ fn tagged(frame: &[u8]) -> Vec<u8> {
 
 /// The frame that a ring would send, whose identification is one of its own.
 fn turned(frame: &[u8], made: &[u8]) -> Vec<u8> {
+    turned_with(frame, made, response)
+}
+
+fn turned_with(frame: &[u8], made: &[u8], response: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let (layout, _) = frame::read(frame).expect("a good frame");
     let reply = response(&frame[layout.payload()]);
     let identification = match layout.family {
@@ -104,8 +111,8 @@ fn turned(frame: &[u8], made: &[u8]) -> Vec<u8> {
         }
         Family::V6 => 0,
     };
-    let mut turned = vec![0; frame.len()];
-    turned[layout.payload()].copy_from_slice(&reply);
+    let mut turned = vec![0; frame.len() + EDE_LEN as usize];
+    turned[layout.payload().start..][..reply.len()].copy_from_slice(&reply);
     let len = frame::turn_round(frame, &layout, identification, reply.len(), &mut turned);
     turned.truncate(len);
     turned
@@ -137,8 +144,8 @@ fn another_version_is_answered_as_a_ring_answers_it() {
                 assert_eq!(returned, SEND as u32, "{frame:02x?}");
                 assert_eq!(made, turned(&frame, &made), "{frame:02x?}");
                 match frame::read(&frame).expect("a good frame").0.family {
-                    Family::V4 => answered.ipv4 += 1,
-                    Family::V6 => answered.ipv6 += 1,
+                    Family::V4 => answered.bad_version.ipv4 += 1,
+                    Family::V6 => answered.bad_version.ipv6 += 1,
                 }
             }
         }
@@ -224,4 +231,159 @@ fn a_damaged_ip_header_is_left_as_it_is() {
     frame[frame::UNTAGGED_LEN + 10] ^= 1;
     let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
     assert_eq!((returned, made), (PASS, frame));
+}
+
+/// Names on the wire, of labels.
+fn wire(text: &str) -> Vec<u8> {
+    let labels = text.split('.').filter(|label| !label.is_empty());
+    labels.flat_map(|label| [&[label.len() as u8][..], label.as_bytes()].concat()).chain([0]).collect()
+}
+
+/// A query for a name and a type, with an OPT record or without.
+fn question(flags: [u8; 2], name: &[u8], qtype: u16, class: u16, opt_flags: Option<u8>) -> Vec<u8> {
+    let mut message =
+        vec![0x12, 0x34, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, u8::from(opt_flags.is_some())];
+    message.extend(name);
+    message.extend([qtype.to_be_bytes(), class.to_be_bytes()].concat());
+    if let Some(opt_flags) = opt_flags {
+        message.extend([0, 0, 41, 0x10, 0, 0, 0, opt_flags, 0, 0, 0]);
+    }
+    message
+}
+
+/// Its response: REFUSED, with the question, RD and DO as they came, and the error where there is an OPT record.
+fn refusal(query: &[u8]) -> Vec<u8> {
+    let mut message = query.to_vec();
+    message[2] = 0x80 | query[2] & 1;
+    message[3] = 5;
+    if query[11] == 1 {
+        let opt = message.len() - 11;
+        let [high, low] = UDP_PAYLOAD_MAX.to_be_bytes();
+        message[opt + 3..].copy_from_slice(&[high, low, 0, 0, query[opt + 7] & 0x80, 0, 0, 6]);
+        message.extend([0, 15, 0, 2, 0, 20]);
+    }
+    message
+}
+
+/// Has the program know these apexes.
+fn tell(authority: &Authority, told: &mut Apexes, apexes: &[&str]) {
+    let apexes: Vec<_> = apexes.iter().map(|apex| wire(apex)).collect();
+    authority.tell(told, apexes.iter().map(Vec::as_slice)).expect("room for them");
+}
+
+const SERVED: [&str; 5] = [
+    "example.com",
+    "Sub.Example.ORG",
+    "a.very-Long-Label-that-is-63-octets-long-or-so.test",
+    "x",
+    "1.2.3.ip6.arpa",
+];
+
+#[test]
+fn what_is_below_no_apex_is_refused_as_a_ring_refuses_it() {
+    let Some((program, counts, authority)) = load_all() else { return };
+    tell(&authority, &mut Apexes::default(), &SERVED);
+    authority.open().expect("a value that can be set");
+    let outside = [
+        "",
+        "com",
+        "org",
+        "example.org",
+        "badexample.com",
+        "example.comm",
+        "example.co",
+        "com.example",
+        "y",
+        "xx",
+        "test",
+        "other.very-Long-Label-that-is-63-octets-long-or-so.test",
+        "2.3.ip6.arpa",
+        "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t",
+    ];
+    let long = name(&[63, 63, 63, 61]);
+    let names = outside.iter().map(|text| wire(text)).chain([long]);
+    let mut answered = KernelAnswered::default();
+    for name in names {
+        for (flags, opt_flags) in
+            [([0, 0], None), ([1, 0x20], Some(0)), ([0x07, 0xff], Some(0x80)), ([1, 0x10], None)]
+        {
+            for qtype in [1, 28, 127, 65, 43] {
+                for frame in frames(&question(flags, &name, qtype, 1, opt_flags)) {
+                    let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+                    assert_eq!(returned, SEND as u32, "{frame:02x?}");
+                    assert_eq!(made, turned_with(&frame, &made, refusal), "{frame:02x?}");
+                    match frame::read(&frame).expect("a good frame").0.family {
+                        Family::V4 => answered.refused.ipv4 += 1,
+                        Family::V6 => answered.refused.ipv6 += 1,
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(counts.read().expect("counts"), answered);
+}
+
+#[test]
+fn what_is_not_to_be_refused_is_left_as_it_is() {
+    let Some((program, _, authority)) = load_all() else { return };
+    let mut told = Apexes::default();
+    let left = |message: &[u8], what: &str| {
+        for frame in frames(message) {
+            let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+            assert_eq!((returned, made), (PASS, frame), "{what}");
+        }
+    };
+    let outside = wire("www.other.test");
+    let refused = question([1, 0], &outside, 1, 1, Some(0));
+    left(&refused, "closed, as it begins");
+    tell(&authority, &mut told, &SERVED);
+    left(&refused, "closed");
+    authority.open().expect("a value that can be set");
+    for apex in SERVED {
+        for name in [apex.to_owned(), format!("www.{apex}"), format!("a.b.c.d.{apex}").to_uppercase()] {
+            for opt_flags in [None, Some(0)] {
+                left(&question([1, 0], &wire(&name), 1, 1, opt_flags), &name);
+            }
+        }
+        // However long the name is.
+        let long = [&name(&[63, 63])[..128], &wire(apex)].concat();
+        left(&question([1, 0], &long, 1, 1, None), "a long name");
+    }
+    for qtype in [0, 41, 128, 249, 250, 251, 252, 255, 256, 0x0100, 0xff01] {
+        left(&question([1, 0], &outside, qtype, 1, Some(0)), &format!("type {qtype}"));
+    }
+    for class in [0, 3, 254, 255, 0x0100] {
+        left(&question([1, 0], &outside, 1, class, Some(0)), &format!("class {class}"));
+    }
+    left(&question([0x20, 0], &outside, 1, 1, None), "another opcode");
+    left(&[&question([1, 0], &outside, 1, 1, None)[..], &[0]].concat(), "an octet behind it");
+    left(&question([1, 0], &outside, 1, 1, Some(0))[..16 + outside.len()], "an OPT record that is missing");
+    // The root has all names below it.
+    authority.close().expect("a value that can be set");
+    left(&refused, "closed again");
+    wait_for_programs().expect("a wait");
+    tell(&authority, &mut told, &["", "example.com"]);
+    authority.open().expect("a value that can be set");
+    left(&refused, "the root");
+    authority.close().expect("a value that can be set");
+    tell(&authority, &mut told, &["example.com"]);
+    authority.open().expect("a value that can be set");
+    let [frame, ..] = &frames(&refused)[..] else { panic!("frames") };
+    assert_eq!(bpf::run(program.as_fd(), frame).expect("a run").0, SEND as u32);
+}
+
+/// Apexes of more octets than are looked at: more is left to the ring, never less.
+#[test]
+fn below_a_long_apex_nothing_is_refused() {
+    let Some((program, _, authority)) = load_all() else { return };
+    let apex = name(&[63, 40]);
+    authority.tell(&mut Apexes::default(), [apex.as_slice()].into_iter()).expect("room for it");
+    authority.open().expect("a value that can be set");
+    let run = |name: &[u8]| {
+        let [frame, ..] = &frames(&question([1, 0], name, 1, 1, None))[..] else { panic!("frames") };
+        bpf::run(program.as_fd(), frame).expect("a run").0
+    };
+    let below = [&[3][..], b"www", &apex].concat();
+    assert_eq!((run(&apex), run(&below)), (PASS, PASS));
+    assert_eq!(run(&apex[64..]), SEND as u32);
 }

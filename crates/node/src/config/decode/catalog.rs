@@ -299,6 +299,7 @@ pub(super) fn catalogs(
                 secondaries,
                 notify,
                 follow,
+                signing: None,
             });
         } else {
             let title = format!("there is a zone or catalog {name} already");

@@ -1,15 +1,13 @@
 //! Decodes `[[pool]]`.
 
-use super::super::pool::{
-    EndpointConfig, NAMES_MAX, POOLS_MAX, PoolCheck, PoolConfig, Probe, TTL, TTL_MAX, WORD_MAX,
-};
+use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::problem::Problem;
-use super::{Section, Value, apex, secondary, sharing, wrong_type};
-use health::{INTERVAL_MIN, ROW_MAX, SPAN_MAX};
+use super::{Section, Value, apex, probe, sharing, wrong_type};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Spec, TIERS_MAX};
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 use wire::NameBuf;
 
@@ -17,18 +15,20 @@ use wire::NameBuf;
 const FAIL_BACK_MS: u64 = 60_000;
 /// An hour, in milliseconds.
 const AN_HOUR_MS: u64 = 3_600_000;
-/// The most status codes that are good.
-const STATUSES_MAX: usize = 16;
-/// The longest text of a check, in octets.
-const TEXT_MAX: usize = 1024;
 
 /// Decodes all pools.
-pub(super) fn pools(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<Problem>) -> Vec<PoolConfig> {
+pub(super) fn pools(
+    value: &Value<'_>,
+    folder: &Path,
+    announced: &[IpAddr],
+    problems: &mut Vec<Problem>,
+) -> Vec<PoolConfig> {
+    let mut around = probe::Around::new(folder, announced);
     let mut pools: Vec<PoolConfig> = Vec::new();
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in super::catalog::items(value, "pool", POOLS_MAX, problems) {
         let Some(section) = Section::of(item, "[[pool]]", problems) else { continue };
-        let Some((pool, place)) = pool(section, announced, problems) else { continue };
+        let Some((pool, place)) = pool(section, &mut around, problems) else { continue };
         if pools.iter().any(|known| known.name == pool.name) {
             let title = format!("the pool \"{}\" is there twice", pool.name);
             problems.push(Problem::at(place, title, "again here", "give one of the two another name"));
@@ -48,7 +48,7 @@ pub(super) fn pools(value: &Value<'_>, announced: &[IpAddr], problems: &mut Vec<
 
 fn pool(
     mut section: Section<'_, '_>,
-    announced: &[IpAddr],
+    around: &mut probe::Around<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<(PoolConfig, Range<usize>)> {
     let before = problems.len();
@@ -60,8 +60,8 @@ fn pool(
     let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
     let view = sharing::view(&mut section, problems);
-    let check = check(&mut section, announced, problems);
     let endpoints = endpoints(&mut section, problems);
+    let check = probe::check(&mut section, &endpoints, around, problems);
     section.finish(problems);
     if problems.len() > before {
         return None;
@@ -94,7 +94,7 @@ fn word(section: &mut Section<'_, '_>, example: &str, problems: &mut Vec<Problem
 }
 
 /// The items of a list of texts.
-fn texts<'d>(
+pub(super) fn texts<'d>(
     value: &'d Value<'_>,
     key: &str,
     most: usize,
@@ -253,88 +253,4 @@ fn endpoint(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option
     let tier = section.integer("tier", 1..=u64::from(TIERS_MAX), problems).unwrap_or(1) as u32; // in range
     section.finish(problems);
     Some(EndpointConfig { name: name?, addresses, tier }).filter(|endpoint| !endpoint.addresses.is_empty())
-}
-
-fn check(
-    section: &mut Section<'_, '_>,
-    announced: &[IpAddr],
-    problems: &mut Vec<Problem>,
-) -> Option<PoolCheck> {
-    const HELP: &str = "add `check = { kind = \"tcp\", port = 443 }`: what a good endpoint does";
-    let Some(value) = section.take("check") else {
-        problems.push(Problem::at(section.place(), "[[pool]] has no `check`", "in this section", HELP));
-        return None;
-    };
-    let mut section = Section::of(value, "pool.check", problems)?;
-    let words = [("tcp", false), ("http", true)];
-    let is_http = section.choice("kind", "kind of check", &words, problems);
-    let port = section.integer("port", 1..=65_535, problems).map(|port| port as u16); // in range
-    if !section.has("kind") || (port.is_none() && !section.has("port")) {
-        problems.push(Problem::at(section.place(), "the check has no `kind` and `port`", "here", HELP));
-    }
-    let mut time = |key, default, least: Duration| {
-        let range: RangeInclusive<u64> = least.as_millis() as u64..=SPAN_MAX.as_millis() as u64; // an hour at most
-        Duration::from_millis(section.integer(key, range, problems).unwrap_or(default))
-    };
-    let interval = time("interval-ms", 1000, INTERVAL_MIN);
-    let timeout = time("timeout-ms", 500, Duration::from_millis(1));
-    let mut row =
-        |key, default| section.integer(key, 1..=u64::from(ROW_MAX), problems).unwrap_or(default) as u32; // in range
-    let (rise, fall) = (row("rise", 2), row("fall", 2));
-    let sources = match section.take("source") {
-        Some(value) => secondary::sources(value, announced, problems),
-        None => Vec::new(),
-    };
-    let probe = probe(&mut section, is_http.unwrap_or(true), problems);
-    section.finish(problems);
-    is_http?;
-    Some(PoolCheck { probe, port: port?, sources, interval, timeout, rise, fall })
-}
-
-fn probe(section: &mut Section<'_, '_>, is_http: bool, problems: &mut Vec<Problem>) -> Probe {
-    const OF_HTTP: [&str; 4] = ["host", "path", "status", "contains"];
-    if !is_http {
-        for key in OF_HTTP {
-            if let Some(place) = section.place_of(key) {
-                let title = format!("`{key}` is for checks over HTTP");
-                problems.push(Problem::at(place, title, "this is none", "remove it, or change `kind`"));
-            }
-            section.know(key);
-        }
-        return Probe::Tcp;
-    }
-    let visible = |text: &str| text.bytes().all(|octet| octet.is_ascii_graphic());
-    let mut text = |key, is_good: &dyn Fn(&str) -> bool, help: &str| {
-        let (text, place) = section.text(key, problems)?;
-        if text.is_empty() || text.len() > TEXT_MAX || !is_good(text) {
-            problems.push(Problem::at(place, format!("`{key}` can't be that"), "this text", help));
-        }
-        Some(text.to_owned())
-    };
-    let host = text("host", &visible, "write the name of a host, as `host = \"www.example.com\"`");
-    let is_path = |text: &str| text.starts_with('/') && visible(text);
-    let path = text("path", &is_path, "write a path, as `path = \"/health\"`").unwrap_or("/".to_owned());
-    let contains = text("contains", &|_| true, "write 1 to 1,024 octets of text");
-    let statuses = section.take("status").map(|value| statuses(value, problems));
-    Probe::Http { host, path, statuses: statuses.unwrap_or(vec![200]), contains }
-}
-
-fn statuses(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<u16> {
-    const HELP: &str = "write `status = 200`, or a list as `status = [200, 204]`";
-    let items: Vec<&Value<'_>> = match value.get_ref().as_array() {
-        Some(items) => items.iter().take(STATUSES_MAX + 1).collect(),
-        None => vec![value],
-    };
-    let code = |item: &&Value<'_>| {
-        let code: u16 = item.get_ref().as_integer()?.as_str().parse().ok()?;
-        (100..=599).contains(&code).then_some(code)
-    };
-    match items.iter().map(code).collect::<Option<Vec<u16>>>() {
-        Some(codes) if !codes.is_empty() && codes.len() <= STATUSES_MAX => codes,
-        _ => {
-            let title = format!("`status` is 1 to {STATUSES_MAX} codes from 100 to 599");
-            problems.push(Problem::at(value.span(), title, "this", HELP));
-            Vec::new()
-        }
-    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const EITHER: &str =
-    "give it `ca-file`, a file with certificates of those who have signed the primary's (PEM), or `pins`";
+    "give it `ca-file`, a file with certificates of those who have signed the server's (PEM), or `pins`";
 const PINS: &str = "write `pins = [\"…\"]`, each the base64 of the SHA-256 of a public key: `openssl x509 -in cert.pem -pubkey \
                     -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`";
 
@@ -48,15 +48,7 @@ fn one(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>)
         Some((text.to_owned(), place))
     });
     let wants_name = section.has("server-name");
-    let server_name = section.text("server-name", problems).and_then(|(text, place)| {
-        let server_name = ServerName::try_from(text.to_owned());
-        if server_name.is_err() {
-            let help = "write the domain name, or the address, that is in its certificate";
-            let title = format!("`{text}` is no name of a server");
-            problems.push(Problem::at(place, title, "this name", help));
-        }
-        server_name.ok()
-    });
+    let server_name = server_name(&mut section, problems);
     let place = section.place();
     let proof = match (section.has("ca-file"), section.has("pins")) {
         (true, false) => authorities(&mut section, folder, problems),
@@ -91,15 +83,37 @@ fn one(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>)
     }
 }
 
-fn authorities(section: &mut Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>) -> Option<Proof> {
+/// The name of `server-name`.
+pub(super) fn server_name(
+    section: &mut Section<'_, '_>,
+    problems: &mut Vec<Problem>,
+) -> Option<ServerName<'static>> {
+    let (text, place) = section.text("server-name", problems)?;
+    let server_name = ServerName::try_from(text.to_owned());
+    if server_name.is_err() {
+        let help = "write the domain name, or the address, that is in its certificate";
+        let title = format!("`{text}` is no name of a server");
+        problems.push(Problem::at(place, title, "this name", help));
+    }
+    server_name.ok()
+}
+
+/// The certificates of a file (PEM).
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    certificates.map_err(|error| error.to_string())
+}
+
+/// The authorities of `ca-file`.
+pub(super) fn authorities(
+    section: &mut Section<'_, '_>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Proof> {
     let (text, place) = section.text("ca-file", problems)?;
     let file = folder.join(text);
-    let read = std::fs::read(&file).map_err(|error| error.to_string());
-    let read = read.and_then(|pem| {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        certificates.map_err(|error| error.to_string())
-    });
-    match read {
+    match certificates(&file) {
         Ok(certificates) => Some(Proof::Authorities(certificates)),
         Err(error) => {
             let title = format!("{} can't be read: {error}", file.display());
@@ -109,7 +123,8 @@ fn authorities(section: &mut Section<'_, '_>, folder: &Path, problems: &mut Vec<
     }
 }
 
-fn pins(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Proof> {
+/// The pins of `pins`.
+pub(super) fn pins(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Proof> {
     let value = section.take("pins")?;
     let items = value.get_ref().as_array().filter(|items| (1..=PINS_MAX).contains(&items.len()));
     let Some(items) = items else {

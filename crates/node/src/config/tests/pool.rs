@@ -3,6 +3,7 @@
 use super::super::*;
 use super::{decoded, lines};
 use ::pool::{AllDown, FailBack, Kind, Spec};
+use hyper::header::HeaderName;
 
 /// What nodes need to share what they see.
 const SHARED: &str = r#"
@@ -42,7 +43,7 @@ fail-back-ms = 1500
 all-down = "fallback"
 fallback = ["192.0.2.9", "2001:db8::9"]
 panic-percent = 30
-check = { kind = "http", port = 8080, host = "www", path = "/up?x=1", status = [200, 204], contains = "ok", interval-ms = 250, timeout-ms = 100, rise = 3, fall = 4, source = "192.0.2.53" }
+check = { kind = "http", port = 8080, host = "www", path = "/up?x=1", status = [200, 204], contains = "ok", header = ["X-Up: yes", "etag"], interval-ms = 250, jitter-percent = 9, timeout-ms = 100, rise = 3, fall = 4, source = "192.0.2.53" }
 [[pool.endpoint]]
 name = "a"
 address = ["192.0.2.1", "2001:db8::1"]
@@ -65,15 +66,23 @@ tier = 2
     let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(true), members(false));
     assert_eq!((of_v4, of_v6), (vec![("a", 1), ("b", 2)], vec![("a", 1)]));
     let check = PoolCheck {
-        probe: Probe::Http {
+        probe: Probe::Http(Box::new(HttpProbe {
+            version: HttpVersion::One,
+            method: Method::Get,
             host: Some("www".to_owned()),
             path: "/up?x=1".to_owned(),
             statuses: vec![200, 204],
+            headers: vec![
+                (HeaderName::from_static("x-up"), Some("yes".to_owned())),
+                (HeaderName::from_static("etag"), None),
+            ],
             contains: Some("ok".to_owned()),
-        },
+            tls: None,
+        })),
         port: 8080,
         sources: vec!["192.0.2.53".parse().unwrap()],
         interval: Duration::from_millis(250),
+        jitter_percent: 9,
         timeout: Duration::from_millis(100),
         rise: 3,
         fall: 4,
@@ -89,6 +98,87 @@ fn little_has_to_be_said() {
     let kind = Kind::Failover { enough: 1, fail_back: FailBack::After(Duration::from_secs(60)) };
     assert_eq!(pool.spec, Spec { kind, all_down: AllDown::All, panic_percent: 0 });
     assert_eq!((pool.check.rise, pool.check.fall, &pool.check.probe), (2, 2, &Probe::Tcp));
+    assert_eq!(pool.check.jitter_percent, 5);
+}
+
+fn probe(check: &str) -> Probe {
+    let text = SMALL.replace("kind = \"tcp\", port = 443", check);
+    decoded(&text).unwrap().pools[0].check.probe.clone()
+}
+
+#[test]
+fn each_kind_says_what_is_good() {
+    let Probe::Tls(tls) = probe("kind = \"tls\", port = 443, verify = false, valid-days = 14") else {
+        panic!("TLS")
+    };
+    assert_eq!(tls.valid_days, Some(14));
+    assert_eq!(tls.server_name("192.0.2.1".parse().unwrap()).to_str(), "192.0.2.1");
+    let pins = format!("pins = [\"{}=\"]", "A".repeat(43));
+    let https = format!(
+        "kind = \"https\", port = 443, host = \"www.example:444\", http-version = \"2\", method = \"HEAD\", {pins}"
+    );
+    let https = probe(&https);
+    assert_eq!(https.word(), "https");
+    let Probe::Http(http) = https else { panic!("HTTP") };
+    assert_eq!((http.version, http.method), (HttpVersion::Two, Method::Head));
+    assert_eq!(http.tls.unwrap().server_name("192.0.2.1".parse().unwrap()).to_str(), "www.example");
+    let dns = "kind = \"dns\", port = 53, name = \"Example.com\", type = \"mx\", answer = \"10 Mail.example.com.\", transport = \"tcp\", \
+               rcode = \"noerror\", recursion = true, authoritative = true";
+    let expected = DnsProbe {
+        name: apex("example.com").unwrap(),
+        rtype: wire::RecordType::MX,
+        transport: DnsTransport::Tcp,
+        recursion: true,
+        rcode: wire::Rcode::NOERROR,
+        authoritative: true,
+        answer: Some(b"\x00\x0a\x04mail\x07example\x03com\x00".to_vec()),
+    };
+    assert_eq!(probe(dns), Probe::Dns(Box::new(expected)));
+    assert_eq!(probe("kind = \"icmp\""), Probe::Icmp);
+    let grpc = GrpcProbe { service: "web".to_owned(), host: None, tls: None };
+    assert_eq!(probe("kind = \"grpc\", port = 50051, service = \"web\""), Probe::Grpc(Box::new(grpc)));
+    let command = vec!["/bin/check".to_owned(), "{address}".to_owned()];
+    assert_eq!(probe("kind = \"exec\", command = [\"/bin/check\", \"{address}\"]"), Probe::Exec(command));
+    let Probe::File(file) = probe("kind = \"file\", file = \"states\", max-age-s = 60") else {
+        panic!("a file")
+    };
+    assert_eq!(file.age_max, Some(Duration::from_secs(60)));
+    assert_eq!(file.names, [("192.0.2.1".parse().unwrap(), "a".to_owned())]);
+    assert!(file.path.ends_with("states"));
+}
+
+#[test]
+fn what_a_kind_does_not_have_is_refused() {
+    let dns = "kind = \"dns\", port = 53, name = \"example.com\"";
+    for (check, said) in [
+        ("kind = \"icmp\", port = 7", "`port` is for checks of kind tcp, tls, http, https, dns, grpc, exec"),
+        ("kind = \"http\", port = 80, valid-days = 7", "`valid-days` is for checks of kind tls, https, grpc"),
+        ("kind = \"http\", port = 80, method = \"HEAD\", contains = \"x\"", "an answer to HEAD has no body"),
+        ("kind = \"http\", port = 80, header = \"a b: c\"", "`a b: c` is no field of a head"),
+        ("kind = \"http\", port = 80, host = \"a b\"", "`host` can't be that"),
+        ("kind = \"http\", port = 80, http-version = \"3\"", "`3` is no version of HTTP here"),
+        ("kind = \"tls\", port = 443, ca-file = \"/nowhere\"", "/nowhere can't be read"),
+        ("kind = \"tls\", port = 443, ca-file = \"x\", verify = false", "exclude each other"),
+        ("kind = \"tls\", port = 443, pins = [\"AAAA\"]", "this is no pin"),
+        ("kind = \"tls\", port = 443, valid-days = 399", "`valid-days` is out of range"),
+        ("kind = \"grpc\", port = 443, verify = false", "`verify` is for checks over TLS"),
+        ("kind = \"dns\", port = 53", "the check has no `name`"),
+        (&format!("{dns}, type = \"ANY\""), "`ANY` is no type of records"),
+        (&format!("{dns}, rcode = \"FINE\""), "`FINE` is no response code"),
+        (&format!("{dns}, answer = \"2001:db8::1\""), "`2001:db8::1` is no data of a record of type A"),
+        ("kind = \"exec\"", "the check has no `command`"),
+        ("kind = \"exec\", command = [\"check\"]", "a command begins with the path of a program"),
+        (
+            "kind = \"exec\", command = \"/bin/true\", source = \"192.0.2.9\"",
+            "`source` is for checks of kind",
+        ),
+        ("kind = \"file\"", "the check has no `file`"),
+        ("kind = \"tcp\", port = 443, jitter-percent = 51", "`jitter-percent` is out of range"),
+    ] {
+        let text = SMALL.replace("kind = \"tcp\", port = 443", check);
+        let (whole, rendered) = (lines(&text).join("\n"), rendered(&text));
+        assert!(whole.contains(said) || rendered.contains(said), "{check}: {whole}");
+    }
 }
 
 #[test]
@@ -100,9 +190,10 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("\"WWW.example.com\"", "[\"a..b\"]", "`a..b` is no name"),
         ("check = { kind = \"tcp\", port = 443 }", "", "[[pool]] has no `check`"),
         ("kind = \"tcp\"", "kind = \"ping\"", "`ping` is no kind of check"),
-        (", port = 443", "", "the check has no `kind` and `port`"),
+        (", port = 443", "", "the check has no `port`"),
+        ("kind = \"tcp\", ", "", "the check has no `kind`"),
         (", port = 443", ", port = 0", "`port` is out of range"),
-        (", port = 443", ", port = 443, path = \"/\"", "`path` is for checks over HTTP"),
+        (", port = 443", ", port = 443, path = \"/\"", "`path` is for checks of kind http, https"),
         (", port = 443", ", port = 443, fall = 0", "`fall` is out of range"),
         ("kind = \"tcp\", port = 443", "kind = \"http\", port = 80, path = \"up\"", "`path` can't be that"),
         ("kind = \"tcp\", port = 443", "kind = \"http\", port = 80, status = 20", "codes from 100 to 599"),
@@ -233,10 +324,10 @@ fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
         decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap().pools[0].check.identity()
     };
     let tcp = identity("kind = \"tcp\", port = 443");
-    assert_eq!(tcp, identity("kind = \"tcp\", port = 443, interval-ms = 300, source = \"192.0.2.9\""));
+    let own = "interval-ms = 300, jitter-percent = 9, source = \"192.0.2.9\"";
+    assert_eq!(tcp, identity(&format!("kind = \"tcp\", port = 443, {own}")));
     // It may change with no version: nodes of two versions would not go by each other.
-    let text = br#"{"probe":"tcp","port":443,"timeout":{"secs":0,"nanos":500000000},"rise":2,"fall":2}"#;
-    assert_eq!(tcp.to_string(), blake3::hash(text).to_hex()[..32]);
+    assert_eq!(tcp.to_string(), "9c8dd439e376061a3419ed00d3d9cf01");
     for other in [
         "kind = \"tcp\", port = 444",
         "kind = \"tcp\", port = 443, timeout-ms = 501",
@@ -246,8 +337,44 @@ fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
     ] {
         assert_ne!(tcp, identity(other), "{other}");
     }
-    let http = identity("kind = \"http\", port = 80");
-    for more in ["path = \"/x\"", "host = \"a\"", "status = 204", "contains = \"a\""] {
-        assert_ne!(http, identity(&format!("kind = \"http\", port = 80, {more}")), "{more}");
+    let mut known = vec![tcp];
+    for (kind, more) in [
+        (
+            "kind = \"http\", port = 80",
+            &[
+                "path = \"/x\"",
+                "host = \"a\"",
+                "status = 204",
+                "contains = \"a\"",
+                "method = \"HEAD\"",
+                "http-version = \"2\"",
+                "header = \"x-a\"",
+                "header = \"x-a: 1\"",
+            ][..],
+        ),
+        ("kind = \"tls\", port = 443, verify = false", &["server-name = \"a.example\"", "valid-days = 9"]),
+        ("kind = \"https\", port = 443, verify = false", &["valid-days = 9"]),
+        (
+            "kind = \"dns\", port = 53, name = \"a.example\"",
+            &[
+                "type = \"AAAA\"",
+                "transport = \"tcp\"",
+                "recursion = true",
+                "rcode = \"NXDOMAIN\"",
+                "authoritative = true",
+                "answer = \"192.0.2.1\"",
+            ],
+        ),
+        ("kind = \"icmp\"", &["timeout-ms = 501"]),
+        ("kind = \"grpc\", port = 50051", &["service = \"a\"", "host = \"a\"", "tls = true, verify = false"]),
+        ("kind = \"file\", file = \"/run/states\"", &["max-age-s = 9"]),
+        ("kind = \"file\", file = \"/run/other\"", &[]),
+    ] {
+        known.push(identity(kind));
+        known.extend(more.iter().map(|more| identity(&format!("{kind}, {more}"))));
     }
+    let count = known.len();
+    known.sort_unstable();
+    known.dedup();
+    assert_eq!(known.len(), count, "each is another check");
 }

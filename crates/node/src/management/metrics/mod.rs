@@ -104,6 +104,21 @@ impl Families<'_> {
         family.encode_histogram::<Labels<'_, 0>>(sum, count, buckets, None)
     }
 
+    /// Histograms of one family, told apart by labels.
+    fn histograms<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, f64, Vec<(f64, u64)>)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, sum, buckets) in samples {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            family.encode_family(&labels)?.encode_histogram::<Labels<'_, 0>>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
     /// A state: a gauge for each value there can be, 1 for the one that `is` and 0 for the others.
     fn state(
         &mut self,

@@ -1,11 +1,15 @@
 //! Pools.
 
 use super::{Families, ZONES_MAX};
-use crate::status::{AddressStatus, PoolStatus};
+use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, PoolStatus};
 use std::fmt;
 
 /// What pools answer, and what is known of their endpoints.
-pub(super) fn encode(pools: &[PoolStatus], families: &mut Families<'_>) -> fmt::Result {
+pub(super) fn encode(
+    pools: &[PoolStatus],
+    check_times: &[CheckTimes],
+    families: &mut Families<'_>,
+) -> fmt::Result {
     let of_families = || {
         let all = pools.iter().flat_map(|pool| pool.families.iter().map(move |family| (pool, family)));
         all.take(ZONES_MAX)
@@ -54,5 +58,14 @@ pub(super) fn encode(pools: &[PoolStatus], families: &mut Families<'_>) -> fmt::
     let help = "Looks at the endpoint.";
     families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
     let help = "Looks at the endpoint that were bad.";
-    families.counter("starling_pool_check_failures", help, of_each(|it| it.failures))
+    families.counter("starling_pool_check_failures", help, of_each(|it| it.failures))?;
+    let help = "Whether this node can't look at the endpoint, for a reason of its own.";
+    families.gauge("starling_pool_endpoint_unseen", help, of_each(|it| u64::from(it.unseen.is_some())))?;
+    let times = check_times.iter().map(|it| {
+        let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1e3).into_iter().chain([f64::INFINITY]);
+        let labels = [("kind", it.kind.as_str()), ("result", it.result.as_str())];
+        (labels, it.times.micros as f64 / 1e6, bounds.zip(it.times.counts).collect())
+    });
+    let help = "How long looks at endpoints have taken, by kind of check.";
+    families.histograms("starling_pool_check_seconds", help, times)
 }

@@ -1,7 +1,7 @@
 //! What the server counts.
 
 use super::{Families, ZONES_MAX, pools, sharing};
-use crate::status::{CatalogCounts, LATENCY_BOUNDS_MS, NodeStatus, ZoneStatus};
+use crate::status::{CatalogCounts, KernelAnswersByFamily, LATENCY_BOUNDS_MS, NodeStatus, ZoneStatus};
 use std::fmt;
 
 pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
@@ -31,9 +31,10 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
         [("interface", interface.name.as_str()), ("path", &interface.packet_path), ("mode", mode)]
     });
     families.info("starling_interface", "How queries come through a configured interface.", interfaces)?;
-    let answered = server.interfaces.iter().filter_map(|interface| {
-        let count = interface.kernel_answers?;
-        Some(([("interface", interface.name.as_str())], count.ipv4 + count.ipv6))
+    let counted = server.interfaces.iter().filter_map(|one| Some((one.name.as_str(), one.kernel_answers?)));
+    let answered = counted.flat_map(|(name, counts)| {
+        let of = |rcode, count: KernelAnswersByFamily| ([("interface", name), ("rcode", rcode)], count.sum());
+        [of("BADVERS", counts.bad_version), of("REFUSED", counts.refused)]
     });
     let help =
         "Queries answered in the kernel; those are counted in starling_queries and starling_answers, too.";
@@ -146,7 +147,7 @@ pub(super) fn encode_zones(
     families.gauge("starling_zones_unlisted", help, [([], all.saturating_sub(zones.len()) as u64)])?;
 
     encode_catalogs(server, families)?;
-    pools::encode(&server.pools, families)?;
+    pools::encode(&server.pools, &server.check_times, families)?;
     server.sharing.as_ref().map_or(Ok(()), |it| sharing::encode(it, families))?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];

@@ -64,12 +64,19 @@ fn what_the_server_counts() {
         ("endpoint_up", 1),
         ("endpoint_up_here", 0),
         ("endpoint_answers", 1),
+        ("endpoint_unseen", 0),
         ("checks_total", 70),
         ("check_failures_total", 4),
     ] {
         let samples = [format!("{endpoint} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
     }
+    let times = family(&text, "starling_pool_check_seconds_bucket");
+    let first =
+        ["{le=\"0.001\",kind=\"dns\",result=\"good\"} 1", "{le=\"0.001\",kind=\"https\",result=\"bad\"} 0"];
+    let of_one = times.len() / 2;
+    assert_eq!([times[0], times[of_one]].map(|it| it.to_owned()), first);
+    assert!(times[of_one - 1].contains("le=\"+Inf\""), "{times:?}");
     for (name, value) in [("good", 1), ("tier", 2), ("changes_total", 3)] {
         let samples = [format!("{{pool=\"web\",family=\"ipv4\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");

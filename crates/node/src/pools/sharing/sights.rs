@@ -178,22 +178,12 @@ impl From<Word> for Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PoolCheck, Probe};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn sighting(address: &str, health: Health, seen_s: Option<u64>) -> Sighting {
-        let check = PoolCheck {
-            probe: Probe::Tcp,
-            port: 443,
-            sources: Vec::new(),
-            interval: SECOND,
-            timeout: SECOND,
-            rise: 1,
-            fall: 1,
-        };
         let seen = seen_s.map(|seconds| Moment(SECOND * seconds as u32));
-        let sight = (address.parse().unwrap(), check.identity());
+        let sight = (address.parse().unwrap(), CheckId([0xab; 16]));
         Sighting { sight, health, since: Moment(SECOND), seen, turn: SECOND }
     }
 

@@ -1,25 +1,33 @@
-//! The part of the program that answers by itself: BADVERS (RFC 6891 §6.1.3), which takes no table.
+//! The part of the program that answers by itself what takes no table: BADVERS (RFC 6891 §6.1.3), and REFUSED for names that the
+//! node has no authority for ([`refused`]).
 //!
-//! Only the plain form is answered: a header, one question without compression, and an OPT record without options that
-//! fills the rest. The reply then has as many octets as the query, so the frame is turned round where it stands. All
-//! else goes to the ring, damaged frames too, so that what is odd is decided and counted in one place.
+//! Only the plain form is answered: a header, one question without compression, and nothing behind it or an OPT record without
+//! options. The reply then has as many octets as the query, or six more for an extended error, so the frame is turned round where it
+//! stands. All else goes to the ring, damaged frames too, so that what is odd is decided and counted in one place.
 //!
 //! The frame is looked at in a copy, one for each CPU: there the verifier knows how much room there is, whatever the
 //! lengths in the frame say.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+mod authority;
+mod counts;
+mod refused;
 
 use super::frame::{self, Family};
 use crate::assembler::register::{R1, R2, R3, R4, R5, RESULT, STACK};
 use crate::assembler::{Assembler, Label, Register, Test, Width};
-use crate::sys::bpf;
+use crate::sys::bpf::PREFIX_LEN_MAX;
+
+pub use authority::{Apexes, Authority, wait_for_programs};
+pub use counts::{ByFamily, KernelAnswered, KernelCounts};
+
+use counts::place;
 
 /// Functions of the kernel, by their numbers.
 mod function {
     pub(super) const MAP_LOOKUP: i32 = 1;
     pub(super) const RANDOM: i32 = 7;
     pub(super) const CHECKSUM_DIFFERENCE: i32 = 28;
+    pub(super) const ADJUST_TAIL: i32 = 65;
     pub(super) const LOAD_BYTES: i32 = 189;
     pub(super) const STORE_BYTES: i32 = 190;
 }
@@ -37,8 +45,13 @@ mod copy {
     pub(super) const IP: i16 = 16;
     /// The message.
     pub(super) const PAYLOAD: i16 = 80;
+    /// What is looked for among the apexes: how many bits count, and the octets.
+    pub(super) const KEY: i16 = PAYLOAD + super::ROOM_LEN as i16 + 4;
+    pub(super) const KEY_OCTETS: i16 = KEY + 4;
+    /// Where the name ends, as the verifier may not know it.
+    pub(super) const NAME_END: i16 = KEY_OCTETS + super::PREFIX_LEN_MAX as i16;
     /// All of it.
-    pub(super) const LEN: usize = PAYLOAD as usize + super::ROOM_LEN;
+    pub(super) const LEN: usize = NAME_END as usize + 8;
 }
 
 /// Octets of a copy.
@@ -60,7 +73,10 @@ const ROOM_LEN: usize = 288;
 /// More labels than these don't fit a name, that of the root included.
 const LABELS_MAX: usize = 128;
 
-const _: () = assert!(ROOM_LEN >= (REST_LEN + NAME_MAX_LEN) as usize && ROOM_LEN.is_multiple_of(8));
+/// An option with an Extended DNS Error and no text (RFC 8914 §2).
+const EDE_LEN: i32 = 6;
+
+const _: () = assert!(ROOM_LEN >= (REST_LEN + NAME_MAX_LEN + EDE_LEN) as usize && ROOM_LEN.is_multiple_of(8));
 
 /// What is kept on the stack, in octets from its end; what the sorting of frames keeps there is of no use any more.
 mod kept {
@@ -83,52 +99,12 @@ const LEN: Register = Register(8);
 const AT: Register = Register(9);
 
 /// What the program answers by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KernelAnswers {
+#[derive(Clone, Copy, Debug)]
+pub struct KernelAnswers<'a> {
     /// The largest payload that replies say can be received over UDP, in octets.
     pub udp_payload_max: u16,
-}
-
-/// How often the program has answered. It can be read for as long as this lives, attached or not.
-#[derive(Debug)]
-pub struct KernelCounts {
-    map: OwnedFd,
-    queues: u32,
-}
-
-/// Answers of the program, all of them BADVERS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct KernelAnswered {
-    /// Over IPv4.
-    pub ipv4: u64,
-    /// Over IPv6.
-    pub ipv6: u64,
-}
-
-impl KernelCounts {
-    /// Nothing, for an interface with so many queues.
-    pub(super) fn new(queues: u32) -> io::Result<KernelCounts> {
-        Ok(KernelCounts { map: bpf::values(queues)?, queues })
-    }
-
-    pub(super) fn descriptor(&self) -> i32 {
-        self.map.as_raw_fd()
-    }
-
-    /// What was answered since the program was loaded.
-    ///
-    /// # Errors
-    /// Before Linux 5.19, reading may take privileges that are gone.
-    pub fn read(&self) -> io::Result<KernelAnswered> {
-        let mut sum = KernelAnswered::default();
-        for queue in 0..self.queues {
-            let value = bpf::value(self.map.as_fd(), queue)?;
-            let (counts, _) = value.as_chunks::<8>();
-            sum.ipv4 += u64::from_ne_bytes(counts[0]);
-            sum.ipv6 += u64::from_ne_bytes(counts[1]);
-        }
-        Ok(sum)
-    }
+    /// What is not refused.
+    pub authority: &'a Authority,
 }
 
 /// What is answered, and how.
@@ -140,6 +116,16 @@ pub(super) struct Answers {
     pub(super) copies: i32,
     /// The descriptor of the map of counts, one for each queue.
     pub(super) counts: i32,
+    /// The descriptors of the set of apexes and of what says whether it counts.
+    pub(super) authority: (i32, i32),
+}
+
+impl KernelAnswers<'_> {
+    /// With these maps of frames and counts.
+    pub(super) fn with(self, copies: i32, counts: i32) -> Answers {
+        let (udp_payload_max, authority) = (self.udp_payload_max, self.authority.descriptors());
+        Answers { udp_payload_max, copies, counts, authority }
+    }
 }
 
 /// Writes it for frames of a family whose lengths, addresses and ports were looked at. It goes to `take` with what it
@@ -148,16 +134,22 @@ pub(super) struct Answers {
 /// Expects the context in register 6, where the IP header begins in 7, and the octets from there to the end of the frame
 /// in 9; and on the stack, at [`IP_AT`], how many octets stand before that header.
 pub(super) fn write(a: &mut Assembler, answers: Answers, family: Family, take: Label) {
-    let dropped = a.label();
-    let mut writing = Writing { a, family, take, dropped };
+    let (dropped, without_opt, version_0, turn) = (a.label(), a.label(), a.label(), a.label());
+    let mut writing = Writing { a, answers, family, take, dropped };
     writing.lengths();
-    writing.copy_frame(answers.copies);
+    writing.copy_frame();
     writing.message();
-    writing.name();
-    writing.opt();
+    writing.name(without_opt);
+    writing.opt(version_0);
     writing.checksums();
-    writing.counts(answers.counts);
-    writing.reply(answers.udp_payload_max);
+    writing.count(place::BAD_VERSION);
+    writing.bad_version();
+    writing.a.jump(turn);
+    writing.a.place(version_0);
+    writing.refuse(refused::Opt::There, turn);
+    writing.a.place(without_opt);
+    writing.refuse(refused::Opt::Absent, turn);
+    writing.a.place(turn);
     writing.headers();
     writing.send();
     a.place(dropped);
@@ -167,6 +159,7 @@ pub(super) fn write(a: &mut Assembler, answers: Answers, family: Family, take: L
 
 struct Writing<'a> {
     a: &'a mut Assembler,
+    answers: Answers,
     family: Family,
     take: Label,
     dropped: Label,
@@ -200,15 +193,15 @@ impl Writing<'_> {
         self.a.copy(R1, LEN);
         self.a.add(R1, self.ip_len().into());
         self.a.jump_if_register(R1, Test::NotEqual, AT, self.take);
-        self.take_if(LEN, Test::Below, (8 + REST_LEN + 1) as u32);
+        self.take_if(LEN, Test::Below, (8 + REST_LEN - OPT_LEN + 1) as u32);
         self.take_if(LEN, Test::Above, (8 + REST_LEN + NAME_MAX_LEN) as u32);
         self.a.add(LEN, -8);
     }
 
     /// Copies the frame; behind the message there is nothing but zeroes.
-    fn copy_frame(&mut self, copies: i32) {
+    fn copy_frame(&mut self) {
         self.a.store_constant(Width::Word, STACK, kept::KEY, 0);
-        self.look_up(copies, COPY);
+        self.look_up(self.answers.copies, COPY);
         for at in (0..ROOM_LEN as i16).step_by(8) {
             self.a.store_constant(Width::Double, COPY, copy::PAYLOAD + at, 0);
         }
@@ -238,19 +231,19 @@ impl Writing<'_> {
         self.a.jump_if(RESULT, Test::NotEqual, 0, failed);
     }
 
-    /// A query of the standard opcode, with one question and one additional record.
+    /// A query of the standard opcode, with one question and at most an additional record.
     fn message(&mut self) {
         self.a.load(Width::Byte, R1, COPY, copy::PAYLOAD + 2);
         self.a.and(R1, 0xf8);
         self.take_if(R1, Test::NotEqual, 0);
-        for (at, count) in [(4, 1), (6, 0), (8, 0), (10, 1u16)] {
+        for (at, count) in [(4, 1), (6, 0), (8, 0)] {
             self.a.load(Width::Half, R1, COPY, copy::PAYLOAD + at);
-            self.take_if(R1, Test::NotEqual, u16::from_ne_bytes(count.to_be_bytes()).into());
+            self.take_if(R1, Test::NotEqual, be16(count));
         }
     }
 
-    /// A name without compression that ends where it has to.
-    fn name(&mut self) {
+    /// A name without compression that ends where it has to. Goes on where there is an OPT record.
+    fn name(&mut self, without_opt: Label) {
         let ended = self.a.label();
         self.a.set(AT, 0);
         for _ in 0..LABELS_MAX {
@@ -265,8 +258,20 @@ impl Writing<'_> {
         }
         self.a.jump(self.take);
         self.a.place(ended);
-        self.a.add(AT, 1 + REST_LEN);
-        self.a.jump_if_register(AT, Test::NotEqual, LEN, self.take);
+        self.a.store(Width::Word, COPY, copy::NAME_END, AT);
+        self.a.add(AT, 1 + REST_LEN - OPT_LEN);
+        self.a.load(Width::Half, R1, COPY, copy::PAYLOAD + 10);
+        let absent = self.a.label();
+        self.a.jump_if(R1, Test::Equal, 0, absent);
+        self.take_if(R1, Test::NotEqual, be16(1));
+        self.a.add(AT, OPT_LEN);
+        let there = self.a.label();
+        self.a.jump_if_register(AT, Test::Equal, LEN, there);
+        self.a.jump(self.take);
+        self.a.place(absent);
+        self.a.jump_if_register(AT, Test::Equal, LEN, without_opt);
+        self.a.jump(self.take);
+        self.a.place(there);
     }
 
     /// `to` = where the OPT record stands; at most where the verifier knows that there is room.
@@ -276,15 +281,15 @@ impl Writing<'_> {
         self.a.add(to, i32::from(copy::PAYLOAD) - OPT_LEN);
     }
 
-    /// An OPT record without options, of another version than 0.
-    fn opt(&mut self) {
+    /// An OPT record without options. Goes on where its version is not 0.
+    fn opt(&mut self, version_0: Label) {
         self.opt_start(R2);
         for (at, octet) in [(0, 0), (1, 0), (2, 41), (9, 0), (10, 0)] {
             self.a.load(Width::Byte, R1, R2, at);
             self.take_if(R1, Test::NotEqual, octet);
         }
         self.a.load(Width::Byte, R1, R2, 6);
-        self.take_if(R1, Test::Equal, 0);
+        self.a.jump_if(R1, Test::Equal, 0, version_0);
     }
 
     /// Leaves in register 0 the sum of so many octets of the copy.
@@ -354,11 +359,13 @@ impl Writing<'_> {
         }
     }
 
-    /// The counts of the queue. What could not be counted is not answered.
-    fn counts(&mut self, counts: i32) {
+    /// Which of the counts of the queue goes up. What could not be counted is not answered.
+    fn count(&mut self, of: i32) {
         self.a.load(Width::Word, R1, CONTEXT, QUEUE);
         self.a.store(Width::Word, STACK, kept::KEY, R1);
-        self.look_up(counts, AT);
+        self.look_up(self.answers.counts, AT);
+        let of_family = if self.family == Family::V4 { place::IPV4 } else { place::IPV6 };
+        self.a.add(AT, of + of_family);
     }
 
     /// Where a map has its element with the number that is kept as key; a frame for which there is none goes to the ring.
@@ -374,22 +381,32 @@ impl Writing<'_> {
         self.a.copy(to, RESULT);
     }
 
-    /// Makes the message the response: of the flags only RD is kept, and of those of the OPT record only DO.
-    fn reply(&mut self, udp_payload_max: u16) {
+    /// Makes the header that of a response with these lower bits of the RCODE: of the flags only RD is kept.
+    fn header(&mut self, rcode: i32) {
         self.a.load(Width::Byte, R1, COPY, copy::PAYLOAD + 2);
         self.a.and(R1, 0x01);
         self.a.add(R1, 0x80);
         self.a.store(Width::Byte, COPY, copy::PAYLOAD + 2, R1);
-        self.a.store_constant(Width::Byte, COPY, copy::PAYLOAD + 3, 0);
+        self.a.store_constant(Width::Byte, COPY, copy::PAYLOAD + 3, rcode);
+    }
+
+    /// Makes the OPT record that of a response with these upper bits of the RCODE: of its flags only DO is kept. Register 2 then
+    /// has where it begins.
+    fn opt_of_response(&mut self, rcode: i32) {
         self.opt_start(R2);
-        let [high, low] = udp_payload_max.to_be_bytes();
-        // BADVERS is 16: its upper bits are here, the lower ones, which are 0, in the header.
-        for (at, octet) in [(3, high), (4, low), (5, 1), (6, 0), (8, 0)] {
-            self.a.store_constant(Width::Byte, R2, at, octet.into());
+        let [high, low] = self.answers.udp_payload_max.to_be_bytes();
+        for (at, octet) in [(3, high.into()), (4, low.into()), (5, rcode), (6, 0), (8, 0)] {
+            self.a.store_constant(Width::Byte, R2, at, octet);
         }
         self.a.load(Width::Byte, R1, R2, 7);
         self.a.and(R1, 0x80);
         self.a.store(Width::Byte, R2, 7, R1);
+    }
+
+    /// Makes the message the response: BADVERS is 16.
+    fn bad_version(&mut self) {
+        self.header(0);
+        self.opt_of_response(1);
     }
 
     /// Exchanges two places of the copy.
@@ -448,10 +465,15 @@ impl Writing<'_> {
     fn send(&mut self) {
         self.frame_parts(function::STORE_BYTES, self.dropped);
         self.a.set(R1, 1);
-        self.a.add_at(AT, if self.family == Family::V4 { 0 } else { 8 }, R1);
+        self.a.add_at(AT, 0, R1);
         self.a.set(RESULT, SEND);
         self.a.end();
     }
+}
+
+/// A number of 16 bits as it looks when loaded from a packet.
+fn be16(value: u16) -> u32 {
+    u16::from_ne_bytes(value.to_be_bytes()).into()
 }
 
 #[cfg(test)]
