@@ -79,7 +79,7 @@ const KEYS: [(&str, &str, &str); 2] = [
 /// Other addresses for one name.
 fn steered(number: u8) -> [Steered; 1] {
     let rdata = vec![vec![192, 0, 2, number]];
-    [Steered { owner: name("www."), rtype: RecordType::A, ttl: 30, rdata }]
+    [Steered { owner: name("www."), rtype: RecordType::A, ttl: 30, rdata, choice: None }]
 }
 
 fn answers(criterion: &mut Criterion) {

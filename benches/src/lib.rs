@@ -1,7 +1,8 @@
 //! Inputs that the benches share: zones of a given size, and queries for them.
 
-use nameserver::Batch;
+use nameserver::{Batch, Client};
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use table::publish::{Directory, Publisher, SlotIndex};
 use table::{SourceStamp, Table};
@@ -110,6 +111,7 @@ pub const BATCH_LEN: usize = 32;
 /// A batch of one query so many times over, each with a place for its response.
 pub struct SameQuery {
     query: Vec<u8>,
+    client: Option<IpAddr>,
     len: usize,
     responses: Vec<(usize, Vec<u8>)>,
 }
@@ -118,7 +120,12 @@ impl SameQuery {
     /// A full batch of this query.
     pub fn new(query: &[u8]) -> SameQuery {
         let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX]);
-        SameQuery { query: query.to_vec(), len: BATCH_LEN, responses: vec![response; BATCH_LEN] }
+        SameQuery {
+            query: query.to_vec(),
+            client: Some(Ipv4Addr::LOCALHOST.into()),
+            len: BATCH_LEN,
+            responses: vec![response; BATCH_LEN],
+        }
     }
 
     /// Makes it a batch of so many, at most [`BATCH_LEN`].
@@ -142,9 +149,9 @@ impl Batch for SameQuery {
         &self.query
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
         let (len, octets) = &mut self.responses[index];
-        *len = answer(&self.query, octets);
+        *len = answer(&self.query, &self.client, octets);
     }
 }
 
@@ -172,6 +179,10 @@ pub enum Edns {
     Dnssec,
 }
 
-fn name(text: &str) -> NameBuf {
+/// A name.
+///
+/// # Panics
+/// When the text is none.
+pub fn name(text: &str) -> NameBuf {
     NameBuf::from_text(text.as_bytes(), Some(Name::ROOT)).expect("a name of this file")
 }

@@ -9,10 +9,13 @@ mod seeds;
 mod signing;
 
 use counting::calls_during;
-use nameserver::{Batch, Family, Responder, Transport};
+use nameserver::{Batch, Client, Family, Responder, Transport};
 use starling_tests::message::{AA, Message, TC};
 use std::hint::black_box;
+use std::sync::Arc;
+use table::SLOTS;
 use wire::RecordType;
+use zone::amend::{Choice, Decider, Steered, steer};
 
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
@@ -167,6 +170,57 @@ fn no_batch_allocates() {
     }
 }
 
+#[test]
+fn names_with_several_sets_allocate_nothing() {
+    let mut responder = steered();
+    let mut response = vec![0; 65_535];
+    responder.expect_client(Some([192, 0, 2, 7].into()));
+    for (name, addresses) in [("turns.p.", 1), ("clients.p.", 1), ("to-turns.p.", 1), ("x.wild.p.", 2)] {
+        for (edns, transport) in [(EDNS, Transport::Udp), (DO_NSID, Transport::Udp), (b"", Transport::Tcp)] {
+            let query = seeds::query(name, RecordType::A, 1, edns);
+            counted(&mut responder, &query, transport, &mut response);
+            for _ in 0..20 {
+                let (calls, len) = counted(&mut responder, &query, transport, &mut response);
+                let message = Message::decode(&response[..len]).expect("a well-made response");
+                let found = message.answer.iter().filter(|record| record.rtype == 1).count();
+                assert_eq!((calls, found), (0, addresses), "{name}");
+            }
+        }
+        let queries = vec![seeds::query(name, RecordType::A, 1, EDNS); 40];
+        let mut batch = Together { queries: &queries, response: vec![0; 4096] };
+        assert_eq!(calls_during(|| responder.respond_batch(Family::V4, &mut batch)), 0);
+    }
+}
+
+/// The plain zone with names that have several sets, by turns and by who asks, an alias and a wildcard among them.
+fn steered() -> Responder {
+    let name = fixtures::name;
+    let part = |by, parts: &[&[u16]]| {
+        Some(Arc::new(Choice { parts: parts.iter().map(|part| part.to_vec()).collect(), by }))
+    };
+    let turns = part(Decider::Turns(vec![1, 2, 3]), &[&[0], &[1], &[2]]);
+    let clients = part(Decider::Clients(Box::new([1; SLOTS])), &[&[0], &[2]]);
+    let pairs = part(Decider::Turns(vec![1; 3]), &[&[0, 1], &[1, 2], &[0, 2]]);
+    let steered = |owner, choice| Steered {
+        owner: name(owner),
+        rtype: RecordType::A,
+        ttl: 5,
+        rdata: (0..3).map(|last| vec![192, 0, 2, last]).collect(),
+        choice,
+    };
+    let alias = Steered {
+        owner: name("to-turns.p."),
+        rtype: RecordType::CNAME,
+        ttl: 5,
+        rdata: vec![name("turns.p.").as_name().as_wire().to_vec()],
+        choice: None,
+    };
+    let names =
+        [steered("turns.p.", turns), steered("clients.p.", clients), steered("*.wild.p.", pairs), alias];
+    let version = Arc::new(fixtures::zone("p.", &signing::Denial::Unsigned));
+    fixtures::responder(vec![steer(&version, &names, None).expect("they can be steered")])
+}
+
 /// A batch, the responses of which all go to the same place.
 struct Together<'q> {
     queries: &'q [Vec<u8>],
@@ -182,8 +236,8 @@ impl Batch for Together<'_> {
         &self.queries[index]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
-        answer(&self.queries[index], &mut self.response);
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+        answer(&self.queries[index], &None, &mut self.response);
     }
 }
 

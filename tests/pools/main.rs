@@ -8,6 +8,7 @@ mod failing;
 mod node;
 mod operators;
 mod peer;
+mod portions;
 mod sharing;
 mod signed;
 mod zones;

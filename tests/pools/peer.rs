@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use starling_tests::server::own_address;
 
 /// How long it waits for anything.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,9 +39,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn start(address: SocketAddr, trick: Trick) -> Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let peer = Self { address, trick: Arc::new(Mutex::new(trick)), asked: Arc::default() };
+    pub(crate) fn start(trick: Trick) -> Result<Self> {
+        let listener = TcpListener::bind((own_address(), 0))?;
+        let peer = Self {
+            address: listener.local_addr()?,
+            trick: Arc::new(Mutex::new(trick)),
+            asked: Arc::default(),
+        };
         let (trick, asked) = (Arc::clone(&peer.trick), Arc::clone(&peer.asked));
         let recorded = Arc::<Mutex<Vec<u8>>>::default();
         std::thread::spawn(move || {

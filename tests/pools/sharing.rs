@@ -118,6 +118,16 @@ impl Member {
         })
     }
 
+    /// Waits until all of this is in a pool's status.
+    fn says(&self, pool: &str, texts: &[&str]) -> Result<()> {
+        let status = || self.node.does(&["pool", "status", pool]);
+        tools::poll("a status", SEEN_WITHIN, || {
+            let status = status()?;
+            Ok(texts.iter().all(|text| status.contains(text)).then_some(()))
+        })
+        .with_context(|| format!("{texts:?} are not in {:?}", status()))
+    }
+
     fn logged(&self, text: &str) -> usize {
         self.node.log().matches(text).count()
     }
@@ -153,14 +163,15 @@ fn whose_view_counts_the_pool_says() -> Result<()> {
     all_answer(&fleet, "local", [true, false, false])?;
     all_answer(&fleet, "quorum", [false; 3])?;
     all_answer(&fleet, "any-up", [true; 3])?;
-    let seen = fleet[1].first("any-up")?;
-    ensure!((&seen["own"], &seen["health"]) == (&"down".into(), &"up".into()), "{seen:#}");
-    let of_peers = seen["peers"].as_array().context("peers")?;
-    let says = |health: &str| of_peers.iter().filter(|it| it["health"] == health).count();
-    ensure!(says("up") == 1 && says("down") == 1, "{seen:#}");
-    let status = fleet[1].node.does(&["pool", "status", "any-up"])?;
-    ensure!(status.contains("view any-up: 2 of 2 peers are heard\n"), "{status}");
-    ensure!(status.contains(&format!("down here, up at at-{} for ", fleet[0].management.ip())), "{status}");
+    tools::poll("what each node sees", SEEN_WITHIN, || {
+        let seen = fleet[1].first("any-up")?;
+        let of_peers = seen["peers"].as_array().context("peers")?;
+        let says = |health: &str| of_peers.iter().filter(|it| it["health"] == health).count();
+        let is_said = says("up") == 1 && says("down") == 1;
+        Ok((is_said && seen["own"] == "down" && seen["health"] == "up").then_some(()))
+    })?;
+    let of_first = format!("down here, up at at-{} for ", fleet[0].management.ip());
+    fleet[1].says("any-up", &["view any-up: 2 of 2 peers are heard\n", &of_first])?;
 
     // Two of three do: then it is good, for the third as well.
     first.only_for(&[fleet[0].source, fleet[1].source]);
@@ -179,8 +190,8 @@ fn whose_view_counts_the_pool_says() -> Result<()> {
     zero.answers("quorum", endpoints, true)?;
     two.answers("quorum", endpoints, false)?;
     two.answers("any-up", endpoints, true)?;
-    let silent = two.sees("silence", one.management, |it| it["heard"] == false)?;
-    ensure!(silent["trouble"].as_str().is_some_and(|it| it.contains("no connection")), "{silent}");
+    let is_gone = |it: &Value| it["trouble"].as_str().is_some_and(|it| it.contains("no connection"));
+    two.sees("silence", one.management, |it| it["heard"] == false && is_gone(it))?;
     ensure!(two.node.pool("quorum")?["sharing"]["isolated"] == false, "one is left");
     two.counts("starling_pool_isolated 0")?;
 
@@ -246,10 +257,10 @@ fn a_node_with_another_key_is_neither_told_nor_believed() -> Result<()> {
     two.configure(endpoints, &[one.management], "YW5vdGhlciBzZWNyZXQ=")?;
     two.node.does(&["reload"])?;
     for (member, other) in [(&one, &two), (&two, &one)] {
-        let peer = member.sees("a wrong key", other.management, |it| it["heard"] == false)?;
-        ensure!(peer["trouble"].as_str().is_some_and(|it| it.contains("does not accept our key")), "{peer}");
-        let told = member.node.does(&["pools"])?;
-        ensure!(told.contains("it does not accept our key"), "{told}");
+        member.sees("a wrong key", other.management, |it| it["heard"] == false)?;
+        tools::poll("what is told of it", SEEN_WITHIN, || {
+            Ok(member.node.does(&["pools"])?.contains("it does not accept our key").then_some(()))
+        })?;
     }
     two.answers("any-up", endpoints, false)?;
     // Each is asked again and again, and says so once.
@@ -282,7 +293,7 @@ fn tricked() -> Result<(Endpoints, [Endpoint; 2], Member, Member, Peer)> {
     let (endpoints, started) = Endpoints::new()?;
     let [mut one, mut two] = [Member::new(own_socket_address()?)?, Member::new(own_socket_address()?)?];
     started[0].only_for(&[two.source]);
-    let peer = Peer::start(own_socket_address()?, Trick::Relays(two.management))?;
+    let peer = Peer::start(Trick::Relays(two.management))?;
     one.configure(endpoints, &[peer.address], SECRET)?;
     two.configure(endpoints, &[one.management], SECRET)?;
     one.node.start()?;
@@ -359,7 +370,7 @@ fn a_hostile_peer_costs_little() -> Result<()> {
     }
     one.answers("any-up", endpoints, false)?;
     // Many at once keep nobody from being heard.
-    let crowd = (0..CROWD).map(|_| Peer::start(own_socket_address()?, trick_of_many.clone()));
+    let crowd = (0..CROWD).map(|_| Peer::start(trick_of_many.clone()));
     let crowd: Vec<Peer> = crowd.collect::<Result<_>>()?;
     let mut peers: Vec<SocketAddr> = crowd.iter().map(|peer| peer.address).collect();
     peers.push(two.management);

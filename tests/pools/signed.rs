@@ -458,6 +458,48 @@ fn answers_that_take_turns_validate_with_one_signature() -> Result<()> {
     Ok(())
 }
 
+/// Answers that each have a part of the addresses: every part is signed for itself.
+#[test]
+fn whichever_part_an_answer_has_it_validates() -> Result<()> {
+    const ANSWERS: usize = 12;
+    let ([first, second, third], port) = addresses()?;
+    let _endpoints = [first, second, third].map(|address| Endpoint::start(address, port));
+    let names = "\"www.example.com\", \"*.wild.example.com\"";
+    let all = [(first, 1), (second, 1), (third, 1)];
+    for (lines, len) in
+        [("kind = \"weighted\"", 1), ("kind = \"round-robin\"\nanswers-max = 2", 2), ("kind = \"hash\"", 1)]
+    {
+        for (algorithm, denial) in kinds().take(3) {
+            let mut signed = Signed::new(algorithm, denial)?;
+            signed.configure("", &pool("web", names, &format!("{lines}\n{}", http(port)), &all))?;
+            signed.node.start()?;
+            for (address, _) in all {
+                signed.node.finds("web", address, "up")?;
+            }
+            for name in [WWW, "x.wild.example.com", "alias.example.com"] {
+                let mut parts = std::collections::BTreeSet::new();
+                for _ in 0..ANSWERS {
+                    let said = signed.asks(name, "A")?;
+                    let records = said.lines().filter(|line| line.contains("\tIN\tA\t"));
+                    let addresses: Vec<&str> = records.filter_map(|line| line.rsplit('\t').next()).collect();
+                    ensure!(
+                        is_believed(&said) && addresses.len() == len,
+                        "{lines} {algorithm:?} {denial} {name}: {said}\n{}",
+                        signed.node.log()
+                    );
+                    let mut addresses: Vec<String> = addresses.into_iter().map(str::to_owned).collect();
+                    addresses.sort();
+                    parts.insert(addresses);
+                }
+                // One client has the same part always where clients decide.
+                ensure!((parts.len() > 1) != lines.contains("hash"), "{lines} {name}: {parts:?}");
+            }
+            signed.denies(WWW, "MX")?;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_copy_of_a_signed_zone_signs_its_pools_answers_from_version_to_version() -> Result<()> {
     let ([first], port) = addresses()?;

@@ -8,9 +8,11 @@ use crate::zones::{Question, RandomZone, question, questions, small_steps};
 use nameserver::Transport;
 use proptest::prelude::*;
 use std::sync::Arc;
-use table::{ImageFlags, Table, Walk};
+use table::{ImageFlags, SLOTS, Table, Walk};
 use wire::{NameBuf, RecordType};
-use zone::amend::{AmendError, NotRenewed, Reason, SteerError, Steered, amend, fold, renew, steer};
+use zone::amend::{
+    AmendError, Choice, Decider, NotRenewed, Reason, SteerError, Steered, amend, fold, renew, steer,
+};
 use zone::{CompileOptions, Difference, Incomparable, RecordList};
 
 const QUESTIONS: usize = 60;
@@ -81,6 +83,7 @@ proptest! {
         versions in small_steps(2),
         sought in questions(3),
         counts in prop::array::uniform3(0u8..4),
+        by in prop::bool::ANY,
         asked in questions(QUESTIONS),
     ) {
         let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
@@ -91,33 +94,30 @@ proptest! {
         {
             (table, zone) = (Arc::new(amended), next);
         }
-        let steered: Vec<Steered> =
+        let whole: Vec<Steered> =
             sought.iter().zip(counts).map(|(sought, count)| addresses(question(zone, sought).name, count)).collect();
-        let mut expected = zone.clone();
-        for Steered { owner, rtype, ttl, rdata } in &steered {
-            expected.records.retain(|record| (&record.owner, record.rtype) != (owner, *rtype));
-            expected.records.extend(rdata.iter().map(|rdata| Record {
-                owner: owner.clone(),
-                ttl: *ttl,
-                rtype: *rtype,
-                rdata: rdata.clone(),
-            }));
-        }
         let is_signed = zone.records.iter().any(|record| record.rtype == RecordType::NSEC || record.rtype == RecordType::NSEC3);
-        match steer(&table, &steered, None) {
-            Ok(over) => {
-                prop_assert!(!is_signed);
-                let over = Arc::new(over);
-                prop_assert!(Arc::ptr_eq(over.version(), &table));
-                compare(&over, &expected, &asked)
-                    .map_err(|fault| TestCaseError::fail(format!("{fault}\n{steered:?}\n{zone:?}")))?;
+        let expected = with(zone, &whole);
+        // Every set as a whole, and then each of its parts, of which the answers that follow have the same one.
+        for part in [None, Some(0), Some(1), Some(2)] {
+            let steered: Vec<Steered> = whole.iter().map(|whole| part.map_or(whole.clone(), |part| in_parts(whole, part, by))).collect();
+            let said = |fault| TestCaseError::fail(format!("{fault}\n{steered:?}\n{zone:?}"));
+            match steer(&table, &steered, None) {
+                Ok(over) => {
+                    prop_assert!(!is_signed);
+                    let over = Arc::new(over);
+                    prop_assert!(Arc::ptr_eq(over.version(), &table));
+                    compare_content(&over, &expected).map_err(said)?;
+                    let answered: Vec<Steered> = steered.iter().map(answered).collect();
+                    compare_answers(&over, &with(zone, &answered), &asked).map_err(said)?;
+                }
+                Err(SteerError::Signed) => prop_assert!(is_signed),
+                Err(SteerError::Outside(name)) => prop_assert!(!name.as_name().is_at_or_below(zone.apex.as_name())),
+                Err(SteerError::Bare(name)) => prop_assert!(expected.records.iter().all(|record| record.owner != *name)),
+                // Whether a name is below a cut is the model's to say, and whether a zone is wrong the check's.
+                Err(SteerError::Elsewhere(_) | SteerError::Wrong(AmendError::Recompile(Reason::Errors))) => {}
+                Err(error) => return Err(said(error.to_string())),
             }
-            Err(SteerError::Signed) => prop_assert!(is_signed),
-            Err(SteerError::Outside(name)) => prop_assert!(!name.as_name().is_at_or_below(zone.apex.as_name())),
-            Err(SteerError::Bare(name)) => prop_assert!(expected.records.iter().all(|record| record.owner != *name)),
-            // Whether a name is below a cut is the model's to say, and whether a zone is wrong the check's.
-            Err(SteerError::Elsewhere(_) | SteerError::Wrong(AmendError::Recompile(Reason::Errors))) => {}
-            Err(error) => return Err(TestCaseError::fail(format!("{error}\n{steered:?}\n{zone:?}"))),
         }
     }
 }
@@ -126,7 +126,45 @@ proptest! {
 pub(crate) fn addresses(mut owner: NameBuf, count: u8) -> Steered {
     owner.make_lowercase();
     let (rtype, len) = if count % 2 == 1 { (RecordType::A, 4) } else { (RecordType::AAAA, 16) };
-    Steered { owner, rtype, ttl: 7, rdata: (0..count).map(|index| vec![index; len]).collect() }
+    Steered { owner, rtype, ttl: 7, rdata: (0..count).map(|index| vec![index; len]).collect(), choice: None }
+}
+
+/// The same in parts, of which all answers have this one: by turns, or by who asks.
+fn in_parts(whole: &Steered, part: u16, by_turns: bool) -> Steered {
+    let all: Vec<u16> = (0..whole.rdata.len() as u16).rev().collect();
+    if all.len() < 2 {
+        return whole.clone();
+    }
+    let parts = vec![all[..1].to_vec(), all[1..].to_vec(), all];
+    let by = if by_turns {
+        Decider::Turns((0..3).map(|other| u32::from(other == part)).collect())
+    } else {
+        Decider::Clients(Box::new([part; SLOTS]))
+    };
+    Steered { choice: Some(Arc::new(Choice { parts, by })), ..whole.clone() }
+}
+
+/// What answers have of it.
+fn answered(steered: &Steered) -> Steered {
+    let Some(choice) = &steered.choice else { return steered.clone() };
+    let part = match &choice.by {
+        Decider::Turns(weights) => weights.iter().position(|weight| *weight > 0).expect("one has a weight"),
+        Decider::Clients(slots) => usize::from(slots[0]),
+    };
+    let rdata = choice.parts[part].iter().map(|place| steered.rdata[usize::from(*place)].clone()).collect();
+    Steered { rdata, choice: None, ..steered.clone() }
+}
+
+/// The zone with these answers as its own.
+fn with(zone: &RandomZone, answers: &[Steered]) -> RandomZone {
+    let mut zone = zone.clone();
+    for Steered { owner, rtype, ttl, rdata, .. } in answers {
+        zone.records.retain(|record| (&record.owner, record.rtype) != (owner, *rtype));
+        let record =
+            |rdata: &Vec<u8>| Record { owner: owner.clone(), ttl: *ttl, rtype: *rtype, rdata: rdata.clone() };
+        zone.records.extend(rdata.iter().map(record));
+    }
+    zone
 }
 
 /// Random zones are made of few names, so that the check finds something in many. Only these are left to a compilation.
@@ -175,6 +213,12 @@ fn compare(
     zone: &RandomZone,
     asked: &[(Vec<&'static str>, u32, RecordType)],
 ) -> Result<(), String> {
+    compare_content(table, zone)?;
+    compare_answers(table, zone, asked)
+}
+
+/// What is different about what is in them.
+fn compare_content(table: &Arc<Table>, zone: &RandomZone) -> Result<(), String> {
     let whole = Arc::new(compile(zone.apex.as_name(), &zone.records));
     let counts = |table: &Table| (table.serial(), table.name_count(), table.record_count(), table.content());
     if counts(table) != counts(&whole) {
@@ -187,6 +231,15 @@ fn compare(
     if folded.is_overlaid() || folded.image() != whole.image() {
         return Err("folded it is another image than compiled".to_owned());
     }
+    Ok(())
+}
+
+/// What is different about what they answer.
+fn compare_answers(
+    table: &Arc<Table>,
+    zone: &RandomZone,
+    asked: &[(Vec<&'static str>, u32, RecordType)],
+) -> Result<(), String> {
     let mut amended = serve_table(Arc::clone(table));
     let mut compiled = serve(zone);
     let (mut one, mut other) = (vec![0; 65_535], vec![0; 65_535]);

@@ -3,7 +3,7 @@
 use crate::config;
 use crate::fixtures;
 use crate::seeds;
-use nameserver::{Batch, Family, Responder, Transport, UDP_RESPONSE_MAX};
+use nameserver::{Batch, Client, Family, Responder, Transport, UDP_RESPONSE_MAX};
 use proptest::prelude::*;
 
 /// Wider than any batch that a worker receives, so that it is worked on in several parts.
@@ -24,10 +24,10 @@ impl Batch for Messages<'_> {
         self.queries[index]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
         assert_eq!(self.responses.len(), index, "in order, and each once");
         let mut response = vec![0xaa; UDP_RESPONSE_MAX];
-        let len = answer(self.queries[index], &mut response);
+        let len = answer(self.queries[index], &None, &mut response);
         response.truncate(len);
         self.responses.push(response);
     }

@@ -95,7 +95,7 @@ fn with_key(zone: &RandomZone) -> RandomZone {
 /// The zone, were what names answer in it.
 fn steered_zone(zone: &RandomZone, steered: &[Steered]) -> RandomZone {
     signed_again(zone, |records| {
-        for Steered { owner, rtype, ttl, rdata } in steered {
+        for Steered { owner, rtype, ttl, rdata, .. } in steered {
             records.retain(|record| (&record.owner, record.rtype) != (owner, *rtype));
             records.extend(rdata.iter().map(|rdata| Record {
                 owner: owner.clone(),
@@ -233,7 +233,7 @@ fn what_the_chain_does_not_have_is_refused_and_names_what_to_do() {
         let table = Arc::new(compile(zone.apex.as_name(), &zone.records));
         let owner = NameBuf::from_text(name.as_bytes(), None).expect("a name");
         let rdata = vec![vec![192, 0, 2, 7]];
-        let steered = [Steered { owner, rtype: RecordType::A, ttl: 5, rdata }];
+        let steered = [Steered { owner, rtype: RecordType::A, ttl: 5, rdata, choice: None }];
         let key = PrivateKey::from_text("a key", PRIVATE).expect("a key");
         let mut signer = Signer::new([key].into(), 86_400);
         let over = steer(&table, &steered, Some((&mut signer, NOW)));

@@ -15,11 +15,13 @@ use std::sync::Arc;
 use table::Table;
 use table::map::Backing;
 use wire::RecordType;
+use zone::amend::{Choice, Decider, Steered, steer};
 
 const USAGE: &str = "usage: count image KIND NAMES FILE
        count query KIND NAMES TIMES FILE
        count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]
-KIND is one of hit, hit-edns, hit-of-four, miss, nxdomain-signed, referral, referral-signed";
+KIND is one of hit, hit-edns, hit-of-four, miss, nxdomain-signed, referral, referral-signed, and of a table with a name that answers
+with a pool: beside-steered, steered, weighted, by-client";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,13 +30,14 @@ fn main() {
         ["image", kind, names, file] => store(&zone_of(kind, number(names)), Path::new(file)),
         ["query", kind, names, times, file] => {
             let (qname, edns) = question_of(kind, number(names));
-            ask(stored(Path::new(file)), &query(&qname, RecordType::A, edns), number(times));
+            let table = steered_for(kind, Arc::new(stored(Path::new(file))));
+            ask(table, &query(&qname, RecordType::A, edns), number(times));
         }
         ["zone", times, file, apex, qname, qtype, ref more @ ..] => {
             let text = std::fs::read_to_string(file).expect("the zone file can be read");
             let rtype = RecordType::from_text(qtype.as_bytes()).expect("TYPE is a record type");
             let edns = if more == ["dnssec"] { Edns::Dnssec } else { Edns::Plain };
-            ask(compiled(apex, &text), &query(qname, rtype, edns), number(times));
+            ask(Arc::new(compiled(apex, &text)), &query(qname, rtype, edns), number(times));
         }
         _ => {
             eprintln!("{USAGE}");
@@ -52,7 +55,9 @@ fn number(text: &str) -> usize {
 
 fn zone_of(kind: &str, names: usize) -> Table {
     match kind {
-        "hit" | "hit-edns" | "miss" => compiled("example.com", &hosts_zone(names)),
+        "hit" | "hit-edns" | "miss" | "beside-steered" | "steered" | "weighted" | "by-client" => {
+            compiled("example.com", &hosts_zone(names))
+        }
         "hit-of-four" => {
             let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
             compiled("example.com", &(hosts_zone(names) + &addresses))
@@ -69,7 +74,8 @@ fn question_of(kind: &str, names: usize) -> (String, Edns) {
     let middle = names / 2;
     match kind {
         "hit" => (format!("host{middle}.example.com"), Edns::None),
-        "hit-edns" => (format!("host{middle}.example.com"), Edns::Plain),
+        "steered" | "weighted" | "by-client" => ("pool.example.com".to_owned(), Edns::Plain),
+        "hit-edns" | "beside-steered" => (format!("host{middle}.example.com"), Edns::Plain),
         "hit-of-four" => ("pool.example.com".to_owned(), Edns::Plain),
         "miss" => ("nothing.example.com".to_owned(), Edns::Plain),
         "nxdomain-signed" => ("nothing.example".to_owned(), Edns::Dnssec),
@@ -77,6 +83,28 @@ fn question_of(kind: &str, names: usize) -> (String, Edns) {
         "referral" => (format!("www.example.tld{middle}"), Edns::Plain),
         _ => panic!("no such kind: {kind}"),
     }
+}
+
+/// The table that is asked: for some kinds one with names that answer with pools.
+fn steered_for(kind: &str, table: Arc<Table>) -> Arc<Table> {
+    let endpoints: u8 = match kind {
+        "beside-steered" | "steered" => 1,
+        "weighted" | "by-client" => 4,
+        _ => return table,
+    };
+    let by = match kind {
+        "by-client" => {
+            let slot = |slot: usize| (slot % usize::from(endpoints)) as u16;
+            Decider::Clients(Box::new(std::array::from_fn(slot)))
+        }
+        _ => Decider::Turns(vec![1, 2, 3, 4]),
+    };
+    let parts = (0..endpoints).map(|endpoint| vec![u16::from(endpoint)]).collect();
+    let choice = (endpoints > 1).then(|| Arc::new(Choice { parts, by }));
+    let rdata = (0..endpoints).map(|endpoint| vec![192, 0, 2, endpoint]).collect();
+    let owner = starling_benches::name("pool.example.com");
+    let steered = Steered { owner, rtype: RecordType::A, ttl: 30, rdata, choice };
+    Arc::new(steer(&table, &[steered], None).expect("the name can be steered"))
 }
 
 fn store(table: &Table, file: &Path) {
@@ -89,8 +117,8 @@ fn stored(file: &Path) -> Table {
 }
 
 /// Asks so many times, in batches as a worker does.
-fn ask(table: Table, query: &[u8], times: usize) {
-    let mut responder = responder(Arc::new(table));
+fn ask(table: Arc<Table>, query: &[u8], times: usize) {
+    let mut responder = responder(table);
     let mut batch = SameQuery::new(query);
     for asked in (0..times).step_by(BATCH_LEN) {
         batch.set_len(times - asked);

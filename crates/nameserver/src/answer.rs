@@ -1,11 +1,12 @@
 //! The algorithm of an authoritative server on a table: RFC 1034 §4.3.2 as amended by 2181, 2308, 4035, 4592,
 //! 5155, 6672 and 9471.
 
+use crate::client::{self, Client};
 use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table};
+use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table, Variant};
 use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
@@ -55,6 +56,7 @@ pub(crate) struct Answering<'a, 'b, T> {
     pub(crate) transport: Transport,
     pub(crate) signatures: Signatures,
     pub(crate) rotation: usize,
+    pub(crate) client: &'a dyn Client,
     pub(crate) writer: &'a mut Writer<'b>,
     pub(crate) proofs: &'a mut Proofs,
     pub(crate) trace: &'a mut T,
@@ -162,7 +164,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// The name exists in the zone, with authority.
     #[inline]
     fn at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
-        if let Some(rrset) = node.rrset(self.qtype) {
+        if let Some(rrset) = self.rrset(node, self.qtype) {
             if self.qtype == RecordType::DNAME && !self.proofs.give(node.id(), RecordType::DNAME) {
                 // The chain came through it, so it is in the answer.
                 return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
@@ -207,6 +209,26 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         matches!(self.qtype, RecordType::NSEC | RecordType::RRSIG)
     }
 
+    /// The set of this type that this answer has from a node.
+    #[inline]
+    fn rrset(&mut self, node: Node<'a>, rtype: RecordType) -> Option<Rrset<'a>> {
+        let rrset = node.rrset(rtype)?;
+        if rrset.is_steered() {
+            self.trace.note(Rule::Steered);
+        }
+        Some(self.chosen(rrset))
+    }
+
+    /// The set that this answer has in the place of one of a node.
+    #[inline]
+    fn chosen(&self, rrset: Rrset<'a>) -> Rrset<'a> {
+        if !rrset.is_steered() {
+            return rrset;
+        }
+        let chosen = client::chosen(self.table, rrset.variants_number(), self.rotation, self.client);
+        chosen.map_or(rrset, Variant::rrset)
+    }
+
     /// Appends a set to the answer section, rotated.
     fn answer(&mut self, node: Node<'a>, rrset: Rrset<'a>, name_at: usize) -> Result<Placed, Full> {
         let (rrset, first) = self.turned(node, rrset);
@@ -230,7 +252,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     fn signatures_of(&mut self, node: Node<'a>, name_at: usize) -> Result<bool, Full> {
         let mut found = false;
         for rrset in node.rrsets() {
-            let mut rest = rrset.signatures();
+            let mut rest = self.chosen(rrset).signatures();
             while let Some(head) = rest.first_chunk::<12>() {
                 let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
                 let owner = (POINTER | name_at as u16).to_be_bytes();
@@ -247,12 +269,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if self.transport == Transport::Tcp {
             self.trace.note(Rule::AnyAll);
             for rrset in node.rrsets() {
-                self.answer(node, rrset, name_at)?;
+                self.answer(node, self.chosen(rrset), name_at)?;
             }
         } else {
             self.trace.note(Rule::AnyOne);
             if let Some(rrset) = node.rrsets().next() {
-                self.answer(node, rrset, name_at)?;
+                self.answer(node, self.chosen(rrset), name_at)?;
             }
         }
         Ok(Outcome::authoritative(Rcode::NOERROR))
@@ -312,7 +334,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             if owner > POINTER_MAX {
                 continue;
             }
-            for rrset in [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| node.rrset(rtype)) {
+            for rtype in [RecordType::A, RecordType::AAAA] {
+                let Some(rrset) = self.rrset(node, rtype) else { continue };
                 // What doesn't fit may be left out, and a smaller set may yet fit.
                 let _ = self.writer.unlinked(Section::Additional, rrset, owner, signatures);
             }
@@ -397,7 +420,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if wildcard.flags().has(NodeFlags::CUT) {
             return self.referral(wildcard, name_at).map(Step::Done);
         }
-        let step = if let Some(rrset) = wildcard.rrset(self.qtype) {
+        let step = if let Some(rrset) = self.rrset(wildcard, self.qtype) {
             self.answer(wildcard, rrset, name_at)?;
             Step::Done(Outcome::authoritative(Rcode::NOERROR))
         } else if self.qtype == RecordType::ANY && wildcard.rrset_count() > 0 {

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answering, Outcome};
 use crate::chaos;
+use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
 use crate::opt::{self, EDE_LEN, OptPlan};
@@ -10,6 +11,7 @@ use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Signatures, Writer, copy};
+use std::net::IpAddr;
 use std::sync::Arc;
 use table::publish::{Reader, SlotIndex, Standing};
 use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
@@ -32,6 +34,8 @@ pub(crate) struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
+    /// Who has sent the query that is answered; known only where the short way to a plain hit has ended.
+    client: Option<IpAddr>,
     /// NOTIFY requests that were left to the caller.
     notifies: u32,
 }
@@ -73,6 +77,7 @@ impl Desk {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
+            client: None,
             notifies: 0,
         }
     }
@@ -112,13 +117,13 @@ impl Desk {
         self.counters.publish(self.family, &self.counts);
     }
 
-    /// Writes the response to a query that was taken in; its length.
+    /// Writes the response to a query that was taken in, given with who has sent it; its length.
     #[inline(always)]
     pub(crate) fn respond(
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        bytes: &[u8],
+        (bytes, client): (&[u8], &dyn Client),
         transport: Transport,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -132,14 +137,16 @@ impl Desk {
             && !trace.is_wanted()
             && let Some(table) = pending.lookup.table(reader)
             && let Some(node) = table.find_exact(&pending.lookup.name, &pending.lookup.seek)
-            && let Some(len) = self.plain_hit(&pending.query, bytes, table, node, response)
+            && let Some(len) = self.plain_hit(&pending.query, (bytes, client), table, node, response)
         {
             return len;
         }
+        self.client = client.address();
         self.respond_at_length(reader, pending, bytes, transport, response, trace)
     }
 
     /// Writes any response. A function of its own, so that the registers belong to the short way.
+    #[cold]
     #[inline(never)]
     fn respond_at_length(
         &mut self,
@@ -171,7 +178,7 @@ impl Desk {
     fn plain_hit(
         &mut self,
         query: &Query,
-        bytes: &[u8],
+        (bytes, client): (&[u8], &dyn Client),
         table: &Table,
         node: Node<'_>,
         response: &mut [u8],
@@ -184,7 +191,10 @@ impl Desk {
         if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS {
             return None;
         }
-        let rrset = node.rrset(query.qtype)?;
+        let mut rrset = node.rrset(query.qtype)?;
+        if rrset.is_steered() {
+            rrset = client::chosen(table, rrset.variants_number(), self.rotation, client)?.rrset();
+        }
         let mut first = 0;
         if rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE) {
             first = self.rotation % usize::from(rrset.count());
@@ -308,6 +318,7 @@ impl Desk {
             transport: asked.transport,
             signatures,
             rotation: self.rotation,
+            client: &self.client,
             writer,
             proofs: &mut self.proofs,
             trace,

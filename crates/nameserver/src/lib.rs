@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 mod chaos;
+mod client;
 mod counters;
 mod desk;
 mod negative;
@@ -18,6 +19,7 @@ mod trace;
 mod writer;
 
 pub use batch::Batch;
+pub use client::Client;
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
 pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

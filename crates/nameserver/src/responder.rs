@@ -6,6 +6,7 @@ use crate::desk::Desk;
 use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
+use std::net::IpAddr;
 use std::sync::Arc;
 use table::Table;
 use table::publish::Reader;
@@ -92,6 +93,8 @@ pub struct Responder {
     reader: Reader,
     desk: Desk,
     pending: Box<[Pending]>,
+    /// Where the messages come from that are answered one by one.
+    client: Option<IpAddr>,
 }
 
 impl Responder {
@@ -107,7 +110,7 @@ impl Responder {
         let payloads = UDP_PLAIN_MAX..=UDP_RESPONSE_MAX;
         assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
         let pending = (0..BATCH_LEN).map(|_| Pending::default()).collect();
-        Responder { reader, desk: Desk::new(settings, counters, seat), pending }
+        Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None }
     }
 
     /// Takes in new tables. Once a batch, after it was received and before any of it is answered; and when idle.
@@ -121,6 +124,13 @@ impl Responder {
     #[inline]
     pub fn expect_family(&mut self, family: Family) {
         self.desk.expect_family(family);
+    }
+
+    /// Says who sends the messages that [`Responder::respond`] answers next; `None` where nobody knows, as before the first call.
+    /// Some names answer clients of different networks differently.
+    #[inline]
+    pub fn expect_client(&mut self, client: Option<IpAddr>) {
+        self.client = client;
     }
 
     /// Makes the counts of the batch's family known to others. Once a batch, after its last answer.
@@ -153,13 +163,13 @@ impl Responder {
     /// Answers datagrams that came together, over one family: takes in new tables, writes the responses, and publishes the
     /// counts.
     ///
-    /// The responses are those that [`Responder::respond`] gives to one query after the other. What is done at once is the
+    /// The responses are those that [`Responder::respond`] gives to one query after the other, each with its client. What is done at once is the
     /// waiting for memory: all names are hashed before the first bucket is looked at, and all buckets looked at before the
     /// first node is.
     pub fn respond_batch(&mut self, family: Family, batch: &mut impl Batch) {
         self.refresh();
         self.expect_family(family);
-        let Responder { reader, desk, pending } = self;
+        let Responder { reader, desk, pending, .. } = self;
         for from in (0..batch.len()).step_by(BATCH_LEN) {
             let queries = from..batch.len().min(from + BATCH_LEN);
             for (pending, index) in pending.iter_mut().zip(queries.clone()) {
@@ -169,8 +179,8 @@ impl Responder {
                 pending.lookup.approach(reader);
             }
             for (pending, index) in pending.iter_mut().zip(queries) {
-                batch.reply(index, |query, response| {
-                    desk.respond(reader, pending, query, Transport::Udp, response, &mut Silent)
+                batch.reply(index, |query, client, response| {
+                    desk.respond(reader, pending, (query, client), Transport::Udp, response, &mut Silent)
                 });
             }
         }
@@ -210,10 +220,10 @@ impl Responder {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Responder { reader, desk, pending } = self;
+        let Responder { reader, desk, pending, client } = self;
         let pending = &mut pending[0];
         pending.take_in(reader, bytes, trace);
         pending.lookup.approach(reader);
-        desk.respond(reader, pending, bytes, transport, response, trace)
+        desk.respond(reader, pending, (bytes, client), transport, response, trace)
     }
 }

@@ -41,6 +41,8 @@ rules! {
     DsAtParent "DS belongs to the parent's side of the cut, and the parent zone is here (RFC 4035 §3.1.4.1)",
     /// The name exists.
     Exact "the name exists (RFC 1034 §4.3.2 step 3a)",
+    /// The name answers with one of several sets.
+    Steered "the name answers with a pool, and each answer has some of its endpoints: by turns, or by who asks",
     /// The name exists with nothing of its own.
     EmptyNonTerminal "the name owns nothing but has names below it: an empty non-terminal, NOERROR (RFC 4592 §2.2.2)",
     /// The name is a delegation or below one.

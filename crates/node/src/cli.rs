@@ -180,7 +180,7 @@ pub(crate) struct NodeArguments {
 /// `starling run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArguments {
-    /// Configuration file (TOML) with an [anycast] section
+    /// Configuration file (TOML) with an `[anycast]` section
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Form of the log on stderr

@@ -2,11 +2,11 @@
 
 use crate::secondary::Notices;
 use crate::transfers::{Keyring, Transfers};
-use nameserver::{Batch, Counters, Family, Responder, Transport};
+use nameserver::{Batch, Client, Counters, Family, Responder, Transport};
 use netio::xdp::RingDrops;
-use netio::{BatchResponder, CounterSnapshot, Datagram, UdpListener, Worker, WorkerHandle, pin};
+use netio::{BatchResponder, CounterSnapshot, Datagram, Peer, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -57,6 +57,7 @@ impl BatchAnswers {
         responder.expect_family(family);
         for datagram in batch {
             let buffer = datagram.reply.buffer();
+            responder.expect_client(Some(datagram.peer.ip()));
             let len = if keyring.is_for(datagram.query) {
                 keyring.respond(responder, datagram.query, Transport::Udp, buffer)
             } else {
@@ -120,10 +121,20 @@ impl Batch for Datagrams<'_, '_> {
     }
 
     #[inline]
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
-        let Datagram { query, reply, .. } = &mut self.0[index];
-        let len = answer(query, reply.buffer());
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+        let Datagram { query, peer, reply, .. } = &mut self.0[index];
+        let len = answer(query, &Sender(peer), reply.buffer());
         reply.set_len(len);
+    }
+}
+
+/// A peer as the answer function sees it.
+struct Sender<'d>(&'d Peer);
+
+impl Client for Sender<'_> {
+    #[inline]
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.0.ip())
     }
 }
 

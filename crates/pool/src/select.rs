@@ -73,7 +73,9 @@ impl Selector {
             return of_all(allowed, Basis::Panic);
         }
         let (tier, again_at) = match spec.kind {
-            Kind::RoundRobin => (all().find(|(_, (_, condition))| condition.is_good()).map(|_| None), None),
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {
+                (all().find(|(_, (_, condition))| condition.is_good()).map(|_| None), None)
+            }
             Kind::Failover { enough, fail_back } => {
                 let (tier, again_at) = self.tier(members, conditions, enough, fail_back, now);
                 (tier.map(Some), again_at)
@@ -194,11 +196,11 @@ mod tests {
 
     fn failover(enough: usize) -> Spec {
         let kind = Kind::Failover { enough, fail_back: FailBack::After(HOLD) };
-        Spec { kind, all_down: AllDown::All, panic_percent: 0 }
+        Spec { kind, answers_max: None, all_down: AllDown::All, panic_percent: 0 }
     }
 
     fn members(tiers: &[u32]) -> Vec<Member> {
-        tiers.iter().map(|tier| Member { tier: *tier }).collect()
+        tiers.iter().map(|tier| Member { tier: *tier, weight: 1, identity: 0 }).collect()
     }
 
     /// A letter a member: up, down, unknown; put up, put down, drained by hand (and up by itself).
@@ -301,7 +303,7 @@ mod tests {
             (AllDown::Fallback, "uuu", "ddd", &[]),
             (AllDown::Zone, "uuu", "???", &[]),
         ] {
-            let spec = Spec { kind: Kind::RoundRobin, all_down, panic_percent: 0 };
+            let spec = Spec { kind: Kind::RoundRobin, answers_max: None, all_down, panic_percent: 0 };
             let mut selector = Selector::default();
             selector.select(&spec, &members, &conditions(before), at(0));
             let selection = selector.select(&spec, &members, &conditions(state), at(1));

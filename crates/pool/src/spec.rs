@@ -12,6 +12,9 @@ pub const TIERS_MAX: u32 = 16;
 pub struct Spec {
     /// How it selects.
     pub kind: Kind,
+    /// How many endpoints an answer has at most, 1 or more; `None` for all that are selected. Only failover and round-robin pools
+    /// can have it.
+    pub answers_max: Option<usize>,
     /// What it answers with when no endpoint is good.
     pub all_down: AllDown,
     /// When less than this share of the endpoints is good, in percent, checks are taken to be wrong and all endpoints to be good; 0
@@ -31,6 +34,22 @@ pub enum Kind {
     },
     /// All good endpoints.
     RoundRobin,
+    /// All good endpoints, by weight.
+    Weighted {
+        /// How many of them one answer has.
+        portion: Portion,
+    },
+    /// All good endpoints, one for each network of clients.
+    Hash,
+}
+
+/// How many endpoints an answer of a weighted pool has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Portion {
+    /// One, in proportion to the weights.
+    One,
+    /// Each as often as its weight is of the largest, and so at least one.
+    Set,
 }
 
 /// When a better tier takes over again after a worse one has answered.
@@ -60,6 +79,18 @@ pub enum AllDown {
 pub struct Member {
     /// Its tier, from 1.
     pub tier: u32,
+    /// Its weight, where the pool has weights. With 0 it is answered with only where nothing else is left.
+    pub weight: u16,
+    /// Who it is, by [`Member::identity_of`], whatever its place among others.
+    pub identity: u64,
+}
+
+impl Member {
+    /// The identity of an endpoint with this name, the same on every node (FNV-1a).
+    pub fn identity_of(name: &str) -> u64 {
+        let step = |hash: u64, octet: u8| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3);
+        name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+    }
 }
 
 /// Why there can be no such pool.
@@ -73,6 +104,10 @@ pub enum SpecError {
     Tiers,
     /// No endpoint would be enough, and so nothing.
     Enough,
+    /// An answer would have no endpoint, or the pool has its own rule for how many.
+    AnswersMax,
+    /// No endpoint has a weight, and so nothing a share.
+    Weights,
     /// The share is over 100 percent.
     Panic,
 }
@@ -84,6 +119,10 @@ impl std::fmt::Display for SpecError {
             SpecError::Tier => write!(f, "a tier is a number from 1 to {TIERS_MAX}"),
             SpecError::Tiers => write!(f, "only a failover pool has tiers"),
             SpecError::Enough => write!(f, "at least 1 endpoint is enough"),
+            SpecError::AnswersMax => {
+                write!(f, "an answer of a failover or round-robin pool has at most 1 or more endpoints")
+            }
+            SpecError::Weights => write!(f, "some endpoint of each address family has a weight over 0"),
             SpecError::Panic => write!(f, "a share is 0 to 100 percent"),
         }
     }
@@ -106,10 +145,19 @@ impl Spec {
         match self.kind {
             Kind::Failover { enough: 0, .. } => return Err(SpecError::Enough),
             Kind::Failover { .. } => {}
-            Kind::RoundRobin if members.iter().any(|member| member.tier != members[0].tier) => {
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash
+                if members.iter().any(|member| member.tier != members[0].tier) =>
+            {
                 return Err(SpecError::Tiers);
             }
-            Kind::RoundRobin => {}
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {}
+        }
+        if matches!(self.kind, Kind::Weighted { .. }) && members.iter().all(|member| member.weight == 0) {
+            return Err(SpecError::Weights);
+        }
+        let has_own_rule = matches!(self.kind, Kind::Weighted { .. } | Kind::Hash);
+        if self.answers_max.is_some_and(|max| max == 0 || has_own_rule) {
+            return Err(SpecError::AnswersMax);
         }
         if self.panic_percent > 100 { Err(SpecError::Panic) } else { Ok(()) }
     }

@@ -14,6 +14,7 @@ use crate::overlay::{BASE_MAX, Counts, Overlaid};
 use crate::parallel;
 use crate::part::{self, NegativeSoa};
 use crate::table::Table;
+use crate::variants::Variants;
 use crate::verify::ImageError;
 use std::io;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ pub enum BuildError {
     /// A set is larger than any message can carry.
     #[error("the {1} records at {0} have more than 65,535 octets together and fit no message")]
     SetTooLarge(Box<NameBuf>, RecordType),
+    /// Sets of which answers have one are no good sets, or what decides between them leads to none.
+    #[error("the sets that answers choose from don't fit together")]
+    Variants,
     /// No key gave short chains.
     #[error("no hash key spreads the names")]
     Chains,
@@ -138,6 +142,7 @@ pub struct Builder {
     nsec3_at: usize,
     open: Option<usize>,
     patches: Vec<(usize, NodeIndex)>,
+    variants: Vec<Arc<Variants>>,
     nsec: Vec<NodeRef>,
     nsec3_chain: Vec<(Nsec3Hash, u32)>,
     nsec3_iterations: u16,
@@ -181,6 +186,7 @@ impl Builder {
             nsec3_at: 0,
             open: None,
             patches: Vec::new(),
+            variants: Vec::new(),
             nsec: Vec::new(),
             nsec3_chain: Vec::new(),
             nsec3_iterations: 0,
@@ -268,6 +274,22 @@ impl Builder {
         self.add(spec, RrsetFlags::NONE)
     }
 
+    /// Adds a record set in the place of which answers have one of these variants; it is for whoever wants all records. It has no
+    /// glue, and no pointers in its data. Only an overlay can have it.
+    ///
+    /// # Errors
+    /// As for [`Builder::rrset`]; or there are too many lists of variants.
+    pub fn steered_rrset(&mut self, spec: &RrsetSpec<'_>, variants: Arc<Variants>) -> Result<(), BuildError> {
+        if !spec.fixups.is_empty() {
+            return Err(BuildError::Variants);
+        }
+        // Where sets with glue have the number of its records.
+        let number = u16::try_from(self.variants.len()).map_err(|_| BuildError::Variants)?;
+        self.variants.push(variants);
+        self.records += (spec.count + spec.signature_count) as u32;
+        self.add(&RrsetSpec { glue_count: usize::from(number), glue: &[], ..*spec }, RrsetFlags::STEERED)
+    }
+
     /// Adds the set that was added last once more, beginning with its next record: for sets whose records point to one
     /// another.
     ///
@@ -311,56 +333,9 @@ impl Builder {
         Ok(())
     }
 
-    fn append(&mut self, spec: &RrsetSpec<'_>, mut flags: RrsetFlags) -> Option<()> {
-        let start = self.image.len();
-        let len = u16::try_from(spec.records.len()).ok()?;
-        let signatures_len = u16::try_from(spec.signatures.len()).ok()?;
-        let count = u16::try_from(spec.count).ok()?;
-        let fixups = spec.fixups;
-        if spec.signature_count > 0 {
-            flags = flags.with(RrsetFlags::SIGNED);
-        }
-        if !fixups.is_empty() {
-            flags = flags.with(RrsetFlags::FIXUPS);
-        }
-        if spec.glue_count > 0 {
-            flags = flags.with(RrsetFlags::GLUE);
-        }
-        let stride = stride(spec.records, spec.count);
-        let image = &mut self.image;
-        image.extend(spec.rtype.0.to_le_bytes());
-        image.extend(count.to_le_bytes());
-        image.extend(len.to_le_bytes());
-        image.extend([stride, flags.0]);
-        if spec.signature_count > 0 {
-            image.extend(u16::try_from(spec.signature_count).ok()?.to_le_bytes());
-            image.extend(signatures_len.to_le_bytes());
-        }
-        if !fixups.is_empty() {
-            let counts = [fixups.owner.len(), fixups.apex.len(), fixups.inner.len(), fixups.additional.len()];
-            for count in counts {
-                image.extend(u16::try_from(count).ok()?.to_le_bytes());
-            }
-        }
-        if spec.glue_count > 0 {
-            image.extend(u16::try_from(spec.glue_count).ok()?.to_le_bytes());
-            image.extend(u16::try_from(spec.glue.len()).ok()?.to_le_bytes());
-        }
-        image.extend_from_slice(spec.records);
-        image.extend_from_slice(spec.signatures);
-        image.extend_from_slice(spec.glue);
-        for at in fixups.owner.iter().chain(&fixups.apex).chain(&fixups.inner) {
-            image.extend(at.to_le_bytes());
-        }
-        image.resize(start + padded(image.len() - start), 0);
-        for (name_at, node) in &fixups.additional {
-            image.extend(name_at.to_le_bytes());
-            image.extend([0; 2]);
-            self.patches.push((image.len(), *node));
-            image.extend([0; 4]);
-        }
-        debug_assert!(image.len() - start >= RRSET_FIXED);
-        Some(())
+    fn append(&mut self, spec: &RrsetSpec<'_>, flags: RrsetFlags) -> Option<()> {
+        let Builder { image, patches, .. } = self;
+        append(image, spec, flags, |at, node| patches.push((at, node)))
     }
 
     fn full_name(&self, node: usize) -> NameBuf {
@@ -404,8 +379,10 @@ impl Builder {
         } else {
             ImageFlags::NONE
         });
+        let variants = std::mem::take(&mut self.variants).into();
         let backing = self.into_backing(source)?;
-        Table::over(backing, Overlaid { base, moved: moved.into(), counts }).map_err(BuildError::Invalid)
+        Table::over(backing, Overlaid { base, moved: moved.into(), counts }, variants)
+            .map_err(BuildError::Invalid)
     }
 
     fn counts_over(&self, base: &Table, moved: &[(NodeRef, NodeIndex)]) -> Counts {
@@ -609,6 +586,72 @@ impl Builder {
             self.image.extend(key.to_le_bytes());
         }
     }
+}
+
+/// Appends a set that refers to no nodes.
+pub(crate) fn append_unlinked(image: &mut Vec<u8>, spec: &RrsetSpec<'_>) -> Option<()> {
+    if !spec.fixups.is_empty() || spec.glue_count != 0 || spec.count == 0 {
+        return None;
+    }
+    append(image, spec, RrsetFlags::NONE, |_, _| ())
+}
+
+/// Appends a set; `refers` is told where the references to nodes have to be. `None` where it is larger than a message.
+fn append(
+    image: &mut Vec<u8>,
+    spec: &RrsetSpec<'_>,
+    mut flags: RrsetFlags,
+    mut refers: impl FnMut(usize, NodeIndex),
+) -> Option<()> {
+    let start = image.len();
+    let len = u16::try_from(spec.records.len()).ok()?;
+    let signatures_len = u16::try_from(spec.signatures.len()).ok()?;
+    let count = u16::try_from(spec.count).ok()?;
+    let fixups = spec.fixups;
+    if spec.signature_count > 0 {
+        flags = flags.with(RrsetFlags::SIGNED);
+    }
+    if !fixups.is_empty() {
+        flags = flags.with(RrsetFlags::FIXUPS);
+    }
+    let has_glue = spec.glue_count > 0 || flags.has(RrsetFlags::STEERED);
+    if has_glue {
+        flags = flags.with(RrsetFlags::GLUE);
+    }
+    let stride = stride(spec.records, spec.count);
+    image.extend(spec.rtype.0.to_le_bytes());
+    image.extend(count.to_le_bytes());
+    image.extend(len.to_le_bytes());
+    image.extend([stride, flags.0]);
+    if spec.signature_count > 0 {
+        image.extend(u16::try_from(spec.signature_count).ok()?.to_le_bytes());
+        image.extend(signatures_len.to_le_bytes());
+    }
+    if !fixups.is_empty() {
+        let counts = [fixups.owner.len(), fixups.apex.len(), fixups.inner.len(), fixups.additional.len()];
+        for count in counts {
+            image.extend(u16::try_from(count).ok()?.to_le_bytes());
+        }
+    }
+    if has_glue {
+        image.extend(u16::try_from(spec.glue_count).ok()?.to_le_bytes());
+        image.extend(u16::try_from(spec.glue.len()).ok()?.to_le_bytes());
+    }
+    image.extend_from_slice(spec.records);
+    image.extend_from_slice(spec.signatures);
+    image.extend_from_slice(spec.glue);
+    for at in fixups.owner.iter().chain(&fixups.apex).chain(&fixups.inner) {
+        image.extend(at.to_le_bytes());
+    }
+    image.resize(start + padded(image.len() - start), 0);
+    for (name_at, node) in &fixups.additional {
+        image.extend(name_at.to_le_bytes());
+        image.extend([0; 2]);
+        refers(image.len(), *node);
+        image.extend([0; 4]);
+    }
+    debug_assert!(image.len() - start >= RRSET_FIXED);
+    Some(())
 }
 
 fn insert(index: &mut [u8], buckets: u32, hash: u64, node: NodeRef) -> bool {

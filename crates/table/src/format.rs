@@ -182,6 +182,9 @@ flags! {
         GLUE = 3;
         /// The set before it once more, beginning with another record.
         TURNED = 2;
+        /// In an overlay: answers have one of several sets in its place. The number of their list stands for the count of addresses
+        /// in GLUE, of which there are none. Never in a file: these sets are not in the image.
+        STEERED = 7;
     }
 }
 

@@ -9,6 +9,7 @@
 //!         with SIGNED: u16 signatures · u16 octets of the signatures
 //!         with FIXUPS: u16 owner fix-ups · u16 apex fix-ups · u16 inner fix-ups · u16 additional names
 //!         with GLUE: u16 address records · u16 octets of them
+//!         with STEERED, which has GLUE and no FIXUPS: u16 number of the list of variants · u16 zero
 //!         the records, then the signatures, then the addresses, in wire form
 //!         the fix-ups, u16 each: where in the records a compression pointer stands
 //!         the additional names: u16 where in the records the name starts · u16 zero · u32 node
@@ -436,6 +437,21 @@ impl<'t> Rrset<'t> {
         self.flags().has(RrsetFlags::TURNED)
     }
 
+    /// Whether answers have one of several sets in its place: [`crate::Table::variants`].
+    #[inline(always)]
+    pub fn is_steered(self) -> bool {
+        self.flags().has(RrsetFlags::STEERED)
+    }
+
+    /// Which list of variants answers choose from, where it is steered.
+    #[inline(always)]
+    pub fn variants_number(self) -> u16 {
+        // There are no fix-ups.
+        let at = self.at + RRSET_FIXED + if self.flags().has(RrsetFlags::SIGNED) { 4 } else { 0 };
+        let two = &self.image[at..at + 2];
+        u16::from_le_bytes([two[0], two[1]])
+    }
+
     /// Whether any RRSIG record covers the set.
     #[inline]
     pub fn is_signed(self) -> bool {
@@ -511,6 +527,9 @@ impl<'t> Rrset<'t> {
             let counted =
                 end <= limit && verify_records(set.records(), set.stride()) == Some(usize::from(set.count()));
             return (counted && set.count() > 0).then_some((end, false));
+        }
+        if flags.has(RrsetFlags::STEERED) {
+            return None; // what it stands for is not in an image
         }
         let numbers = RRSET_FIXED
             + if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 }

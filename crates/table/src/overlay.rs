@@ -145,6 +145,7 @@ impl Table {
     ///
     /// # Panics
     /// The reference is of another image.
+    #[inline]
     pub fn node_at(&self, node: NodeRef) -> Node<'_> {
         Node::new(self.image(), node)
     }

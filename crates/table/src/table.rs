@@ -6,6 +6,7 @@ use crate::map::Backing;
 use crate::node::{Link, Node, NodeId};
 use crate::overlay::{Counts, Overlaid, Unaddressed};
 use crate::part::{Extent, Part, PartPlaces};
+use crate::variants::Variants;
 use crate::verify::{self, ImageError};
 use std::sync::{Arc, OnceLock};
 use wire::Name;
@@ -30,21 +31,31 @@ pub struct Table {
     pub(crate) unaddressed: OnceLock<Unaddressed>,
     /// The version of the zone, where some names here answer with something else.
     version: Option<Arc<Table>>,
+    /// What answers choose from in the place of sets that are steered.
+    variants: Box<[Arc<Variants>]>,
 }
 
 impl Table {
     /// Takes an image into use after verifying it: digest, and bounds of every offset.
     pub fn from_backing(backing: Backing) -> Result<Table, ImageError> {
         verify::verify(backing.bytes())?;
-        Table::new(backing, None)
+        Table::new(backing, None, Box::default())
     }
 
     /// Takes an overlay into use that the builder has just made.
-    pub(crate) fn over(backing: Backing, overlaid: Overlaid) -> Result<Table, ImageError> {
-        Table::new(backing, Some(Box::new(overlaid)))
+    pub(crate) fn over(
+        backing: Backing,
+        overlaid: Overlaid,
+        variants: Box<[Arc<Variants>]>,
+    ) -> Result<Table, ImageError> {
+        Table::new(backing, Some(Box::new(overlaid)), variants)
     }
 
-    fn new(backing: Backing, overlaid: Option<Box<Overlaid>>) -> Result<Table, ImageError> {
+    fn new(
+        backing: Backing,
+        overlaid: Option<Box<Overlaid>>,
+        variants: Box<[Arc<Variants>]>,
+    ) -> Result<Table, ImageError> {
         let image = backing.bytes();
         let key = Key { k0: u64_at(image, header::KEY0), k1: u64_at(image, header::KEY1) };
         let apex_len = usize::from(image[header::APEX_LEN]);
@@ -64,6 +75,7 @@ impl Table {
             overlaid,
             unaddressed: OnceLock::new(),
             version: None,
+            variants,
             backing,
         })
     }
@@ -176,6 +188,12 @@ impl Table {
     #[inline]
     pub fn negative_proofs(&self) -> [NodeId; 2] {
         self.negative.proofs.map(|node| NodeId::new(self.image(), node))
+    }
+
+    /// The list of variants with this number, see [`crate::Rrset::variants_number`].
+    #[inline]
+    pub fn variants(&self, number: u16) -> Option<&Variants> {
+        self.variants.get(usize::from(number)).map(|variants| &**variants)
     }
 
     /// The node that a reference leads to, which is one of this table's; `None` where it leads nowhere, or no longer

@@ -366,7 +366,7 @@ fn has_good_references(image: &[u8], node: NodeRef, names: &Starts, nsec3_owners
 mod tests {
     use super::*;
     use crate::build::{Builder, Fixups, NodeIndex, NodeSpec, RrsetSpec};
-    use crate::format::{ImageFlags, SourceStamp};
+    use crate::format::{ImageFlags, RrsetFlags, SourceStamp};
     use wire::RecordType;
 
     /// So many names make an image that several threads look at.
@@ -428,6 +428,11 @@ mod tests {
             for (field, octet) in [(0, 255), (4, 64), (3, 250), (2, 9)] {
                 let said = verdict(&mut image, node + field, &[octet]);
                 assert_eq!(said, Err(ImageError::Bounds), "octet {field} of the node at {node}");
+            }
+            // What no file has.
+            for flags in [RrsetFlags::STEERED, RrsetFlags::STEERED.with(RrsetFlags::GLUE)] {
+                let said = verdict(&mut image, node + 12 + 7, &[flags.0]);
+                assert_eq!(said, Err(ImageError::Bounds), "{flags:?} of the set of the node at {node}");
             }
             // The data's length in the record, and that of the set.
             for field in [12 + 4, 12 + 8 + 11] {

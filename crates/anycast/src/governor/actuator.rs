@@ -14,7 +14,7 @@ use crate::{Family, Routes, Rung};
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 /// The longest wait between two tries.
 pub const RETRY_MAX: Duration = Duration::from_secs(1);
-/// How long a withdrawal may fail before the lease is given up. With [`RETRY_FIRST`] it is tried three times in it, and
+/// How long a withdrawal may fail before the lease is given up. With `RETRY_FIRST` it is tried three times in it, and
 /// clients lose a tenth of a second at most.
 pub const WITHDRAWAL_MAX: Duration = Duration::from_millis(100);
 /// How often a withdrawal is tried before the lease is given up.

@@ -41,11 +41,16 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
         for address in &pool.addresses {
             let AddressStatus { endpoint, address: at, tier, health, admin, answers, failure, .. } = address;
             let by_hand = if admin == "auto" { String::new() } else { format!(", {admin} by hand") };
+            let share = match (address.weight, answers) {
+                (Some(weight), _) => format!(", weight {weight}, {} of clients", percent(address.share_ppm)),
+                (None, true) => format!(", {} of clients", percent(address.share_ppm)),
+                (None, false) => String::new(),
+            };
             let mark = if *answers { '*' } else { ' ' };
             let AddressStatus { runs, failures, took_us, looked, .. } = address;
             let when = looked.as_ref().map_or_else(String::new, |when| format!(", at {when}"));
             let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}");
-            writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}; {looks}")?;
+            writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}{share}; {looks}")?;
             print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
                 writeln!(out, "      {failure}")?;
@@ -64,6 +69,16 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the endpoints that a pool answers with may have other shares than one another.
+fn has_shares(pool: &PoolStatus) -> bool {
+    matches!(pool.kind.as_str(), "weighted" | "hash")
+}
+
+/// A share, as operators read it.
+fn percent(share_ppm: u32) -> String {
+    format!("{:.1} %", f64::from(share_ppm) / 1e4)
 }
 
 /// What this node and its peers see of an address, where that isn't one thing.
@@ -96,10 +111,26 @@ fn print_sharing(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
 }
 
 fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
-    writeln!(out, "{}  {}, TTL {} s: {}", pool.name, pool.kind, pool.ttl, pool.names.join(" "))?;
+    writeln!(
+        out,
+        "{}  {}, {}, TTL {} s: {}",
+        pool.name,
+        pool.kind,
+        pool.portion,
+        pool.ttl,
+        pool.names.join(" ")
+    )?;
     for FamilyStatus { family, basis, tier, answers, since, .. } in &pool.families {
         let tier = tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
-        let answers = if answers.is_empty() { "nothing of its own".to_owned() } else { answers.join(" ") };
+        let shown = |answer: &String| {
+            // Where all are alike there is nothing to tell.
+            let share = pool.addresses.iter().find(|it| it.address == *answer).filter(|_| has_shares(pool));
+            share.map_or(answer.clone(), |it| format!("{answer} ({})", percent(it.share_ppm)))
+        };
+        let answers = match answers.is_empty() {
+            true => "nothing of its own".to_owned(),
+            false => answers.iter().map(shown).collect::<Vec<_>>().join(" "),
+        };
         writeln!(out, "  {family}  {answers}  ({basis}{tier}, since {since})")?;
     }
     print_sharing(out, pool)?;

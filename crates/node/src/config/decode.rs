@@ -264,10 +264,10 @@ fn tcp(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> TcpConfig {
     tcp
 }
 
-/// What a [[zone]] is read with.
+/// What a `[[zone]]` is read with.
 struct Around<'a> {
     folder: &'a Path,
-    /// What [secondary] says for all of them.
+    /// What `[secondary]` says for all of them.
     defaults: &'a SecondaryConfig,
     /// What `[admission]` says for all of them.
     admission: &'a Arc<AdmissionConfig>,

@@ -47,7 +47,7 @@ impl PoolConfig {
         let of_family = move |address: &IpAddr| address.is_ipv4() == is_ipv4;
         self.endpoints.iter().flat_map(move |endpoint| {
             let addresses = endpoint.addresses.iter().copied().filter(of_family);
-            addresses.map(move |address| (endpoint, address, Member { tier: endpoint.tier }))
+            addresses.enumerate().map(move |(nth, address)| (endpoint, address, endpoint.member(nth)))
         })
     }
 }
@@ -61,4 +61,15 @@ pub(crate) struct EndpointConfig {
     pub(crate) addresses: Vec<IpAddr>,
     /// Its tier, from 1.
     pub(crate) tier: u32,
+    /// Its weight in a weighted pool.
+    pub(crate) weight: u16,
+}
+
+impl EndpointConfig {
+    /// What selecting has to know of its nth address of a family.
+    fn member(&self, nth: usize) -> Member {
+        // Of both families the first are one: clients of a network get the same endpoint over each.
+        let identity = Member::identity_of(&self.name).wrapping_add(nth as u64);
+        Member { tier: self.tier, weight: self.weight, identity }
+    }
 }

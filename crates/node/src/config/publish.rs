@@ -2,7 +2,7 @@
 
 use crate::shipping::PublicKey;
 
-/// The most [[publisher]]: one for each machine that compiles, and their successors.
+/// The most `[[publisher]]`: one for each machine that compiles, and their successors.
 pub(crate) const PUBLISHERS_MAX: usize = 256;
 
 /// Somebody who signs tables.

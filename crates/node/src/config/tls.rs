@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use webpki::EndEntityCert;
 
-/// The most [[tls]]: one for each primary of the largest fleets.
+/// The most `[[tls]]`: one for each primary of the largest fleets.
 pub(crate) const TLS_MAX: usize = 256;
 /// The most pins of one: a key, its successor, and that for several primaries.
 pub(crate) const PINS_MAX: usize = 16;

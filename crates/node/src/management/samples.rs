@@ -63,6 +63,7 @@ pub(super) fn server() -> NodeStatus {
             name: "web".to_owned(),
             names: vec!["www.example.".to_owned()],
             kind: "failover".to_owned(),
+            portion: "all".to_owned(),
             ttl: 30,
             families: vec![FamilyStatus {
                 family: "IPv4".to_owned(),
@@ -78,7 +79,9 @@ pub(super) fn server() -> NodeStatus {
                 tier: 2,
                 health: "up".to_owned(),
                 admin: "auto".to_owned(),
+                weight: None,
                 answers: true,
+                share_ppm: 1_000_000,
                 failure: None,
                 looked: Some("2026-01-01T00:00:00Z".to_owned()),
                 unseen: None,

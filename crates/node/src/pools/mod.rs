@@ -1,11 +1,13 @@
 //! Pools: names that answer with the endpoints that are good now.
 //!
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
-//! keeper, which publishes that like any change of a zone. What it knows outlives the process ([`memory`]), so that a restart begins
-//! with it. Nodes may tell each other what their checks see ([`sharing`]), and a pool go by that.
+//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows
+//! outlives the process ([`memory`]), so that a restart begins with it. Nodes may tell each other what their checks see
+//! ([`sharing`]), and a pool go by that.
 
 mod director;
 mod memory;
+mod portions;
 mod probe;
 mod roster;
 mod sharing;

@@ -1,13 +1,14 @@
 //! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
 
 use super::memory::Memory;
+use super::portions::Portions;
 use super::probe::Look;
 use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
 use crate::config::{CheckId, PoolCheck, PoolConfig};
 use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
 use health::{Action, Check, CheckSpec, Gravity, Moment};
-use pool::{Admin, Basis, Condition, Health, Selection, Selector};
+use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,8 +48,20 @@ struct State {
 struct Family {
     selector: Selector,
     selection: Option<Selection>,
+    /// What answers have of it; none where that has to be found out anew.
+    portions: Option<Portions>,
     since: Option<SystemTime>,
     changes: u64,
+}
+
+impl Family {
+    /// The addresses that answers have.
+    fn addresses(&self, pool: &PoolConfig, is_ipv4: bool) -> Vec<IpAddr> {
+        match (&self.selection, &self.portions) {
+            (Some(selection), Some(portions)) => addresses_of(pool, is_ipv4, selection, portions),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Roster {
@@ -85,7 +98,8 @@ impl Roster {
             let (families, transitions) =
                 before.map(|state| (state.families, state.transitions)).unwrap_or_default();
             // Members may have other numbers now.
-            let families = families.map(|family| Family { selector: Selector::default(), ..family });
+            let families =
+                families.map(|family| Family { selector: Selector::default(), portions: None, ..family });
             self.states.push(State { check, id, admins, families, transitions });
         }
         self.config = config;
@@ -187,10 +201,14 @@ impl Roster {
                 let is_same = family.selection.as_ref().is_some_and(|before| {
                     (&before.members, before.basis) == (&selection.members, selection.basis)
                 });
+                family.portions = family.portions.take().filter(|_| is_same);
+                let portions = family
+                    .portions
+                    .get_or_insert_with(|| Portions::new(&pool.spec, &members, &selection.members));
                 if !is_same {
                     is_change = true;
                     let at = SystemTime::now();
-                    let transition = transition(pool, is_ipv4, &selection, at);
+                    let transition = transition(pool, is_ipv4, &selection, portions, at);
                     match selection.basis {
                         // What the last run knew, before anybody serves it.
                         _ if now == Moment::default() => {}
@@ -234,27 +252,30 @@ impl Roster {
     pub(super) fn answers(&self) -> Vec<Steered> {
         let mut answers = Vec::new();
         for (pool, state) in self.config.iter().zip(&self.states) {
-            let selections = state.families.iter().map(|family| family.selection.as_ref());
+            let mut selections = state.families.iter().filter_map(|family| family.selection.as_ref());
             let is_zone =
                 |selection: &Selection| matches!(selection.basis, Basis::AllDown(pool::AllDown::Zone));
             // What the zone itself has is one thing, addresses of both families.
-            if selections.clone().flatten().all(is_zone) {
+            if selections.all(is_zone) {
                 continue;
             }
-            let addresses: Vec<Vec<IpAddr>> = [true, false]
-                .into_iter()
-                .zip(selections)
-                .map(|(is_ipv4, selection)| selection.map_or(Vec::new(), |it| selected(pool, is_ipv4, it)))
+            let of_families =
+                [(RecordType::A, true), (RecordType::AAAA, false)].into_iter().zip(&state.families);
+            let of_families: Vec<_> = of_families
+                .map(|((rtype, is_ipv4), family)| {
+                    let choice = family.portions.as_ref().and_then(Portions::choice);
+                    let rdata: Vec<_> = family.addresses(pool, is_ipv4).iter().map(octets).collect();
+                    (rtype, rdata, choice.cloned())
+                })
                 .collect();
             for name in &pool.names {
-                for (rtype, addresses) in [RecordType::A, RecordType::AAAA].into_iter().zip(&addresses) {
-                    answers.push(Steered {
-                        owner: name.clone(),
-                        rtype,
-                        ttl: pool.ttl,
-                        rdata: addresses.iter().map(octets).collect(),
-                    });
-                }
+                answers.extend(of_families.iter().cloned().map(|(rtype, rdata, choice)| Steered {
+                    owner: name.clone(),
+                    rtype,
+                    ttl: pool.ttl,
+                    rdata,
+                    choice,
+                }));
             }
         }
         answers
@@ -288,6 +309,7 @@ impl Roster {
         let mut addresses = Vec::new();
         for (is_ipv4, family) in [true, false].into_iter().zip(&state.families) {
             let Some(selection) = &family.selection else { continue };
+            let portions = family.portions.as_ref();
             families.push(FamilyStatus {
                 family: family_word(is_ipv4).to_owned(),
                 basis: selection.basis.word().to_owned(),
@@ -295,7 +317,7 @@ impl Roster {
                     Basis::Good { tier } => Some(tier),
                     Basis::Panic | Basis::AllDown(_) => None,
                 },
-                answers: selected(pool, is_ipv4, selection).iter().map(ToString::to_string).collect(),
+                answers: family.addresses(pool, is_ipv4).iter().map(ToString::to_string).collect(),
                 since: family.since.map_or_else(String::new, timestamp),
                 changes: family.changes,
             });
@@ -311,7 +333,12 @@ impl Roster {
                     tier: member.tier,
                     health: condition.health.word().to_owned(),
                     admin: condition.admin.word().to_owned(),
-                    answers: selection.members.contains(&position),
+                    weight: match pool.spec.kind {
+                        pool::Kind::Weighted { .. } => Some(member.weight),
+                        _ => None,
+                    },
+                    answers: portions.is_some_and(|it| it.members().contains(&position)),
+                    share_ppm: portions.map_or(0, |it| it.share_ppm(position)),
                     failure: last.and_then(|last| last.failure.clone()),
                     looked: watched.and_then(|watched| watched.looked).map(timestamp),
                     unseen: watched.and_then(|watched| watched.blind.as_ref()).map(|blind| blind.why.clone()),
@@ -332,7 +359,10 @@ impl Roster {
             kind: match pool.spec.kind {
                 pool::Kind::Failover { .. } => "failover".to_owned(),
                 pool::Kind::RoundRobin => "round-robin".to_owned(),
+                pool::Kind::Weighted { .. } => "weighted".to_owned(),
+                pool::Kind::Hash => "hash".to_owned(),
             },
+            portion: portion(&pool.spec),
             ttl: pool.ttl,
             families,
             addresses,
@@ -367,17 +397,35 @@ fn spec(pool: &PoolConfig) -> CheckSpec {
     }
 }
 
-/// The addresses that are answered with.
-fn selected(pool: &PoolConfig, is_ipv4: bool, selection: &Selection) -> Vec<IpAddr> {
+/// How much of what is selected an answer has, in words.
+fn portion(spec: &Spec) -> String {
+    match (spec.kind, spec.answers_max) {
+        (pool::Kind::Weighted { portion: Portion::One }, _) => "one by weight".to_owned(),
+        (pool::Kind::Weighted { portion: Portion::Set }, _) => "a set by weights".to_owned(),
+        (pool::Kind::Hash, _) => "one for each network".to_owned(),
+        (_, Some(most)) => format!("at most {most}"),
+        (_, None) => "all".to_owned(),
+    }
+}
+
+/// The addresses that answers have.
+fn addresses_of(pool: &PoolConfig, is_ipv4: bool, selection: &Selection, portions: &Portions) -> Vec<IpAddr> {
     if let Basis::AllDown(pool::AllDown::Fallback) = selection.basis {
         return pool.fallback.iter().copied().filter(|address| address.is_ipv4() == is_ipv4).collect();
     }
     let members = pool.members(is_ipv4).enumerate();
-    members.filter(|(at, _)| selection.members.contains(at)).map(|(_, (_, address, _))| address).collect()
+    members.filter(|(at, _)| portions.members().contains(at)).map(|(_, (_, address, _))| address).collect()
 }
 
-fn transition(pool: &PoolConfig, is_ipv4: bool, selection: &Selection, at: SystemTime) -> PoolTransition {
-    let answers: Vec<String> = selected(pool, is_ipv4, selection).iter().map(ToString::to_string).collect();
+fn transition(
+    pool: &PoolConfig,
+    is_ipv4: bool,
+    selection: &Selection,
+    portions: &Portions,
+    at: SystemTime,
+) -> PoolTransition {
+    let answers = addresses_of(pool, is_ipv4, selection, portions);
+    let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
     let with = match selection.basis {
         Basis::AllDown(pool::AllDown::Zone) => "what the zone has".to_owned(),
         _ if answers.is_empty() => "nothing".to_owned(),

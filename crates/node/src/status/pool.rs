@@ -11,8 +11,10 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     /// The names that answer with it.
     pub(crate) names: Vec<String>,
-    /// `failover` or `round-robin`.
+    /// `failover`, `round-robin`, `weighted` or `hash`.
     pub(crate) kind: String,
+    /// How many of what is selected an answer has, in words.
+    pub(crate) portion: String,
     /// The TTL of its answers, in seconds.
     pub(crate) ttl: u32,
     /// For each address family that it has endpoints of, what is answered.
@@ -44,7 +46,7 @@ pub(crate) struct FamilyStatus {
     pub(crate) basis: String,
     /// The tier that answers, where its good endpoints do.
     pub(crate) tier: Option<u32>,
-    /// The addresses that are answered.
+    /// The addresses that are answered, together or each in some answers.
     pub(crate) answers: Vec<String>,
     /// Since when, by RFC 3339.
     pub(crate) since: String,
@@ -66,8 +68,12 @@ pub(crate) struct AddressStatus {
     pub(crate) health: String,
     /// What an operator has said: `auto`, `up`, `down` or `drain`.
     pub(crate) admin: String,
+    /// The endpoint's weight in a weighted pool.
+    pub(crate) weight: Option<u16>,
     /// Whether it is answered with.
     pub(crate) answers: bool,
+    /// Of a million clients, each of which takes any address of its answer, so many take this one.
+    pub(crate) share_ppm: u32,
     /// What the last look has found wrong.
     pub(crate) failure: Option<String>,
     /// When it was looked at last, by RFC 3339.

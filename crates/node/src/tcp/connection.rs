@@ -209,6 +209,7 @@ fn answer(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output:
     answering.responder.refresh();
     answering.keyring.refresh();
     answering.responder.expect_family(if peer.is_ipv4() { Family::V4 } else { Family::V6 });
+    answering.responder.expect_client(Some(peer));
     let next = answer_all(answering, peer, input, output);
     answering.responder.publish_counts();
     next

@@ -1,7 +1,7 @@
 //! Catalog zones (RFC 9432): zones that list other zones, so that secondaries need not be told of each by hand.
 //!
 //! [`read`] takes a catalog to its members, [`Ownership`] decides which of the members of all catalogs are here, and
-//! [`write`] makes a catalog of the zones of a primary. A catalog comes from somebody else and says which zones a node has
+//! [`write()`] makes a catalog of the zones of a primary. A catalog comes from somebody else and says which zones a node has
 //! and, worse, which it has no longer: one that is broken changes nothing, and the decision to remove is never made from
 //! something missing.
 

@@ -31,7 +31,7 @@ pub(super) fn complete(touched: &mut Touched<'_>, source: SourceStamp) -> Result
             is_more |= closure.touched.load(name.as_name())?;
         }
         if !is_more {
-            return draft.build(source);
+            return draft.build(source, &closure.touched.choices);
         }
     }
 }

@@ -8,11 +8,12 @@
 //! [`renew`] does so where there are all records of a new version, and finds out itself what is other about them.
 //!
 //! [`fold`] makes a whole table of an overlay and its base, in its own time. [`steer`] has some names answer with something else than
-//! the zone says; in a signed zone `sign` signs that.
+//! the zone says; `choice` makes the sets of those that have several for their answers, and in a signed zone `sign` signs all that.
 //!
 //! What can't be done so, because it changes too much or what answers are made of changes as a whole, is left to a
 //! compilation of the whole zone: [`AmendError::Recompile`] says why. That is always right, only slower.
 
+mod choice;
 mod closure;
 mod fold;
 mod renew;
@@ -26,6 +27,8 @@ use crate::difference::Difference;
 use std::sync::Arc;
 use table::{BadPointer, BuildError, SourceStamp, Table};
 
+pub(crate) use choice::Choices;
+pub use choice::{Choice, Decider};
 pub(crate) use closure::hides;
 pub use fold::{FoldError, fold};
 pub use renew::{NotRenewed, renew};

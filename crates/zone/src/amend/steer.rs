@@ -1,5 +1,6 @@
 //! Answers that follow what stands behind a name, in place of what the zone has there.
 
+use super::choice::{Choice, Made};
 use super::touched::{Row, Touched};
 use super::{AmendError, NAMES_MAX, closure, sign};
 use crate::sign::{SignError, Signer, is_signed};
@@ -21,6 +22,8 @@ pub struct Steered {
     pub ttl: u32,
     /// The data of its records, without compression.
     pub rdata: Vec<Vec<u8>>,
+    /// The parts of the set that answers have; `None` where each has all of it.
+    pub choice: Option<Arc<Choice>>,
 }
 
 /// Why names of a zone can't be steered.
@@ -68,17 +71,21 @@ pub fn steer(
     answers: &[Steered],
     signer: Option<(&mut Signer, u64)>,
 ) -> Result<Table, SteerError> {
-    let signing = match (is_signed(version), signer) {
+    let mut signing = match (is_signed(version), signer) {
         (true, Some((signer, now))) => Some(signer.begin(version, now)?),
         (true, None) => return Err(SteerError::Signed),
         (false, _) => None,
     };
     let mut touched = Touched::new(version, STEERED_NAMES_MAX)?;
-    for Steered { owner, rtype, ttl, rdata } in answers {
+    let mut made = Made::default();
+    for answer in answers {
+        let Steered { owner, rtype, ttl, rdata, .. } = answer;
         require_authority(version, owner)?;
         let rows = touched.rows_at(owner.as_name())?;
         rows.retain(|row| row.rtype != *rtype);
         rows.extend(rdata.iter().map(|rdata| Row { rtype: *rtype, ttl: *ttl, rdata: rdata.clone() }));
+        let variants = made.variants(answer, signing.as_mut())?;
+        touched.choices.set(owner.as_name(), *rtype, variants);
     }
     for Steered { owner, .. } in answers {
         // RFC 4035 §2.3: a name has not these alone.

@@ -1,6 +1,6 @@
 //! The names that an overlay has, with all the records that they own in the new version.
 
-use super::{AmendError, Reason};
+use super::{AmendError, Choices, Reason};
 use crate::apply::{Mismatch, not_there, there_already};
 use crate::difference::{Difference, RecordRef};
 use crate::rdata::encoding::decode_base32hex;
@@ -24,14 +24,21 @@ pub(crate) struct Touched<'t> {
     pub(crate) current: &'t Arc<Table>,
     names: HashMap<Box<[u8]>, Vec<Row>>,
     names_max: usize,
+    /// What answers of some names choose from.
+    pub(super) choices: Choices,
     folded: FoldedName,
 }
 
 impl<'t> Touched<'t> {
     /// Begins with what the overlay has, where the table is one.
     pub(super) fn new(current: &'t Arc<Table>, names_max: usize) -> Result<Touched<'t>, AmendError> {
-        let mut touched =
-            Touched { current, names: HashMap::new(), names_max, folded: FoldedName::default() };
+        let mut touched = Touched {
+            current,
+            names: HashMap::new(),
+            names_max,
+            choices: Choices::default(),
+            folded: FoldedName::default(),
+        };
         if !touched.base().has_one_nsec3_chain() {
             return Err(AmendError::Recompile(Reason::Chain));
         }
@@ -156,7 +163,7 @@ fn find(rows: &[Row], record: RecordRef<'_>) -> Option<usize> {
     same.find(|(_, row)| row.rdata == record.rdata || canonical(&row.rdata) == sought).map(|(at, _)| at)
 }
 
-fn lowered(name: Name<'_>) -> NameBuf {
+pub(super) fn lowered(name: Name<'_>) -> NameBuf {
     let mut name = NameBuf::from(name);
     name.make_lowercase();
     name

@@ -10,10 +10,12 @@ mod encode;
 pub(crate) mod over;
 mod plan;
 
+use crate::amend::Choices;
 use crate::content;
 use crate::records::{OwnerView, Zone};
 use encode::Encoder;
 use plan::{Plan, PlannedNode};
+use std::sync::Arc;
 use std::thread;
 use table::{BuildError, Builder, ImageFlags, NodeFlags, NodeIndex, NodeSpec, SourceStamp, Table};
 use wire::RecordType;
@@ -83,7 +85,7 @@ fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError>
     }
     let proofs = denial::Proofs::new(zone, &plan, &chain, flags, None);
     let mut encoder = Encoder::new(zone, &plan);
-    let mut builder = write_names(zone, &plan, &chain, &proofs, flags, &mut encoder)?;
+    let mut builder = write_names(zone, &plan, &chain, &proofs, flags, &Choices::default(), &mut encoder)?;
     add_nsec3_owners(&mut builder, &mut encoder, zone, &plan, &chain)?;
     add_negative_soa(&mut builder, &mut encoder, zone)?;
     Ok(builder)
@@ -96,6 +98,7 @@ fn write_names(
     chain: &denial::Nsec3Chain,
     proofs: &denial::Proofs<'_>,
     flags: ImageFlags,
+    choices: &Choices,
     encoder: &mut Encoder<'_>,
 ) -> Result<Builder, CompileError> {
     let mut builder = Builder::new(zone.apex(), zone.serial(), flags, plan.nodes.len(), zone.octets());
@@ -110,7 +113,7 @@ fn write_names(
             denial: proofs.of(index as u32, node),
         })?;
         if let Some(owner) = node.owner_in(zone) {
-            add_rrsets(&mut builder, encoder, owner, node, rotate)?;
+            add_rrsets(&mut builder, encoder, owner, node, choices, rotate)?;
         }
     }
     Ok(builder)
@@ -131,6 +134,7 @@ fn add_rrsets(
     encoder: &mut Encoder<'_>,
     owner: OwnerView<'_>,
     node: &PlannedNode,
+    choices: &Choices,
     rotate: bool,
 ) -> Result<(), CompileError> {
     encoder.begin_owner(owner, node);
@@ -139,6 +143,10 @@ fn add_rrsets(
         // own region.
         let rtype = rrset.rtype();
         if rtype == RecordType::NSEC3 || (rtype == RecordType::RRSIG && !encoder.has_orphans(owner)) {
+            continue;
+        }
+        if let Some(variants) = choices.of(owner.name(), rtype) {
+            builder.steered_rrset(&encoder.rrset(owner, rrset, 0), Arc::clone(variants))?;
             continue;
         }
         builder.rrset(&encoder.rrset(owner, rrset, 0))?;

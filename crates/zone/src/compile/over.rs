@@ -4,7 +4,7 @@ use super::denial::{Beside, Nsec3Chain, Proofs};
 use super::encode::Encoder;
 use super::plan::Plan;
 use super::{add_negative_soa, add_nsec3_owners, write_names};
-use crate::amend::{AmendError, Reason, Touched, hash_of_owner, hides};
+use crate::amend::{AmendError, Choices, Reason, Touched, hash_of_owner, hides};
 use crate::check::{self, Severity};
 use crate::content::{self, ContentSum};
 use crate::records::{Gatherer, Zone};
@@ -105,8 +105,8 @@ impl<'t> Draft<'t> {
         Proofs::new(&self.zone, &self.plan, &self.chain, self.flags, Some(&self.beside))
     }
 
-    /// Makes the overlay, as made from this source.
-    pub(crate) fn build(&self, source: SourceStamp) -> Result<Table, AmendError> {
+    /// Makes the overlay, as made from this source; answers choose from these sets.
+    pub(crate) fn build(&self, source: SourceStamp, choices: &Choices) -> Result<Table, AmendError> {
         let Draft { zone, plan, chain, .. } = self;
         let mut is_wrong = false;
         check::check(zone, &mut |finding| is_wrong |= finding.severity == Severity::Error);
@@ -114,7 +114,7 @@ impl<'t> Draft<'t> {
             return Err(AmendError::Recompile(Reason::Errors));
         }
         let mut encoder = Encoder::new(zone, plan);
-        let mut builder = write_names(zone, plan, chain, &self.proofs(), self.flags, &mut encoder)?;
+        let mut builder = write_names(zone, plan, chain, &self.proofs(), self.flags, choices, &mut encoder)?;
         let mut moved = Vec::new();
         self.add_gone_names(&mut builder, &mut moved)?;
         add_nsec3_owners(&mut builder, &mut encoder, zone, plan, chain)?;

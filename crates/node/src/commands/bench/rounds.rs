@@ -2,7 +2,7 @@
 
 use super::hardware::{Counters as HardwareCounters, Counts};
 use super::query_file::Queries;
-use nameserver::{Batch, Counters, Family, Responder, Settings};
+use nameserver::{Batch, Client, Counters, Family, Responder, Settings};
 use netio::batch::{QUERY_MAX_BYTES, REPLY_MAX_BYTES};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -97,9 +97,9 @@ impl Batch for Filled<'_> {
         &slot.query[..slot.query_len]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
         let slot = &mut self.0[index];
-        slot.reply_len = answer(&slot.query[..slot.query_len], &mut slot.reply);
+        slot.reply_len = answer(&slot.query[..slot.query_len], &None, &mut slot.reply);
     }
 }
 

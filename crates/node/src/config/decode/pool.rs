@@ -3,7 +3,7 @@
 use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::problem::Problem;
 use super::{Section, Value, apex, probe, sharing, wrong_type};
-use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Spec, TIERS_MAX};
+use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -57,16 +57,17 @@ fn pool(
     let names = names(&mut section, problems);
     let ttl = section.integer("ttl-s", 0..=u64::from(TTL_MAX), problems).map_or(TTL, |ttl| ttl as u32); // in range
     let kind = kind(&mut section, problems);
+    let answers_max = answers_max(&mut section, kind, problems);
     let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
     let view = sharing::view(&mut section, problems);
-    let endpoints = endpoints(&mut section, problems);
+    let endpoints = endpoints(&mut section, kind, problems);
     let check = probe::check(&mut section, &endpoints, around, problems);
     section.finish(problems);
     if problems.len() > before {
         return None;
     }
-    let spec = Spec { kind, all_down, panic_percent };
+    let spec = Spec { kind, answers_max, all_down, panic_percent };
     let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
     for is_ipv4 in [true, false] {
         let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
@@ -141,19 +142,53 @@ fn names(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<Name
     names
 }
 
+/// What a pool is said to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Failover,
+    RoundRobin,
+    Weighted,
+    Hash,
+}
+
 fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
-    let words = [("failover", true), ("round-robin", false)];
-    let is_failover = section.choice("kind", "kind of pool", &words, problems).unwrap_or(true);
-    if !is_failover {
-        for key in ["enough", "fail-back-ms", "fail-back"] {
-            if let Some(place) = section.place_of(key) {
-                let title = format!("`{key}` is for failover pools");
-                problems.push(Problem::at(place, title, "this is none", "remove it, or change `kind`"));
-            }
-            section.know(key);
-        }
-        return Kind::RoundRobin;
+    let words = [
+        ("failover", Word::Failover),
+        ("round-robin", Word::RoundRobin),
+        ("weighted", Word::Weighted),
+        ("hash", Word::Hash),
+    ];
+    let word = section.choice("kind", "kind of pool", &words, problems).unwrap_or(Word::Failover);
+    if word != Word::Failover {
+        only_for(section, &["enough", "fail-back-ms", "fail-back"], "failover pools", problems);
     }
+    if word != Word::Weighted {
+        only_for(section, &["answers"], "weighted pools", problems);
+    }
+    match word {
+        Word::Failover => failover(section, problems),
+        Word::RoundRobin => Kind::RoundRobin,
+        Word::Weighted => {
+            let words = [("one", Portion::One), ("set", Portion::Set)];
+            let portion = section.choice("answers", "portion of the endpoints", &words, problems);
+            Kind::Weighted { portion: portion.unwrap_or(Portion::One) }
+        }
+        Word::Hash => Kind::Hash,
+    }
+}
+
+/// Refuses keys that pools or checks of another kind have.
+fn only_for(section: &mut Section<'_, '_>, keys: &[&'static str], whose: &str, problems: &mut Vec<Problem>) {
+    for key in keys {
+        if let Some(place) = section.place_of(key) {
+            let title = format!("`{key}` is for {whose}");
+            problems.push(Problem::at(place, title, "this is none", "remove it, or change `kind`"));
+        }
+        section.know(key);
+    }
+}
+
+fn failover(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
     let enough = section.integer("enough", 1..=MEMBERS_MAX as u64, problems).unwrap_or(1) as usize; // in range
     let hold = section.integer("fail-back-ms", 0..=24 * AN_HOUR_MS, problems);
     let by_hand = section.choice("fail-back", "way to fail back", &[("by-hand", ())], problems).is_some();
@@ -166,6 +201,15 @@ fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
         false => FailBack::After(Duration::from_millis(hold.unwrap_or(FAIL_BACK_MS))),
     };
     Kind::Failover { enough, fail_back }
+}
+
+/// How many endpoints an answer has at most.
+fn answers_max(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<usize> {
+    if matches!(kind, Kind::Weighted { .. } | Kind::Hash) {
+        only_for(section, &["answers-max"], "failover and round-robin pools", problems);
+        return None;
+    }
+    section.integer("answers-max", 1..=MEMBERS_MAX as u64, problems).map(|max| max as usize) // in range
 }
 
 fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllDown, Vec<IpAddr>) {
@@ -214,7 +258,7 @@ fn addresses(value: &Value<'_>, key: &str, problems: &mut Vec<Problem>) -> Vec<I
     found
 }
 
-fn endpoints(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<EndpointConfig> {
+fn endpoints(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Vec<EndpointConfig> {
     let Some(value) = section.take("endpoint") else {
         let help = "add [[pool.endpoint]] with `name` and `address`";
         let title = "[[pool]] has no endpoint";
@@ -225,7 +269,7 @@ fn endpoints(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<
     for item in super::catalog::items(value, "pool.endpoint", MEMBERS_MAX, problems) {
         let Some(section) = Section::of(item, "[[pool.endpoint]]", problems) else { continue };
         let place = section.place();
-        let Some(endpoint) = endpoint(section, problems) else { continue };
+        let Some(endpoint) = endpoint(section, kind, problems) else { continue };
         let has_one = |known: &EndpointConfig| {
             known.name == endpoint.name || known.addresses.iter().any(|it| endpoint.addresses.contains(it))
         };
@@ -239,7 +283,7 @@ fn endpoints(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<
     endpoints
 }
 
-fn endpoint(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<EndpointConfig> {
+fn endpoint(mut section: Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<EndpointConfig> {
     let name = word(&mut section, "name = \"fra1\"", problems);
     let addresses = match section.take("address") {
         Some(value) => addresses(value, "address", problems),
@@ -251,6 +295,11 @@ fn endpoint(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> Option
         }
     };
     let tier = section.integer("tier", 1..=u64::from(TIERS_MAX), problems).unwrap_or(1) as u32; // in range
+    if !matches!(kind, Kind::Weighted { .. }) {
+        only_for(&mut section, &["weight"], "weighted pools", problems);
+    }
+    let weight = section.integer("weight", 0..=u64::from(u16::MAX), problems).unwrap_or(1) as u16; // in range
     section.finish(problems);
-    Some(EndpointConfig { name: name?, addresses, tier }).filter(|endpoint| !endpoint.addresses.is_empty())
+    Some(EndpointConfig { name: name?, addresses, tier, weight })
+        .filter(|endpoint| !endpoint.addresses.is_empty())
 }

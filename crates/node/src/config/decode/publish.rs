@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 const PUBLISHERS: &str = "write `publishers = [\"NAME\"]`, each the name of a [[publisher]], or leave it out for tables without signatures";
 
-/// All [[publisher]] of the configuration.
+/// All `[[publisher]]` of the configuration.
 pub(super) type Publishers = Vec<Arc<Publisher>>;
 
-/// Decodes all [[publisher]].
+/// Decodes all `[[publisher]]`.
 pub(super) fn all(value: &Value<'_>, problems: &mut Vec<Problem>) -> Publishers {
     let Some(items) = value.get_ref().as_array().filter(|items| items.len() <= PUBLISHERS_MAX) else {
         let help = "it is written as [[publisher]], with two brackets, so that there can be several";

@@ -1,4 +1,4 @@
-//! What makes a zone a copy of another server's: in [secondary] for all, in [[zone]] for one.
+//! What makes a zone a copy of another server's: in `[secondary]` for all, in `[[zone]]` for one.
 
 use super::super::problem::Problem;
 use super::super::secondary::{NOTIFIERS_MAX, Notifier, OnExpiry, PRIMARIES_MAX, Primary, SecondaryConfig};
@@ -36,11 +36,11 @@ pub(super) struct Known<'k> {
     pub(super) announced: &'k [IpAddr],
     /// All keys.
     pub(super) keys: &'k Keys,
-    /// All [[tls]].
+    /// All `[[tls]]`.
     pub(super) tls: &'k AllTls,
 }
 
-/// Reads what a [[zone]] with `primaries` says, beside what holds for all of them.
+/// Reads what a `[[zone]]` with `primaries` says, beside what holds for all of them.
 pub(super) fn zone(
     section: &mut Section<'_, '_>,
     defaults: &SecondaryConfig,

@@ -13,7 +13,7 @@ const EITHER: &str =
 const PINS: &str = "write `pins = [\"…\"]`, each the base64 of the SHA-256 of a public key: `openssl x509 -in cert.pem -pubkey \
                     -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`";
 
-/// All [[tls]] of the configuration.
+/// All `[[tls]]` of the configuration.
 pub(super) type AllTls = Vec<Arc<Tls>>;
 
 /// Decodes all `[[tls]]`.

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::{decoded, lines};
-use ::pool::{AllDown, FailBack, Kind, Spec};
+use ::pool::{AllDown, FailBack, Kind, Portion, Spec};
 use hyper::header::HeaderName;
 
 /// What nodes need to share what they see.
@@ -59,7 +59,7 @@ tier = 2
     assert_eq!((names, pool.ttl), (vec!["www.example.com.".to_owned(), "example.com.".to_owned()], 5));
     let fail_back = FailBack::After(Duration::from_millis(1500));
     let kind = Kind::Failover { enough: 2, fail_back };
-    assert_eq!(pool.spec, Spec { kind, all_down: AllDown::Fallback, panic_percent: 30 });
+    assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::Fallback, panic_percent: 30 });
     assert_eq!(pool.fallback.len(), 2);
     let members =
         |is_ipv4| pool.members(is_ipv4).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
@@ -96,7 +96,7 @@ fn little_has_to_be_said() {
     let pool = &config.pools[0];
     assert_eq!((pool.names[0].to_string().as_str(), pool.ttl), ("www.example.com.", 30));
     let kind = Kind::Failover { enough: 1, fail_back: FailBack::After(Duration::from_secs(60)) };
-    assert_eq!(pool.spec, Spec { kind, all_down: AllDown::All, panic_percent: 0 });
+    assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::All, panic_percent: 0 });
     assert_eq!((pool.check.rise, pool.check.fall, &pool.check.probe), (2, 2, &Probe::Tcp));
     assert_eq!(pool.check.jitter_percent, 5);
 }
@@ -202,6 +202,17 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("address = \"192.0.2.1\"", "", "[[pool.endpoint]] has no `address`"),
         ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\ntier = 17", "`tier` is out of range"),
         ("check =", "kind = \"round-robin\"\nenough = 2\ncheck =", "`enough` is for failover pools"),
+        ("check =", "kind = \"hash\"\nfail-back = \"by-hand\"\ncheck =", "`fail-back` is for failover pools"),
+        ("check =", "answers = \"set\"\ncheck =", "`answers` is for weighted pools"),
+        (
+            "check =",
+            "kind = \"weighted\"\nanswers = \"two\"\ncheck =",
+            "`two` is no portion of the endpoints",
+        ),
+        ("check =", "answers-max = 0\ncheck =", "`answers-max` is out of range"),
+        ("check =", "kind = \"hash\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
+        ("check =", "kind = \"weighted\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
+        ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\nweight = 2", "`weight` is for weighted pools"),
         ("check =", "kind = \"fastest\"\ncheck =", "`fastest` is no kind of pool"),
         ("check =", "fail-back = \"by-hand\"\nfail-back-ms = 5\ncheck =", "one of them is too much"),
         ("check =", "all-down = \"fallback\"\ncheck =", "the pool has no `fallback`"),
@@ -219,6 +230,31 @@ fn what_cannot_be_is_refused_with_its_place() {
         );
         assert!(said_now.iter().all(|line| line.starts_with("node.toml:")), "{whole}");
     }
+}
+
+#[test]
+fn a_pool_says_what_each_answer_has() {
+    let spec = |lines: &str, endpoint: &str| {
+        let text = SMALL.replace("check =", &format!("{lines}\ncheck =")) + endpoint;
+        let config = decoded(&text).unwrap();
+        let pool = &config.pools[0];
+        (
+            pool.spec.kind,
+            pool.spec.answers_max,
+            pool.members(true).map(|(.., it)| it.weight).collect::<Vec<_>>(),
+        )
+    };
+    let weighted = |portion| Kind::Weighted { portion };
+    assert_eq!(spec("kind = \"weighted\"", "weight = 65535"), (weighted(Portion::One), None, vec![65_535]));
+    assert_eq!(spec("kind = \"weighted\"\nanswers = \"one\"", ""), (weighted(Portion::One), None, vec![1]));
+    assert_eq!(spec("kind = \"weighted\"\nanswers = \"set\"", ""), (weighted(Portion::Set), None, vec![1]));
+    assert_eq!(spec("kind = \"round-robin\"\nanswers-max = 4", "").1, Some(4));
+    assert_eq!(spec("answers-max = 1", "").1, Some(1));
+    assert_eq!(spec("kind = \"hash\"", "").0, Kind::Hash);
+    let nothing = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 0\n";
+    assert!(lines(&nothing)[0].contains("has a weight over 0"), "{:?}", lines(&nothing));
+    let too_heavy = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 65536\n";
+    assert!(lines(&too_heavy)[0].contains("`weight` is out of range"));
 }
 
 fn rendered(text: &str) -> String {

@@ -40,14 +40,7 @@ pub(super) fn encode(
         all.take(ZONES_MAX)
     };
     let of_each = |value: fn(&AddressStatus) -> u64| {
-        addresses().map(move |(pool, address)| {
-            let labels = [
-                ("pool", pool.name.as_str()),
-                ("endpoint", address.endpoint.as_str()),
-                ("address", address.address.as_str()),
-            ];
-            (labels, value(address))
-        })
+        addresses().map(move |(pool, address)| (labels_of(pool, address), value(address)))
     };
     let help = "Whether the endpoint counts as good by checks: by those of the nodes whose view counts.";
     families.gauge("starling_pool_endpoint_up", help, of_each(|it| u64::from(it.health == "up")))?;
@@ -55,6 +48,10 @@ pub(super) fn encode(
     families.gauge("starling_pool_endpoint_up_here", help, of_each(|it| u64::from(it.own == "up")))?;
     let help = "Whether the endpoint is answered with.";
     families.gauge("starling_pool_endpoint_answers", help, of_each(|it| u64::from(it.answers)))?;
+    let help = "The share of clients that take the endpoint, where each takes any of its answer; by how answers are made.";
+    let share =
+        addresses().map(|(pool, address)| (labels_of(pool, address), f64::from(address.share_ppm) / 1e6));
+    families.gauge("starling_pool_endpoint_share_ratio", help, share)?;
     let help = "Looks at the endpoint.";
     families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
     let help = "Looks at the endpoint that were bad.";
@@ -68,4 +65,12 @@ pub(super) fn encode(
     });
     let help = "How long looks at endpoints have taken, by kind of check.";
     families.histograms("starling_pool_check_seconds", help, times)
+}
+
+fn labels_of<'p>(pool: &'p PoolStatus, address: &'p AddressStatus) -> [(&'static str, &'p str); 3] {
+    [
+        ("pool", pool.name.as_str()),
+        ("endpoint", address.endpoint.as_str()),
+        ("address", address.address.as_str()),
+    ]
 }
