@@ -33,6 +33,13 @@ fn all_checked(address: Ipv4Addr, checks: &[&str]) -> String {
     checks.iter().enumerate().map(|(index, keys)| checked(&format!("p{index}"), address, keys)).collect()
 }
 
+/// A listener at a port that the kernel chooses, and where that is.
+fn listen(address: Ipv4Addr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((address, 0)).with_context(|| address.to_string())?;
+    let at = listener.local_addr()?;
+    Ok((listener, at))
+}
+
 /// A server that does with each connection what a test wants. It ends with the value, and its connections with their other ends.
 struct Fake {
     at: SocketAddr,
@@ -41,8 +48,8 @@ struct Fake {
 }
 
 impl Fake {
-    fn start(at: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind(at).with_context(|| at.to_string())?;
+    fn start(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<Self> {
+        let at = listener.local_addr()?;
         let (ends, serve) = (Arc::<AtomicBool>::default(), Arc::new(serve));
         let end = Arc::clone(&ends);
         let thread = std::thread::spawn(move || {

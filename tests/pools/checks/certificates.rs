@@ -11,7 +11,7 @@ use starling_tests::process::Process;
 use starling_tests::server::{free_port, own_address};
 use starling_tests::tools;
 
-use super::{Fake, all_checked};
+use super::{Fake, all_checked, listen};
 use crate::node::Node;
 
 /// A web server with this certificate, which tells of its connections.
@@ -97,8 +97,9 @@ fn an_endpoint_has_to_show_who_it_is_and_for_how_long() -> Result<()> {
 #[test]
 fn what_is_no_tls_is_told_so() -> Result<()> {
     let address = own_address();
-    let at = SocketAddr::new(address.into(), free_port(address)?);
-    let _plain = Fake::start(at, |mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")))?;
+    let (listener, at) = listen(address)?;
+    let _plain =
+        Fake::start(listener, |mut stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")))?;
     let check = format!("kind = \"tls\", port = {}, verify = false", at.port());
     let node = Node::running(&all_checked(address, &[&check]))?;
     node.sees("p0", "down", "no TLS handshake: ")

@@ -1,13 +1,13 @@
 //! Checks by the health protocol of gRPC.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use starling_tests::server::{free_port, own_address};
+use starling_tests::server::own_address;
 
 use super::http2::{Answer, fields, serve};
-use super::{Fake, all_checked};
+use super::{Fake, all_checked, listen};
 use crate::node::Node;
 
 /// An answer with this message, and this at the end.
@@ -23,7 +23,7 @@ fn answer(message: &[u8], trailers: &[(&str, &str)]) -> Answer {
 fn only_what_serves_is_good() -> Result<()> {
     const OK: &[(&str, &str)] = &[("grpc-status", "0")];
     let address = own_address();
-    let at = SocketAddr::new(address.into(), free_port(address)?);
+    let (listener, at) = listen(address)?;
     let good = answer(b"\0\0\0\0\x02\x08\x01", OK);
     let now = Arc::new(Mutex::new(good.clone()));
     let of_server = Arc::clone(&now);
@@ -45,7 +45,7 @@ fn only_what_serves_is_good() -> Result<()> {
         };
         drop(serve(&mut stream, answered));
     };
-    let _fake = Fake::start(at, fake)?;
+    let _fake = Fake::start(listener, fake)?;
     let checks = ["service = \"web\"", "host = \"web.example\"", "service = \"mail\""]
         .map(|keys| format!("kind = \"grpc\", port = {}, {keys}", at.port()));
     let checks: Vec<&str> = checks.iter().map(String::as_str).collect();

@@ -1,17 +1,17 @@
 //! Endpoints that mean no good: what they send costs little, and ends.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use starling_tests::server::{free_port, own_address};
+use starling_tests::server::own_address;
 use starling_tests::tools;
 
 use super::http2::{self, END_HEADERS, HEADERS, PING, SETTINGS, frame};
-use super::{Fake, all_checked};
+use super::{Fake, all_checked, listen};
 use crate::node::Node;
 
 /// How many looks at each: enough for what is kept of one to add up.
@@ -173,12 +173,12 @@ fn what_they_send_is_bounded_and_ends() -> Result<()> {
     let address = own_address();
     let (mut checks, mut fakes) = (Vec::new(), Vec::new());
     for (check, serve, _) in ALL {
-        let at = SocketAddr::new(address.into(), free_port(address)?);
-        fakes.push(Fake::start(at, move |mut stream| drop(serve(&mut stream)))?);
+        let (listener, at) = listen(address)?;
+        fakes.push(Fake::start(listener, move |mut stream| drop(serve(&mut stream)))?);
         checks.push(format!("{check}, port = {}", at.port()));
     }
-    let good = SocketAddr::new(address.into(), free_port(address)?);
-    fakes.push(Fake::start(good, |mut stream| {
+    let (listener, good) = listen(address)?;
+    fakes.push(Fake::start(listener, |mut stream| {
         drop(head(&mut stream).and_then(|()| stream.write_all(b"\r\n")))
     })?);
     checks.push(format!("kind = \"http\", port = {}", good.port()));

@@ -1,7 +1,7 @@
 //! Checks over HTTP/1.1 and HTTP/2, of servers of ours and of BIND, whose DNS over HTTPS is HTTP/2 by nghttp2.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,17 +12,17 @@ use starling_tests::process::Process;
 use starling_tests::server::{free_port, own_address};
 use starling_tests::tools;
 
-use super::{Fake, all_checked};
+use super::{Fake, all_checked, listen};
 use crate::node::{Node, SEEN_WITHIN};
 
 #[test]
 fn fields_of_the_head_have_to_be_as_they_are_wanted() -> Result<()> {
     let address = own_address();
-    let at = SocketAddr::new(address.into(), free_port(address)?);
+    let (listener, at) = listen(address)?;
     let head = Arc::new(Mutex::new("X-Health: ok\r\nx-health: fine\r\n".to_owned()));
     let (of_server, asked) = (Arc::clone(&head), Arc::new(Mutex::new(Vec::<String>::new())));
     let heard = Arc::clone(&asked);
-    let _fake = Fake::start(at, move |mut stream: TcpStream| {
+    let _fake = Fake::start(listener, move |mut stream: TcpStream| {
         let mut octets = [0; 4096];
         let Ok(len) = stream.read(&mut octets) else { return };
         let text = String::from_utf8_lossy(&octets[..len]).into_owned();
@@ -146,9 +146,9 @@ fn bind_answers_over_http_2() -> Result<()> {
 #[test]
 fn an_endpoint_that_flaps_changes_nothing() -> Result<()> {
     let address = own_address();
-    let at = SocketAddr::new(address.into(), free_port(address)?);
+    let (listener, at) = listen(address)?;
     let count = std::sync::atomic::AtomicUsize::new(0);
-    let _fake = Fake::start(at, move |mut stream: TcpStream| {
+    let _fake = Fake::start(listener, move |mut stream: TcpStream| {
         let mut octets = [0; 4096];
         let _len = stream.read(&mut octets);
         let turn = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
