@@ -41,6 +41,8 @@ pub(crate) fn addresses<const N: usize>() -> Result<([Ipv4Addr; N], u16)> {
 pub(crate) struct Endpoint {
     address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
+    /// Who is served; everybody where there is nobody.
+    only: Arc<Mutex<Vec<IpAddr>>>,
     asked: Arc<AtomicUsize>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -54,24 +56,36 @@ impl Endpoint {
         let manner = Arc::new(Mutex::new(Manner::good()));
         let (asked, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (of_thread, count, end) = (Arc::clone(&manner), Arc::clone(&asked), Arc::clone(&ends));
+        let only = Arc::<Mutex<Vec<IpAddr>>>::default();
+        let served = Arc::clone(&only);
         let thread = std::thread::spawn(move || {
             // What was accepted and is not answered stays open until the end.
             let mut hanging = Vec::new();
-            while let Ok((stream, _)) = listener.accept() {
+            while let Ok((stream, client)) = listener.accept() {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
                 count.fetch_add(1, Ordering::SeqCst);
+                let served = served.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if !served.is_empty() && !served.contains(&client.ip()) {
+                    continue;
+                }
                 let manner = of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 hanging.extend(serve(stream, &manner));
             }
         });
-        Ok(Self { address, manner, asked, ends, thread: Some(thread) })
+        Ok(Self { address, manner, only, asked, ends, thread: Some(thread) })
     }
 
     /// From now on it does this.
     pub(crate) fn set(&self, manner: Manner) {
         *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    }
+
+    /// From now on only these clients are served; others are cut off.
+    pub(crate) fn only_for(&self, clients: &[Ipv4Addr]) {
+        let mut only = self.only.lock().unwrap_or_else(PoisonError::into_inner);
+        *only = clients.iter().copied().map(IpAddr::V4).collect();
     }
 
     /// How many connections it was asked for.

@@ -7,6 +7,8 @@ mod endpoint;
 mod failing;
 mod node;
 mod operators;
+mod peer;
 mod portions;
+mod sharing;
 mod signed;
 mod zones;

@@ -104,6 +104,14 @@ impl Node {
         Ok(())
     }
 
+    /// The most memory that it has had, in KiB.
+    pub(crate) fn memory_peak_kib(&self) -> Result<u64> {
+        let pid = self.process.as_ref().context("it runs")?.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        Ok(peak.trim().trim_end_matches(" kB").parse()?)
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().map_or_else(String::new, Process::log)
     }

@@ -2,7 +2,7 @@
 
 use crate::archive::Archive;
 use crate::keeper::Board;
-use crate::pools::PoolBoard;
+use crate::pools::{Exchange, PoolBoard};
 use crate::secondary;
 use crate::status::{
     self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts,
@@ -32,6 +32,8 @@ pub(crate) struct Sources {
     pub(crate) secondary: secondary::Service,
     /// How the pools are.
     pub(crate) pools: PoolBoard,
+    /// What nodes tell each other of pools.
+    pub(crate) exchange: Exchange,
     /// What writes to the state folder.
     pub(crate) archive: Archive,
 }
@@ -81,6 +83,7 @@ impl Sources {
             copies: self.secondary.counts(),
             catalogs: board.catalogs().iter().map(CatalogCounts::from).collect(),
             pools: self.pools.pools().to_vec(),
+            sharing: self.exchange.status(),
             check_times: self.pools.times(),
             disk: self.archive.status(),
         }

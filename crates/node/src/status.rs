@@ -3,11 +3,13 @@
 mod catalog;
 mod pool;
 mod publish;
+mod sharing;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
 pub(crate) use pool::{AddressStatus, CheckTimes, FamilyStatus, LastFailure, PoolStatus, PoolTransition};
 pub(crate) use publish::{PublishOutcome, PublishReport};
+pub(crate) use sharing::{PeerSight, SharingPeer, SharingStatus};
 pub(crate) use zone_list::ZoneList;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,9 @@ pub(crate) struct NodeStatus {
     /// The pools.
     #[serde(default)]
     pub(crate) pools: Vec<PoolStatus>,
+    /// How nodes share what the checks of pools see, where they do.
+    #[serde(default)]
+    pub(crate) sharing: Option<SharingStatus>,
     /// How long looks at endpoints have taken.
     #[serde(default)]
     pub(crate) check_times: Vec<CheckTimes>,

@@ -128,3 +128,38 @@ fn a_node_that_misses_changes_is_told_by_its_peers() -> Result<()> {
     first.wait(UP)?;
     second.wait(UP)
 }
+
+#[test]
+fn agents_pass_on_what_the_checks_of_pools_see() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let places = &pair()?;
+    let sections = "[[key]]\nname = \"nodes.example\"\nsecret = \"YSBzZWNyZXQ=\"\n[pool-sharing]\nkey = \"nodes.example\"\n\
+                    interval-ms = 200\ntimeout-ms = 200\nsilent-after = 10\n[[pool]]\nname = \"web\"\nnames = \
+                    [\"www.small.example\"]\nview = \"any-up\"\ncheck = { kind = \"tcp\", port = 8053 }\n[[pool.endpoint]]\n\
+                    name = \"a\"\naddress = \"127.0.0.1\"\n";
+    for place in places {
+        let text = std::fs::read_to_string(place.path("node.toml"))?;
+        place.write("node.toml", &format!("{text}{sections}"))?;
+    }
+    let [one, two] = places;
+    // Each has a loopback of its own, and only on that of the first somebody listens.
+    let text = std::fs::read_to_string(one.path("node.toml"))?;
+    one.write("node.toml", &text.replace("\"192.0.2.1:8053\"]", "\"192.0.2.1:8053\", \"127.0.0.1:8053\"]"))?;
+    let (first, _second) = (one.start()?, two.start()?);
+    let seen = |what: &str, own: &str, health: &str| {
+        tools::poll(what, LIMIT, || {
+            let told = two.json(&["pool", "status", "web"])?;
+            let address = &told[0]["addresses"][0];
+            Ok((address["own"] == own && address["health"] == health).then_some(told))
+        })
+    };
+    let told = seen("an endpoint that the other reaches", "down", "up")?;
+    ensure!(told[0]["addresses"][0]["peers"][0]["health"] == "up", "{told:#}");
+    ensure!(told[0]["sharing"]["isolated"] == false, "{told:#}");
+    drop(first);
+    let told = seen("nobody else", "down", "down")?;
+    ensure!(told[0]["sharing"]["isolated"] == true, "{told:#}");
+    Ok(())
+}

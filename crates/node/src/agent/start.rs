@@ -327,6 +327,13 @@ fn snapshots(requests: Requests) -> management::Source {
                 }
                 return snapshot;
             }
+            if let Extent::Sights(asked) = extent {
+                let asked = ask(&requests, Request::PoolViews { asked: asked.to_string() });
+                if let Ok(Some(Response::PoolViews(told))) = timeout(SERVER_WITHIN, asked).await {
+                    snapshot.told = Some(told);
+                }
+                return snapshot;
+            }
             if let Some(Response::Route(agent)) = ask(&requests, Request::Explain).await {
                 snapshot.agent = Some(*agent);
             }

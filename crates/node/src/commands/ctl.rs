@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
         Response::Pools(pools) => show(arguments, &pools, |pools| pool::print(pools))?,
         // Nothing that `ctl` asks for is answered so.
         Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
+        Response::PoolViews(told) => bail!("the node answers {told:?}, which is for peers"),
         Response::Zone(status) => show(arguments, &status, |status| zone::print(status))?,
         Response::Reload(report) => {
             show(arguments, &report, print_reload)?;

@@ -2,7 +2,7 @@
 
 use crate::cli::{AdminState, PoolAction};
 use crate::control::Request;
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus};
+use crate::status::{AddressStatus, FamilyStatus, LastFailure, PeerSight, PoolStatus, SharingStatus};
 use pool::Admin;
 use std::io::{self, Write};
 
@@ -51,6 +51,7 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
             let when = looked.as_ref().map_or_else(String::new, |when| format!(", at {when}"));
             let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}");
             writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}{share}; {looks}")?;
+            print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
                 writeln!(out, "      {failure}")?;
             }
@@ -80,6 +81,35 @@ fn percent(share_ppm: u32) -> String {
     format!("{:.1} %", f64::from(share_ppm) / 1e4)
 }
 
+/// What this node and its peers see of an address, where that isn't one thing.
+fn print_views(out: &mut impl Write, pool: &PoolStatus, address: &AddressStatus) -> io::Result<()> {
+    if pool.sharing.is_none() && address.peers.is_empty() {
+        return Ok(());
+    }
+    write!(out, "      {} here", address.own)?;
+    for PeerSight { peer, health, for_ms, .. } in &address.peers {
+        write!(out, ", {health} at {peer} for {} s", for_ms / 1000)?;
+    }
+    writeln!(out)
+}
+
+/// Whose view counts, and who is heard.
+fn print_sharing(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
+    let Some(SharingStatus { isolated, peers, .. }) = &pool.sharing else { return Ok(()) };
+    let heard = peers.iter().filter(|peer| peer.heard).count();
+    write!(out, "  view {}: {heard} of {} peers are heard", pool.view, peers.len())?;
+    if *isolated {
+        write!(out, "; this node is ISOLATED, and goes by what it sees itself")?;
+    }
+    writeln!(out)?;
+    for peer in peers {
+        if let Some(trouble) = &peer.trouble {
+            writeln!(out, "  peer {} at {}: {trouble}", peer.name, peer.address)?;
+        }
+    }
+    Ok(())
+}
+
 fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
     writeln!(
         out,
@@ -103,5 +133,6 @@ fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
         };
         writeln!(out, "  {family}  {answers}  ({basis}{tier}, since {since})")?;
     }
+    print_sharing(out, pool)?;
     pool.problems.iter().try_for_each(|problem| writeln!(out, "  problem: {problem}"))
 }

@@ -11,6 +11,7 @@ mod pool;
 mod probe;
 mod publish;
 mod secondary;
+mod sharing;
 mod signing;
 mod tls;
 mod transfer;
@@ -126,6 +127,13 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         config.pools = pool::pools(value, folder, &announced, problems).into();
         signing::require_time(&config.zones, &config.pools, problems);
     }
+    if let Some(value) = root.take("pool-sharing")
+        && let Some(section) = Section::of(value, "[pool-sharing]", problems)
+    {
+        let decoded = sharing::sharing(section, &config.keys, &config.peers, problems);
+        config.sharing = decoded.map(Arc::new);
+    }
+    sharing::require(&mut root, &config, problems);
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config

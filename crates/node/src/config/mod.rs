@@ -8,11 +8,13 @@ mod admission;
 mod anycast;
 mod catalog;
 mod decode;
+mod identity;
 mod pool;
 mod probe;
 mod problem;
 mod publish;
 mod secondary;
+mod sharing;
 mod signing;
 mod tls;
 mod transfer;
@@ -21,6 +23,7 @@ pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
+pub(crate) use identity::CheckId;
 pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
 pub(crate) use probe::{
     DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,
@@ -31,6 +34,7 @@ pub(crate) use publish::Publisher;
 #[cfg(test)]
 pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
+pub(crate) use sharing::{SIGHTS_MAX, SharingConfig};
 pub(crate) use signing::SigningConfig;
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use transfer::{Secondary, TransferConfig};
@@ -88,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) keys: Vec<Arc<Key>>,
     /// The pools; their names are unique, and so are those that answer with them.
     pub(crate) pools: Arc<[PoolConfig]>,
+    /// How nodes share what the pools' checks see, if they do.
+    pub(crate) sharing: Option<Arc<SharingConfig>>,
 }
 
 /// The part of the configuration that holds for the node as a whole.

@@ -1,7 +1,7 @@
 //! Pools as they are configured: services of several endpoints that names answer with.
 
 use super::probe::PoolCheck;
-use pool::{Member, Spec};
+use pool::{Member, Spec, View};
 use std::net::IpAddr;
 use wire::NameBuf;
 
@@ -30,6 +30,8 @@ pub(crate) struct PoolConfig {
     pub(crate) spec: Spec,
     /// What it answers with when nothing is good, if it says so.
     pub(crate) fallback: Vec<IpAddr>,
+    /// Whose view of its endpoints counts.
+    pub(crate) view: View,
     /// How its endpoints are checked.
     pub(crate) check: PoolCheck,
     /// Its endpoints; names are unique, and so are addresses.

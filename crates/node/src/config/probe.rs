@@ -178,6 +178,8 @@ pub(crate) struct EndpointTls {
     client: Arc<ClientConfig>,
     /// Stands for the proof and the protocols: comparing all authorities of a system each time would take a millisecond.
     digest: [u8; blake3::OUT_LEN],
+    /// Whether the proof is whatever the system takes for one: other systems may have other authorities.
+    is_of_system: bool,
 }
 
 impl EndpointTls {
@@ -188,7 +190,18 @@ impl EndpointTls {
         clients: &TlsClient,
     ) -> EndpointTls {
         let TlsClient { client, digest } = clients.clone();
-        EndpointTls { server_name, valid_days, client, digest }
+        EndpointTls { server_name, valid_days, client, digest, is_of_system: false }
+    }
+
+    /// The same, by authorities that are those of the system.
+    pub(crate) fn by_the_system(self) -> EndpointTls {
+        EndpointTls { is_of_system: true, ..self }
+    }
+
+    /// What is the same on all nodes that take the same for a proof: its name, days, and what stands for it.
+    pub(super) fn identity(&self) -> (Option<String>, Option<u32>, [u8; blake3::OUT_LEN]) {
+        let name = self.server_name.as_ref().map(|name| name.to_str().into_owned());
+        (name, self.valid_days, if self.is_of_system { [0; blake3::OUT_LEN] } else { self.digest })
     }
 
     /// What the library works with.
@@ -204,8 +217,8 @@ impl EndpointTls {
 
 impl PartialEq for EndpointTls {
     fn eq(&self, other: &EndpointTls) -> bool {
-        (&self.server_name, self.valid_days, self.digest)
-            == (&other.server_name, other.valid_days, other.digest)
+        (&self.server_name, self.valid_days, self.digest, self.is_of_system)
+            == (&other.server_name, other.valid_days, other.digest, other.is_of_system)
     }
 }
 
@@ -213,7 +226,7 @@ impl Eq for EndpointTls {}
 
 impl Hash for EndpointTls {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.server_name, self.valid_days, self.digest).hash(state);
+        (&self.server_name, self.valid_days, self.digest, self.is_of_system).hash(state);
     }
 }
 

@@ -9,9 +9,10 @@
 //! {"command":"publish","zone":"example.com.","table":"/srv/example.com.table","any-serial":false,"durable":false}
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
 //! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
+//! {"command":"pool-views","asked":"…"}                    as a peer has asked it at the management address
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"pool-views":…}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
@@ -24,6 +25,7 @@ mod server;
 pub(crate) use client::{ask, ask_server, path_for};
 pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
+use crate::pools::Told;
 use crate::status::{
     AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, PublishReport, ReloadReport,
     TransitionRecord, ZoneStatus,
@@ -134,6 +136,11 @@ pub(crate) enum Request {
         /// The pool.
         pool: String,
     },
+    /// What a peer is to be answered that asks what the checks of pools see.
+    PoolViews {
+        /// How it has signed its question.
+        asked: String,
+    },
     /// To announce the route as the last choice.
     Drain {
         /// For how long, in milliseconds; until further notice where there is none.
@@ -184,6 +191,7 @@ impl Request {
                 | Request::Pools { .. }
                 | Request::PoolSet { .. }
                 | Request::PoolFailBack { .. }
+                | Request::PoolViews { .. }
         )
     }
 }
@@ -200,6 +208,8 @@ pub(crate) enum Response {
     Catalogs(Vec<CatalogStatus>),
     /// How the pools are.
     Pools(Vec<PoolStatus>),
+    /// What a peer is answered.
+    PoolViews(Told),
     /// Which versions of zones answer.
     Digests(DigestPage),
     /// One zone, after what was asked has been done.

@@ -2,7 +2,7 @@
 
 use super::Response;
 use super::server::Ready;
-use crate::pools::Wish;
+use crate::pools::{NotAsked, Told, Wish};
 use crate::status::PoolStatus;
 use pool::Admin;
 
@@ -19,8 +19,17 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
     for pool in &mut pools {
         let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
         pool.problems = pool.names.iter().filter_map(problem).collect();
+        subject.pools.exchange().add_to(pool);
     }
     Response::Pools(pools)
+}
+
+/// What a peer is answered that asks what the checks of pools see.
+pub(super) fn views(asked: &str, subject: &Ready) -> Response {
+    match asked.parse() {
+        Ok(asked) => Response::PoolViews(subject.pools.exchange().told(&asked)),
+        Err(NotAsked) => Response::PoolViews(Told::Stranger),
+    }
 }
 
 /// Has an endpoint count as something.

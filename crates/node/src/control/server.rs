@@ -256,6 +256,7 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Pools { pool } => pools::status(pool.as_deref(), subject),
         Request::PoolSet { pool, endpoint, admin } => pools::set(pool, endpoint, &admin, subject).await,
         Request::PoolFailBack { pool } => pools::fail_back(pool, subject).await,
+        Request::PoolViews { asked } => pools::views(&asked, subject),
         Request::ZoneStatus { zone } => zone_status(&zone, subject),
         Request::ZoneApprove { zone } => decide(&zone, Step::Approve, subject).await,
         Request::ZoneRollback { zone } => decide(&zone, Step::RollBack, subject).await,

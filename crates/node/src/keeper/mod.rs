@@ -23,7 +23,7 @@ pub(crate) use publish::{Publication, Publishing};
 pub(crate) use reload::{Changed, QUEUE_MAX, ReloadRequest};
 
 use crate::archive::{Archive, version_of};
-use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, ZoneConfig, ZoneSource};
+use crate::config::{Config, ConfigError, NodeConfig, PoolConfig, SharingConfig, ZoneConfig, ZoneSource};
 use crate::gate::{Serials, Unwanted, Versions};
 use crate::outside::Outside;
 use crate::pools;
@@ -110,6 +110,8 @@ pub(crate) struct Keeper {
     catalogs: Catalogs,
     /// The pools of the configuration, for who keeps them.
     pools: watch::Sender<Arc<[PoolConfig]>>,
+    /// How nodes share what the pools' checks see, for who does it.
+    sharing: watch::Sender<Option<Arc<SharingConfig>>>,
     /// What names answer by their pools.
     steered: Vec<Steered>,
     /// Whether any zone may have such names.
@@ -209,6 +211,7 @@ impl Keeper {
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
             pools: watch::Sender::new(config.pools),
+            sharing: watch::Sender::new(config.sharing),
             steered: Vec::new(),
             has_steered: false,
             outside: None,
@@ -395,6 +398,11 @@ impl Keeper {
     /// The pools of the configuration, now and later.
     pub(crate) fn pools(&self) -> watch::Receiver<Arc<[PoolConfig]>> {
         self.pools.subscribe()
+    }
+
+    /// How nodes share what the pools' checks see, now and later.
+    pub(crate) fn sharing(&self) -> watch::Receiver<Option<Arc<SharingConfig>>> {
+        self.sharing.subscribe()
     }
 
     /// Where it is kept what is known of pools.

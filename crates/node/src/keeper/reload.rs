@@ -286,6 +286,8 @@ impl Keeper {
             return false;
         }
         self.transfers.configure(&config);
+        self.sharing
+            .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);
         self.pools
             .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
         self.remove_missing(&config.zones, report);

@@ -4,8 +4,8 @@ use crate::status::Serials;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::header::{HOST, HeaderName};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -78,6 +78,19 @@ pub(super) async fn ask(address: SocketAddr, deadline: Duration) -> Result<PeerS
 /// # Errors
 /// When there is no whole and proper answer.
 pub(crate) async fn fetch(address: SocketAddr, path: hyper::Uri, len_max: usize) -> Result<Bytes, AskError> {
+    Ok(send(address, path, None, len_max).await?.into_body())
+}
+
+/// The same, with a further line in the head of the request, and the head of the answer.
+///
+/// # Errors
+/// When there is no whole and proper answer.
+pub(crate) async fn send(
+    address: SocketAddr,
+    path: hyper::Uri,
+    header: Option<(HeaderName, String)>,
+    len_max: usize,
+) -> Result<Response<Bytes>, AskError> {
     let stream = TcpStream::connect(address).await.map_err(AskError::Connect)?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_LEN_MAX)
@@ -88,13 +101,20 @@ pub(crate) async fn fetch(address: SocketAddr, path: hyper::Uri, len_max: usize)
     if let Ok(host) = address.to_string().parse() {
         request.headers_mut().insert(HOST, host);
     }
+    if let Some((name, value)) = header
+        && let Ok(value) = value.parse()
+    {
+        request.headers_mut().insert(name, value);
+    }
     let answer = async {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(AskError::Status(response.status()));
         }
-        let body = Limited::new(response.into_body(), len_max).collect().await;
-        Ok(body.map_err(|error| body_error(error, len_max))?.to_bytes())
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, len_max).collect().await;
+        let body = body.map_err(|error| body_error(error, len_max))?.to_bytes();
+        Ok(Response::from_parts(head, body))
     };
     let driving = async {
         // How the connection ended is told to the request, whose answer may be complete by then.

@@ -1,15 +1,17 @@
 //! What is answered on which path.
 
 use super::{Extent, SNAPSHOT_WITHIN, Snapshot, Source, metrics};
+use crate::pools::{Asked, MAC_HEADER, NotAsked, PATH, Told};
 use crate::status::{AgentStatus, CheckStatus, NodeStatus};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const STRANGER: &str = "this is for nodes that have the key of [pool-sharing]";
 
 /// An answer before it becomes an HTTP response.
 #[derive(PartialEq, Eq, Debug)]
@@ -17,18 +19,23 @@ struct Page {
     status: StatusCode,
     content_type: &'static str,
     body: String,
+    /// Who says it, where who reads it has to know.
+    mac: Option<String>,
 }
 
 impl Page {
     fn text(status: StatusCode, body: impl Into<String>) -> Page {
         let mut body = body.into();
         body.push('\n');
-        Page { status, content_type: TEXT, body }
+        Page { status, content_type: TEXT, body, mac: None }
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::from(self.body)));
         *response.status_mut() = self.status;
+        if let Some(mac) = self.mac.and_then(|mac| mac.parse().ok()) {
+            response.headers_mut().insert(HeaderName::from_static(MAC_HEADER), mac);
+        }
         let mut header = |name: HeaderName, value| {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         };
@@ -55,8 +62,12 @@ pub(super) async fn answer<B>(request: &Request<B>, source: &Source) -> Response
                 return Page::text(StatusCode::BAD_REQUEST, help).into_response();
             }
         },
+        PATH => match asked(request) {
+            Ok(asked) => (sights, Extent::Sights(asked)),
+            Err(NotAsked) => return Page::text(StatusCode::UNAUTHORIZED, STRANGER).into_response(),
+        },
         _ => {
-            let help = "nothing is here; there are /metrics, /healthz, /readyz, /state and /zones";
+            let help = "nothing is here; there are /metrics, /healthz, /readyz, /state, /zones and, for peers, /pool-views";
             return Page::text(StatusCode::NOT_FOUND, help).into_response();
         }
     };
@@ -75,7 +86,8 @@ pub(super) async fn answer<B>(request: &Request<B>, source: &Source) -> Response
 }
 
 fn metrics_page(snapshot: Snapshot) -> Page {
-    Page { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body: metrics::text(snapshot) }
+    let body = metrics::text(snapshot);
+    Page { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body, mac: None }
 }
 
 /// Whether the node works: its process lives, its server answers, and nothing hard is failing.
@@ -153,6 +165,28 @@ fn digests(snapshot: Snapshot) -> Page {
     json(&page)
 }
 
+/// How a peer asks what the checks of pools see.
+fn asked<B>(request: &Request<B>) -> Result<Asked, NotAsked> {
+    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    header.ok_or(NotAsked)?.parse()
+}
+
+/// What the checks of pools see, for peers.
+fn sights(snapshot: Snapshot) -> Page {
+    let (status, text) = match snapshot.told {
+        Some(Told::Sights { body, mac }) => {
+            return Page { status: StatusCode::OK, content_type: JSON, body, mac: Some(mac) };
+        }
+        Some(Told::Stranger) => (StatusCode::UNAUTHORIZED, STRANGER),
+        Some(Told::OtherTime) => (StatusCode::FORBIDDEN, "the clocks differ by more than five minutes"),
+        Some(Told::NotShared) => {
+            (StatusCode::NOT_FOUND, "this node shares nothing: it has no [pool-sharing]")
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the server does not say what its checks see"),
+    };
+    Page::text(status, text)
+}
+
 /// What the agent knows, for peers and people.
 fn state(snapshot: Snapshot) -> Page {
     let Some(agent) = snapshot.agent else {
@@ -164,7 +198,7 @@ fn state(snapshot: Snapshot) -> Page {
 
 fn json(value: &impl serde::Serialize) -> Page {
     match serde_json::to_string(value) {
-        Ok(body) => Page { status: StatusCode::OK, content_type: JSON, body },
+        Ok(body) => Page { status: StatusCode::OK, content_type: JSON, body, mac: None },
         Err(error) => {
             let body = format!("this can't be written as JSON: {error}");
             Page::text(StatusCode::INTERNAL_SERVER_ERROR, body)

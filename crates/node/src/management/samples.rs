@@ -5,8 +5,8 @@ use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
     CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
     KernelAnswersByFamily, Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus,
-    QueryCount, ServedStatus, ServerStatus, TableCounts, TcpCounts, UdpCounts, ZoneCounts, ZoneError,
-    ZoneState, ZoneStatus,
+    QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts, UdpCounts,
+    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,10 +89,26 @@ pub(super) fn server() -> NodeStatus {
                 took_us: 400,
                 runs: 70,
                 failures: 4,
+                own: "down".to_owned(),
+                peers: Vec::new(),
             }],
             transitions: Vec::new(),
             problems: Vec::new(),
+            view: "quorum".to_owned(),
+            check: "00112233445566778899aabbccddeeff".to_owned(),
+            sharing: None,
         }],
+        sharing: Some(SharingStatus {
+            isolated: true,
+            refused: 6,
+            peers: vec![SharingPeer {
+                name: "fra1".to_owned(),
+                address: "192.0.2.20:8053".to_owned(),
+                heard: false,
+                answered_ms_ago: Some(4250),
+                trouble: Some("no connection".to_owned()),
+            }],
+        }),
         check_times: vec![
             CheckTimes { times: latencies(), ..CheckTimes::new("dns", true) },
             CheckTimes::new("https", false),
@@ -196,7 +212,7 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
         zone("bad.", ZoneState::Failed),
     ];
     let digests = Some(DigestPage::of(&zones.iter().cloned().collect(), 0));
-    Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests }
+    Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests, told: None }
 }
 
 /// One of each of three bounds, and one beyond all.

@@ -3,6 +3,7 @@
 use super::memory::Memory;
 use super::probe::{Look, Prober};
 use super::roster::{Roster, Target};
+use super::sharing::{Exchange, Sharing};
 use super::{Command, PoolBoard, Supplies, Wish};
 use crate::config::PoolConfig;
 use crate::keeper;
@@ -41,6 +42,7 @@ pub(super) struct Director {
     configured: watch::Receiver<Arc<[PoolConfig]>>,
     keeper: SyncSender<keeper::Request>,
     board: PoolBoard,
+    sharing: Sharing,
     looks: JoinSet<()>,
     looking: HashMap<Target, AbortHandle>,
     prober: Arc<Prober>,
@@ -59,8 +61,8 @@ pub(super) struct Director {
 }
 
 impl Director {
-    pub(super) fn new(supplies: Supplies, board: PoolBoard) -> Director {
-        let Supplies { configured, keeper, memory, echo } = supplies;
+    pub(super) fn new(supplies: Supplies, board: PoolBoard, exchange: Exchange) -> Director {
+        let Supplies { configured, keeper, memory, sharing, echo } = supplies;
         let (seen, arriving) = mpsc::channel(LOOKS_MAX);
         let known = memory.as_deref().map(Memory::read).unwrap_or_default();
         let writer = memory.map(|file| {
@@ -74,6 +76,7 @@ impl Director {
             configured,
             keeper,
             board,
+            sharing: Sharing::new(exchange, sharing),
             looks: JoinSet::new(),
             looking: HashMap::new(),
             prober: Arc::new(Prober::new(echo)),
@@ -116,6 +119,11 @@ impl Director {
                     }
                     self.show_at.get_or_insert(now + SHOWN_AFTER);
                 }
+                others = self.sharing.changed() => {
+                    self.roster.hear(others);
+                    self.decide();
+                    self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
+                }
                 Some(_) = self.looks.join_next() => {}
                 () = sleep(wait) => self.catch_up(),
             }
@@ -146,6 +154,7 @@ impl Director {
 
     fn show(&mut self) {
         self.board.set(self.roster.statuses(), self.times.values().cloned().collect());
+        self.sharing.show(self.start, || self.roster.sightings());
         self.show_at = None;
     }
 

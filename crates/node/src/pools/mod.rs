@@ -1,19 +1,22 @@
 //! Pools: names that answer with the endpoints that are good now.
 //!
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
-//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows outlives the process ([`memory`]), so that a restart begins
-//! with it.
+//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows
+//! outlives the process ([`memory`]), so that a restart begins with it. Nodes may tell each other what their checks see
+//! ([`sharing`]), and a pool go by that.
 
 mod director;
 mod memory;
 mod portions;
 mod probe;
 mod roster;
+mod sharing;
 mod watched;
 
 pub(crate) use probe::{EchoSockets, takes_raw};
+pub(crate) use sharing::{Asked, Exchange, MAC_HEADER, NotAsked, PATH, Told};
 
-use crate::config::{Config, PoolConfig, SigningConfig};
+use crate::config::{Config, PoolConfig, SharingConfig, SigningConfig};
 use crate::keeper;
 use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
@@ -67,6 +70,8 @@ pub(crate) struct Supplies {
     pub(crate) keeper: SyncSender<keeper::Request>,
     /// Where it is kept what is known; nowhere without a state folder.
     pub(crate) memory: Option<PathBuf>,
+    /// How nodes share what checks see, now and later.
+    pub(crate) sharing: watch::Receiver<Option<Arc<SharingConfig>>>,
     /// What was opened for checks by ICMP.
     pub(crate) echo: EchoSockets,
 }
@@ -103,6 +108,7 @@ impl PoolBoard {
 pub(crate) struct Service {
     commands: mpsc::Sender<Command>,
     board: PoolBoard,
+    exchange: Exchange,
 }
 
 impl Service {
@@ -112,13 +118,13 @@ impl Service {
     /// A thread or its event loop can't be made.
     pub(crate) fn start(supplies: Supplies) -> io::Result<Service> {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-        let board = PoolBoard::default();
+        let (board, exchange) = (PoolBoard::default(), Exchange::new());
         let pools = Arc::clone(&supplies.configured.borrow());
         board.set(first(&pools, supplies.memory.as_deref()).statuses(), Vec::new());
-        let service = Service { commands, board: board.clone() };
+        let service = Service { commands, board: board.clone(), exchange: exchange.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pools".to_owned()).spawn(move || {
-            runtime.block_on(async { Director::new(supplies, board).run(asked).await });
+            runtime.block_on(async { Director::new(supplies, board, exchange).run(asked).await });
         })?;
         Ok(service)
     }
@@ -133,6 +139,11 @@ impl Service {
             return Err("too many such requests are waiting; try again when they are done".to_owned());
         }
         answer.await.unwrap_or_else(|_| Err("the node is ending".to_owned()))
+    }
+
+    /// What nodes tell each other.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
     }
 
     /// How the pools are.

@@ -3,8 +3,9 @@
 use super::memory::Memory;
 use super::portions::Portions;
 use super::probe::Look;
+use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
-use crate::config::{PoolCheck, PoolConfig};
+use crate::config::{CheckId, PoolCheck, PoolConfig};
 use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
 use health::{Action, Check, CheckSpec, Gravity, Moment};
 use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
@@ -26,12 +27,16 @@ pub(super) struct Roster {
     config: Arc<[PoolConfig]>,
     states: Vec<State>,
     targets: HashMap<Target, Watched>,
+    /// What other nodes say.
+    others: Votes,
     memory: Memory,
 }
 
 /// What is known of a pool, beside its endpoints.
 struct State {
     check: Arc<PoolCheck>,
+    /// Which check that is on other nodes.
+    id: CheckId,
     /// What an operator has said of each endpoint.
     admins: Vec<Admin>,
     /// For IPv4 and for IPv6.
@@ -62,7 +67,8 @@ impl Family {
 impl Roster {
     /// No pools yet; of those that come it is known what an earlier run has noted.
     pub(super) fn new(memory: Memory) -> Roster {
-        Roster { config: Arc::default(), states: Vec::new(), targets: HashMap::new(), memory }
+        let (config, others) = (Arc::default(), Votes::new());
+        Roster { config, states: Vec::new(), targets: HashMap::new(), others, memory }
     }
 
     /// Takes other pools. What is known of those that stay is kept.
@@ -76,13 +82,13 @@ impl Roster {
             self.config.iter().map(|pool| pool.name.clone()).zip(self.states.drain(..)).collect();
         let mut targets = HashMap::new();
         for pool in config.iter() {
-            let check = Arc::new(pool.check.clone());
+            let (check, id) = (Arc::new(pool.check.clone()), pool.check.identity());
             for (endpoint, address) in addresses(pool) {
                 let target = (address, Arc::clone(&check));
                 let health = known.health(&pool.name, endpoint, address);
                 let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
                 // The configuration has bounds for all that a check could be wrong in.
-                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, health));
+                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, id, health));
                 if let Some(watched) = watched.or_else(fresh) {
                     targets.insert(target, watched);
                 }
@@ -94,7 +100,7 @@ impl Roster {
             // Members may have other numbers now.
             let families =
                 families.map(|family| Family { selector: Selector::default(), portions: None, ..family });
-            self.states.push(State { check, admins, families, transitions });
+            self.states.push(State { check, id, admins, families, transitions });
         }
         self.config = config;
         self.targets = targets;
@@ -126,6 +132,23 @@ impl Roster {
             Look::Blind(_) | Look::Saw(_) => {}
         }
         watched.observe(took, look, now)
+    }
+
+    /// Takes what other nodes say, in place of what they have said before.
+    pub(super) fn hear(&mut self, others: Votes) {
+        self.others = others;
+    }
+
+    /// What this node has seen itself since its start.
+    pub(super) fn sightings(&self) -> Vec<Sighting> {
+        let sighting = |((address, of_target), watched): (&Target, &Watched)| Sighting {
+            sight: (*address, watched.id),
+            health: watched.seen(),
+            since: watched.check.since(),
+            seen: watched.check.last().next().map(|last| last.at),
+            turn: of_target.interval + of_target.timeout,
+        };
+        self.targets.iter().map(sighting).collect()
     }
 
     /// Notes what an operator says of an endpoint.
@@ -213,9 +236,10 @@ impl Roster {
         };
         let members = pool.members(is_ipv4);
         members
-            .map(|(endpoint, address, _)| Condition {
-                health: self.health(&(address, Arc::clone(&state.check))),
-                admin: admin(&endpoint.name),
+            .map(|(endpoint, address, _)| {
+                let own = self.health(&(address, Arc::clone(&state.check)));
+                let others = self.others.get(&(address, state.id)).copied().unwrap_or_default();
+                Condition { health: pool.view.health(own, others), admin: admin(&endpoint.name) }
             })
             .collect()
     }
@@ -324,6 +348,8 @@ impl Roster {
                     took_us: watched.map_or(0, |watched| watched.check.took().as_micros() as u64), // no hour has 2^64
                     runs: watched.map_or(0, |watched| watched.check.runs()),
                     failures: watched.map_or(0, |watched| watched.check.failures()),
+                    own: watched.map(Watched::health).unwrap_or_default().word().to_owned(),
+                    peers: Vec::new(), // who asks adds them
                 });
             }
         }
@@ -342,6 +368,9 @@ impl Roster {
             addresses,
             transitions: state.transitions.iter().cloned().collect(),
             problems: Vec::new(), // the keeper knows of them
+            view: pool.view.word().to_owned(),
+            check: state.id.to_string(),
+            sharing: None, // who asks adds it
         }
     }
 }

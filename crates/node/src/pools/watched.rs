@@ -1,6 +1,7 @@
 //! What is known of a target: what looks have shown, what was known before, and what keeps this node from looking.
 
 use super::probe::Look;
+use crate::config::CheckId;
 use health::{Check, Moment, Outcome, Standing};
 use pool::Health;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,8 @@ use std::time::{Duration, SystemTime};
 /// What is known of a target.
 pub(super) struct Watched {
     pub(super) check: Check,
+    /// Which one, on other nodes too.
+    pub(super) id: CheckId,
     /// What the last run knew, until this one knows better.
     remembered: Health,
     /// When it was looked at last.
@@ -27,8 +30,8 @@ pub(super) struct Blind {
 
 impl Watched {
     /// It was not looked at yet.
-    pub(super) fn new(check: Check, remembered: Health) -> Watched {
-        Watched { check, remembered, looked: None, failed: None, blind: None }
+    pub(super) fn new(check: Check, id: CheckId, remembered: Health) -> Watched {
+        Watched { check, id, remembered, looked: None, failed: None, blind: None }
     }
 
     /// Takes what a look has shown; whether that changes what is known.
@@ -58,8 +61,16 @@ impl Watched {
 
     /// What it is taken for.
     pub(super) fn health(&self) -> Health {
+        match self.seen() {
+            Health::Unknown => self.remembered,
+            seen => seen,
+        }
+    }
+
+    /// What looks have shown in this run.
+    pub(super) fn seen(&self) -> Health {
         match self.check.standing() {
-            Standing::Unknown => self.remembered,
+            Standing::Unknown => Health::Unknown,
             Standing::Passing => Health::Up,
             Standing::Failing => Health::Down,
         }

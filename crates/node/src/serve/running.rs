@@ -137,6 +137,7 @@ impl Running {
             configured: keeper.pools(),
             keeper: reloads.clone(),
             memory: keeper.pools_file(),
+            sharing: keeper.sharing(),
             echo,
         };
         let archive = keeper.archive().clone();
@@ -164,6 +165,7 @@ impl Running {
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
             pools: pools.board().clone(),
+            exchange: pools.exchange().clone(),
             archive: archive.clone(),
         };
         Ok(Running {
@@ -202,15 +204,18 @@ impl Running {
         let status = self.status;
         let status = Rc::new(move || status.status(&workers, &tcp, &board));
         let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
+        let exchange = self.pools.exchange().clone();
         let snapshot = move |extent| match extent {
             Extent::Digests(from) => {
                 Snapshot { digests: Some(DigestPage::of(&zones.zones(), from)), ..Snapshot::loading() }
             }
+            Extent::Sights(asked) => Snapshot { told: Some(exchange.told(&asked)), ..Snapshot::loading() },
             Extent::All | Extent::Own => Snapshot {
                 server: Some(of_snapshot()),
                 zones: zones.zones_and_copies(ZONES_MAX).into(),
                 agent: None,
                 digests: None,
+                told: None,
             },
         };
         let managing = self.management.serve(Rc::new(move |extent| Box::pin(ready(snapshot(extent)))));

@@ -1,6 +1,6 @@
 //! What is told about pools.
 
-use super::Latencies;
+use super::{Latencies, PeerSight, SharingStatus};
 use serde::{Deserialize, Serialize};
 
 /// A pool in `ctl pools`.
@@ -25,6 +25,15 @@ pub(crate) struct PoolStatus {
     pub(crate) transitions: Vec<PoolTransition>,
     /// Names that can't answer with it, and why.
     pub(crate) problems: Vec<String>,
+    /// Whose view of its endpoints counts: `local`, `quorum` or `any-up`.
+    #[serde(default)]
+    pub(crate) view: String,
+    /// What is the same on all nodes that check the same, in hexadecimal digits.
+    #[serde(default)]
+    pub(crate) check: String,
+    /// How the peers are, where their view counts.
+    #[serde(default)]
+    pub(crate) sharing: Option<SharingStatus>,
 }
 
 /// What a pool answers for an address family.
@@ -55,7 +64,7 @@ pub(crate) struct AddressStatus {
     pub(crate) address: String,
     /// The endpoint's tier.
     pub(crate) tier: u32,
-    /// What checks have found: `up`, `down` or `unknown`.
+    /// What it counts as by checks, those of the nodes whose view counts: `up`, `down` or `unknown`.
     pub(crate) health: String,
     /// What an operator has said: `auto`, `up`, `down` or `drain`.
     pub(crate) admin: String,
@@ -82,6 +91,12 @@ pub(crate) struct AddressStatus {
     pub(crate) runs: u64,
     /// How often that was bad.
     pub(crate) failures: u64,
+    /// What the checks of this node have found.
+    #[serde(default)]
+    pub(crate) own: String,
+    /// What the peers say that are heard and look at it.
+    #[serde(default)]
+    pub(crate) peers: Vec<PeerSight>,
 }
 
 /// What was wrong with an address of an endpoint.

@@ -157,6 +157,15 @@ impl Key {
         self.algorithm
     }
 
+    /// A secret for another purpose than signing DNS messages: the MAC of the purpose, which is a text without octets
+    /// of zero, as no input of TSIG is (RFC 8945 §4.3). It says nothing of the key's own secret, nor of those for
+    /// other purposes.
+    pub fn derived(&self, purpose: &str) -> Vec<u8> {
+        let mut mac = self.mac();
+        mac.update(purpose.as_bytes());
+        mac.finish()
+    }
+
     pub(super) fn mac(&self) -> Mac {
         self.mac.clone()
     }

@@ -2,7 +2,7 @@
 
 use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::problem::Problem;
-use super::{Section, Value, apex, probe, wrong_type};
+use super::{Section, Value, apex, probe, sharing, wrong_type};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -60,6 +60,7 @@ fn pool(
     let answers_max = answers_max(&mut section, kind, problems);
     let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
+    let view = sharing::view(&mut section, problems);
     let endpoints = endpoints(&mut section, kind, problems);
     let check = probe::check(&mut section, &endpoints, around, problems);
     section.finish(problems);
@@ -67,7 +68,7 @@ fn pool(
         return None;
     }
     let spec = Spec { kind, answers_max, all_down, panic_percent };
-    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, check: check?, endpoints };
+    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
     for is_ipv4 in [true, false] {
         let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
         if !members.is_empty()

@@ -5,6 +5,20 @@ use super::{decoded, lines};
 use ::pool::{AllDown, FailBack, Kind, Portion, Spec};
 use hyper::header::HeaderName;
 
+/// What nodes need to share what they see.
+const SHARED: &str = r#"
+[management]
+listen = ["192.0.2.10:8053"]
+[[key]]
+name = "nodes.example"
+secret = "c2VjcmV0"
+[[peer]]
+name = "fra1"
+address = "192.0.2.20:8053"
+[pool-sharing]
+key = "nodes.example"
+"#;
+
 const SMALL: &str = r#"
 [[pool]]
 name = "web"
@@ -266,4 +280,137 @@ fn a_look_never_comes_from_a_service_address() {
         SMALL.replace("port = 443", "port = 443, source = \"192.0.2.53\"")
     );
     assert!(lines(&text)[0].contains("192.0.2.53 is a service address"));
+}
+
+#[test]
+fn nodes_share_what_they_see_with_their_peers() {
+    let config =
+        decoded(&format!("{SHARED}{}", SMALL.replace("check =", "view = \"quorum\"\ncheck ="))).unwrap();
+    let sharing = config.sharing.unwrap();
+    assert_eq!(sharing.key.name().to_string(), "nodes.example.");
+    let times = [sharing.interval, sharing.timeout, sharing.fresh_for()];
+    assert_eq!(times, [1000, 500, 3000].map(Duration::from_millis));
+    assert_eq!((sharing.peers.len(), config.pools[0].view), (1, ::pool::View::Quorum));
+    let said = "key = \"nodes.example\"\ninterval-ms = 200\ntimeout-ms = 200\nsilent-after = 5";
+    let config = decoded(&SHARED.replace("key = \"nodes.example\"", said)).unwrap();
+    assert_eq!(config.sharing.unwrap().fresh_for(), Duration::from_secs(1));
+    let config = decoded(&SHARED.replace("[pool-sharing]", "[pool-sharing]\ninterval-ms = 100")).unwrap();
+    assert_eq!(config.sharing.unwrap().timeout, Duration::from_millis(100), "no longer than an interval");
+    assert_eq!(decoded(SMALL).unwrap().pools[0].view, ::pool::View::Local);
+}
+
+#[test]
+fn a_view_of_others_needs_others() {
+    let viewing = |view: &str| SMALL.replace("check =", &format!("view = \"{view}\"\ncheck ="));
+    for view in ["quorum", "any-up"] {
+        let said = lines(&viewing(view)).join("\n");
+        assert!(said.contains("nodes don't share it; add [pool-sharing]"), "{said}");
+        assert!(said.starts_with("node.toml:5:8: "), "{said}");
+    }
+    assert!(decoded(&viewing("local")).is_ok());
+    assert!(lines(&viewing("mine")).join("\n").contains("`mine` is no view of endpoints"));
+    for (what, instead, said) in [
+        ("key = \"nodes.example\"", "", "[pool-sharing] has no `key`"),
+        (
+            "key = \"nodes.example\"",
+            "key = \"other.example\"",
+            "there is no key other.example.; add a [[key]]",
+        ),
+        (
+            "[[peer]]\nname = \"fra1\"\naddress = \"192.0.2.20:8053\"\n",
+            "",
+            "there is no [[peer]] to share with",
+        ),
+        ("[management]\nlisten = [\"192.0.2.10:8053\"]\n", "", "peers can't ask this node"),
+        ("[pool-sharing]", "[pool-sharing]\ninterval-ms = 99", "`interval-ms` is out of range"),
+        ("[pool-sharing]", "[pool-sharing]\nsilent-after = 1", "`silent-after` is out of range"),
+        ("[pool-sharing]", "[pool-sharing]\ntimeout-ms = 2000", "`timeout-ms` is at most `interval-ms`"),
+        ("[pool-sharing]", "[pool-sharing]\nkeys = 1", "unknown key `keys`"),
+    ] {
+        assert!(SHARED.contains(what), "{what}");
+        let said_now =
+            lines(&format!("{}{}", SHARED.replacen(what, instead, 1), viewing("quorum"))).join("\n");
+        assert!(said_now.contains(said), "{said}: {said_now}");
+        assert!(!said_now.contains("nodes don't share it"), "one problem is enough: {said_now}");
+    }
+}
+
+#[test]
+fn more_than_can_be_told_is_refused() {
+    let pool = |number: usize| {
+        let addresses: Vec<String> = (0..250).map(|host| format!("\"10.0.{number}.{host}\"")).collect();
+        SMALL
+            .replace("www", &format!("w{number}"))
+            .replace("WWW", &format!("w{number}"))
+            .replace("\"web\"", &format!("\"web{number}\""))
+            .replace("\"192.0.2.1\"", &format!("[{}]", addresses.join(",")))
+    };
+    let pools: String = (0..17).map(pool).collect();
+    assert!(decoded(&pools).is_ok(), "only what is shared has such a bound");
+    let said = lines(&format!("{SHARED}{pools}")).join("\n");
+    assert!(
+        said.contains("the pools check 4250 addresses, and nodes share results of 4096 at most"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
+    let identity = |instead: &str| {
+        decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap().pools[0].check.identity()
+    };
+    let tcp = identity("kind = \"tcp\", port = 443");
+    let own = "interval-ms = 300, jitter-percent = 9, source = \"192.0.2.9\"";
+    assert_eq!(tcp, identity(&format!("kind = \"tcp\", port = 443, {own}")));
+    // It may change with no version: nodes of two versions would not go by each other.
+    assert_eq!(tcp.to_string(), "9c8dd439e376061a3419ed00d3d9cf01");
+    for other in [
+        "kind = \"tcp\", port = 444",
+        "kind = \"tcp\", port = 443, timeout-ms = 501",
+        "kind = \"tcp\", port = 443, rise = 3",
+        "kind = \"tcp\", port = 443, fall = 3",
+        "kind = \"http\", port = 443",
+    ] {
+        assert_ne!(tcp, identity(other), "{other}");
+    }
+    let mut known = vec![tcp];
+    for (kind, more) in [
+        (
+            "kind = \"http\", port = 80",
+            &[
+                "path = \"/x\"",
+                "host = \"a\"",
+                "status = 204",
+                "contains = \"a\"",
+                "method = \"HEAD\"",
+                "http-version = \"2\"",
+                "header = \"x-a\"",
+                "header = \"x-a: 1\"",
+            ][..],
+        ),
+        ("kind = \"tls\", port = 443, verify = false", &["server-name = \"a.example\"", "valid-days = 9"]),
+        ("kind = \"https\", port = 443, verify = false", &["valid-days = 9"]),
+        (
+            "kind = \"dns\", port = 53, name = \"a.example\"",
+            &[
+                "type = \"AAAA\"",
+                "transport = \"tcp\"",
+                "recursion = true",
+                "rcode = \"NXDOMAIN\"",
+                "authoritative = true",
+                "answer = \"192.0.2.1\"",
+            ],
+        ),
+        ("kind = \"icmp\"", &["timeout-ms = 501"]),
+        ("kind = \"grpc\", port = 50051", &["service = \"a\"", "host = \"a\"", "tls = true, verify = false"]),
+        ("kind = \"file\", file = \"/run/states\"", &["max-age-s = 9"]),
+        ("kind = \"file\", file = \"/run/other\"", &[]),
+    ] {
+        known.push(identity(kind));
+        known.extend(more.iter().map(|more| identity(&format!("{kind}, {more}"))));
+    }
+    let count = known.len();
+    known.sort_unstable();
+    known.dedup();
+    assert_eq!(known.len(), count, "each is another check");
 }

@@ -6,6 +6,7 @@
 mod agent;
 mod pools;
 mod server;
+mod sharing;
 
 use super::Snapshot;
 use crate::status::ZoneStatus;
@@ -39,7 +40,7 @@ struct Page(Snapshot);
 
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Page(Snapshot { server, zones, agent, digests: _ }) = self;
+        let Page(Snapshot { server, zones, agent, digests: _, told: _ }) = self;
         let mut families = Families(encoder);
         families.info(
             "starling_build",

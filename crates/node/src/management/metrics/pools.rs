@@ -42,8 +42,10 @@ pub(super) fn encode(
     let of_each = |value: fn(&AddressStatus) -> u64| {
         addresses().map(move |(pool, address)| (labels_of(pool, address), value(address)))
     };
-    let help = "Whether checks find the endpoint good.";
+    let help = "Whether the endpoint counts as good by checks: by those of the nodes whose view counts.";
     families.gauge("starling_pool_endpoint_up", help, of_each(|it| u64::from(it.health == "up")))?;
+    let help = "Whether the checks of this node find the endpoint good.";
+    families.gauge("starling_pool_endpoint_up_here", help, of_each(|it| u64::from(it.own == "up")))?;
     let help = "Whether the endpoint is answered with.";
     families.gauge("starling_pool_endpoint_answers", help, of_each(|it| u64::from(it.answers)))?;
     let help = "The share of clients that take the endpoint, where each takes any of its answer; by how answers are made.";

@@ -1,6 +1,6 @@
 //! What the server counts.
 
-use super::{Families, ZONES_MAX, pools};
+use super::{Families, ZONES_MAX, pools, sharing};
 use crate::status::{CatalogCounts, KernelAnswersByFamily, LATENCY_BOUNDS_MS, NodeStatus, ZoneStatus};
 use std::fmt;
 
@@ -148,6 +148,7 @@ pub(super) fn encode_zones(
 
     encode_catalogs(server, families)?;
     pools::encode(&server.pools, &server.check_times, families)?;
+    server.sharing.as_ref().map_or(Ok(()), |it| sharing::encode(it, families))?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];
     let help = "Rounds of asking the primaries of a zone: nothing newer, a new version served, neither.";

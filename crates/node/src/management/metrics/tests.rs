@@ -62,6 +62,7 @@ fn what_the_server_counts() {
     let endpoint = r#"{pool="web",endpoint="b",address="192.0.2.2"}"#;
     for (name, value) in [
         ("endpoint_up", 1),
+        ("endpoint_up_here", 0),
         ("endpoint_answers", 1),
         ("endpoint_unseen", 0),
         ("checks_total", 70),
@@ -79,6 +80,14 @@ fn what_the_server_counts() {
     for (name, value) in [("good", 1), ("tier", 2), ("changes_total", 3)] {
         let samples = [format!("{{pool=\"web\",family=\"ipv4\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
+    }
+    for (name, samples) in [
+        ("starling_pool_isolated", [" 1"]),
+        ("starling_pool_sharing_refused_total", [" 6"]),
+        ("starling_pool_peer_heard", [r#"{peer="fra1"} 0"#]),
+        ("starling_pool_peer_answer_age_seconds", [r#"{peer="fra1"} 4.25"#]),
+    ] {
+        assert_eq!(family(&text, name), samples, "{name}");
     }
     assert!(family(&text, "starling_route_held").is_empty(), "a server alone holds no route");
 }

@@ -112,7 +112,7 @@ fn other_paths_and_methods_are_refused() {
 fn only_metrics_ask_for_more_than_the_process_knows_itself() {
     let source: Source = Rc::new(|extent| match extent {
         Extent::Own => Box::pin(std::future::ready(snapshot(Some(agent("up", "up"))))),
-        Extent::All | Extent::Digests(_) => Box::pin(std::future::pending()),
+        Extent::All | Extent::Digests(_) | Extent::Sights(_) => Box::pin(std::future::pending()),
     });
     for target in ["/healthz", "/readyz", "/state"] {
         assert_eq!(asked_of(Method::GET, target, Rc::clone(&source)).0, 200, "{target}");

@@ -70,6 +70,7 @@ pub(super) fn tls(
     let valid_days = section.integer("valid-days", 0..=DAYS_MAX, problems).map(|days| days as u32); // in range
     let verify = section.flag("verify", problems).unwrap_or(true);
     let place = section.place();
+    let is_of_system = verify && !section.has("ca-file") && !section.has("pins");
     let proof = match (section.has("ca-file"), section.has("pins"), verify) {
         (true, false, true) => file::authorities(section, around.folder, problems).map(Arc::new),
         (false, true, true) => file::pins(section, problems).map(Arc::new),
@@ -89,7 +90,10 @@ pub(super) fn tls(
     };
     let proof = proof.filter(|_| problems.len() == before)?;
     match around.trust.client(&proof, alpn) {
-        Ok(client) => Some(EndpointTls::new(server_name, valid_days, &client)),
+        Ok(client) => {
+            let tls = EndpointTls::new(server_name, valid_days, &client);
+            Some(if is_of_system { tls.by_the_system() } else { tls })
+        }
         Err(error) => {
             problems.push(Problem::at(place, error, "in this check", HELP));
             None
