@@ -9,6 +9,7 @@ mod node;
 mod operators;
 mod peer;
 mod portions;
+mod records;
 mod sharing;
 mod signed;
 mod zones;

@@ -85,6 +85,7 @@ impl Sources {
             pools: self.pools.pools().to_vec(),
             sharing: self.exchange.status(),
             check_times: self.pools.times(),
+            refused_pools: board.refused_pools().len(),
             disk: self.archive.status(),
         }
     }

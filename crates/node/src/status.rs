@@ -7,7 +7,9 @@ mod sharing;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
-pub(crate) use pool::{AddressStatus, CheckTimes, FamilyStatus, LastFailure, PoolStatus, PoolTransition};
+pub(crate) use pool::{
+    AddressStatus, CheckTimes, FamilyStatus, LastFailure, PoolStatus, PoolTransition, RefusedPool,
+};
 pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use sharing::{PeerSight, SharingPeer, SharingStatus};
 pub(crate) use zone_list::ZoneList;
@@ -88,6 +90,9 @@ pub(crate) struct NodeStatus {
     /// How long looks at endpoints have taken.
     #[serde(default)]
     pub(crate) check_times: Vec<CheckTimes>,
+    /// How many pools in records are refused.
+    #[serde(default)]
+    pub(crate) refused_pools: usize,
     /// How the state folder is, where there is one.
     #[serde(default)]
     pub(crate) disk: Option<DiskStatus>,

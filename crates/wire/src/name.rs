@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The longest name in octets, the root's zero octet included (RFC 1035 §2.3.4).
 pub const NAME_MAX: usize = 255;
@@ -420,6 +421,12 @@ impl PartialEq for NameBuf {
 }
 
 impl Eq for NameBuf {}
+
+impl Hash for NameBuf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_name().hash(state);
+    }
+}
 
 impl fmt::Display for NameBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ use crate::config::{self, PoolConfig, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
 use crate::gate;
 use crate::pools;
+use crate::pools::records::Found;
 use crate::progress::Progress;
 use crate::zones::load::{self, Compiled, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use table::Table;
 use transfer::catalog;
 
 /// What was found, as `--json` prints it.
@@ -162,10 +164,13 @@ fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> Z
             let table = Arc::new(table);
             let broken = zone.follow.as_ref().and_then(|_| catalog::read(&table).err());
             let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
-            let (misfits, idle) = pools::misfits(pools, &table, zone.signing.as_deref());
+            let (brought, refused) = brought(zone, &table);
+            let all = [pools, &brought[..]].concat();
+            let (misfits, idle) = pools::misfits(&all, &table, zone.signing.as_deref());
             let errors: Vec<String> = fault
                 .into_iter()
                 .chain(broken)
+                .chain(refused)
                 .chain(misfits)
                 .map(|error| format!("{}: error: {error}", file.display()))
                 .collect();
@@ -176,6 +181,23 @@ fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> Z
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };
     ZoneFindings { name: zone.name.to_string(), file: file.display().to_string(), content, errors, warnings }
+}
+
+/// The pools that a zone brings along, and what is wrong with others.
+fn brought(zone: &ZoneConfig, table: &Table) -> (Vec<PoolConfig>, Vec<String>) {
+    let (mut pools, mut refused) = (Vec::new(), Vec::new());
+    if !zone.pool_records {
+        return (pools, refused);
+    }
+    for Found { owner, pool } in pools::records::of_zone(table) {
+        match pool {
+            Ok(pool) => pools.push(pool),
+            Err(errors) => {
+                refused.extend(errors.iter().map(|error| format!("the pool at _pool.{owner}: {error}")));
+            }
+        }
+    }
+    (pools, refused)
 }
 
 fn print(findings: &Findings) -> std::io::Result<()> {

@@ -28,7 +28,7 @@ pub(super) fn request(action: &PoolAction) -> Request {
 pub(super) fn print_all(pools: &[PoolStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if pools.is_empty() {
-        return writeln!(out, "there are no pools; a [[pool]] in the configuration makes one");
+        return writeln!(out, "there are no pools; a [[pool]] in the configuration makes one, or records where a zone has `pool-records`");
     }
     pools.iter().try_for_each(|pool| print_answers(&mut out, pool))
 }
@@ -111,15 +111,13 @@ fn print_sharing(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
 }
 
 fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
-    writeln!(
-        out,
-        "{}  {}, {}, TTL {} s: {}",
-        pool.name,
-        pool.kind,
-        pool.portion,
-        pool.ttl,
-        pool.names.join(" ")
-    )?;
+    let zone = pool.zone.as_ref().map_or_else(String::new, |zone| format!(", by records of {zone}"));
+    if pool.is_refused() {
+        writeln!(out, "{}  refused{zone}", pool.name)?;
+        return pool.problems.iter().try_for_each(|problem| writeln!(out, "  problem: {problem}"));
+    }
+    let PoolStatus { name, kind, portion, ttl, names, .. } = pool;
+    writeln!(out, "{name}  {kind}, {portion}, TTL {ttl} s{zone}: {}", names.join(" "))?;
     for FamilyStatus { family, basis, tier, answers, since, .. } in &pool.families {
         let tier = tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
         let shown = |answer: &String| {

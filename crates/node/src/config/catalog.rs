@@ -27,6 +27,8 @@ pub(crate) struct Template {
     pub(crate) secondaries: Vec<Secondary>,
     /// Who is told when they have changed.
     pub(crate) notify: Vec<Target>,
+    /// Whether the pools count that their records say.
+    pub(crate) pool_records: bool,
 }
 
 impl Template {
@@ -43,6 +45,7 @@ impl Template {
             follow: None,
             // Each zone has a key of its own.
             signing: None,
+            pool_records: self.pool_records,
         }
     }
 }

@@ -8,6 +8,7 @@ mod catalog;
 mod interfaces;
 mod management;
 mod pool;
+mod pool_records;
 mod probe;
 mod publish;
 mod secondary;
@@ -15,6 +16,8 @@ mod sharing;
 mod signing;
 mod tls;
 mod transfer;
+
+pub(crate) use pool_records::PoolReader;
 
 use super::anycast;
 use super::problem::Problem;
@@ -316,6 +319,7 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
     let common = Common::read(&mut section, around, problems);
     let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
     let signing = signing::zone(&mut section, around.folder, problems);
+    let pool_records = section.flag("pool-records", problems).unwrap_or_default();
     section.finish(problems);
     let (name, place) = name?;
     let Common { rotation, critical, admission, secondaries, notify } = common;
@@ -329,6 +333,7 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
         notify,
         follow,
         signing,
+        pool_records,
     };
     Some(Decoded { zone, place, listing })
 }

@@ -22,7 +22,7 @@ mod transfer;
 pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
 pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default_action};
 pub(crate) use catalog::{FollowConfig, Template};
-pub(crate) use decode::apex;
+pub(crate) use decode::{PoolReader, apex};
 pub(crate) use identity::CheckId;
 pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
 pub(crate) use probe::{
@@ -271,6 +271,8 @@ pub(crate) struct ZoneConfig {
     pub(crate) follow: Option<Arc<FollowConfig>>,
     /// What signs its pools' answers, where it is signed.
     pub(crate) signing: Option<Arc<SigningConfig>>,
+    /// Whether the pools count that its records say.
+    pub(crate) pool_records: bool,
 }
 
 /// Where the records of a zone come from.
@@ -301,6 +303,7 @@ impl ZoneConfig {
             notify: Vec::new(),
             follow: None,
             signing: None,
+            pool_records: false,
         }
     }
 

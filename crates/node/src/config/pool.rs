@@ -24,6 +24,8 @@ pub(crate) struct PoolConfig {
     pub(crate) name: String,
     /// The names that answer with it, in lower case.
     pub(crate) names: Vec<NameBuf>,
+    /// The zone that has brought it along in its records; none for a pool of the configuration.
+    pub(crate) zone: Option<NameBuf>,
     /// The TTL of these answers, in seconds.
     pub(crate) ttl: u32,
     /// How it selects.

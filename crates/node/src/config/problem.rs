@@ -34,6 +34,14 @@ impl Problem {
     }
 }
 
+impl std::fmt::Display for Problem {
+    /// What, and what to do.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "; {}", self.help) }
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
@@ -135,12 +143,7 @@ fn line(problem: &Problem, file: Option<&str>, text: &str) -> String {
         (Some(file), None) => line.push_str(&format!("{file}: ")),
         (None, _) => {}
     }
-    line.push_str(&problem.title);
-    if !problem.help.is_empty() {
-        line.push_str("; ");
-        line.push_str(&problem.help);
-    }
-    line
+    line + &problem.to_string()
 }
 
 /// Counted from 1, columns in characters.

@@ -10,7 +10,7 @@ pub(crate) const SIGNING_KEYS_MAX: usize = 8;
 pub(crate) const VALIDITY_S: u32 = 7 * 86_400;
 /// Answers may be kept for at most this part of the time that their signatures are good: half of it is left at worst,
 /// and clocks differ.
-pub(crate) const TTL_PART: u32 = 4;
+const TTL_PART: u32 = 4;
 
 /// What answers are signed with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,4 +19,11 @@ pub(crate) struct SigningConfig {
     pub(crate) keys: Arc<[PrivateKey]>,
     /// How long signatures are good, in seconds.
     pub(crate) validity_s: u32,
+}
+
+impl SigningConfig {
+    /// For how long answers may be kept, in seconds.
+    pub(crate) fn ttl_max(&self) -> u32 {
+        self.validity_s / TTL_PART
+    }
 }

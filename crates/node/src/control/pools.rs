@@ -3,7 +3,7 @@
 use super::Response;
 use super::server::Ready;
 use crate::pools::{NotAsked, Told, Wish};
-use crate::status::PoolStatus;
+use crate::status::{PoolStatus, RefusedPool};
 use pool::Admin;
 
 /// How the pools are.
@@ -11,7 +11,9 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
     let all = subject.pools.board().pools();
     let wanted = all.iter().filter(|it| pool.is_none_or(|pool| it.name == pool)).cloned();
     let mut pools: Vec<PoolStatus> = wanted.collect();
-    if let Some(pool) = pool.filter(|_| pools.is_empty()) {
+    let mut refused = subject.board.refused_pools();
+    refused.retain(|it| pool.is_none_or(|pool| it.name == pool));
+    if let Some(pool) = pool.filter(|_| pools.is_empty() && refused.is_empty()) {
         return Response::Error(format!(
             "there is no pool {pool} here; `starling ctl pools` lists those there are"
         ));
@@ -20,6 +22,13 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
         let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
         pool.problems = pool.names.iter().filter_map(problem).collect();
         subject.pools.exchange().add_to(pool);
+    }
+    for RefusedPool { name, zone, problems } in refused {
+        let of_records = |it: &&mut PoolStatus| it.name == name && it.zone.as_ref() == Some(&zone);
+        match pools.iter_mut().find(of_records) {
+            Some(pool) => pool.problems.extend(problems.iter().map(|problem| format!("its records: {problem}"))),
+            None => pools.push(PoolStatus { problems, ..PoolStatus::refused(name, zone) }),
+        }
     }
     Response::Pools(pools)
 }

@@ -1,6 +1,8 @@
 //! What everybody may know of the keeper's work, also while it is at it.
 
-use crate::status::{CatalogStatus, CopyStatus, TableCounts, ZoneCounts, ZoneList, ZoneState, ZoneStatus};
+use crate::status::{
+    CatalogStatus, CopyStatus, RefusedPool, TableCounts, ZoneCounts, ZoneList, ZoneState, ZoneStatus,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +25,8 @@ pub(crate) struct Board {
     catalogs: Mutex<Arc<[CatalogStatus]>>,
     /// Names that can't answer with their pools, and why.
     unsteered: Mutex<HashMap<String, String>>,
+    /// Pools in records that can't be.
+    refused_pools: Mutex<Vec<RefusedPool>>,
 }
 
 /// The zones, and what is asked of them so often that nobody goes through all of them for it.
@@ -96,6 +100,11 @@ impl Board {
     /// Why a name can't answer with its pool, if it can't.
     pub(crate) fn unsteered(&self, name: &str) -> Option<String> {
         self.unsteered.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What is refused of the pools that zones bring along.
+    pub(crate) fn refused_pools(&self) -> Vec<RefusedPool> {
+        self.refused_pools.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The serial of a copy that would be held back if it were transferred.
@@ -181,6 +190,10 @@ impl Board {
 
     pub(super) fn set_unsteered(&self, names: HashMap<String, String>) {
         *self.unsteered.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    pub(super) fn set_refused_pools(&self, refused: Vec<RefusedPool>) {
+        *self.refused_pools.lock().unwrap_or_else(PoisonError::into_inner) = refused;
     }
 
     pub(super) fn set_generation(&self, generation: Generation, served: Generation) {

@@ -49,7 +49,12 @@ impl Entries {
 
     /// Where a zone is; configured names are in lower case, and so has this one to be.
     pub(super) fn position(&self, name: &NameBuf) -> Option<usize> {
-        self.by_name.get(name.as_name().as_wire()).copied()
+        self.at(name.as_name().as_wire())
+    }
+
+    /// The same, by the octets of the name.
+    pub(super) fn at(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// Adds a zone, of a name that no other has; where it is.

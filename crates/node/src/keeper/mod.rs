@@ -6,6 +6,7 @@
 mod admission;
 mod asking;
 mod board;
+mod brought;
 mod catalogs;
 mod copies;
 mod entries;
@@ -35,6 +36,7 @@ use crate::zones::state_dir::StateDir;
 use crate::zones::transferred::Transferred;
 use admission::Judged;
 use asking::Asking;
+use brought::Brought;
 use catalogs::Catalogs;
 use entries::Entries;
 use std::collections::HashMap;
@@ -108,8 +110,10 @@ pub(crate) struct Keeper {
     copies: watch::Sender<Arc<[ConfiguredCopy]>>,
     /// What catalogs say.
     catalogs: Catalogs,
-    /// The pools of the configuration, for who keeps them.
+    /// The pools that there are, for who keeps them.
     pools: watch::Sender<Arc<[PoolConfig]>>,
+    /// Where they come from.
+    brought: Brought,
     /// How nodes share what the pools' checks see, for who does it.
     sharing: watch::Sender<Option<Arc<SharingConfig>>>,
     /// What names answer by their pools.
@@ -210,7 +214,8 @@ impl Keeper {
             unkept: Vec::new(),
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
-            pools: watch::Sender::new(config.pools),
+            pools: watch::Sender::new(Arc::clone(&config.pools)),
+            brought: Brought::beside(config.pools),
             sharing: watch::Sender::new(config.sharing),
             steered: Vec::new(),
             has_steered: false,
@@ -218,7 +223,6 @@ impl Keeper {
             steered_zones: Vec::new(),
             homeless: HashMap::new(),
         };
-        keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
         keeper.judge_by_age(0);
@@ -226,6 +230,8 @@ impl Keeper {
         let configured = keeper.entries.len();
         keeper.begin_catalogs(progress);
         keeper.judge_by_age(configured);
+        keeper.take_in_pools();
+        keeper.steered = pools::first_answers(&keeper.pools.borrow(), keeper.pools_file().as_deref());
         keeper.changed.clear(); // nothing was served before
         keeper.entries.take_untold(); // when the keeper begins with its work
         keeper.publish_directory();
@@ -395,7 +401,7 @@ impl Keeper {
         &self.archive
     }
 
-    /// The pools of the configuration, now and later.
+    /// The pools of the configuration and of zones, now and later.
     pub(crate) fn pools(&self) -> watch::Receiver<Arc<[PoolConfig]>> {
         self.pools.subscribe()
     }
@@ -426,6 +432,7 @@ impl Keeper {
             outside.close();
         }
         self.generation = self.publisher.publish_directory(directory);
+        self.brought.zones_have_moved();
         if let Some(outside) = &self.outside {
             outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
         }

@@ -288,8 +288,7 @@ impl Keeper {
         self.transfers.configure(&config);
         self.sharing
             .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);
-        self.pools
-            .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
+        self.brought.configure(Arc::clone(&config.pools));
         self.remove_missing(&config.zones, report);
         for zone in config.zones {
             match self.entries.position(&zone.name) {

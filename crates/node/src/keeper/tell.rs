@@ -39,8 +39,9 @@ impl Keeper {
         self.board.set_generation(generation, served);
     }
 
-    /// Has what was published written to disk, and secondaries told of it. After it is served: they ask at once.
+    /// Has what was published written to disk, secondaries told of it, and the pools kept that are in it. After it is served: they ask at once.
     pub(super) fn hand_over(&mut self) {
+        self.take_in_pools();
         let mut changed = std::mem::take(&mut self.changed);
         for index in self.entries.take_untold() {
             let entry = &self.entries[index];

@@ -97,6 +97,7 @@ pub(super) fn server() -> NodeStatus {
             view: "quorum".to_owned(),
             check: "00112233445566778899aabbccddeeff".to_owned(),
             sharing: None,
+            zone: None,
         }],
         sharing: Some(SharingStatus {
             isolated: true,

@@ -2,13 +2,14 @@
 //!
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
 //! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows
-//! outlives the process ([`memory`]), so that a restart begins with it. Nodes may tell each other what their checks see
+//! outlives the process ([`memory`]), so that a restart begins with it. Zones may bring pools along ([`records`]). Nodes may tell each other what their checks see
 //! ([`sharing`]), and a pool go by that.
 
 mod director;
 mod memory;
 mod portions;
 mod probe;
+pub(crate) mod records;
 mod roster;
 mod sharing;
 mod watched;

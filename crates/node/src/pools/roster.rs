@@ -371,6 +371,7 @@ impl Roster {
             view: pool.view.word().to_owned(),
             check: state.id.to_string(),
             sharing: None, // who asks adds it
+            zone: pool.zone.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     /// The names that answer with it.
     pub(crate) names: Vec<String>,
-    /// `failover`, `round-robin`, `weighted` or `hash`.
+    /// `failover`, `round-robin`, `weighted` or `hash`; `refused` where there can be none as its records say.
     pub(crate) kind: String,
     /// How many of what is selected an answer has, in words.
     pub(crate) portion: String,
@@ -23,8 +23,11 @@ pub(crate) struct PoolStatus {
     pub(crate) addresses: Vec<AddressStatus>,
     /// What has changed, the newest first.
     pub(crate) transitions: Vec<PoolTransition>,
-    /// Names that can't answer with it, and why.
+    /// Names that can't answer with it, and why; and what is wrong with its records.
     pub(crate) problems: Vec<String>,
+    /// The zone whose records say what it is, for one that is not of the configuration.
+    #[serde(default)]
+    pub(crate) zone: Option<String>,
     /// Whose view of its endpoints counts: `local`, `quorum` or `any-up`.
     #[serde(default)]
     pub(crate) view: String,
@@ -34,6 +37,47 @@ pub(crate) struct PoolStatus {
     /// How the peers are, where their view counts.
     #[serde(default)]
     pub(crate) sharing: Option<SharingStatus>,
+}
+
+/// The kind of a pool that can't be.
+const REFUSED: &str = "refused";
+
+impl PoolStatus {
+    /// One that is in the records of a zone, and can't be.
+    pub(crate) fn refused(name: String, zone: String) -> PoolStatus {
+        PoolStatus {
+            name,
+            names: Vec::new(),
+            kind: REFUSED.to_owned(),
+            portion: String::new(),
+            ttl: 0,
+            families: Vec::new(),
+            addresses: Vec::new(),
+            transitions: Vec::new(),
+            problems: Vec::new(),
+            zone: Some(zone),
+            view: String::new(),
+            check: String::new(),
+            sharing: None,
+        }
+    }
+
+    /// Whether it is one of these.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.kind == REFUSED
+    }
+}
+
+/// A pool in the records of a zone that can't be; if there was a good one before, that goes on.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RefusedPool {
+    /// Its name.
+    pub(crate) name: String,
+    /// The zone.
+    pub(crate) zone: String,
+    /// What is wrong, and what to do.
+    pub(crate) problems: Vec<String>,
 }
 
 /// What a pool answers for an address family.

@@ -97,10 +97,13 @@ fn template(
     let secondary = secondary::zone(&mut section, around.defaults, &around.known, problems);
     let Common { rotation, critical, admission, secondaries, notify } =
         Common::read(&mut section, around, problems);
+    let pool_records = section.flag("pool-records", problems).unwrap_or_default();
     section.finish(problems);
     let (name, place) = name?;
     let (name, secondary) = (name.to_owned(), Arc::new(secondary?));
-    Some((Template { name, secondary, rotation, critical, admission, secondaries, notify }, place))
+    let template =
+        Template { name, secondary, rotation, critical, admission, secondaries, notify, pool_records };
+    Some((template, place))
 }
 
 /// Reads what a zone has to do with catalogs.
@@ -300,6 +303,7 @@ pub(super) fn catalogs(
                 notify,
                 follow,
                 signing: None,
+                pool_records: false,
             });
         } else {
             let title = format!("there is a zone or catalog {name} already");

@@ -51,10 +51,22 @@ fn pool(
     around: &mut probe::Around<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<(PoolConfig, Range<usize>)> {
-    let before = problems.len();
-    let place = section.place();
     let name = word(&mut section, "name = \"web\"", problems);
     let names = names(&mut section, problems);
+    called(section, name?, names, None, around, problems)
+}
+
+/// Decodes what a pool of this name is, which `zone` has brought along, if it isn't one of the configuration.
+pub(super) fn called(
+    mut section: Section<'_, '_>,
+    name: String,
+    names: Vec<NameBuf>,
+    zone: Option<NameBuf>,
+    around: &mut probe::Around<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<(PoolConfig, Range<usize>)> {
+    let before = problems.len();
+    let place = section.place();
     let ttl = section.integer("ttl-s", 0..=u64::from(TTL_MAX), problems).map_or(TTL, |ttl| ttl as u32); // in range
     let kind = kind(&mut section, problems);
     let answers_max = answers_max(&mut section, kind, problems);
@@ -68,7 +80,7 @@ fn pool(
         return None;
     }
     let spec = Spec { kind, answers_max, all_down, panic_percent };
-    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
+    let pool = PoolConfig { name, names, zone, ttl, spec, fallback, view, check: check?, endpoints };
     for is_ipv4 in [true, false] {
         let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
         if !members.is_empty()
@@ -121,7 +133,7 @@ pub(super) fn texts<'d>(
     found
 }
 
-fn names(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<NameBuf> {
+pub(super) fn names(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<NameBuf> {
     const EXAMPLE: &str = "names = [\"www.example.com\"]";
     let Some(value) = section.take("names") else {
         let title = "[[pool]] has no `names`";

@@ -86,18 +86,28 @@ const KEYS: [(&str, &[Kind]); 26] = [
     ("max-age-s", &[Kind::File]),
 ];
 
+/// What of a node is run, read or used; checks by a command or a file don't go without.
+const OF_THE_NODE: [&str; 4] = ["command", "file", "ca-file", "source"];
+
 /// What checks are read with.
 pub(super) struct Around<'a> {
     /// Where files are that have no absolute path.
     folder: &'a Path,
     /// The service addresses.
     announced: &'a [IpAddr],
+    /// Whether somebody else than the operator of this node says how to check.
+    is_foreign: bool,
     trust: Trust,
 }
 
 impl<'a> Around<'a> {
     pub(super) fn new(folder: &'a Path, announced: &'a [IpAddr]) -> Around<'a> {
-        Around { folder, announced, trust: Trust::default() }
+        Around { folder, announced, is_foreign: false, trust: Trust::default() }
+    }
+
+    /// For checks that come from elsewhere, and may use nothing of this node's.
+    pub(super) fn foreign() -> Around<'static> {
+        Around { folder: Path::new(""), announced: &[], is_foreign: true, trust: Trust::default() }
     }
 }
 
@@ -121,6 +131,9 @@ pub(super) fn check(
     }
     if let Some(kind) = kind {
         refuse_others(section, kind, problems);
+    }
+    if around.is_foreign && refuse_own(section, problems) {
+        return None;
     }
     let port = section.integer("port", 1..=65_535, problems).map_or(0, |port| port as u16); // in range
     let needs_port = kind.is_some_and(|kind| kind != Kind::Exec && WITH_PORT.contains(&kind));
@@ -149,6 +162,17 @@ pub(super) fn check(
     }
     checked.finish(problems);
     Some(PoolCheck { probe: probe?, port, sources, interval, jitter_percent, timeout, rise, fall })
+}
+
+/// Says of each key that is only for the operator of a node that it is out of place; whether there is any.
+fn refuse_own(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> bool {
+    let before = problems.len();
+    for key in OF_THE_NODE {
+        let Some(place) = section.place_of(key) else { continue };
+        let title = format!("`{key}` is of a node, and a zone can't say it");
+        problems.push(Problem::at(place, title, "this", "make it a [[pool]] of the configuration"));
+    }
+    problems.len() > before
 }
 
 /// Says of each key of other kinds that it is out of place.

@@ -1,7 +1,7 @@
 //! Decodes what a zone says about signatures of its own.
 
 use super::super::problem::Problem;
-use super::super::signing::{SIGNING_KEYS_MAX, SigningConfig, TTL_PART, VALIDITY_S};
+use super::super::signing::{SIGNING_KEYS_MAX, SigningConfig, VALIDITY_S};
 use super::super::{PoolConfig, ZoneConfig};
 use super::{Section, pool};
 use std::fs::File;
@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<PrivateKey, (String, String)> {
 pub(super) fn require_time(zones: &[ZoneConfig], pools: &[PoolConfig], problems: &mut Vec<Problem>) {
     for zone in zones {
         let Some(signing) = &zone.signing else { continue };
-        let ttl_max = signing.validity_s / TTL_PART;
+        let ttl_max = signing.ttl_max();
         let is_in_zone =
             |pool: &&PoolConfig| pool.names.iter().any(|it| it.as_name().is_at_or_below(zone.name.as_name()));
         for pool in pools.iter().filter(is_in_zone).filter(|pool| pool.ttl > ttl_max) {

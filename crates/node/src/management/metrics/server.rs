@@ -148,6 +148,8 @@ pub(super) fn encode_zones(
 
     encode_catalogs(server, families)?;
     pools::encode(&server.pools, &server.check_times, families)?;
+    let help = "Pools in the records of zones that can't be as the records say.";
+    families.gauge("starling_pool_records_refused", help, [([], server.refused_pools as u64)])?;
     server.sharing.as_ref().map_or(Ok(()), |it| sharing::encode(it, families))?;
     let copies = server.copies;
     let rounds = [("current", copies.current), ("renewed", copies.renewed), ("failed", copies.failed)];

@@ -1,0 +1,230 @@
+//! Pools that zones bring along in their records, beside those of the configuration.
+
+use super::{Entry, Keeper};
+use crate::config::{CheckId, POOLS_MAX, PoolConfig, SIGHTS_MAX};
+use crate::pools::records::{self, Found};
+use crate::status::RefusedPool;
+use ::pool::View;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use table::Table;
+use wire::{Name, NameBuf};
+
+/// The pools that zones bring, and those of the configuration.
+#[derive(Default)]
+pub(super) struct Brought {
+    configured: Arc<[PoolConfig]>,
+    /// By the apex of the zone.
+    zones: BTreeMap<Box<[u8]>, Vec<Standing>>,
+    /// Whether zones have come or gone since they were taken in, or are configured otherwise.
+    has_moved: bool,
+    /// What is refused of them, as was said last.
+    refused: Vec<RefusedPool>,
+}
+
+/// What is known of a pool that a zone brings.
+struct Standing {
+    owner: NameBuf,
+    /// The last that was good.
+    pool: Option<PoolConfig>,
+    /// What is wrong with what the records say now.
+    errors: Vec<String>,
+}
+
+impl Brought {
+    /// None yet, beside those of the configuration.
+    pub(super) fn beside(configured: Arc<[PoolConfig]>) -> Brought {
+        Brought { configured, has_moved: true, ..Brought::default() }
+    }
+
+    /// Takes other pools of the configuration; zones may be others, too.
+    pub(super) fn configure(&mut self, configured: Arc<[PoolConfig]>) {
+        self.configured = configured;
+        self.has_moved = true;
+    }
+
+    /// Notes that zones have come or gone.
+    pub(super) fn zones_have_moved(&mut self) {
+        self.has_moved = true;
+    }
+
+    /// Takes in what the records of a zone say now. Where that is no pool, the last one that was stays.
+    fn read(&mut self, zone: Name<'_>, table: &Table) {
+        let mut before: HashMap<NameBuf, PoolConfig> = HashMap::new();
+        for standing in self.zones.remove(zone.as_wire()).unwrap_or_default() {
+            before.extend(standing.pool.map(|pool| (standing.owner, pool)));
+        }
+        let standing = |Found { owner, pool }: Found| match pool {
+            Ok(pool) => Standing { owner, pool: Some(pool), errors: Vec::new() },
+            Err(errors) => Standing { pool: before.remove(&owner), owner, errors },
+        };
+        let standings: Vec<Standing> = records::of_zone(table).into_iter().map(standing).collect();
+        self.zones.insert(zone.as_wire().into(), standings);
+    }
+}
+
+impl Keeper {
+    /// Takes in what zones say of pools that have changed, come or gone.
+    pub(super) fn take_in_pools(&mut self) {
+        let has_moved = std::mem::take(&mut self.brought.has_moved);
+        let mut is_change = has_moved;
+        if has_moved {
+            let entries = &self.entries;
+            self.brought.zones.retain(|zone, _| {
+                entries.at(zone).is_some_and(|index| entries[index].zone.pool_records)
+            });
+        }
+        let changed: Vec<usize> = match has_moved {
+            true => (0..self.entries.len()).filter(|index| self.may_have_other_pools(*index)).collect(),
+            false => self.changed.keys().copied().filter(|index| self.may_have_other_pools(*index)).collect(),
+        };
+        for index in changed {
+            let entry = &self.entries[index];
+            let table = entry.withheld.as_ref().or(self.publisher.table(entry.slot));
+            if let Some(table) = table {
+                self.brought.read(entry.zone.name.as_name(), table);
+                is_change = true;
+            }
+        }
+        if is_change {
+            self.merge_pools();
+        }
+    }
+
+    /// Whether the pools that a zone brings may be others than they were.
+    fn may_have_other_pools(&self, index: usize) -> bool {
+        let zone = &self.entries[index].zone;
+        let is_known = self.brought.zones.contains_key(zone.name.as_name().as_wire());
+        let has_changed = self.changed.get(&index).is_some_and(|replaced| {
+            replaced.differences.as_ref().is_none_or(|differences| records::are_touched(differences))
+        });
+        zone.pool_records && !zone.is_private() && (has_changed || !is_known)
+    }
+
+    /// Has the pools kept that there may be.
+    fn merge_pools(&mut self) {
+        let mut room = Room::new(&self.brought.configured, self.sharing.borrow().is_some());
+        let mut pools = self.brought.configured.to_vec();
+        let mut refused = Vec::new();
+        for (zone, standings) in &self.brought.zones {
+            let Some(index) = self.entries.at(zone) else { continue };
+            let entry = &self.entries[index];
+            for Standing { owner, pool, errors } in standings {
+                let mut problems = errors.clone();
+                match pool.as_ref().map(|pool| (pool, self.obstacle(entry, pool).or(room.obstacle(pool)))) {
+                    Some((pool, None)) => {
+                        room.take(pool);
+                        pools.push(pool.clone());
+                    }
+                    Some((_, Some(obstacle))) => problems.push(obstacle),
+                    None => {}
+                }
+                if !problems.is_empty() {
+                    let name = owner.to_string().trim_end_matches('.').to_owned();
+                    refused.push(RefusedPool { name, zone: entry.zone.name.to_string(), problems });
+                }
+            }
+        }
+        for it in refused.iter().filter(|it| !self.brought.refused.contains(it)) {
+            let RefusedPool { name, zone, problems } = it;
+            problems.iter().for_each(|problem| {
+                tracing::error!("zone {zone}: the records at _pool.{name} make no pool: {problem}");
+            });
+        }
+        if refused != self.brought.refused {
+            self.board.set_refused_pools(refused.clone());
+            self.brought.refused = refused;
+        }
+        let pools: Arc<[PoolConfig]> = pools.into();
+        self.pools.send_if_modified(|known| std::mem::replace(known, Arc::clone(&pools)) != pools);
+    }
+
+    /// What keeps a zone from having such a pool.
+    fn obstacle(&self, entry: &Entry, pool: &PoolConfig) -> Option<String> {
+        for name in &pool.names {
+            match self.home(name.as_name()) {
+                Some(home) if home == entry.zone.name => {}
+                Some(home) => return Some(format!("{name} is in the zone {home}, and for that to say")),
+                None => return Some(format!("{name} is not in this zone")),
+            }
+        }
+        let signing = entry.zone.signing.as_ref().filter(|signing| pool.ttl > signing.ttl_max())?;
+        let (ttl, most, validity) = (pool.ttl, signing.ttl_max(), signing.validity_s);
+        Some(format!(
+            "its answers may be kept for {ttl} s, and signatures in the zone are good for {validity} s; make its `ttl-s` at most \
+             {most}"
+        ))
+    }
+
+    /// The zone that answers for a name.
+    fn home(&self, name: Name<'_>) -> Option<NameBuf> {
+        let mut above = Some(name);
+        while let Some(name) = above {
+            if self.entries.at(name.as_wire()).is_some_and(|index| self.entries[index].listed) {
+                return Some(name.into());
+            }
+            above = name.parent();
+        }
+        None
+    }
+}
+
+/// What is taken by pools already.
+struct Room {
+    count: usize,
+    /// Which pools there are, and which of them a name answers with.
+    pools: HashSet<String>,
+    names: HashMap<NameBuf, String>,
+    /// What nodes tell each other of, if they do.
+    sights: Option<HashSet<(IpAddr, CheckId)>>,
+}
+
+impl Room {
+    fn new(configured: &[PoolConfig], is_shared: bool) -> Room {
+        let sights = is_shared.then(HashSet::new);
+        let mut room = Room { count: 0, pools: HashSet::new(), names: HashMap::new(), sights };
+        configured.iter().for_each(|pool| room.take(pool));
+        room
+    }
+
+    fn take(&mut self, pool: &PoolConfig) {
+        self.count += 1;
+        self.pools.insert(pool.name.clone());
+        self.names.extend(pool.names.iter().map(|name| (name.clone(), pool.name.clone())));
+        if let Some(sights) = &mut self.sights {
+            sights.extend(sights_of(pool));
+        }
+    }
+
+    /// Why there can't be this pool besides.
+    fn obstacle(&self, pool: &PoolConfig) -> Option<String> {
+        if self.count >= POOLS_MAX {
+            return Some(format!("there are {POOLS_MAX} pools already; take some out"));
+        }
+        if self.pools.contains(&pool.name) {
+            return Some(format!("the configuration has a pool {}, which counts", pool.name));
+        }
+        if let Some((name, other)) = pool.names.iter().find_map(|name| Some((name, self.names.get(name)?))) {
+            return Some(format!("{name} answers with the pool {other}"));
+        }
+        match &self.sights {
+            None if pool.view != View::Local => Some(
+                "it goes by what other nodes see, and nodes don't share it; add [pool-sharing], or take out `view`"
+                    .to_owned(),
+            ),
+            Some(sights) => {
+                let more = sights_of(pool).filter(|sight| !sights.contains(sight)).count();
+                let is_too_many = sights.len() + more > SIGHTS_MAX;
+                is_too_many.then(|| format!("pools check more than {SIGHTS_MAX} addresses, which nodes share"))
+            }
+            None => None,
+        }
+    }
+}
+
+/// What checks of a pool see.
+fn sights_of(pool: &PoolConfig) -> impl Iterator<Item = (IpAddr, CheckId)> + '_ {
+    let check = pool.check.identity();
+    pool.endpoints.iter().flat_map(|it| &it.addresses).map(move |address| (*address, check))
+}
