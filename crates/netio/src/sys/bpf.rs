@@ -116,6 +116,14 @@ struct ElementAttribute {
     flags: u64,
 }
 
+impl ElementAttribute {
+    /// A key of a map, and where its value is, if the command has one.
+    fn new<K>(map: BorrowedFd<'_>, key: &K, value: u64) -> ElementAttribute {
+        let map = map.as_raw_fd() as u32; // never negative
+        ElementAttribute { map, padding: 0, key: address_of(key), value, flags: 0 }
+    }
+}
+
 /// A map from receive queues to AF_XDP sockets, empty.
 pub(crate) fn socket_map(queues: u32) -> io::Result<OwnedFd> {
     let word = size_of::<u32>() as u32;
@@ -168,26 +176,14 @@ pub(crate) fn ring(len: usize) -> io::Result<OwnedFd> {
 /// One of the values of a map that [`values`] made. It takes no privileges from Linux 5.19 on.
 pub(crate) fn value(map: BorrowedFd<'_>, key: u32) -> io::Result<[u8; VALUE_LEN]> {
     let mut value = [0u8; VALUE_LEN];
-    let mut attribute = ElementAttribute {
-        map: map.as_raw_fd() as u32,
-        padding: 0,
-        key: address_of(&key),
-        value: value.as_mut_ptr().expose_provenance() as u64,
-        flags: 0,
-    };
+    let mut attribute = ElementAttribute::new(map, &key, value.as_mut_ptr().expose_provenance() as u64);
     bpf(MAP_LOOKUP_ELEM, &mut attribute)?;
     Ok(value)
 }
 
 /// Stores one of the values of a map that [`values`] made. It takes no privileges from Linux 5.19 on, and no memory.
 pub(crate) fn set_value(map: BorrowedFd<'_>, key: u32, value: &[u8; VALUE_LEN]) -> io::Result<()> {
-    let mut attribute = ElementAttribute {
-        map: map.as_raw_fd() as u32,
-        padding: 0,
-        key: address_of(&key),
-        value: value.as_ptr().expose_provenance() as u64,
-        flags: 0,
-    };
+    let mut attribute = ElementAttribute::new(map, &key, address_of(value));
     bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
 }
 
@@ -238,26 +234,15 @@ pub(crate) fn remove_prefix(set: BorrowedFd<'_>, prefix: &Prefix) -> io::Result<
 
 fn prefix_element(command: c_int, set: BorrowedFd<'_>, prefix: &Prefix) -> io::Result<()> {
     let value = 1u8;
-    let mut attribute = ElementAttribute {
-        map: set.as_raw_fd() as u32,
-        padding: 0,
-        key: address_of(prefix),
-        value: if command == MAP_UPDATE_ELEM { address_of(&value) } else { 0 },
-        flags: 0,
-    };
+    let value = if command == MAP_UPDATE_ELEM { address_of(&value) } else { 0 };
+    let mut attribute = ElementAttribute::new(set, prefix, value);
     bpf(command, &mut attribute).map(drop)
 }
 
 /// Puts a socket into the map.
 pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
     let descriptor = socket.as_raw_fd() as u32; // never negative
-    let mut attribute = ElementAttribute {
-        map: map.as_raw_fd() as u32,
-        padding: 0,
-        key: address_of(&queue),
-        value: address_of(&descriptor),
-        flags: 0,
-    };
+    let mut attribute = ElementAttribute::new(map, &queue, address_of(&descriptor));
     bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
 }
 

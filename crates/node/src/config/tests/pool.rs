@@ -414,3 +414,62 @@ fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
     known.dedup();
     assert_eq!(known.len(), count, "each is another check");
 }
+
+/// Reads a pool from these records at `_pool.www.example.com`.
+fn of_records(records: &[&str]) -> Result<PoolConfig, Vec<String>> {
+    let (zone, owner) = (apex("example.com").unwrap(), apex("www.example.com").unwrap());
+    let records: Vec<Vec<u8>> = records.iter().map(|record| record.as_bytes().to_vec()).collect();
+    PoolReader::new().read(zone.as_name(), &owner, &records)
+}
+
+#[test]
+fn records_say_a_pool_in_any_order() {
+    let records = [
+        "kind = 'weighted'",
+        "check = { kind = 'tcp', port = 443 }",
+        "endpoint = { name = 'a', address = '192.0.2.1', weight = 3 }",
+        "endpoint={ name = \"b\", address = ['192.0.2.2', '2001:db8::2'] }",
+        "answers = 'set'",
+    ];
+    let pool = of_records(&records).unwrap();
+    assert_eq!(pool.name, "www.example.com");
+    assert_eq!(pool.names, [apex("www.example.com").unwrap()]);
+    assert_eq!(pool.zone, Some(apex("example.com").unwrap()));
+    assert_eq!(pool.spec.kind, Kind::Weighted { portion: Portion::Set });
+    let weights: Vec<u16> = pool.endpoints.iter().map(|it| it.weight).collect();
+    assert_eq!(weights, [3, 1]);
+    let mut turned = records;
+    turned.reverse();
+    assert_eq!(of_records(&turned), Ok(pool.clone()));
+    // A key of a table may be a record, and so may all endpoints.
+    let others = [
+        "kind = 'weighted'",
+        "answers = 'set'",
+        "check.port = 443",
+        "check.kind = 'tcp'",
+        "endpoint = [{ name = 'a', address = '192.0.2.1', weight = 3 }, { name = 'b', address = ['192.0.2.2', '2001:db8::2'] }]",
+    ];
+    assert_eq!(of_records(&others), Ok(pool));
+}
+
+#[test]
+fn records_that_are_no_pool_say_why() {
+    const CHECK: &str = "check = { kind = 'tcp', port = 443 }";
+    const ENDPOINT: &str = "endpoint = { name = 'a', address = '192.0.2.1' }";
+    for (records, said) in [
+        (&[CHECK][..], "[[pool]] has no endpoint"),
+        (&[ENDPOINT], "[[pool]] has no `check`"),
+        (&[CHECK, ENDPOINT, "kind = 'hash'", "kind = 'failover'"], "duplicate key"),
+        (&[CHECK, ENDPOINT, "name = 'web'"], "`name`"),
+        (&[CHECK, ENDPOINT, "hello"], "this is not TOML"),
+        (&[CHECK, ENDPOINT, "[check]"], "no key with its value"),
+        (&[CHECK, ENDPOINT, "ttl-s = 1\nkind = 'hash'"], "no key with its value"),
+        (&[ENDPOINT, "check = { kind = 'exec', command = ['/bin/true'] }"], "`command` is of a node"),
+        (&[ENDPOINT, "check = { kind = 'file', file = '/etc/passwd' }"], "`file` is of a node"),
+        (&[ENDPOINT, "check = { kind = 'tls', port = 1, ca-file = '/etc/passwd' }"], "`ca-file` is of a node"),
+        (&[ENDPOINT, "check = { kind = 'tcp', port = 1, source = '192.0.2.9' }"], "`source` is of a node"),
+    ] {
+        let errors = of_records(records).unwrap_err();
+        assert!(errors.iter().any(|error| error.contains(said)), "{records:?}: {errors:?}");
+    }
+}
