@@ -19,6 +19,8 @@ pub(super) struct Brought {
     zones: BTreeMap<Box<[u8]>, Vec<Standing>>,
     /// Whether zones have come or gone since they were taken in, or are configured otherwise.
     has_moved: bool,
+    /// Whether the configuration has been taken in.
+    is_merged: bool,
     /// What is refused of them, as was said last.
     refused: Vec<RefusedPool>,
 }
@@ -42,6 +44,7 @@ impl Brought {
     pub(super) fn configure(&mut self, configured: Arc<[PoolConfig]>) {
         self.configured = configured;
         self.has_moved = true;
+        self.is_merged = false;
     }
 
     /// Notes that zones have come or gone.
@@ -68,7 +71,9 @@ impl Keeper {
     /// Takes in what zones say of pools that have changed, come or gone.
     pub(super) fn take_in_pools(&mut self) {
         let has_moved = std::mem::take(&mut self.brought.has_moved);
-        let mut is_change = has_moved;
+        let mut is_change = !std::mem::replace(&mut self.brought.is_merged, true);
+        // Which zone a name is in may be another now.
+        is_change |= has_moved && !self.brought.zones.is_empty();
         if has_moved {
             let entries = &self.entries;
             self.brought.zones.retain(|zone, _| {
