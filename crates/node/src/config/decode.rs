@@ -12,30 +12,32 @@ mod pool_records;
 mod probe;
 mod publish;
 mod secondary;
+mod section;
 mod sharing;
 mod signing;
 mod tls;
 mod transfer;
+mod zones;
 
 pub(crate) use pool_records::PoolReader;
+pub(super) use section::{Section, wrong_type};
 
 use super::anycast;
 use super::problem::Problem;
 use super::{
-    AdmissionConfig, Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, Rotation, Secondary,
-    SecondaryConfig, Steering, TcpConfig, Template, VERSION_MAX, WORKERS_MAX, ZoneConfig, ZoneSource,
+    AdmissionConfig, Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, SecondaryConfig, Steering,
+    TcpConfig, VERSION_MAX, WORKERS_MAX,
 };
-use ::transfer::outgoing::notify::Target;
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use wire::NameBuf;
+use zones::{Around, Common, Decoded, zone_name};
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
@@ -121,7 +123,7 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     }
     let mut zones = Vec::new();
     if let Some(value) = root.take("zone") {
-        zones = self::zones(value, &around, problems);
+        zones = zones::zones(value, &around, problems);
     }
     let made = root.take("catalog").map(|value| catalog::catalogs(value, &around, &zones, problems));
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
@@ -267,402 +269,9 @@ fn tcp(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> TcpConfig {
     tcp
 }
 
-/// What a `[[zone]]` is read with.
-struct Around<'a> {
-    folder: &'a Path,
-    /// What `[secondary]` says for all of them.
-    defaults: &'a SecondaryConfig,
-    /// What `[admission]` says for all of them.
-    admission: &'a Arc<AdmissionConfig>,
-    /// What the rest of the file has said.
-    known: secondary::Known<'a>,
-    /// Who may publish tables.
-    publishers: &'a publish::Publishers,
-    /// What members of catalogs are made from.
-    templates: Vec<Arc<Template>>,
-}
-
-/// A zone that was read, and what others have to know of it.
-struct Decoded {
-    zone: ZoneConfig,
-    /// Where its name stands.
-    place: Range<usize>,
-    /// The catalog of this node that it is to be in.
-    listing: Option<catalog::Listing>,
-}
-
-fn zones(value: &Value<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Vec<Decoded> {
-    let Some(items) = value.get_ref().as_array() else {
-        let help = "zones are written as [[zone]], with two brackets, so that there can be several";
-        problems.push(wrong_type(value, "zone", "a list", help));
-        return Vec::new();
-    };
-    let mut zones: Vec<Decoded> = Vec::new();
-    let mut names: HashSet<Vec<u8>> = HashSet::new();
-    for item in items.iter() {
-        let Some(section) = Section::of(item, "[[zone]]", problems) else { continue };
-        let Some(decoded) = zone(section, around, problems) else { continue };
-        if !names.insert(decoded.zone.name.as_name().as_wire().to_vec()) {
-            let title = format!("the zone {} is configured twice", decoded.zone.name);
-            let help = "remove one of the two [[zone]] sections";
-            problems.push(Problem::at(decoded.place, title, "again here", help));
-        } else {
-            zones.push(decoded);
-        }
-    }
-    zones
-}
-
-fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Option<Decoded> {
-    let name = zone_name(&mut section, problems);
-    let source = source(&mut section, around, problems);
-    let common = Common::read(&mut section, around, problems);
-    let catalog::Roles { follow, listing } = catalog::roles(&mut section, around, problems);
-    let signing = signing::zone(&mut section, around.folder, problems);
-    let pool_records = section.flag("pool-records", problems).unwrap_or_default();
-    section.finish(problems);
-    let (name, place) = name?;
-    let Common { rotation, critical, admission, secondaries, notify } = common;
-    let zone = ZoneConfig {
-        name,
-        source: source?,
-        rotation,
-        critical,
-        admission,
-        secondaries,
-        notify,
-        follow,
-        signing,
-        pool_records,
-    };
-    Some(Decoded { zone, place, listing })
-}
-
-fn zone_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Placed<NameBuf>> {
-    let (text, place) = section.required("name", "name = \"example.com\"", problems)?;
-    match apex(text) {
-        Ok(name) => Some((name, place)),
-        Err(error) => {
-            let title = format!("`{text}` is not a domain name: {error}");
-            let help = "write the zone's name as in a master file, with or without the final dot";
-            problems.push(Problem::at(place, title, "this name", help));
-            None
-        }
-    }
-}
-
-/// What every zone may say of itself, and a template of those that are made from it.
-struct Common {
-    rotation: Rotation,
-    critical: bool,
-    admission: Arc<AdmissionConfig>,
-    secondaries: Vec<Secondary>,
-    notify: Vec<Target>,
-}
-
-impl Common {
-    fn read(section: &mut Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Common {
-        Common {
-            rotation: rotation(section, problems),
-            critical: section.flag("critical", problems).unwrap_or_default(),
-            admission: admission(section, around.admission, problems),
-            secondaries: transfer::secondaries("secondaries", section, around.known.keys, problems),
-            notify: transfer::targets(section, around.known.keys, problems),
-        }
-    }
-}
-
-fn rotation(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Rotation {
-    let Some(value) = section.take("rotate") else { return Rotation::default() };
-    match value.get_ref().as_bool() {
-        Some(true) => Rotation::On,
-        Some(false) => Rotation::Off,
-        None => {
-            problems.push(wrong_type(value, "rotate", "true or false", "write `rotate = false`"));
-            Rotation::default()
-        }
-    }
-}
-
-/// What the versions of a zone have to pass: what holds for all, but for what the zone says itself.
-fn admission(
-    section: &mut Section<'_, '_>,
-    defaults: &Arc<AdmissionConfig>,
-    problems: &mut Vec<Problem>,
-) -> Arc<AdmissionConfig> {
-    let Some(value) = section.take("admission") else { return Arc::clone(defaults) };
-    let mut admission = AdmissionConfig::clone(defaults);
-    if let Some(section) = Section::of(value, "[zone.admission]", problems) {
-        admission::settings(section, &mut admission, problems);
-    }
-    Arc::new(admission)
-}
-
-/// Where the records of a zone come from: exactly one of `file`, `primaries` and `published`.
-fn source(
-    section: &mut Section<'_, '_>,
-    around: &Around<'_>,
-    problems: &mut Vec<Problem>,
-) -> Option<ZoneSource> {
-    section.know("file");
-    section.know("primaries");
-    let place = section.place_of("published");
-    let is_published = section.flag("published", problems).unwrap_or_default();
-    match (section.place_of("file"), section.has("primaries"), place.filter(|_| is_published)) {
-        (None, false, None) => {
-            section.know("publishers");
-            let title = "[[zone]] has neither `file` nor `primaries`";
-            let help = "add `file = \"zones/example.com.zone\"`, or `primaries = [\"192.0.2.1:53\"]` for a secondary, or \
-                        `published = true` for tables that are compiled elsewhere";
-            problems.push(Problem::at(section.place(), title, "in this section", help));
-            None
-        }
-        (Some(_), false, None) => {
-            secondary::refuse(section, "a `file`", problems);
-            publish::refuse(section, problems);
-            let (file, _) = section.text("file", problems)?;
-            Some(ZoneSource::MasterFile(around.folder.join(file)))
-        }
-        (None, true, None) => {
-            publish::refuse(section, problems);
-            let config = secondary::zone(section, around.defaults, &around.known, problems)?;
-            Some(ZoneSource::Primaries(Arc::new(config)))
-        }
-        (None, false, Some(_)) => {
-            secondary::refuse(section, "`published`", problems);
-            publish::zone(section, around.publishers, problems)
-        }
-        (file, has_primaries, published) => {
-            let given =
-                [("`file`", file.is_some()), ("`primaries`", has_primaries), ("`published`", is_published)];
-            let given: Vec<&str> =
-                given.iter().filter(|(_, is_given)| *is_given).map(|(key, _)| *key).collect();
-            let title = format!("the zone has a {}", given.join(" and "));
-            let help = "keep `file` if this node has the zone's master file, `primaries` if it is a secondary, `published` if \
-                        tables are compiled elsewhere";
-            let place = file.or(published).unwrap_or(section.place());
-            problems.push(Problem::at(place, title, "one of them is too much", help));
-            secondary::zone(section, around.defaults, &around.known, problems);
-            section.know("publishers");
-            None
-        }
-    }
-}
-
 /// The name of a zone, in lower case; a missing final dot is supplied.
 pub(crate) fn apex(text: &str) -> Result<NameBuf, wire::NameTextError> {
     let mut name = NameBuf::from_text(text.as_bytes(), Some(wire::Name::ROOT))?;
     name.make_lowercase();
     Ok(name)
-}
-
-/// A table of the document, with the keys that were asked for.
-pub(super) struct Section<'d, 'i> {
-    title: &'static str,
-    table: &'d DeTable<'i>,
-    place: Range<usize>,
-    known: Vec<&'static str>,
-}
-
-impl<'d, 'i> Section<'d, 'i> {
-    fn new(title: &'static str, table: &'d DeTable<'i>, place: Range<usize>) -> Section<'d, 'i> {
-        Section { title, table, place, known: Vec::new() }
-    }
-
-    pub(super) fn of(
-        value: &'d Value<'i>,
-        title: &'static str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Section<'d, 'i>> {
-        match value.get_ref().as_table() {
-            Some(table) => Some(Section::new(title, table, value.span())),
-            None => {
-                problems.push(wrong_type(
-                    value,
-                    title,
-                    "a table",
-                    "write its keys on lines of their own below it",
-                ));
-                None
-            }
-        }
-    }
-
-    /// Where the section stands.
-    pub(super) fn place(&self) -> Range<usize> {
-        self.place.clone()
-    }
-
-    /// Whether a key is there.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
-    }
-
-    /// Makes a key known that nothing has asked for.
-    pub(super) fn know(&mut self, key: &'static str) {
-        self.known.push(key);
-    }
-
-    /// A value that is true or false.
-    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<bool> {
-        let value = self.take(key)?;
-        let flag = value.get_ref().as_bool();
-        if flag.is_none() {
-            problems.push(wrong_type(value, key, "true or false", &format!("write `{key} = true`")));
-        }
-        flag
-    }
-
-    /// The value of a key, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<&'d Value<'i>> {
-        self.known.push(key);
-        self.table.get(key)
-    }
-
-    pub(super) fn text(
-        &mut self,
-        key: &'static str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<(&'d str, Range<usize>)> {
-        let value = self.take(key)?;
-        match value.get_ref().as_str() {
-            Some(text) => Some((text, value.span())),
-            None => {
-                problems.push(wrong_type(value, key, "text", &format!("write `{key} = \"…\"`")));
-                None
-            }
-        }
-    }
-
-    /// The place of a key's value, if it is there.
-    pub(super) fn place_of(&self, key: &str) -> Option<Range<usize>> {
-        self.table.get(key).map(Spanned::span)
-    }
-
-    /// One of these words.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        what: &str,
-        words: &[(&str, T)],
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
-        let (text, place) = self.text(key, problems)?;
-        let chosen = words.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
-        if chosen.is_none() {
-            let words: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            let help = format!("write {}", words.join(" or "));
-            problems.push(Problem::at(place, format!("`{text}` is no {what}"), "this text", help));
-        }
-        chosen
-    }
-
-    pub(super) fn required(
-        &mut self,
-        key: &'static str,
-        example: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<(&'d str, Range<usize>)> {
-        if !self.table.contains_key(key) {
-            let title = format!("{} has no `{key}`", self.title);
-            let help = format!("add `{example}`");
-            problems.push(Problem::at(self.place.clone(), title, "in this section", help));
-        }
-        self.text(key, problems)
-    }
-
-    pub(super) fn path(
-        &mut self,
-        key: &'static str,
-        folder: &Path,
-        problems: &mut Vec<Problem>,
-    ) -> Option<PathBuf> {
-        let (text, place) = self.text(key, problems)?;
-        if text.is_empty() {
-            problems.push(Problem::at(
-                place,
-                format!("`{key}` is empty"),
-                "here",
-                "name a folder, or leave it out",
-            ));
-            return None;
-        }
-        Some(folder.join(text))
-    }
-
-    pub(super) fn integer(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<u64>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<u64> {
-        let value = self.take(key)?;
-        let (least, most) = (range.start(), range.end());
-        let help = format!("give a number from {least} to {most}");
-        let Some(number) = value.get_ref().as_integer() else {
-            problems.push(wrong_type(value, key, "a whole number", &help));
-            return None;
-        };
-        match u64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) if range.contains(&number) => Some(number),
-            _ => {
-                problems.push(Problem::at(
-                    value.span(),
-                    format!("`{key}` is out of range"),
-                    "this number",
-                    help,
-                ));
-                None
-            }
-        }
-    }
-
-    fn count(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<usize>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<NonZeroUsize> {
-        let range = *range.start() as u64..=*range.end() as u64;
-        self.integer(key, range, problems).and_then(|number| NonZeroUsize::new(number as usize))
-    }
-
-    /// Refuses every key that nothing asked for.
-    pub(super) fn finish(self, problems: &mut Vec<Problem>) {
-        for key in self.table.keys() {
-            let text: &str = key.get_ref();
-            if self.known.contains(&text) {
-                continue;
-            }
-            let help = match self.known.iter().find(|known| resembles(known, text)) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("{} may have {}", self.title, listed(&self.known)),
-            };
-            problems.push(Problem::at(key.span(), format!("unknown key `{text}`"), "this key", help));
-        }
-    }
-}
-
-pub(super) fn wrong_type(value: &Value<'_>, what: &str, wanted: &str, help: &str) -> Problem {
-    let found = value.get_ref().type_str();
-    Problem::at(value.span(), format!("{what} must be {wanted}"), format!("this is of type {found}"), help)
-}
-
-fn listed(keys: &[&str]) -> String {
-    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether one was probably meant for the other: equal but for `-` and `_`, the case, a final `s`, or one
-/// character more, less or other.
-fn resembles(known: &str, text: &str) -> bool {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-").trim_end_matches('s').to_owned();
-    let (a, b) = (plain(known), plain(text));
-    if a == b {
-        return true;
-    }
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let prefix = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let suffix = a[prefix..].iter().rev().zip(b[prefix..].iter().rev()).take_while(|(x, y)| x == y).count();
-    let left = a.len().max(b.len()) - prefix - suffix;
-    left <= 1 || (left == 2 && a.len() == b.len()) // two in a row: swapped letters
 }
