@@ -337,6 +337,39 @@ mod tests {
         assert_eq!(standings("---+-+--++"), "??-------+");
     }
 
+    /// As [`standings`], once it has passed, with these numbers.
+    fn standings_of(rise: u32, fall: u32, results: &str) -> String {
+        let mut check = Check::new(CheckSpec { rise, fall, ..spec() }, at(0)).unwrap();
+        (0..rise).for_each(|run| drop(check.observe(at(u64::from(run)), Duration::ZERO, Outcome::Pass)));
+        let mut standing = |result| {
+            let outcome = if result == '+' { Outcome::Pass } else { Outcome::Fail("refused".to_owned()) };
+            check.observe(at(1000), Duration::ZERO, outcome);
+            if check.standing() == Standing::Failing { '-' } else { '+' }
+        };
+        results.chars().map(&mut standing).collect()
+    }
+
+    /// What others' manuals say of a server that was good. Both take one for good from the start, which is unknown here.
+    #[test]
+    fn the_same_numbers_mean_what_they_mean_to_others() {
+        for (rise, fall, results, wanted) in [
+            // HAProxy's defaults, rise 2 and fall 3: "after <count> consecutive" checks, in both directions.
+            (2, 3, "--+--+--", "++++++++"),
+            (2, 3, "---+-++-", "++----++"),
+            (2, 3, "---++--+", "++--++++"),
+            (1, 1, "-+-+", "-+-+"),
+            (3, 1, "-++-+++", "------+"),
+            // gdnsd's `up_thresh` and `down_thresh`, with `ok_thresh` 1: one success in between puts its count of failures back.
+            (20, 10, "---------+---------+", "++++++++++++++++++++"),
+            (20, 10, "----------++++++++++++++++++++", "+++++++++--------------------+"),
+            (20, 10, "----------+++++++++++++++++++-+", "+++++++++----------------------"),
+        ] {
+            let standings = standings_of(rise, fall, results);
+            // The case tells of each result what stands after it.
+            assert_eq!(standings, wanted, "rise {rise}, fall {fall}: {results}");
+        }
+    }
+
     #[test]
     fn who_stood_still_itself_waits_anew() {
         let mut check = Check::new(spec(), at(0)).unwrap();
