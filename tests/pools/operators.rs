@@ -32,6 +32,8 @@ fn what_is_set_by_hand_holds_over_restarts() -> Result<()> {
     node.answers(WWW, &[first])?;
     let status = node.does(&["pool", "status", "web"])?;
     ensure!(status.contains("drain by hand") && status.contains("down by hand"), "{status}");
+    let shorter = node.does(&["pool", "web"])?;
+    ensure!(shorter.lines().next() == status.lines().next() && shorter.contains("down by hand"), "{shorter}");
     node.does(&["pool", "set", "web", "e0", "auto"])?;
     node.does(&["pool", "set", "web", "e1", "auto"])?;
     node.answers(WWW, &[first, second])

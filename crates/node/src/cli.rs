@@ -461,10 +461,13 @@ pub(crate) enum CtlCommand {
     /// Show the pools: what each answers, and since when
     Pools,
     /// Show a pool with its endpoints, or say what an endpoint is to count as
+    #[command(args_conflicts_with_subcommands = true)]
     Pool {
+        /// The pool to show, as `status` does [default: all of them]
+        pool: Option<String>,
         /// What to show or to do.
         #[command(subcommand)]
-        action: PoolAction,
+        action: Option<PoolAction>,
     },
     /// Look at the versions of a zone, take one that is held back, or go back to the one before
     Zone {

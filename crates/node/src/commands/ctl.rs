@@ -77,7 +77,8 @@ fn request(command: &CtlCommand) -> Request {
         },
         CtlCommand::Catalog { command } => catalog::request(command),
         CtlCommand::Pools => Request::Pools { pool: None },
-        CtlCommand::Pool { action } => pool::request(action),
+        CtlCommand::Pool { pool, action: None } => Request::Pools { pool: pool.clone() },
+        CtlCommand::Pool { action: Some(action), .. } => pool::request(action),
         CtlCommand::Zone { action } => match action {
             ZoneAction::Status { zone } => Request::ZoneStatus { zone: zone.clone() },
             ZoneAction::Approve { zone } => Request::ZoneApprove { zone: zone.clone() },
