@@ -6,6 +6,7 @@ mod checks;
 mod endpoint;
 mod failing;
 mod gdnsd;
+mod moments;
 mod node;
 mod operators;
 mod peer;
