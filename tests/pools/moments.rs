@@ -2,7 +2,7 @@
 //! while somebody asks without a pause.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use starling_tests::tools;
 
 use crate::endpoint::{Endpoint, Manner, addresses};
-use crate::node::{FALL, INTERVAL, Node, SEEN_WITHIN, TYPE_A, WWW, http, pool};
+use crate::node::{FALL, INTERVAL, Node, SEEN_WITHIN, TYPE_A, WWW, ask, http, pool};
 
 /// How much later than it has to be an answer may change on a machine with other work.
 const SLACK: Duration = Duration::from_millis(500);
@@ -92,7 +92,8 @@ fn every_answer_is_one_that_there_should_be_then() -> Result<()> {
     node.answers(WWW, &places)?;
     let ends = AtomicBool::new(false);
     let told = std::thread::scope(|scope| -> Result<Vec<Told>> {
-        let asking = scope.spawn(|| ask(&node, &ends));
+        let server = node.address;
+        let asking = scope.spawn(|| keep_asking(server, &ends));
         let acted = act(&mut actors, &node, port, steps, &mut random);
         ends.store(true, Ordering::Relaxed);
         let told = asking.join().map_err(|_| anyhow::anyhow!("who asks has panicked"))??;
@@ -147,11 +148,11 @@ fn act(
 }
 
 /// Asks until the end.
-fn ask(node: &Node, ends: &AtomicBool) -> Result<Vec<Told>> {
+fn keep_asking(server: SocketAddr, ends: &AtomicBool) -> Result<Vec<Told>> {
     let mut told = Vec::new();
     while !ends.load(Ordering::Relaxed) {
         let asked = Instant::now();
-        let answer = node.ask(WWW, TYPE_A)?;
+        let answer = ask(server, WWW, TYPE_A)?;
         ensure!(answer.rcode == 0, "{answer:?}");
         let address = |address: IpAddr| match address {
             IpAddr::V4(address) => Some(address),

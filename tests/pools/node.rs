@@ -137,25 +137,7 @@ impl Node {
     }
 
     pub(crate) fn ask(&self, name: &str, rtype: u16) -> Result<Answer> {
-        let query = Query::new(Name::parse(name)?, rtype).with_edns(Edns::size(1232)).bytes(77);
-        let Some((bytes, _)) = client::udp_raw(self.address, &query, ANSWER_WITHIN)? else {
-            bail!("no answer\n{}", self.log())
-        };
-        let message = Message::decode(&bytes)?;
-        let of_type = message.answer.iter().filter(|record| record.rtype == rtype);
-        let addresses = of_type.filter_map(|record| match record.rdata.len() {
-            4 if rtype == TYPE_A => {
-                let octets: [u8; 4] = record.rdata.as_slice().try_into().ok()?;
-                Some(IpAddr::V4(Ipv4Addr::from(octets)))
-            }
-            16 => {
-                let octets: [u8; 16] = record.rdata.as_slice().try_into().ok()?;
-                Some(IpAddr::V6(Ipv6Addr::from(octets)))
-            }
-            _ => None,
-        });
-        let addresses = addresses.collect();
-        Ok(Answer { rcode: message.rcode(), addresses, ttl: message.answer.first().map(|record| record.ttl) })
+        ask(self.address, name, rtype).with_context(|| self.log())
     }
 
     /// The IPv4 addresses of a name, sorted.
@@ -214,6 +196,27 @@ pub(crate) fn pool(name: &str, names: &str, lines: &str, endpoints: &[(Ipv4Addr,
         text += &format!("[[pool.endpoint]]\nname = \"e{index}\"\naddress = \"{address}\"\ntier = {tier}\n");
     }
     text
+}
+
+/// Asks a server.
+pub(crate) fn ask(server: SocketAddr, name: &str, rtype: u16) -> Result<Answer> {
+    let query = Query::new(Name::parse(name)?, rtype).with_edns(Edns::size(1232)).bytes(77);
+    let Some((bytes, _)) = client::udp_raw(server, &query, ANSWER_WITHIN)? else { bail!("no answer") };
+    let message = Message::decode(&bytes)?;
+    let of_type = message.answer.iter().filter(|record| record.rtype == rtype);
+    let addresses = of_type.filter_map(|record| match record.rdata.len() {
+        4 if rtype == TYPE_A => {
+            let octets: [u8; 4] = record.rdata.as_slice().try_into().ok()?;
+            Some(IpAddr::V4(Ipv4Addr::from(octets)))
+        }
+        16 => {
+            let octets: [u8; 16] = record.rdata.as_slice().try_into().ok()?;
+            Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        }
+        _ => None,
+    });
+    let addresses = addresses.collect();
+    Ok(Answer { rcode: message.rcode(), addresses, ttl: message.answer.first().map(|record| record.ttl) })
 }
 
 /// The line of a check over HTTP, with time for a machine that has other work.
