@@ -150,6 +150,7 @@ fn answered(steered: &Steered) -> Steered {
     let part = match &choice.by {
         Decider::Turns(weights) => weights.iter().position(|weight| *weight > 0).expect("one has a weight"),
         Decider::Clients(slots) => usize::from(slots[0]),
+        Decider::Withheld(_) => unreachable!("answers here have something"),
     };
     let rdata = choice.parts[part].iter().map(|place| steered.rdata[usize::from(*place)].clone()).collect();
     Steered { rdata, choice: None, ..steered.clone() }

@@ -341,7 +341,9 @@ impl Desk {
         if asked.opt.len() != 0 {
             writer.keep_room(EDE_LEN);
         }
-        self.look_up(asked, lookup, table, found, writer, trace).with_ede(ede::STALE_ANSWER)
+        let outcome = self.look_up(asked, lookup, table, found, writer, trace);
+        // An error says why it is one.
+        if outcome.ede.is_some() { outcome } else { outcome.with_ede(ede::STALE_ANSWER) }
     }
 
     /// What is not a question for zone data.

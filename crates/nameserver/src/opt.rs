@@ -3,7 +3,7 @@
 use crate::answer::Outcome;
 use crate::responder::Settings;
 use table::Table;
-use wire::message::{DO, OPT_LEN, option};
+use wire::message::{DO, OPT_LEN, ede, option};
 use wire::probe::{self, SEAT_LEN};
 use wire::{Edns, Options, Rcode, RecordType};
 
@@ -14,6 +14,11 @@ pub(crate) const PROBE_LEN: usize = OPTION_FIXED + SEAT_LEN;
 
 /// Octets of the option with an Extended DNS Error.
 pub(crate) const EDE_LEN: usize = OPTION_FIXED + 2;
+
+/// What error 0 is said to be: RFC 8914 §4.1 wants a text there. Nothing else answers with that code.
+const OTHER_TEXT: &[u8] = b"no endpoint is healthy";
+/// Octets of the option with that error.
+pub(crate) const EDE_OTHER_LEN: usize = EDE_LEN + OTHER_TEXT.len();
 
 /// Octets of the option with the version of the zone: how many labels its apex has, the type of the version, a serial.
 pub(crate) const ZONE_VERSION_LEN: usize = OPTION_FIXED + 6;
@@ -140,7 +145,9 @@ impl OptPlan {
         if let Some(code) = outcome.ede {
             // Errors carry nothing but the question, at most 271 octets: there is room in 512. For what is stale, room
             // was kept.
-            put(&[&option::EDE.to_be_bytes(), &2u16.to_be_bytes(), &code.to_be_bytes()]);
+            let text = if code == ede::OTHER { OTHER_TEXT } else { &[] };
+            let len = (2 + text.len()) as u16; // a few octets
+            put(&[&option::EDE.to_be_bytes(), &len.to_be_bytes(), &code.to_be_bytes(), text]);
         }
         at
     }

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
-use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
+use crate::opt::{EDE_OTHER_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ const _: () = assert!(
         + SERVER_ID_MAX
         + PROBE_LEN
         + ZONE_VERSION_LEN
-        + EDE_LEN
+        + EDE_OTHER_LEN
         <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );

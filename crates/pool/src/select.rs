@@ -38,6 +38,8 @@ impl Basis {
             Basis::AllDown(AllDown::LastGood) => "all-down: last good",
             Basis::AllDown(AllDown::Fallback) => "all-down: fallback",
             Basis::AllDown(AllDown::Zone) => "all-down: the zone's own",
+            Basis::AllDown(AllDown::Empty) => "all-down: empty",
+            Basis::AllDown(AllDown::Servfail) => "all-down: servfail",
         }
     }
 }
@@ -85,7 +87,9 @@ impl Selector {
             self.recovering.clear();
             let basis = Basis::AllDown(spec.all_down);
             return match spec.all_down {
-                AllDown::Fallback | AllDown::Zone => of_all(Vec::new(), basis),
+                AllDown::Fallback | AllDown::Zone | AllDown::Empty | AllDown::Servfail => {
+                    of_all(Vec::new(), basis)
+                }
                 AllDown::All => of_all(allowed, basis),
                 AllDown::LastGood => {
                     let last: Vec<usize> =
@@ -302,6 +306,8 @@ mod tests {
             (AllDown::LastGood, "???", "ddd", &[0, 1, 2]),
             (AllDown::Fallback, "uuu", "ddd", &[]),
             (AllDown::Zone, "uuu", "???", &[]),
+            (AllDown::Empty, "uuu", "ddD", &[]),
+            (AllDown::Servfail, "udu", "d?d", &[]),
         ] {
             let spec = Spec { kind: Kind::RoundRobin, answers_max: None, all_down, panic_percent: 0 };
             let mut selector = Selector::default();

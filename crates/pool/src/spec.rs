@@ -72,6 +72,10 @@ pub enum AllDown {
     Fallback,
     /// What the zone itself has at the name.
     Zone,
+    /// That there are none: no data of the type.
+    Empty,
+    /// That it can't be said: a failure of the server, so that resolvers ask another one, or again.
+    Servfail,
 }
 
 /// An endpoint of a pool, as far as selecting goes.

@@ -34,6 +34,6 @@ pub use node::{Additional, Denial, Link, Links, Node, NodeId, Rrset};
 pub use part::{Extent, Part};
 pub use seek::{Encloser, Found, Seek};
 pub use table::Table;
-pub use variants::{Pick, SLOTS, Variant, Variants};
+pub use variants::{Pick, SLOTS, Variant, Variants, Withheld};
 pub use verify::ImageError;
 pub use walk::{BadPointer, Record, Walk};

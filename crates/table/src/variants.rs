@@ -20,6 +20,17 @@ pub enum Pick<'a> {
     Turns(&'a [u32]),
     /// Who asks: for each slot of clients the index of its set.
     Clients(&'a [u16; SLOTS]),
+    /// Nothing: there are no sets, and no answer has any.
+    Withheld(Withheld),
+}
+
+/// What is answered where a name has a set that no answer gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Withheld {
+    /// That the name has none of the type (RFC 2308 §2.2).
+    Nothing,
+    /// That the server can't answer now.
+    Failure,
 }
 
 /// Sets of one type, of which an answer has one.
@@ -32,6 +43,7 @@ pub struct Variants {
 enum Lead {
     Turns(Box<[Column]>),
     Clients(Box<[u32; SLOTS]>),
+    Withheld(Withheld),
 }
 
 /// An equal part of all numbers. What of it is not its own set's is all another's, which any weights can be divided up into.
@@ -55,7 +67,7 @@ impl<'t> Variant<'t> {
 }
 
 impl Variants {
-    /// Puts sets together, at least one. Their names stand as they are, without pointers.
+    /// Puts sets together, at least one where answers have any. Their names stand as they are, without pointers.
     ///
     /// # Errors
     /// A set is larger than a message, or `pick` doesn't fit them.
@@ -77,6 +89,8 @@ impl Variants {
                 }
                 Lead::Clients(lead)
             }
+            Pick::Withheld(withheld) if sets.is_empty() => Lead::Withheld(withheld),
+            Pick::Withheld(_) => return Err(BuildError::Variants),
         };
         Ok(Variants { octets: octets.into(), lead })
     }
@@ -95,6 +109,15 @@ impl Variants {
     pub fn of_client(&self, number: u64) -> Option<Variant<'_>> {
         let Lead::Clients(slots) = &self.lead else { return None };
         self.at(slots[(number >> SLOT_SHIFT) as usize])
+    }
+
+    /// What is answered instead of any of them; `None` where answers have one.
+    #[inline]
+    pub fn withheld(&self) -> Option<Withheld> {
+        match self.lead {
+            Lead::Withheld(withheld) => Some(withheld),
+            Lead::Turns(_) | Lead::Clients(_) => None,
+        }
     }
 
     #[inline(always)]
@@ -223,5 +246,17 @@ mod tests {
         assert!(is_refused(variants(2, Pick::Turns(&[0, 0]))));
         assert!(is_refused(variants(0, Pick::Turns(&[]))));
         assert!(is_refused(variants(2, Pick::Clients(&[2; SLOTS]))));
+        assert!(is_refused(variants(1, Pick::Withheld(Withheld::Nothing))), "what nobody would get");
+    }
+
+    #[test]
+    fn what_is_withheld_nobody_gets() {
+        for withheld in [Withheld::Nothing, Withheld::Failure] {
+            let none = variants(0, Pick::Withheld(withheld)).unwrap();
+            assert_eq!(none.withheld(), Some(withheld));
+            assert!(none.at_turn(7).is_none() && none.of_client(7).is_none());
+            assert_eq!(none.sets().count(), 0);
+        }
+        assert_eq!(variants(1, Pick::Turns(&[1])).unwrap().withheld(), None);
     }
 }

@@ -50,6 +50,8 @@ pub mod option {
 
 /// Extended DNS error codes (RFC 8914 §4).
 pub mod ede {
+    /// What no other code says; a text should (§4.1).
+    pub const OTHER: u16 = 0;
     /// The answer is older than it should be (§4.4).
     pub const STALE_ANSWER: u16 = 3;
     /// The server is not ready to serve (§4.15).
