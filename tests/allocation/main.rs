@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use table::SLOTS;
 use wire::RecordType;
-use zone::amend::{Choice, Decider, Steered, steer};
+use zone::amend::{Choice, Decider, Steered, Withheld, steer};
 
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
@@ -175,7 +175,15 @@ fn names_with_several_sets_allocate_nothing() {
     let mut responder = steered();
     let mut response = vec![0; 65_535];
     responder.expect_client(Some([192, 0, 2, 7].into()));
-    for (name, addresses) in [("turns.p.", 1), ("clients.p.", 1), ("to-turns.p.", 1), ("x.wild.p.", 2)] {
+    for (name, addresses) in [
+        ("turns.p.", 1),
+        ("clients.p.", 1),
+        ("to-turns.p.", 1),
+        ("x.wild.p.", 2),
+        ("to-any.p.", 1),
+        ("empty.p.", 0),
+        ("to-failing.p.", 0),
+    ] {
         for (edns, transport) in [(EDNS, Transport::Udp), (DO_NSID, Transport::Udp), (b"", Transport::Tcp)] {
             let query = seeds::query(name, RecordType::A, 1, edns);
             counted(&mut responder, &query, transport, &mut response);
@@ -215,8 +223,25 @@ fn steered() -> Responder {
         rdata: vec![name("turns.p.").as_name().as_wire().to_vec()],
         choice: None,
     };
-    let names =
-        [steered("turns.p.", turns), steered("clients.p.", clients), steered("*.wild.p.", pairs), alias];
+    let any = Steered {
+        owner: name("to-any.p."),
+        rdata: ["turns.p.", "clients.p."].map(|target| name(target).as_name().as_wire().to_vec()).into(),
+        choice: part(Decider::Turns(vec![1; 2]), &[&[0], &[1]]),
+        ..alias.clone()
+    };
+    let failing = name("failing.p.").as_name().as_wire().to_vec();
+    let to_failing = Steered { owner: name("to-failing.p."), rdata: vec![failing], ..alias.clone() };
+    let withheld = |withheld| Some(Arc::new(Choice::withheld(withheld)));
+    let names = [
+        steered("turns.p.", turns),
+        steered("clients.p.", clients),
+        steered("*.wild.p.", pairs),
+        steered("empty.p.", withheld(Withheld::Nothing)),
+        steered("failing.p.", withheld(Withheld::Failure)),
+        alias,
+        any,
+        to_failing,
+    ];
     let version = Arc::new(fixtures::zone("p.", &signing::Denial::Unsigned));
     fixtures::responder(vec![steer(&version, &names, None).expect("they can be steered")])
 }
