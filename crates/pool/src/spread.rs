@@ -46,6 +46,11 @@ impl Spread {
         }
     }
 
+    /// Answers that all have these members, in ascending order.
+    pub fn all(members: Vec<usize>) -> Spread {
+        Spread { parts: vec![members], by: Decider::Turns(vec![1]) }
+    }
+
     /// The members that some answer has, in ascending order.
     pub fn members(&self) -> Vec<usize> {
         let mut members = self.parts.concat();
@@ -75,7 +80,7 @@ impl Spread {
 }
 
 fn whole(selected: &[usize]) -> Spread {
-    Spread { parts: vec![selected.to_vec()], by: Decider::Turns(vec![1]) }
+    Spread::all(selected.to_vec())
 }
 
 /// So many that follow one another, beginning with each in turn: all are in equally many.
