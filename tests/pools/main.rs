@@ -5,10 +5,13 @@
 mod checks;
 mod endpoint;
 mod failing;
+mod nested;
 mod node;
 mod operators;
 mod peer;
 mod portions;
 mod sharing;
 mod signed;
+mod targets;
+mod withheld;
 mod zones;

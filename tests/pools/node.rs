@@ -136,12 +136,17 @@ impl Node {
         pools.get(0).cloned().context("one pool")
     }
 
-    pub(crate) fn ask(&self, name: &str, rtype: u16) -> Result<Answer> {
-        let query = Query::new(Name::parse(name)?, rtype).with_edns(Edns::size(1232)).bytes(77);
+    /// The whole answer to a question.
+    pub(crate) fn message(&self, name: &str, rtype: u16, edns: Option<Edns>) -> Result<Message> {
+        let query = Query { edns, ..Query::new(Name::parse(name)?, rtype) }.bytes(77);
         let Some((bytes, _)) = client::udp_raw(self.address, &query, ANSWER_WITHIN)? else {
             bail!("no answer\n{}", self.log())
         };
-        let message = Message::decode(&bytes)?;
+        Message::decode(&bytes)
+    }
+
+    pub(crate) fn ask(&self, name: &str, rtype: u16) -> Result<Answer> {
+        let message = self.message(name, rtype, Some(Edns::size(1232)))?;
         let of_type = message.answer.iter().filter(|record| record.rtype == rtype);
         let addresses = of_type.filter_map(|record| match record.rdata.len() {
             4 if rtype == TYPE_A => {
@@ -188,6 +193,23 @@ impl Node {
             Ok((address["health"] == health && is_said).then_some(()))
         })
         .with_context(what)
+    }
+
+    /// Waits until an endpoint of a pool, or what stands for it, is found to be so.
+    pub(crate) fn counts(&self, pool: &str, endpoint: &str, health: &str) -> Result<()> {
+        tools::poll(&format!("{endpoint} of {pool} is {health}"), SEEN_WITHIN, || {
+            let pool = self.pool(pool)?;
+            let mut all = pool["addresses"].as_array().context("addresses")?.iter();
+            Ok(all.any(|it| it["endpoint"] == endpoint && it["health"] == health).then_some(()))
+        })
+        .with_context(|| self.log())
+    }
+
+    /// What `starling check` says of the configuration, and whether it is good.
+    pub(crate) fn check(&self) -> Result<(bool, String)> {
+        let output = Command::new(tools::starling()?).arg("check").arg(self.path("node.toml")).output()?;
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        Ok((output.status.success(), text.concat()))
     }
 
     /// Its process.

@@ -32,6 +32,9 @@ fn what_is_set_by_hand_holds_over_restarts() -> Result<()> {
     node.answers(WWW, &[first])?;
     let status = node.does(&["pool", "status", "web"])?;
     ensure!(status.contains("drain by hand") && status.contains("down by hand"), "{status}");
+    let (is_good, text) = node.check()?;
+    let said = "note: the endpoint e1 of the pool web is down by hand, whatever checks find; `starling ctl pool set web e1 auto`";
+    ensure!(is_good && text.contains(said), "{text}");
     node.does(&["pool", "set", "web", "e0", "auto"])?;
     node.does(&["pool", "set", "web", "e1", "auto"])?;
     node.answers(WWW, &[first, second])

@@ -24,14 +24,14 @@ const ZONE: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 86400 86400 604800 60\n  NS
                     \"any\"\nalias CNAME other\nother CNAME www\ndeep.empty TXT \"below\"\nlast A 192.0.2.83\n";
 
 /// A zone, its keys and a node that serves it.
-struct Signed {
-    node: Node,
+pub(crate) struct Signed {
+    pub(crate) node: Node,
     denial: Denial,
 }
 
 impl Signed {
     /// A node that is not started, with a signed zone.
-    fn new(algorithm: Algorithm, denial: Denial) -> Result<Self> {
+    pub(crate) fn new(algorithm: Algorithm, denial: Denial) -> Result<Self> {
         let signed = Self { node: Node::new("")?, denial };
         signed.make_keys(algorithm)?;
         signed.sign(ZONE)?;
@@ -48,7 +48,7 @@ impl Signed {
     }
 
     /// Has the zone signed with all keys, in place of what it was.
-    fn sign(&self, zone: &str) -> Result<()> {
+    pub(crate) fn sign(&self, zone: &str) -> Result<()> {
         self.node.write("plain", zone)?;
         let zones = [(Name::parse("example.com")?, self.node.path("plain"))];
         let signed = sign_with_keys(&zones, self.denial, &self.folder())?;
@@ -77,7 +77,7 @@ impl Signed {
     }
 
     /// Configures the zone with its key that signs sets, these lines more, and pools.
-    fn configure(&self, lines: &str, pools: &str) -> Result<()> {
+    pub(crate) fn configure(&self, lines: &str, pools: &str) -> Result<()> {
         let key = Self::signing_key(&self.keys(256)?);
         self.configure_zone(&format!("{key}{lines}"), pools)
     }
@@ -88,7 +88,7 @@ impl Signed {
     }
 
     /// What a validating client says to a question.
-    fn asks(&self, name: &str, rtype: &str) -> Result<String> {
+    pub(crate) fn asks(&self, name: &str, rtype: &str) -> Result<String> {
         let mut anchors = "trust-anchors {\n".to_owned();
         for key in self.keys(257)? {
             let text = std::fs::read_to_string(key.with_extension("key"))
@@ -109,7 +109,7 @@ impl Signed {
     }
 
     /// A client believes that a name has these addresses, and no others.
-    fn validates(&self, name: &str, wanted: &[IpAddr]) -> Result<()> {
+    pub(crate) fn validates(&self, name: &str, wanted: &[IpAddr]) -> Result<()> {
         for rtype in ["A", "AAAA"] {
             let is_ipv4 = rtype == "A";
             let of_type: Vec<String> =
@@ -142,7 +142,7 @@ impl Signed {
     }
 
     /// A client believes that there is nothing of this type at the name.
-    fn denies(&self, name: &str, rtype: &str) -> Result<()> {
+    pub(crate) fn denies(&self, name: &str, rtype: &str) -> Result<()> {
         let said = self.asks(name, rtype)?;
         ensure!(
             said.contains("negative response, fully validated"),
@@ -154,7 +154,7 @@ impl Signed {
 }
 
 /// Whether the client takes all that was answered for good: it says so once, and again where that changes.
-fn is_believed(said: &str) -> bool {
+pub(crate) fn is_believed(said: &str) -> bool {
     let comments: Vec<&str> = said.lines().filter(|line| line.starts_with(';')).collect();
     comments == ["; fully validated"]
 }
@@ -163,7 +163,7 @@ fn v6(text: &str) -> Result<IpAddr> {
     Ok(IpAddr::V6(text.parse()?))
 }
 
-fn kinds() -> impl Iterator<Item = (Algorithm, Denial)> {
+pub(crate) fn kinds() -> impl Iterator<Item = (Algorithm, Denial)> {
     [
         (Algorithm::Ed25519, Denial::Nsec),
         (Algorithm::EcdsaP256, Denial::Nsec),

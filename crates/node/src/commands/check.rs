@@ -78,7 +78,6 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On));
     }
 
-    let pools: Vec<PoolConfig> = pools.into_iter().flat_map(|pools| pools.to_vec()).collect();
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
     let progress = Progress::on_terminal();
     parallel::each(
@@ -121,16 +120,18 @@ fn check_config(
     let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {
-            let homeless = pools::homeless(&config);
+            let mut idle = pools::homeless(&config);
+            idle.extend(pools::unreachable(&config));
             if !json {
-                homeless.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
+                idle.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
             }
             notes.extend(pools::obstacles(&config));
+            notes.extend(pools::set_by_hand(&config));
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
             let bird = config.anycast.and_then(|anycast| anycast.bird);
             notes.extend(agent::no_delay_obstacle(bird.as_ref()));
-            homeless
+            idle
         }
         Err(error) => {
             if !json {
@@ -150,7 +151,7 @@ fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
     zones.into_iter().filter(|zone| zone.file().is_some())
 }
 
-fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> ZoneFindings {
+fn check_zone(zone: &ZoneConfig, pools: &[Arc<[PoolConfig]>], progress: &Progress) -> ZoneFindings {
     let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
         Ok(Compiled { table, warnings, zonemd, .. }) => {

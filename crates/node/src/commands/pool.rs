@@ -49,7 +49,10 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
             let mark = if *answers { '*' } else { ' ' };
             let AddressStatus { runs, failures, took_us, looked, .. } = address;
             let when = looked.as_ref().map_or_else(String::new, |when| format!(", at {when}"));
-            let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}");
+            let looks = match address.unchecked {
+                true => "not looked at itself".to_owned(),
+                false => format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}"),
+            };
             writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}{share}; {looks}")?;
             print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
@@ -128,6 +131,8 @@ fn print_answers(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
             share.map_or(answer.clone(), |it| format!("{answer} ({})", percent(it.share_ppm)))
         };
         let answers = match answers.is_empty() {
+            true if basis.ends_with("servfail") => "SERVFAIL".to_owned(),
+            true if basis.ends_with("empty") => "no data".to_owned(),
             true => "nothing of its own".to_owned(),
             false => answers.iter().map(shown).collect::<Vec<_>>().join(" "),
         };

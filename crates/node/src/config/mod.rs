@@ -24,7 +24,9 @@ pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
 pub(crate) use identity::CheckId;
-pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
+pub(crate) use pool::{
+    Answer, EndpointConfig, POOLS_MAX, Place, PoolConfig, Side, Stands, inside_out, numbers,
+};
 pub(crate) use probe::{
     DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,
     StateFile,

@@ -76,6 +76,7 @@ pub(super) fn server() -> NodeStatus {
             addresses: vec![AddressStatus {
                 endpoint: "b".to_owned(),
                 address: "192.0.2.2".to_owned(),
+                unchecked: false,
                 tier: 2,
                 health: "up".to_owned(),
                 admin: "auto".to_owned(),

@@ -21,7 +21,9 @@ pub(super) struct Memory {
 struct Remembered {
     pool: String,
     endpoint: String,
-    address: IpAddr,
+    /// None where it has none to be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
     health: String,
     admin: String,
 }
@@ -51,7 +53,14 @@ impl Memory {
         image::replace(file, &serde_json::to_vec(self).map_err(io::Error::other)?)
     }
 
-    pub(super) fn add(&mut self, pool: &str, endpoint: &str, address: IpAddr, health: Health, admin: Admin) {
+    pub(super) fn add(
+        &mut self,
+        pool: &str,
+        endpoint: &str,
+        address: Option<IpAddr>,
+        health: Health,
+        admin: Admin,
+    ) {
         self.endpoints.push(Remembered {
             pool: pool.to_owned(),
             endpoint: endpoint.to_owned(),
@@ -64,7 +73,8 @@ impl Memory {
     /// What checks had found of an address of an endpoint.
     pub(super) fn health(&self, pool: &str, endpoint: &str, address: IpAddr) -> Health {
         let words = [Health::Up, Health::Down];
-        let of_it = |it: &&Remembered| it.pool == pool && it.endpoint == endpoint && it.address == address;
+        let of_it =
+            |it: &&Remembered| it.pool == pool && it.endpoint == endpoint && it.address == Some(address);
         let known = self.endpoints.iter().find(of_it);
         known.and_then(|it| words.into_iter().find(|health| health.word() == it.health)).unwrap_or_default()
     }
@@ -92,14 +102,16 @@ mod tests {
         assert_eq!(Memory::read(&file), Memory::default(), "there is none yet");
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
         let mut memory = Memory::default();
-        memory.add("web", "a", one, Health::Up, Admin::Drain);
-        memory.add("web", "a", other, Health::Down, Admin::Drain);
+        memory.add("web", "a", Some(one), Health::Up, Admin::Drain);
+        memory.add("web", "a", Some(other), Health::Down, Admin::Drain);
+        memory.add("web", "inner", None, Health::Unknown, Admin::Down);
         memory.store(&file).unwrap();
         let memory = Memory::read(&file);
         assert_eq!(memory.health("web", "a", one), Health::Up);
         assert_eq!(memory.health("web", "a", other), Health::Down);
         assert_eq!(memory.health("web", "b", one), Health::Unknown);
         assert_eq!(memory.admin("web", "a"), Admin::Drain);
+        assert_eq!(memory.admin("web", "inner"), Admin::Down);
         assert_eq!(memory.admin("mail", "a"), Admin::Auto);
         std::fs::write(&file, "{").unwrap();
         assert_eq!(Memory::read(&file), Memory::default(), "a damaged one is none");

@@ -17,7 +17,7 @@ pub(crate) struct PoolStatus {
     pub(crate) portion: String,
     /// The TTL of its answers, in seconds.
     pub(crate) ttl: u32,
-    /// For each address family that it has endpoints of, what is answered.
+    /// For each address family that it has endpoints of, or for its targets, what is answered.
     pub(crate) families: Vec<FamilyStatus>,
     /// The addresses of its endpoints.
     pub(crate) addresses: Vec<AddressStatus>,
@@ -40,7 +40,7 @@ pub(crate) struct PoolStatus {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct FamilyStatus {
-    /// `IPv4` or `IPv6`.
+    /// `IPv4` or `IPv6`, or `CNAME` where its names are aliases.
     pub(crate) family: String,
     /// What the answer stands on: `good`, `panic`, or `all-down` and what is answered then.
     pub(crate) basis: String,
@@ -60,8 +60,11 @@ pub(crate) struct FamilyStatus {
 pub(crate) struct AddressStatus {
     /// The endpoint's name.
     pub(crate) endpoint: String,
-    /// The address.
+    /// The address, or the name that the pool's names are aliases of; of an endpoint that is another pool, `pool` and its name.
     pub(crate) address: String,
+    /// Whether nothing is looked at for it: it is another pool, or there is no address to check.
+    #[serde(default)]
+    pub(crate) unchecked: bool,
     /// The endpoint's tier.
     pub(crate) tier: u32,
     /// What it counts as by checks, those of the nodes whose view counts: `up`, `down` or `unknown`.

@@ -58,6 +58,9 @@ impl Kept {
     }
 }
 
+/// Where in the folder it is kept what is known of pools.
+pub(crate) const POOLS_FILE: &str = "pools";
+
 /// A state directory that this process holds.
 #[derive(Debug)]
 pub(crate) struct StateDir {
@@ -333,7 +336,7 @@ impl StateDir {
 
     /// Where it is kept what is known of pools.
     pub(crate) fn pools_file(&self) -> PathBuf {
-        self.tables.with_file_name("pools")
+        self.tables.with_file_name(POOLS_FILE)
     }
 
     /// Where the image of a zone is.

@@ -1,9 +1,13 @@
 //! Decodes `[[pool]]`.
 
-use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
+mod endpoint;
+mod nesting;
+
+use super::super::pool::{Answer, EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
+use super::super::probe::PoolCheck;
 use super::super::problem::Problem;
 use super::{Section, Value, apex, probe, sharing, wrong_type};
-use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
+use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,7 +28,9 @@ pub(super) fn pools(
     problems: &mut Vec<Problem>,
 ) -> Vec<PoolConfig> {
     let mut around = probe::Around::new(folder, announced);
+    let before = problems.len();
     let mut pools: Vec<PoolConfig> = Vec::new();
+    let mut places: Vec<Range<usize>> = Vec::new();
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in super::catalog::items(value, "pool", POOLS_MAX, problems) {
         let Some(section) = Section::of(item, "[[pool]]", problems) else { continue };
@@ -42,6 +48,11 @@ pub(super) fn pools(
             }
         }
         pools.push(pool);
+        places.push(place);
+    }
+    // A pool that is missing here for another reason would be missed by others.
+    if problems.len() == before {
+        nesting::settle(&mut pools, &places, problems);
     }
     pools
 }
@@ -58,28 +69,36 @@ fn pool(
     let ttl = section.integer("ttl-s", 0..=u64::from(TTL_MAX), problems).map_or(TTL, |ttl| ttl as u32); // in range
     let kind = kind(&mut section, problems);
     let answers_max = answers_max(&mut section, kind, problems);
-    let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
     let view = sharing::view(&mut section, problems);
-    let endpoints = endpoints(&mut section, kind, problems);
-    let check = probe::check(&mut section, &endpoints, around, problems);
+    let endpoints = endpoint::endpoints(&mut section, kind, problems);
+    let (all_down, fallback) = all_down(&mut section, problems);
+    let check = check(&mut section, &endpoints, around, problems);
     section.finish(problems);
     if problems.len() > before {
         return None;
     }
     let spec = Spec { kind, answers_max, all_down, panic_percent };
-    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
-    for is_ipv4 in [true, false] {
-        let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
-        if !members.is_empty()
-            && let Err(error) = spec.validate(&members)
-        {
-            let help = "change its `kind`, or its [[pool.endpoint]]";
-            problems.push(Problem::at(place, format!("{error}"), "in this pool", help));
-            return None;
-        }
+    Some((PoolConfig { name: name?, names, ttl, spec, fallback, view, check, endpoints }, place))
+}
+
+/// How the endpoints are checked. Where none has an address there is nothing to look at.
+fn check(
+    section: &mut Section<'_, '_>,
+    endpoints: &[EndpointConfig],
+    around: &mut probe::Around<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<PoolCheck> {
+    let has_addresses = endpoints.iter().any(|endpoint| !endpoint.addresses.is_empty());
+    if has_addresses || endpoints.is_empty() {
+        return probe::check(section, endpoints, around, problems);
     }
-    Some((pool, place))
+    section.know("check");
+    if let Some(place) = section.place_of("check") {
+        let help = "remove it, or add `check-address` to a [[pool.endpoint]] with a `target`";
+        problems.push(Problem::at(place, "no endpoint of the pool has an address to check", "this", help));
+    }
+    None
 }
 
 /// The name of a pool or an endpoint.
@@ -123,12 +142,8 @@ pub(super) fn texts<'d>(
 
 fn names(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<NameBuf> {
     const EXAMPLE: &str = "names = [\"www.example.com\"]";
-    let Some(value) = section.take("names") else {
-        let title = "[[pool]] has no `names`";
-        let help = format!("add `{EXAMPLE}`: names in zones of this node, which answer with the pool");
-        problems.push(Problem::at(section.place(), title, "in this section", help));
-        return Vec::new();
-    };
+    // One that stands within others needs none.
+    let Some(value) = section.take("names") else { return Vec::new() };
     let mut names = Vec::new();
     for (text, place) in texts(value, "names", NAMES_MAX, EXAMPLE, problems) {
         match apex(text) {
@@ -212,19 +227,21 @@ fn answers_max(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Pro
     section.integer("answers-max", 1..=MEMBERS_MAX as u64, problems).map(|max| max as usize) // in range
 }
 
-fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllDown, Vec<IpAddr>) {
+fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllDown, Vec<Answer>) {
     let words = [
         ("all", AllDown::All),
         ("last-good", AllDown::LastGood),
         ("fallback", AllDown::Fallback),
         ("zone", AllDown::Zone),
+        ("empty", AllDown::Empty),
+        ("servfail", AllDown::Servfail),
     ];
     let chosen = section.choice("all-down", "answer when all are down", &words, problems);
     let chosen = chosen.unwrap_or(AllDown::All);
     let place = section.place_of("fallback").unwrap_or(section.place());
-    let fallback = section.take("fallback").map(|value| addresses(value, "fallback", problems));
+    let fallback = section.take("fallback").map(|value| fallback(value, problems));
     match (chosen, fallback) {
-        (AllDown::Fallback, Some(addresses)) if !addresses.is_empty() => (chosen, addresses),
+        (AllDown::Fallback, Some(answers)) if !answers.is_empty() => (chosen, answers),
         (AllDown::Fallback, _) => {
             let help = "add `fallback = [\"192.0.2.9\"]`: what is answered when no endpoint is good";
             problems.push(Problem::at(place, "the pool has no `fallback`", "here", help));
@@ -237,6 +254,14 @@ fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllD
         }
         (_, None) => (chosen, Vec::new()),
     }
+}
+
+/// Addresses, or a name to be an alias of.
+fn fallback(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Answer> {
+    if value.get_ref().as_str().is_some_and(|text| text.parse::<IpAddr>().is_err()) {
+        return endpoint::target(value, "fallback", problems).map(Answer::Target).into_iter().collect();
+    }
+    addresses(value, "fallback", problems).into_iter().map(Answer::Address).collect()
 }
 
 fn addresses(value: &Value<'_>, key: &str, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
@@ -256,50 +281,4 @@ fn addresses(value: &Value<'_>, key: &str, problems: &mut Vec<Problem>) -> Vec<I
         }
     }
     found
-}
-
-fn endpoints(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Vec<EndpointConfig> {
-    let Some(value) = section.take("endpoint") else {
-        let help = "add [[pool.endpoint]] with `name` and `address`";
-        let title = "[[pool]] has no endpoint";
-        problems.push(Problem::at(section.place(), title, "in this section", help));
-        return Vec::new();
-    };
-    let mut endpoints: Vec<EndpointConfig> = Vec::new();
-    for item in super::catalog::items(value, "pool.endpoint", MEMBERS_MAX, problems) {
-        let Some(section) = Section::of(item, "[[pool.endpoint]]", problems) else { continue };
-        let place = section.place();
-        let Some(endpoint) = endpoint(section, kind, problems) else { continue };
-        let has_one = |known: &EndpointConfig| {
-            known.name == endpoint.name || known.addresses.iter().any(|it| endpoint.addresses.contains(it))
-        };
-        if endpoints.iter().any(has_one) {
-            let title = format!("the endpoint \"{}\", or its address, is in the pool twice", endpoint.name);
-            problems.push(Problem::at(place, title, "again here", "remove one of the two"));
-        } else {
-            endpoints.push(endpoint);
-        }
-    }
-    endpoints
-}
-
-fn endpoint(mut section: Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<EndpointConfig> {
-    let name = word(&mut section, "name = \"fra1\"", problems);
-    let addresses = match section.take("address") {
-        Some(value) => addresses(value, "address", problems),
-        None => {
-            let title = "[[pool.endpoint]] has no `address`";
-            let help = "add `address = \"192.0.2.1\"`, or one of each family as a list";
-            problems.push(Problem::at(section.place(), title, "in this section", help));
-            Vec::new()
-        }
-    };
-    let tier = section.integer("tier", 1..=u64::from(TIERS_MAX), problems).unwrap_or(1) as u32; // in range
-    if !matches!(kind, Kind::Weighted { .. }) {
-        only_for(&mut section, &["weight"], "weighted pools", problems);
-    }
-    let weight = section.integer("weight", 0..=u64::from(u16::MAX), problems).unwrap_or(1) as u16; // in range
-    section.finish(problems);
-    Some(EndpointConfig { name: name?, addresses, tier, weight })
-        .filter(|endpoint| !endpoint.addresses.is_empty())
 }

@@ -62,8 +62,8 @@ tier = 2
     assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::Fallback, panic_percent: 30 });
     assert_eq!(pool.fallback.len(), 2);
     let members =
-        |is_ipv4| pool.members(is_ipv4).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
-    let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(true), members(false));
+        |side| pool.members(side).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
+    let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(Side::Ipv4), members(Side::Ipv6));
     assert_eq!((of_v4, of_v6), (vec![("a", 1), ("b", 2)], vec![("a", 1)]));
     let check = PoolCheck {
         probe: Probe::Http(Box::new(HttpProbe {
@@ -87,7 +87,7 @@ tier = 2
         rise: 3,
         fall: 4,
     };
-    assert_eq!(pool.check, check);
+    assert_eq!(pool.check, Some(check));
 }
 
 #[test]
@@ -97,13 +97,14 @@ fn little_has_to_be_said() {
     assert_eq!((pool.names[0].to_string().as_str(), pool.ttl), ("www.example.com.", 30));
     let kind = Kind::Failover { enough: 1, fail_back: FailBack::After(Duration::from_secs(60)) };
     assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::All, panic_percent: 0 });
-    assert_eq!((pool.check.rise, pool.check.fall, &pool.check.probe), (2, 2, &Probe::Tcp));
-    assert_eq!(pool.check.jitter_percent, 5);
+    let check = pool.check.as_ref().unwrap();
+    assert_eq!((check.rise, check.fall, &check.probe), (2, 2, &Probe::Tcp));
+    assert_eq!(check.jitter_percent, 5);
 }
 
 fn probe(check: &str) -> Probe {
     let text = SMALL.replace("kind = \"tcp\", port = 443", check);
-    decoded(&text).unwrap().pools[0].check.probe.clone()
+    decoded(&text).unwrap().pools[0].check.as_ref().unwrap().probe.clone()
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn a_pool_says_what_each_answer_has() {
         (
             pool.spec.kind,
             pool.spec.answers_max,
-            pool.members(true).map(|(.., it)| it.weight).collect::<Vec<_>>(),
+            pool.members(Side::Ipv4).map(|(.., it)| it.weight).collect::<Vec<_>>(),
         )
     };
     let weighted = |portion| Kind::Weighted { portion };
@@ -357,7 +358,8 @@ fn more_than_can_be_told_is_refused() {
 #[test]
 fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
     let identity = |instead: &str| {
-        decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap().pools[0].check.identity()
+        let config = decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap();
+        config.pools[0].check.as_ref().unwrap().identity()
     };
     let tcp = identity("kind = \"tcp\", port = 443");
     let own = "interval-ms = 300, jitter-percent = 9, source = \"192.0.2.9\"";
@@ -413,4 +415,70 @@ fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
     known.sort_unstable();
     known.dedup();
     assert_eq!(known.len(), count, "each is another check");
+}
+
+#[test]
+fn an_endpoint_is_addresses_or_a_target_or_a_pool() {
+    let config = decoded(
+        r#"
+[[pool]]
+name = "eu"
+check = { kind = "tcp", port = 443 }
+[[pool.endpoint]]
+name = "a"
+address = ["192.0.2.1", "2001:db8::1"]
+[[pool]]
+name = "web"
+names = "www.example.com"
+[[pool.endpoint]]
+pool = "eu"
+tier = 2
+[[pool]]
+name = "cdn"
+names = "cdn.example.com"
+kind = "round-robin"
+all-down = "fallback"
+fallback = "sorry.example.net"
+check = { kind = "tcp", port = 443 }
+[[pool.endpoint]]
+name = "one"
+target = "One.example.net"
+check-address = ["192.0.2.1", "2001:db8::1"]
+[[pool.endpoint]]
+name = "two"
+target = "two.example.net."
+"#,
+    )
+    .unwrap();
+    let [eu, web, cdn] = &config.pools[..] else { panic!("three pools") };
+    let reach = |pool: &PoolConfig| Side::ALL.map(|side| pool.reaches(side));
+    assert_eq!(
+        (reach(eu), reach(web), reach(cdn)),
+        ([true, true, false], [true, true, false], [false, false, true])
+    );
+    assert!(eu.names.is_empty() && eu.check.is_some());
+    // Nothing is looked at for what is looked at within.
+    assert!(web.check.is_none() && web.checked().next().is_none());
+    let place =
+        web.members(Side::Ipv6).map(|(endpoint, place, it)| (endpoint.name.clone(), place, it.tier)).next();
+    assert_eq!(place, Some(("eu".to_owned(), Place::Pool("eu"), 2)));
+    assert_eq!(inside_out(&config.pools)[2], 1, "what stands around another comes after it");
+    let targets: Vec<String> = cdn
+        .members(Side::Target)
+        .filter_map(|(_, place, _)| match place {
+            Place::Itself(answer) => Some(answer.to_string()),
+            Place::Pool(_) => None,
+        })
+        .collect();
+    assert_eq!(targets, ["one.example.net.", "two.example.net."]);
+    assert_eq!((cdn.checked().count(), cdn.fallback[0].to_string().as_str()), (2, "sorry.example.net."));
+    assert_eq!(cdn.spec.answers_max, Some(1), "an alias leads to one name");
+}
+
+#[test]
+fn an_answer_for_when_all_are_down_may_be_none() {
+    for (word, all_down) in [("empty", AllDown::Empty), ("servfail", AllDown::Servfail)] {
+        let text = SMALL.replace("check =", &format!("all-down = \"{word}\"\ncheck ="));
+        assert_eq!(decoded(&text).unwrap().pools[0].spec.all_down, all_down);
+    }
 }

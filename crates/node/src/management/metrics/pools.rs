@@ -15,7 +15,12 @@ pub(super) fn encode(
         all.take(ZONES_MAX)
     };
     let labels = |pool: &'_ PoolStatus, family: &str| -> (String, &'static str) {
-        (pool.name.clone(), if family == "IPv4" { "ipv4" } else { "ipv6" })
+        let family = match family {
+            "IPv4" => "ipv4",
+            "IPv6" => "ipv6",
+            _ => "cname",
+        };
+        (pool.name.clone(), family)
     };
     let labelled: Vec<_> =
         of_families().map(|(pool, family)| (labels(pool, &family.family), family)).collect();

@@ -114,9 +114,9 @@ impl Prober {
 pub(super) fn obstacles(pools: &[PoolConfig]) -> Vec<String> {
     let mut obstacles: Vec<String> = icmp::obstacle(pools).into_iter().collect();
     for pool in pools {
-        let obstacle = match &pool.check.probe {
-            Probe::Exec(command) => exec::obstacle(command),
-            Probe::File(file) => file::obstacle(file),
+        let obstacle = match pool.check.as_ref().map(|check| &check.probe) {
+            Some(Probe::Exec(command)) => exec::obstacle(command),
+            Some(Probe::File(file)) => file::obstacle(file),
             _ => None,
         };
         obstacles.extend(obstacle.map(|obstacle| format!("the pool {}: {obstacle}", pool.name)));
