@@ -5,6 +5,7 @@
 mod checks;
 mod endpoint;
 mod failing;
+mod gdnsd;
 mod nested;
 mod node;
 mod operators;

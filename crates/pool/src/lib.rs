@@ -7,6 +7,8 @@
 //! configuration, ask the network, or know a DNS name.
 
 mod condition;
+#[cfg(test)]
+mod documented;
 mod select;
 mod spec;
 mod spread;
