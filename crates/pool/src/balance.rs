@@ -32,6 +32,15 @@ pub struct Tuning {
     pub idle_milli: u64,
 }
 
+impl Tuning {
+    /// Whether weights can follow loads so.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.period.is_zero()
+            && (1..=50).contains(&self.step_percent)
+            && (1..=100).contains(&self.least_percent)
+    }
+}
+
 /// What is known of the load of a member.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Report {

@@ -25,10 +25,11 @@ pub enum Decider {
 
 impl Spread {
     /// How a pool answers with the members that are `selected`, at least one of all its `members`, in ascending order.
+    /// Where weights follow loads, the members have those of the moment.
     pub fn new(spec: &Spec, members: &[Member], selected: &[usize]) -> Spread {
         match spec.kind {
             Kind::Failover { .. } | Kind::RoundRobin => windows(selected, spec.answers_max),
-            Kind::Weighted { portion } => {
+            Kind::Weighted { portion } | Kind::LeastLoad { portion, .. } => {
                 // Where only those are left that are to have nothing, that is better than no answer.
                 let is_any = selected.iter().any(|index| members[*index].weight > 0);
                 let weighted = |index: &usize| match members[*index].weight {

@@ -2,7 +2,9 @@
 
 use crate::cli::{AdminState, PoolAction};
 use crate::control::Request;
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, PeerSight, PoolStatus, SharingStatus};
+use crate::status::{
+    AddressStatus, FamilyStatus, LastFailure, LoadStatus, PeerSight, PoolStatus, SharingStatus,
+};
 use pool::Admin;
 use std::io::{self, Write};
 
@@ -51,6 +53,9 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
             let when = looked.as_ref().map_or_else(String::new, |when| format!(", at {when}"));
             let looks = format!("{runs} looks, {failures} bad, the last took {took_us} µs{when}");
             writeln!(out, "  {mark} {endpoint}  {at}  tier {tier}, {health}{by_hand}{share}; {looks}")?;
+            if let Some(load) = &address.load {
+                print_load(&mut out, address, load)?;
+            }
             print_views(&mut out, pool, address)?;
             if let Some(failure) = failure {
                 writeln!(out, "      {failure}")?;
@@ -73,12 +78,42 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
 
 /// Whether the endpoints that a pool answers with may have other shares than one another.
 fn has_shares(pool: &PoolStatus) -> bool {
-    matches!(pool.kind.as_str(), "weighted" | "hash")
+    matches!(pool.kind.as_str(), "weighted" | "least-load" | "hash")
 }
 
 /// A share, as operators read it.
 fn percent(share_ppm: u32) -> String {
     format!("{:.1} %", f64::from(share_ppm) / 1e4)
+}
+
+/// How much an endpoint has to do, and what follows from it.
+fn print_load(out: &mut impl Write, address: &AddressStatus, load: &LoadStatus) -> io::Result<()> {
+    let LoadStatus { of, unit, last_milli, smoothed_milli, counts, weight_milli, drained, trouble } = load;
+    let shown = |milli: u64| format!("{}{unit}", milli as f64 / 1e3);
+    match of.as_str() {
+        "agent" => write!(out, "      left, by its agent: ")?,
+        of => write!(out, "      load, by {of}: ")?,
+    }
+    match (smoothed_milli, last_milli) {
+        (Some(smoothed), Some(last)) => {
+            write!(out, "{}, {} at the last look", shown(*smoothed), shown(*last))?;
+        }
+        _ => write!(out, "not known yet")?,
+    }
+    if !counts && smoothed_milli.is_some() {
+        write!(out, ", too long ago to count")?;
+    }
+    if let (Some(now), Some(weight)) = (weight_milli, address.weight) {
+        write!(out, "; weight {} of {weight}", *now as f64 / 1e3)?;
+    }
+    if *drained {
+        write!(out, "; drained by its agent")?;
+    }
+    writeln!(out)?;
+    match trouble {
+        Some(trouble) => writeln!(out, "      no load at the last look: {trouble}"),
+        None => Ok(()),
+    }
 }
 
 /// What this node and its peers see of an address, where that isn't one thing.

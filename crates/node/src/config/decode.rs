@@ -6,6 +6,7 @@
 mod admission;
 mod catalog;
 mod interfaces;
+mod load;
 mod management;
 mod pool;
 mod probe;

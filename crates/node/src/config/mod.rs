@@ -9,6 +9,7 @@ mod anycast;
 mod catalog;
 mod decode;
 mod identity;
+mod load;
 mod pool;
 mod probe;
 mod problem;
@@ -24,6 +25,7 @@ pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::apex;
 pub(crate) use identity::CheckId;
+pub(crate) use load::{LoadConfig, Measure};
 pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
 pub(crate) use probe::{
     DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,

@@ -1,4 +1,5 @@
 mod catalog;
+mod load;
 mod pool;
 mod publish;
 mod signing;

@@ -4,9 +4,9 @@ use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
     CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
-    KernelAnswersByFamily, Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus,
-    QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts, UdpCounts,
-    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    KernelAnswersByFamily, Latencies, LoadStatus, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus,
+    PoolStatus, QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts,
+    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub(super) fn server() -> NodeStatus {
                 tier: 2,
                 health: "up".to_owned(),
                 admin: "auto".to_owned(),
-                weight: None,
+                weight: Some(10),
                 answers: true,
                 share_ppm: 1_000_000,
                 failure: None,
@@ -91,6 +91,16 @@ pub(super) fn server() -> NodeStatus {
                 failures: 4,
                 own: "down".to_owned(),
                 peers: Vec::new(),
+                load: Some(LoadStatus {
+                    of: "header".to_owned(),
+                    unit: String::new(),
+                    last_milli: Some(500),
+                    smoothed_milli: Some(620),
+                    counts: true,
+                    weight_milli: Some(2_500),
+                    drained: false,
+                    trouble: Some("its answer has no x-load".to_owned()),
+                }),
             }],
             transitions: Vec::new(),
             problems: Vec::new(),

@@ -1,7 +1,7 @@
 //! The thread's loop: looks come in, decisions go out.
 
 use super::memory::Memory;
-use super::probe::{Look, Prober};
+use super::probe::{Agent, Look, Prober};
 use super::roster::{Roster, Target};
 use super::sharing::{Exchange, Sharing};
 use super::{Command, PoolBoard, Supplies, Wish};
@@ -132,7 +132,7 @@ impl Director {
 
     /// Counts how long a look has taken that has shown something.
     fn count(&mut self, seen: &Seen) {
-        let Look::Saw(outcome) = &seen.look else { return };
+        let Look::Saw(outcome, _) = &seen.look else { return };
         let (kind, is_good) = (seen.target.1.probe.word(), *outcome == Outcome::Pass);
         let times = self.times.entry((kind, is_good)).or_insert_with(|| CheckTimes::new(kind, is_good));
         times.times.observe(seen.took);
@@ -235,14 +235,14 @@ impl Director {
 /// Looks at a target again and again. An interval is from beginning to beginning, and none is longer than it says.
 async fn look(target: Target, prober: Arc<Prober>, room: Arc<Semaphore>, seen: mpsc::Sender<Seen>) {
     let (address, check) = &target;
+    let mut agent = Agent::silent();
     // All endpoints of a node that has just started shall not be looked at in one moment, and yet soon.
     sleep(check.interval.mul_f32(fastrand::f32() / 4.0)).await;
     loop {
         let due = Instant::now();
         let (look, took) = {
             let Ok(_place) = room.acquire().await else { return };
-            let began = Instant::now();
-            (prober.look(check, *address).await, began.elapsed())
+            prober.look(check, *address, &mut agent).await
         };
         if seen.send(Seen { target: target.clone(), took, look }).await.is_err() {
             return;

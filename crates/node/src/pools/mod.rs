@@ -1,11 +1,12 @@
 //! Pools: names that answer with the endpoints that are good now.
 //!
-//! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
-//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows
-//! outlives the process ([`memory`]), so that a restart begins with it. Nodes may tell each other what their checks see
-//! ([`sharing`]), and a pool go by that.
+//! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered
+//! with, it tells the keeper, which publishes that like any change of a zone. Answers may have parts of them
+//! ([`portions`]), by weights that follow loads ([`loads`]). What it knows outlives the process ([`memory`]), so that a
+//! restart begins with it. Nodes may tell each other what their checks see ([`sharing`]), and a pool go by that.
 
 mod director;
+mod loads;
 mod memory;
 mod portions;
 mod probe;

@@ -1,14 +1,17 @@
 //! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
 
+mod operators;
+
+use super::loads::{self, Meter, Weights};
 use super::memory::Memory;
 use super::portions::Portions;
 use super::probe::Look;
 use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
-use crate::config::{CheckId, PoolCheck, PoolConfig};
+use crate::config::{CheckId, EndpointConfig, PoolCheck, PoolConfig};
 use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
 use health::{Action, Check, CheckSpec, Gravity, Moment};
-use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
+use pool::{Admin, Basis, Condition, Portion, Selection, Selector, Spec};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,6 +53,7 @@ struct Family {
     selection: Option<Selection>,
     /// What answers have of it; none where that has to be found out anew.
     portions: Option<Portions>,
+    weights: Weights,
     since: Option<SystemTime>,
     changes: u64,
 }
@@ -88,15 +92,23 @@ impl Roster {
                 let health = known.health(&pool.name, endpoint, address);
                 let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
                 // The configuration has bounds for all that a check could be wrong in.
-                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, id, health));
+                let fresh = || {
+                    let checked = Check::new(spec(pool), now).ok();
+                    checked.map(|known| Watched::new(known, id, health, Meter::of(&check)))
+                };
                 if let Some(watched) = watched.or_else(fresh) {
                     targets.insert(target, watched);
                 }
             }
             let admins = pool.endpoints.iter().map(|it| known.admin(&pool.name, &it.name)).collect();
             let before = before.remove(&pool.name);
+            let recalled = || {
+                let family =
+                    |is_ipv4| Family { weights: Weights::recall(pool, is_ipv4, &known), ..Family::default() };
+                ([true, false].map(family), VecDeque::new())
+            };
             let (families, transitions) =
-                before.map(|state| (state.families, state.transitions)).unwrap_or_default();
+                before.map_or_else(recalled, |state| (state.families, state.transitions));
             // Members may have other numbers now.
             let families =
                 families.map(|family| Family { selector: Selector::default(), portions: None, ..family });
@@ -119,17 +131,17 @@ impl Roster {
             Look::Blind(why) => {
                 !self.targets.values().any(|it| it.blind.as_ref().is_some_and(|it| it.why == *why))
             }
-            Look::Saw(_) => false,
+            Look::Saw(..) => false,
         };
         let Some(watched) = self.targets.get_mut(target) else { return false };
         match &look {
             Look::Blind(why) if is_news => {
                 tracing::warn!("{} can't be checked by {}: {why}", target.0, target.1.probe.word());
             }
-            Look::Saw(_) if watched.blind.is_some() => {
+            Look::Saw(..) if watched.blind.is_some() => {
                 tracing::info!("{} can be checked by {} again", target.0, target.1.probe.word());
             }
-            Look::Blind(_) | Look::Saw(_) => {}
+            Look::Blind(_) | Look::Saw(..) => {}
         }
         watched.observe(took, look, now)
     }
@@ -151,37 +163,6 @@ impl Roster {
         self.targets.iter().map(sighting).collect()
     }
 
-    /// Notes what an operator says of an endpoint.
-    ///
-    /// # Errors
-    /// There is no such pool or endpoint, in words.
-    pub(super) fn set(&mut self, pool: &str, endpoint: &str, admin: Admin) -> Result<(), String> {
-        let index = self.find(pool)?;
-        let names: Vec<&str> = self.config[index].endpoints.iter().map(|it| it.name.as_str()).collect();
-        let Some(at) = names.iter().position(|name| *name == endpoint) else {
-            return Err(format!("the pool {pool} has no endpoint {endpoint}; it has {}", names.join(", ")));
-        };
-        self.states[index].admins[at] = admin;
-        Ok(())
-    }
-
-    /// Has the best tier of a pool that is good answer again.
-    ///
-    /// # Errors
-    /// There is no such pool, in words.
-    pub(super) fn fail_back(&mut self, pool: &str) -> Result<(), String> {
-        let index = self.find(pool)?;
-        self.states[index].families.iter_mut().for_each(|family| family.selector.fail_back());
-        Ok(())
-    }
-
-    fn find(&self, pool: &str) -> Result<usize, String> {
-        let found = self.config.iter().position(|it| it.name == pool);
-        found.ok_or_else(|| {
-            format!("there is no pool {pool} here; `starling ctl pools` lists those there are")
-        })
-    }
-
     /// Decides what every pool answers with; when that has to be done again though nothing happens, and whether anything has changed.
     pub(super) fn select(&mut self, now: Moment) -> (Option<Moment>, bool) {
         let mut again_at: Option<Moment> = None;
@@ -190,18 +171,26 @@ impl Roster {
             for is_ipv4 in [true, false] {
                 let conditions: Vec<Condition> = self.conditions(index, is_ipv4);
                 let pool = &self.config[index];
-                let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
+                let mut members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
                 if members.is_empty() {
                     continue;
                 }
+                let reports: Vec<_> = match pool.spec.kind {
+                    pool::Kind::LeastLoad { .. } => {
+                        self.watched(index, is_ipv4).map(|(.., watched)| loads::report(watched)).collect()
+                    }
+                    _ => Vec::new(),
+                };
                 let state = &mut self.states[index];
                 let family = &mut state.families[usize::from(!is_ipv4)];
                 let selection = family.selector.select(&pool.spec, &members, &conditions, now);
-                again_at = again_at.into_iter().chain(selection.again_at).min();
+                let is_moved = family.weights.follow(&pool.spec, &mut members, &selection, &reports, now);
+                is_change |= is_moved;
+                again_at = again_at.into_iter().chain(selection.again_at).chain(family.weights.due()).min();
                 let is_same = family.selection.as_ref().is_some_and(|before| {
                     (&before.members, before.basis) == (&selection.members, selection.basis)
                 });
-                family.portions = family.portions.take().filter(|_| is_same);
+                family.portions = family.portions.take().filter(|_| is_same && !is_moved);
                 let portions = family
                     .portions
                     .get_or_insert_with(|| Portions::new(&pool.spec, &members, &selection.members));
@@ -230,22 +219,26 @@ impl Roster {
 
     fn conditions(&self, index: usize, is_ipv4: bool) -> Vec<Condition> {
         let (pool, state) = (&self.config[index], &self.states[index]);
-        let admin = |name: &str| {
-            let at = pool.endpoints.iter().position(|it| it.name == name);
-            at.and_then(|at| state.admins.get(at)).copied().unwrap_or_default()
-        };
-        let members = pool.members(is_ipv4);
-        members
-            .map(|(endpoint, address, _)| {
-                let own = self.health(&(address, Arc::clone(&state.check)));
+        self.watched(index, is_ipv4)
+            .map(|(endpoint, address, watched)| {
+                let own = watched.map(Watched::health).unwrap_or_default();
                 let others = self.others.get(&(address, state.id)).copied().unwrap_or_default();
-                Condition { health: pool.view.health(own, others), admin: admin(&endpoint.name) }
+                let admin = loads::wish(self.admin(index, &endpoint.name), watched);
+                Condition { health: pool.view.health(own, others), admin }
             })
             .collect()
     }
 
-    fn health(&self, target: &Target) -> Health {
-        self.targets.get(target).map(Watched::health).unwrap_or_default()
+    /// The addresses of a pool, with what is known of each.
+    fn watched(
+        &self,
+        index: usize,
+        is_ipv4: bool,
+    ) -> impl Iterator<Item = (&EndpointConfig, IpAddr, Option<&Watched>)> {
+        let state = &self.states[index];
+        self.config[index].members(is_ipv4).map(move |(endpoint, address, _)| {
+            (endpoint, address, self.targets.get(&(address, Arc::clone(&state.check))))
+        })
     }
 
     /// What names answer with: all address records that each has from its pool, as last selected.
@@ -287,11 +280,13 @@ impl Roster {
             return self.memory.clone();
         }
         let mut memory = Memory::default();
-        for (pool, state) in self.config.iter().zip(&self.states) {
-            for (endpoint, admin) in pool.endpoints.iter().zip(&state.admins) {
-                for address in &endpoint.addresses {
-                    let health = self.health(&(*address, Arc::clone(&state.check)));
-                    memory.add(&pool.name, &endpoint.name, *address, health, *admin);
+        for (index, (pool, state)) in self.config.iter().zip(&self.states).enumerate() {
+            for (is_ipv4, family) in [true, false].into_iter().zip(&state.families) {
+                for (position, (endpoint, address, watched)) in self.watched(index, is_ipv4).enumerate() {
+                    let health = watched.map(Watched::health).unwrap_or_default();
+                    let admin = self.admin(index, &endpoint.name);
+                    let factor = family.weights.factor(position);
+                    memory.add(&pool.name, &endpoint.name, address, health, admin, factor);
                 }
             }
         }
@@ -332,9 +327,9 @@ impl Roster {
                     address: address.to_string(),
                     tier: member.tier,
                     health: condition.health.word().to_owned(),
-                    admin: condition.admin.word().to_owned(),
+                    admin: self.admin(index, &endpoint.name).word().to_owned(),
                     weight: match pool.spec.kind {
-                        pool::Kind::Weighted { .. } => Some(member.weight),
+                        pool::Kind::Weighted { .. } | pool::Kind::LeastLoad { .. } => Some(member.weight),
                         _ => None,
                     },
                     answers: portions.is_some_and(|it| it.members().contains(&position)),
@@ -350,6 +345,7 @@ impl Roster {
                     failures: watched.map_or(0, |watched| watched.check.failures()),
                     own: watched.map(Watched::health).unwrap_or_default().word().to_owned(),
                     peers: Vec::new(), // who asks adds them
+                    load: family.weights.status(position, &member, watched),
                 });
             }
         }
@@ -360,6 +356,7 @@ impl Roster {
                 pool::Kind::Failover { .. } => "failover".to_owned(),
                 pool::Kind::RoundRobin => "round-robin".to_owned(),
                 pool::Kind::Weighted { .. } => "weighted".to_owned(),
+                pool::Kind::LeastLoad { .. } => "least-load".to_owned(),
                 pool::Kind::Hash => "hash".to_owned(),
             },
             portion: portion(&pool.spec),
@@ -376,7 +373,7 @@ impl Roster {
 }
 
 fn addresses(pool: &PoolConfig) -> impl Iterator<Item = (&str, IpAddr)> {
-    let of_one = |endpoint: &'_ crate::config::EndpointConfig| endpoint.addresses.clone();
+    let of_one = |endpoint: &'_ EndpointConfig| endpoint.addresses.clone();
     pool.endpoints.iter().flat_map(move |endpoint| {
         of_one(endpoint).into_iter().map(|address| (endpoint.name.as_str(), address))
     })
@@ -402,6 +399,8 @@ fn portion(spec: &Spec) -> String {
     match (spec.kind, spec.answers_max) {
         (pool::Kind::Weighted { portion: Portion::One }, _) => "one by weight".to_owned(),
         (pool::Kind::Weighted { portion: Portion::Set }, _) => "a set by weights".to_owned(),
+        (pool::Kind::LeastLoad { portion: Portion::One, .. }, _) => "one by load".to_owned(),
+        (pool::Kind::LeastLoad { portion: Portion::Set, .. }, _) => "a set by loads".to_owned(),
         (pool::Kind::Hash, _) => "one for each network".to_owned(),
         (_, Some(most)) => format!("at most {most}"),
         (_, None) => "all".to_owned(),

@@ -11,7 +11,7 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     /// The names that answer with it.
     pub(crate) names: Vec<String>,
-    /// `failover`, `round-robin`, `weighted` or `hash`.
+    /// `failover`, `round-robin`, `weighted`, `least-load` or `hash`.
     pub(crate) kind: String,
     /// How many of what is selected an answer has, in words.
     pub(crate) portion: String,
@@ -68,7 +68,7 @@ pub(crate) struct AddressStatus {
     pub(crate) health: String,
     /// What an operator has said: `auto`, `up`, `down` or `drain`.
     pub(crate) admin: String,
-    /// The endpoint's weight in a weighted pool.
+    /// The endpoint's configured weight in a weighted or least-load pool.
     pub(crate) weight: Option<u16>,
     /// Whether it is answered with.
     pub(crate) answers: bool,
@@ -97,6 +97,32 @@ pub(crate) struct AddressStatus {
     /// What the peers say that are heard and look at it.
     #[serde(default)]
     pub(crate) peers: Vec<PeerSight>,
+    /// How much it has to do, in a least-load pool.
+    #[serde(default)]
+    pub(crate) load: Option<LoadStatus>,
+}
+
+/// How much an endpoint has to do, and what follows from it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LoadStatus {
+    /// What is taken for it: `connect-time`, `response-time`, `body`, `header` or `agent`, where it is what is left.
+    pub(crate) of: String,
+    /// What stands after the number.
+    pub(crate) unit: String,
+    /// What was found last, in thousandths.
+    pub(crate) last_milli: Option<u64>,
+    /// The same, smoothed, which is what counts.
+    pub(crate) smoothed_milli: Option<u64>,
+    /// Whether it counts: it does not where it is too long ago.
+    pub(crate) counts: bool,
+    /// The weight now, in thousandths: the configured one, but for what loads have changed. None where it is not answered
+    /// with.
+    pub(crate) weight_milli: Option<u64>,
+    /// Whether the endpoint itself wishes to be answered with only where nothing else is left.
+    pub(crate) drained: bool,
+    /// Why the last look has found none, if it has not.
+    pub(crate) trouble: Option<String>,
 }
 
 /// What was wrong with an address of an endpoint.

@@ -1,8 +1,9 @@
 //! Decodes `[[pool]]`.
 
+use super::super::load::LoadConfig;
 use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::problem::Problem;
-use super::{Section, Value, apex, probe, sharing, wrong_type};
+use super::{Placed, Section, Value, apex, load, probe, sharing, wrong_type};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -56,13 +57,14 @@ fn pool(
     let name = word(&mut section, "name = \"web\"", problems);
     let names = names(&mut section, problems);
     let ttl = section.integer("ttl-s", 0..=u64::from(TTL_MAX), problems).map_or(TTL, |ttl| ttl as u32); // in range
-    let kind = kind(&mut section, problems);
+    let (kind, load) = kind(&mut section, ttl, problems);
     let answers_max = answers_max(&mut section, kind, problems);
     let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
     let view = sharing::view(&mut section, problems);
     let endpoints = endpoints(&mut section, kind, problems);
-    let check = probe::check(&mut section, &endpoints, around, problems);
+    let mut check = probe::check(&mut section, &endpoints, around, problems);
+    load::attach(load, check.as_mut(), problems);
     section.finish(problems);
     if problems.len() > before {
         return None;
@@ -148,37 +150,58 @@ enum Word {
     Failover,
     RoundRobin,
     Weighted,
+    LeastLoad,
     Hash,
 }
 
-fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
+fn kind(
+    section: &mut Section<'_, '_>,
+    ttl: u32,
+    problems: &mut Vec<Problem>,
+) -> (Kind, Option<Placed<LoadConfig>>) {
     let words = [
         ("failover", Word::Failover),
         ("round-robin", Word::RoundRobin),
         ("weighted", Word::Weighted),
+        ("least-load", Word::LeastLoad),
         ("hash", Word::Hash),
     ];
     let word = section.choice("kind", "kind of pool", &words, problems).unwrap_or(Word::Failover);
     if word != Word::Failover {
         only_for(section, &["enough", "fail-back-ms", "fail-back"], "failover pools", problems);
     }
-    if word != Word::Weighted {
-        only_for(section, &["answers"], "weighted pools", problems);
+    if !matches!(word, Word::Weighted | Word::LeastLoad) {
+        only_for(section, &["answers"], "weighted and least-load pools", problems);
     }
-    match word {
+    if word != Word::LeastLoad {
+        load::refuse(section, problems);
+    }
+    let kind = match word {
         Word::Failover => failover(section, problems),
         Word::RoundRobin => Kind::RoundRobin,
-        Word::Weighted => {
-            let words = [("one", Portion::One), ("set", Portion::Set)];
-            let portion = section.choice("answers", "portion of the endpoints", &words, problems);
-            Kind::Weighted { portion: portion.unwrap_or(Portion::One) }
+        Word::Weighted => Kind::Weighted { portion: portion(section, problems) },
+        Word::LeastLoad => {
+            let portion = portion(section, problems);
+            return load::kind(section, portion, ttl, problems);
         }
         Word::Hash => Kind::Hash,
-    }
+    };
+    (kind, None)
+}
+
+/// How many endpoints an answer has where they have weights.
+fn portion(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Portion {
+    let words = [("one", Portion::One), ("set", Portion::Set)];
+    section.choice("answers", "portion of the endpoints", &words, problems).unwrap_or(Portion::One)
 }
 
 /// Refuses keys that pools or checks of another kind have.
-fn only_for(section: &mut Section<'_, '_>, keys: &[&'static str], whose: &str, problems: &mut Vec<Problem>) {
+pub(super) fn only_for(
+    section: &mut Section<'_, '_>,
+    keys: &[&'static str],
+    whose: &str,
+    problems: &mut Vec<Problem>,
+) {
     for key in keys {
         if let Some(place) = section.place_of(key) {
             let title = format!("`{key}` is for {whose}");
@@ -205,7 +228,7 @@ fn failover(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind 
 
 /// How many endpoints an answer has at most.
 fn answers_max(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<usize> {
-    if matches!(kind, Kind::Weighted { .. } | Kind::Hash) {
+    if matches!(kind, Kind::Weighted { .. } | Kind::LeastLoad { .. } | Kind::Hash) {
         only_for(section, &["answers-max"], "failover and round-robin pools", problems);
         return None;
     }
@@ -295,8 +318,8 @@ fn endpoint(mut section: Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem
         }
     };
     let tier = section.integer("tier", 1..=u64::from(TIERS_MAX), problems).unwrap_or(1) as u32; // in range
-    if !matches!(kind, Kind::Weighted { .. }) {
-        only_for(&mut section, &["weight"], "weighted pools", problems);
+    if !matches!(kind, Kind::Weighted { .. } | Kind::LeastLoad { .. }) {
+        only_for(&mut section, &["weight"], "weighted and least-load pools", problems);
     }
     let weight = section.integer("weight", 0..=u64::from(u16::MAX), problems).unwrap_or(1) as u16; // in range
     section.finish(problems);

@@ -148,7 +148,17 @@ pub(super) fn check(
         section.know(key);
     }
     checked.finish(problems);
-    Some(PoolCheck { probe: probe?, port, sources, interval, jitter_percent, timeout, rise, fall })
+    Some(PoolCheck {
+        probe: probe?,
+        port,
+        sources,
+        interval,
+        jitter_percent,
+        timeout,
+        rise,
+        fall,
+        load: None,
+    })
 }
 
 /// Says of each key of other kinds that it is out of place.

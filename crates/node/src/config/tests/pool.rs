@@ -86,6 +86,7 @@ tier = 2
         timeout: Duration::from_millis(100),
         rise: 3,
         fall: 4,
+        load: None,
     };
     assert_eq!(pool.check, check);
 }
@@ -203,7 +204,7 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\ntier = 17", "`tier` is out of range"),
         ("check =", "kind = \"round-robin\"\nenough = 2\ncheck =", "`enough` is for failover pools"),
         ("check =", "kind = \"hash\"\nfail-back = \"by-hand\"\ncheck =", "`fail-back` is for failover pools"),
-        ("check =", "answers = \"set\"\ncheck =", "`answers` is for weighted pools"),
+        ("check =", "answers = \"set\"\ncheck =", "`answers` is for weighted and least-load pools"),
         (
             "check =",
             "kind = \"weighted\"\nanswers = \"two\"\ncheck =",
@@ -212,7 +213,11 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("check =", "answers-max = 0\ncheck =", "`answers-max` is out of range"),
         ("check =", "kind = \"hash\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
         ("check =", "kind = \"weighted\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
-        ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\nweight = 2", "`weight` is for weighted pools"),
+        (
+            "address = \"192.0.2.1\"",
+            "address = \"192.0.2.1\"\nweight = 2",
+            "`weight` is for weighted and least-load pools",
+        ),
         ("check =", "kind = \"fastest\"\ncheck =", "`fastest` is no kind of pool"),
         ("check =", "fail-back = \"by-hand\"\nfail-back-ms = 5\ncheck =", "one of them is too much"),
         ("check =", "all-down = \"fallback\"\ncheck =", "the pool has no `fallback`"),

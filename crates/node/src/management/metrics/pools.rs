@@ -1,7 +1,7 @@
 //! Pools.
 
 use super::{Families, ZONES_MAX};
-use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, PoolStatus};
+use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, LoadStatus, PoolStatus};
 use std::fmt;
 
 /// What pools answer, and what is known of their endpoints.
@@ -52,6 +52,7 @@ pub(super) fn encode(
     let share =
         addresses().map(|(pool, address)| (labels_of(pool, address), f64::from(address.share_ppm) / 1e6));
     families.gauge("starling_pool_endpoint_share_ratio", help, share)?;
+    loads(pools, families)?;
     let help = "Looks at the endpoint.";
     families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
     let help = "Looks at the endpoint that were bad.";
@@ -65,6 +66,28 @@ pub(super) fn encode(
     });
     let help = "How long looks at endpoints have taken, by kind of check.";
     families.histograms("starling_pool_check_seconds", help, times)
+}
+
+/// Loads, and what weights follow from them.
+fn loads(pools: &[PoolStatus], families: &mut Families<'_>) -> fmt::Result {
+    let of_each = |value: fn(&AddressStatus, &LoadStatus) -> Option<f64>| {
+        let all = pools.iter().flat_map(|pool| pool.addresses.iter().map(move |address| (pool, address)));
+        let seen = all.take(ZONES_MAX).filter_map(|(pool, it)| Some((pool, it, it.load.as_ref()?)));
+        seen.filter_map(move |(pool, it, load)| Some((labels_of(pool, it), value(it, load)?)))
+    };
+    let help =
+        "The load of the endpoint, smoothed, in its unit; what is left in percent, where agents say it.";
+    let load = |_: &AddressStatus, load: &LoadStatus| load.smoothed_milli.map(|milli| milli as f64 / 1e3);
+    families.gauge("starling_pool_endpoint_load", help, of_each(load))?;
+    let help = "The weight of the endpoint now, of the one that is configured.";
+    let weight = |it: &AddressStatus, load: &LoadStatus| {
+        let configured = it.weight.filter(|weight| *weight > 0)?;
+        Some(load.weight_milli? as f64 / 1e3 / f64::from(configured))
+    };
+    families.gauge("starling_pool_endpoint_weight_ratio", help, of_each(weight))?;
+    let help = "Whether the last look has not shown the load of the endpoint.";
+    let missing = |_: &AddressStatus, load: &LoadStatus| Some(f64::from(u8::from(load.trouble.is_some())));
+    families.gauge("starling_pool_endpoint_load_missing", help, of_each(missing))
 }
 
 fn labels_of<'p>(pool: &'p PoolStatus, address: &'p AddressStatus) -> [(&'static str, &'p str); 3] {

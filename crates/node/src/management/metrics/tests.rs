@@ -71,6 +71,10 @@ fn what_the_server_counts() {
         let samples = [format!("{endpoint} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
     }
+    for (name, value) in [("load", "0.62"), ("weight_ratio", "0.25"), ("load_missing", "1.0")] {
+        let samples = [format!("{endpoint} {value}")];
+        assert_eq!(family(&text, &format!("starling_pool_endpoint_{name}")), samples, "{name}");
+    }
     let times = family(&text, "starling_pool_check_seconds_bucket");
     let first =
         ["{le=\"0.001\",kind=\"dns\",result=\"good\"} 1", "{le=\"0.001\",kind=\"https\",result=\"bad\"} 0"];
