@@ -190,6 +190,16 @@ impl Node {
         .with_context(what)
     }
 
+    /// Waits until an address of a pool is bad, and this is said of it.
+    pub(crate) fn sees_bad(&self, pool: &str, index: usize, said: &str) -> Result<()> {
+        tools::poll(said, SEEN_WITHIN, || {
+            let address = &self.pool(pool)?["addresses"][index];
+            let is_said = address["failure"].as_str().is_some_and(|text| text.contains(said));
+            Ok((address["health"] == "down" && is_said).then_some(()))
+        })
+        .with_context(|| format!("{:?}\n{}", self.pool(pool), self.log()))
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Result<i32> {
         Ok(self.process.as_ref().context("it runs")?.pid())
