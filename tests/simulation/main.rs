@@ -6,6 +6,7 @@
 mod check;
 mod fleet;
 mod kernel;
+mod load;
 mod model;
 mod node;
 
