@@ -466,9 +466,14 @@ fn whichever_part_an_answer_has_it_validates() -> Result<()> {
     let _endpoints = [first, second, third].map(|address| Endpoint::start(address, port));
     let names = "\"www.example.com\", \"*.wild.example.com\"";
     let all = [(first, 1), (second, 1), (third, 1)];
-    for (lines, len) in
-        [("kind = \"weighted\"", 1), ("kind = \"round-robin\"\nanswers-max = 2", 2), ("kind = \"hash\"", 1)]
-    {
+    // Weights change meanwhile.
+    let least_load = "kind = \"least-load\"\nload = \"response-time\"\nload-period-ms = 1000\nload-idle = 0";
+    for (lines, len) in [
+        ("kind = \"weighted\"", 1),
+        (least_load, 1),
+        ("kind = \"round-robin\"\nanswers-max = 2", 2),
+        ("kind = \"hash\"", 1),
+    ] {
         for (algorithm, denial) in kinds().take(3) {
             let mut signed = Signed::new(algorithm, denial)?;
             signed.configure("", &pool("web", names, &format!("{lines}\n{}", http(port)), &all))?;
