@@ -97,6 +97,7 @@ pub(super) fn server() -> NodeStatus {
             view: "quorum".to_owned(),
             check: "00112233445566778899aabbccddeeff".to_owned(),
             sharing: None,
+            times: latencies(),
         }],
         sharing: Some(SharingStatus {
             isolated: true,

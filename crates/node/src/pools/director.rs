@@ -4,12 +4,12 @@ use super::memory::Memory;
 use super::probe::{Look, Prober};
 use super::roster::{Roster, Target};
 use super::sharing::{Exchange, Sharing};
+use super::times::LookTimes;
 use super::{Command, PoolBoard, Supplies, Wish};
 use crate::config::PoolConfig;
 use crate::keeper;
-use crate::status::CheckTimes;
 use health::{Moment, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -47,8 +47,7 @@ pub(super) struct Director {
     looking: HashMap<Target, AbortHandle>,
     prober: Arc<Prober>,
     room: Arc<Semaphore>,
-    /// How long looks have taken, by kind and by whether what was seen was good.
-    times: BTreeMap<(&'static str, bool), CheckTimes>,
+    times: LookTimes,
     seen: mpsc::Sender<Seen>,
     arriving: mpsc::Receiver<Seen>,
     /// What the keeper could not be told yet, and when to try again.
@@ -81,7 +80,7 @@ impl Director {
             looking: HashMap::new(),
             prober: Arc::new(Prober::new(echo)),
             room: Arc::new(Semaphore::new(LOOKS_MAX)),
-            times: BTreeMap::new(),
+            times: LookTimes::default(),
             seen,
             arriving,
             untold: None,
@@ -133,9 +132,7 @@ impl Director {
     /// Counts how long a look has taken that has shown something.
     fn count(&mut self, seen: &Seen) {
         let Look::Saw(outcome) = &seen.look else { return };
-        let (kind, is_good) = (seen.target.1.probe.word(), *outcome == Outcome::Pass);
-        let times = self.times.entry((kind, is_good)).or_insert_with(|| CheckTimes::new(kind, is_good));
-        times.times.observe(seen.took);
+        self.times.count(&seen.target, *outcome == Outcome::Pass, seen.took);
     }
 
     /// Does what was put off.
@@ -153,7 +150,11 @@ impl Director {
     }
 
     fn show(&mut self) {
-        self.board.set(self.roster.statuses(), self.times.values().cloned().collect());
+        let mut pools = self.roster.statuses();
+        for (pool, times) in pools.iter_mut().zip(self.times.of_pools()) {
+            pool.times = times;
+        }
+        self.board.set(pools, self.times.of_kinds());
         self.sharing.show(self.start, || self.roster.sightings());
         self.show_at = None;
     }
@@ -162,6 +163,7 @@ impl Director {
     fn configure(&mut self) {
         let config = Arc::clone(&self.configured.borrow_and_update());
         let now = self.now();
+        self.times.configure(&config);
         self.roster.configure(config, now);
         let wanted: Vec<Target> = self.roster.targets().cloned().collect();
         self.looking.retain(|target, look| {

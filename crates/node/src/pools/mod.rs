@@ -11,6 +11,7 @@ mod portions;
 mod probe;
 mod roster;
 mod sharing;
+mod times;
 mod watched;
 
 pub(crate) use probe::{EchoSockets, takes_raw};

@@ -6,7 +6,7 @@ use super::probe::Look;
 use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
 use crate::config::{CheckId, PoolCheck, PoolConfig};
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
+use crate::status::{AddressStatus, FamilyStatus, LastFailure, Latencies, PoolStatus, PoolTransition, timestamp};
 use health::{Action, Check, CheckSpec, Gravity, Moment};
 use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
 use std::collections::{HashMap, VecDeque};
@@ -371,6 +371,7 @@ impl Roster {
             view: pool.view.word().to_owned(),
             check: state.id.to_string(),
             sharing: None, // who asks adds it
+            times: Latencies::default(), // who counts them adds them
         }
     }
 }

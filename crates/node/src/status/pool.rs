@@ -34,6 +34,9 @@ pub(crate) struct PoolStatus {
     /// How the peers are, where their view counts.
     #[serde(default)]
     pub(crate) sharing: Option<SharingStatus>,
+    /// How long looks at its endpoints have taken, good and bad ones.
+    #[serde(default)]
+    pub(crate) times: Latencies,
 }
 
 /// What a pool answers for an address family.

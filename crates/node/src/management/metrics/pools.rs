@@ -1,8 +1,12 @@
 //! Pools.
 
 use super::{Families, ZONES_MAX};
-use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, PoolStatus};
+use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, Latencies, PoolStatus};
 use std::fmt;
+
+/// How many pools have a histogram, the first of the configuration. Each takes 17 lines, and so these as many as the rest of the
+/// pools' metrics at the most; all pools are in the histograms by kind of check.
+const HISTOGRAMS_MAX: usize = 100;
 
 /// What pools answer, and what is known of their endpoints.
 pub(super) fn encode(
@@ -59,12 +63,23 @@ pub(super) fn encode(
     let help = "Whether this node can't look at the endpoint, for a reason of its own.";
     families.gauge("starling_pool_endpoint_unseen", help, of_each(|it| u64::from(it.unseen.is_some())))?;
     let times = check_times.iter().map(|it| {
-        let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1e3).into_iter().chain([f64::INFINITY]);
-        let labels = [("kind", it.kind.as_str()), ("result", it.result.as_str())];
-        (labels, it.times.micros as f64 / 1e6, bounds.zip(it.times.counts).collect())
+        let (sum, buckets) = histogram(&it.times);
+        ([("kind", it.kind.as_str()), ("result", it.result.as_str())], sum, buckets)
     });
     let help = "How long looks at endpoints have taken, by kind of check.";
-    families.histograms("starling_pool_check_seconds", help, times)
+    families.histograms("starling_pool_check_seconds", help, times)?;
+    let times = pools.iter().take(HISTOGRAMS_MAX).map(|pool| {
+        let (sum, buckets) = histogram(&pool.times);
+        ([("pool", pool.name.as_str())], sum, buckets)
+    });
+    let help = "How long looks at the endpoints of the pool have taken.";
+    families.histograms("starling_pool_endpoint_check_seconds", help, times)
+}
+
+/// The sum in seconds, and how many are in each bucket.
+fn histogram(times: &Latencies) -> (f64, Vec<(f64, u64)>) {
+    let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1e3).into_iter().chain([f64::INFINITY]);
+    (times.micros as f64 / 1e6, bounds.zip(times.counts).collect())
 }
 
 fn labels_of<'p>(pool: &'p PoolStatus, address: &'p AddressStatus) -> [(&'static str, &'p str); 3] {

@@ -77,6 +77,8 @@ fn what_the_server_counts() {
     let of_one = times.len() / 2;
     assert_eq!([times[0], times[of_one]].map(|it| it.to_owned()), first);
     assert!(times[of_one - 1].contains("le=\"+Inf\""), "{times:?}");
+    let of_pool = family(&text, "starling_pool_endpoint_check_seconds_bucket");
+    assert_eq!(of_pool.first().map(|it| it.to_string()).as_deref(), Some("{le=\"0.001\",pool=\"web\"} 1"));
     for (name, value) in [("good", 1), ("tier", 2), ("changes_total", 3)] {
         let samples = [format!("{{pool=\"web\",family=\"ipv4\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
