@@ -5,6 +5,7 @@
 mod checks;
 mod endpoint;
 mod failing;
+mod lookup;
 mod node;
 mod operators;
 mod peer;

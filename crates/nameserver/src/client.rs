@@ -1,6 +1,6 @@
 //! Who asks, and whose turn it is: what decides where a name answers with one of several sets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use table::{Table, Variant, Variants};
 
 /// Which bits of an address say which network a client is in: a /24 of IPv4, a /48 of IPv6. Those of one network mostly are
@@ -47,6 +47,20 @@ fn chosen_by<'t>(client: &dyn Client, variants: &'t Variants) -> Option<Variant<
     variants.of_client(number_of(client.address()))
 }
 
+/// The network that a client is in as far as answers go, and how many bits of the address say so.
+pub fn network_of(client: IpAddr) -> (IpAddr, u32) {
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let spare = 32 - NETWORK_BITS[0];
+            (Ipv4Addr::from_bits(address.to_bits() >> spare << spare).into(), NETWORK_BITS[0])
+        }
+        IpAddr::V6(address) => {
+            let spare = 128 - NETWORK_BITS[1];
+            (Ipv6Addr::from_bits(address.to_bits() >> spare << spare).into(), NETWORK_BITS[1])
+        }
+    }
+}
+
 /// The number of a client's network. It is the same on every node and after every start, so that clients keep their endpoints.
 fn number_of(client: Option<IpAddr>) -> u64 {
     let network = match client.map(|address| address.to_canonical()) {
@@ -83,6 +97,8 @@ mod tests {
             ("0.0.0.1", "::1", false),
         ] {
             assert_eq!(number(one) == number(other), is_one, "{one} {other}");
+            let network = |text: &str| network_of(text.parse().unwrap());
+            assert_eq!(network(one) == network(other), is_one, "{one} {other}");
         }
     }
 

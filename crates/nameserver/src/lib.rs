@@ -19,7 +19,7 @@ mod trace;
 mod writer;
 
 pub use batch::Batch;
-pub use client::Client;
+pub use client::{Client, network_of};
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
 pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

@@ -77,7 +77,7 @@ fn has_shares(pool: &PoolStatus) -> bool {
 }
 
 /// A share, as operators read it.
-fn percent(share_ppm: u32) -> String {
+pub(super) fn percent(share_ppm: u32) -> String {
     format!("{:.1} %", f64::from(share_ppm) / 1e4)
 }
 

@@ -16,12 +16,17 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
             "there is no pool {pool} here; `starling ctl pools` lists those there are"
         ));
     }
-    for pool in &mut pools {
+    complete(&mut pools, subject);
+    Response::Pools(pools)
+}
+
+/// Adds what others know of pools.
+pub(super) fn complete(pools: &mut [PoolStatus], subject: &Ready) {
+    for pool in pools {
         let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
         pool.problems = pool.names.iter().filter_map(problem).collect();
         subject.pools.exchange().add_to(pool);
     }
-    Response::Pools(pools)
 }
 
 /// What a peer is answered that asks what the checks of pools see.

@@ -228,6 +228,12 @@ pub(crate) fn first_answers(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) ->
     first(pools, memory).answers()
 }
 
+/// What names answer and how the pools are, by what the last run knew.
+pub(crate) fn as_left(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> (Vec<Steered>, Vec<PoolStatus>) {
+    let roster = first(pools, memory);
+    (roster.answers(), roster.statuses())
+}
+
 fn first(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Roster {
     let mut roster = Roster::new(memory.map(Memory::read).unwrap_or_default());
     roster.configure(Arc::clone(pools), health::Moment::default());

@@ -112,6 +112,18 @@ pub(crate) struct LastFailure {
     pub(crate) what: String,
 }
 
+/// What a query is answered, and why.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LookedUp {
+    /// The message.
+    pub(crate) response: Vec<u8>,
+    /// The rules that led to it, in the order in which they were applied.
+    pub(crate) why: Vec<String>,
+    /// The pools that names may answer with.
+    pub(crate) pools: Vec<PoolStatus>,
+}
+
 /// How long looks of a kind and a result have taken.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
