@@ -95,14 +95,15 @@ pub fn compiled(apex: &str, text: &str) -> Table {
     zone::compile(zone, &options).expect("the zone passed its checks")
 }
 
-/// A responder for one table.
+/// A responder for one table, as a worker has it: with somebody who may want samples.
 pub fn responder(table: Arc<Table>) -> nameserver::Responder {
     let mut publisher = Publisher::new();
     let directory = Directory::new([(table.apex_name(), SlotIndex(0))]);
     publisher.publish(SlotIndex(0), Some(table));
     publisher.publish_directory(directory);
     let seat = wire::probe::Seat::UdpWorker(0);
-    nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat)
+    let responder = nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat);
+    responder.sampled(Arc::default())
 }
 
 /// Queries in a batch.

@@ -5,6 +5,7 @@
 mod checks;
 mod endpoint;
 mod failing;
+mod given;
 mod lookup;
 mod node;
 mod operators;

@@ -5,6 +5,7 @@ use crate::counters::{Counters, Family};
 use crate::desk::Desk;
 use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
+use crate::samples::{self, Samples, Sampling};
 use crate::trace::{Explanation, Silent, Trace};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -95,6 +96,7 @@ pub struct Responder {
     pending: Box<[Pending]>,
     /// Where the messages come from that are answered one by one.
     client: Option<IpAddr>,
+    sampling: Option<Sampling>,
 }
 
 impl Responder {
@@ -110,7 +112,14 @@ impl Responder {
         let payloads = UDP_PLAIN_MAX..=UDP_RESPONSE_MAX;
         assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
         let pending = (0..BATCH_LEN).map(|_| Pending::default()).collect();
-        Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None }
+        Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None, sampling: None }
+    }
+
+    /// Has it leave samples of what it answers in batches.
+    #[must_use]
+    pub fn sampled(mut self, samples: Arc<Samples>) -> Responder {
+        self.sampling = Some(Sampling::new(samples));
+        self
     }
 
     /// Takes in new tables. Once a batch, after it was received and before any of it is answered; and when idle.
@@ -169,7 +178,8 @@ impl Responder {
     pub fn respond_batch(&mut self, family: Family, batch: &mut impl Batch) {
         self.refresh();
         self.expect_family(family);
-        let Responder { reader, desk, pending, .. } = self;
+        let Responder { reader, desk, pending, sampling, .. } = self;
+        let sampled = sampling.as_mut().map_or(samples::NONE, |sampling| sampling.choose(batch.len()));
         for from in (0..batch.len()).step_by(BATCH_LEN) {
             let queries = from..batch.len().min(from + BATCH_LEN);
             for (pending, index) in pending.iter_mut().zip(queries.clone()) {
@@ -180,7 +190,14 @@ impl Responder {
             }
             for (pending, index) in pending.iter_mut().zip(queries) {
                 batch.reply(index, |query, client, response| {
-                    desk.respond(reader, pending, (query, client), Transport::Udp, response, &mut Silent)
+                    let query = (query, client);
+                    let len = desk.respond(reader, pending, query, Transport::Udp, response, &mut Silent);
+                    if index == sampled
+                        && let Some(sampling) = sampling
+                    {
+                        sampling.take(&response[..len]);
+                    }
+                    len
                 });
             }
         }
@@ -220,7 +237,7 @@ impl Responder {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Responder { reader, desk, pending, client } = self;
+        let Responder { reader, desk, pending, client, .. } = self;
         let pending = &mut pending[0];
         pending.take_in(reader, bytes, trace);
         pending.lookup.approach(reader);

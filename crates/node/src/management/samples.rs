@@ -91,6 +91,7 @@ pub(super) fn server() -> NodeStatus {
                 failures: 4,
                 own: "down".to_owned(),
                 peers: Vec::new(),
+                given: 900,
             }],
             transitions: Vec::new(),
             problems: Vec::new(),

@@ -1,5 +1,6 @@
 //! The thread's loop: looks come in, decisions go out.
 
+use super::given::Given;
 use super::memory::Memory;
 use super::probe::{Look, Prober};
 use super::roster::{Roster, Target};
@@ -16,7 +17,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use zone::amend::Steered;
 
 /// How many looks are under way at once: more would be a burst that fails by itself.
@@ -25,6 +26,8 @@ const LOOKS_MAX: usize = 256;
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// How old what is shown of looks may be: telling all of it for each would cost more than the looks.
 const SHOWN_AFTER: Duration = Duration::from_millis(200);
+/// How often it is looked into samples of answers: as often as leaves room for those of a busy thread.
+const COLLECT_EVERY: Duration = Duration::from_millis(100);
 /// How long what is known waits to be written: a change seldom comes alone.
 const WRITE_AFTER: Duration = Duration::from_millis(100);
 
@@ -48,6 +51,7 @@ pub(super) struct Director {
     prober: Arc<Prober>,
     room: Arc<Semaphore>,
     times: LookTimes,
+    given: Given,
     seen: mpsc::Sender<Seen>,
     arriving: mpsc::Receiver<Seen>,
     /// What the keeper could not be told yet, and when to try again.
@@ -61,7 +65,7 @@ pub(super) struct Director {
 
 impl Director {
     pub(super) fn new(supplies: Supplies, board: PoolBoard, exchange: Exchange) -> Director {
-        let Supplies { configured, keeper, memory, sharing, echo } = supplies;
+        let Supplies { configured, keeper, memory, sharing, echo, samples } = supplies;
         let (seen, arriving) = mpsc::channel(LOOKS_MAX);
         let known = memory.as_deref().map(Memory::read).unwrap_or_default();
         let writer = memory.map(|file| {
@@ -81,6 +85,7 @@ impl Director {
             prober: Arc::new(Prober::new(echo)),
             room: Arc::new(Semaphore::new(LOOKS_MAX)),
             times: LookTimes::default(),
+            given: Given::new(samples),
             seen,
             arriving,
             untold: None,
@@ -97,6 +102,8 @@ impl Director {
     /// Works until nobody can ask any more.
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Command>) {
         self.configure();
+        let mut collections = interval(COLLECT_EVERY);
+        collections.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let tell_at = self.untold.as_ref().map(|(_, at)| *at);
             let at = self.again_at.into_iter().chain(self.show_at).chain(tell_at).min();
@@ -124,6 +131,11 @@ impl Director {
                     self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
                 }
                 Some(_) = self.looks.join_next() => {}
+                _ = collections.tick(), if self.given.is_wanted() => {
+                    if self.given.collect() {
+                        self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
+                    }
+                }
                 () = sleep(wait) => self.catch_up(),
             }
         }
@@ -151,8 +163,11 @@ impl Director {
 
     fn show(&mut self) {
         let mut pools = self.roster.statuses();
-        for (pool, times) in pools.iter_mut().zip(self.times.of_pools()) {
+        for ((place, pool), times) in pools.iter_mut().enumerate().zip(self.times.of_pools()) {
             pool.times = times;
+            for it in &mut pool.addresses {
+                it.given = it.address.parse().map_or(0, |address| self.given.of(place, address));
+            }
         }
         self.board.set(pools, self.times.of_kinds());
         self.sharing.show(self.start, || self.roster.sightings());
@@ -164,6 +179,7 @@ impl Director {
         let config = Arc::clone(&self.configured.borrow_and_update());
         let now = self.now();
         self.times.configure(&config);
+        self.given.configure(&config);
         self.roster.configure(config, now);
         let wanted: Vec<Target> = self.roster.targets().cloned().collect();
         self.looking.retain(|target, look| {

@@ -6,6 +6,7 @@
 //! ([`sharing`]), and a pool go by that.
 
 mod director;
+mod given;
 mod memory;
 mod portions;
 mod probe;
@@ -23,6 +24,7 @@ use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
 use director::Director;
 use memory::Memory;
+use nameserver::Samples;
 use roster::Roster;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -75,6 +77,8 @@ pub(crate) struct Supplies {
     pub(crate) sharing: watch::Receiver<Option<Arc<SharingConfig>>>,
     /// What was opened for checks by ICMP.
     pub(crate) echo: EchoSockets,
+    /// What the packet threads have answered, some of it.
+    pub(crate) samples: Vec<Arc<Samples>>,
 }
 
 /// How the pools are, for everybody to see.

@@ -350,6 +350,7 @@ impl Roster {
                     failures: watched.map_or(0, |watched| watched.check.failures()),
                     own: watched.map(Watched::health).unwrap_or_default().word().to_owned(),
                     peers: Vec::new(), // who asks adds them
+                    given: 0,          // who counts them adds them
                 });
             }
         }

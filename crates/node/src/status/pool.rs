@@ -100,6 +100,9 @@ pub(crate) struct AddressStatus {
     /// What the peers say that are heard and look at it.
     #[serde(default)]
     pub(crate) peers: Vec<PeerSight>,
+    /// Answers over UDP that had it, by samples.
+    #[serde(default)]
+    pub(crate) given: u64,
 }
 
 /// What was wrong with an address of an endpoint.

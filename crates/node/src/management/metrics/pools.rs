@@ -56,6 +56,8 @@ pub(super) fn encode(
     let share =
         addresses().map(|(pool, address)| (labels_of(pool, address), f64::from(address.share_ppm) / 1e6));
     families.gauge("starling_pool_endpoint_share_ratio", help, share)?;
+    let help = "Answers over UDP that had the endpoint, estimated from samples of all answers.";
+    families.counter("starling_pool_endpoint_given", help, of_each(|it| it.given))?;
     let help = "Looks at the endpoint.";
     families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
     let help = "Looks at the endpoint that were bad.";

@@ -65,6 +65,7 @@ fn what_the_server_counts() {
         ("endpoint_up_here", 0),
         ("endpoint_answers", 1),
         ("endpoint_unseen", 0),
+        ("endpoint_given_total", 900),
         ("checks_total", 70),
         ("check_failures_total", 4),
     ] {
