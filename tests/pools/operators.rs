@@ -66,6 +66,51 @@ fn a_tier_comes_back_by_hand_where_that_is_wanted() -> Result<()> {
 }
 
 #[test]
+fn neither_a_reload_nor_a_restart_brings_a_tier_back() -> Result<()> {
+    let ([first, second, third], port) = addresses()?;
+    let (one, _two) = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let _three = Endpoint::start(third, port)?;
+    let is_second = |node: &Node, when: &str| -> Result<()> {
+        let answer = node.addresses(WWW)?;
+        ensure!(answer == [std::net::IpAddr::V4(second)], "{when}: {answer:?}\n{}", node.log());
+        Ok(())
+    };
+    let lines = format!("fail-back = \"by-hand\"\n{}", http(port));
+    let web = pool("web", NAMES, &lines, &[(first, 1), (second, 2)]);
+    let mut node = Node::running(&web)?;
+    node.answers(WWW, &[first])?;
+    drop(one);
+    node.answers(WWW, &[second])?;
+    let _one = Endpoint::start(first, port)?;
+    node.finds("web", first, "up")?;
+    is_kept(&node, "\"tier\":2")?;
+    // Another pool comes, and then another endpoint of this one.
+    let zone = "[[zone]]\nname = \"example.com\"\nfile = \"example.com\"\n";
+    let other = pool("other", "\"other.example.com\"", &http(port), &[(third, 1)]);
+    let more = pool("web", NAMES, &lines, &[(third, 3), (first, 1), (second, 2)]);
+    for pools in [format!("{web}{other}"), format!("{more}{other}")] {
+        node.configure(&format!("{zone}{pools}"))?;
+        node.does(&["reload"])?;
+        node.answers("other.example.com", &[third])?;
+        node.finds("web", first, "up")?;
+        is_second(&node, "after a reload")?;
+    }
+    node.finds("web", third, "up")?;
+    is_kept(&node, &third.to_string())?;
+    node.end()?;
+    node.start()?;
+    is_second(&node, "after a restart")?;
+    tools::poll("some looks", SEEN_WITHIN, || {
+        let status = node.pool("web")?;
+        let all = status["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok((all.len() == 3 && all.iter().all(|it| it["runs"].as_u64() > Some(3))).then_some(()))
+    })?;
+    is_second(&node, "when it has looked")?;
+    node.does(&["pool", "fail-back", "web"])?;
+    node.answers(WWW, &[first])
+}
+
+#[test]
 fn a_restart_begins_with_what_was_known() -> Result<()> {
     let ([first, second], port) = addresses()?;
     let two = Endpoint::start(second, port)?;

@@ -8,6 +8,7 @@ mod fleet;
 mod kernel;
 mod model;
 mod node;
+mod pools;
 
 use health::Moment;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

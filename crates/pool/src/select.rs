@@ -110,6 +110,21 @@ impl Selector {
         self.recovering.clear();
     }
 
+    /// One that has answered with this tier so far, as an earlier one did that is gone.
+    pub fn standing(tier: u32) -> Selector {
+        Selector { tier: Some(tier), ..Selector::default() }
+    }
+
+    /// The tier that answered last for being good; none where it is only until more is known.
+    pub fn answering(&self) -> Option<u32> {
+        self.tier.filter(|_| !self.is_provisional)
+    }
+
+    /// Forgets which members it has selected: others may have their numbers now.
+    pub fn renumber(&mut self) {
+        self.last_good.clear();
+    }
+
     /// The tier that answers; `None` where none has enough good members. And when a better one takes over, if it stays good.
     fn tier(
         &mut self,
@@ -148,8 +163,10 @@ impl Selector {
             members.iter().zip(conditions).any(|(member, it)| member.tier < tier && is_unknown(it))
         };
         let Some(standing) = standing else {
+            // What is forgotten later, as where this node can't look any more, makes no second start of it.
+            let has_begun = self.tier == Some(best) && !self.is_provisional;
+            self.is_provisional = !has_begun && is_open(best);
             self.tier = Some(best);
-            self.is_provisional = is_open(best);
             self.recovering.clear();
             return (Some(best), None);
         };
@@ -275,6 +292,18 @@ mod tests {
         now("?u", 0);
         now("du", 1);
         assert_eq!(now("uu", 2).members, [1]);
+    }
+
+    #[test]
+    fn a_tier_that_nothing_is_known_of_any_more_has_to_prove_itself() {
+        let (spec, members) = (failover(1), members(&[1, 2]));
+        let mut selector = Selector::default();
+        let mut now = |state, seconds| selector.select(&spec, &members, &conditions(state), at(seconds));
+        now("uu", 0);
+        assert_eq!(now("du", 1).members, [1]);
+        assert_eq!(now("?u", 2).members, [1], "this node can't look at it");
+        assert_eq!(now("uu", 3).members, [1]);
+        assert_eq!(now("uu", 13).members, [0]);
     }
 
     #[test]

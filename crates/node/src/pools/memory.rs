@@ -13,6 +13,17 @@ use std::path::Path;
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Memory {
     endpoints: Vec<Remembered>,
+    #[serde(default)]
+    tiers: Vec<Standing>,
+}
+
+/// That a tier of a pool answered, so that a better one still has to prove itself, or waits for an operator.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+struct Standing {
+    pool: String,
+    ipv6: bool,
+    tier: u32,
 }
 
 /// An address of an endpoint.
@@ -61,6 +72,15 @@ impl Memory {
         });
     }
 
+    pub(super) fn add_tier(&mut self, pool: &str, is_ipv4: bool, tier: u32) {
+        self.tiers.push(Standing { pool: pool.to_owned(), ipv6: !is_ipv4, tier });
+    }
+
+    /// The tier of a pool that answered.
+    pub(super) fn tier(&self, pool: &str, is_ipv4: bool) -> Option<u32> {
+        self.tiers.iter().find(|it| it.pool == pool && it.ipv6 != is_ipv4).map(|it| it.tier)
+    }
+
     /// What checks had found of an address of an endpoint.
     pub(super) fn health(&self, pool: &str, endpoint: &str, address: IpAddr) -> Health {
         let words = [Health::Up, Health::Down];
@@ -94,6 +114,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.add("web", "a", one, Health::Up, Admin::Drain);
         memory.add("web", "a", other, Health::Down, Admin::Drain);
+        memory.add_tier("web", false, 2);
         memory.store(&file).unwrap();
         let memory = Memory::read(&file);
         assert_eq!(memory.health("web", "a", one), Health::Up);
@@ -101,6 +122,9 @@ mod tests {
         assert_eq!(memory.health("web", "b", one), Health::Unknown);
         assert_eq!(memory.admin("web", "a"), Admin::Drain);
         assert_eq!(memory.admin("mail", "a"), Admin::Auto);
+        assert_eq!([true, false].map(|is_ipv4| memory.tier("web", is_ipv4)), [None, Some(2)]);
+        std::fs::write(&file, r#"{"endpoints":[]}"#).unwrap();
+        assert_eq!(Memory::read(&file), Memory::default(), "as before there were tiers");
         std::fs::write(&file, "{").unwrap();
         assert_eq!(Memory::read(&file), Memory::default(), "a damaged one is none");
     }

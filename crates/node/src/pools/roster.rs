@@ -6,7 +6,9 @@ use super::probe::Look;
 use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
 use crate::config::{CheckId, PoolCheck, PoolConfig};
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, Latencies, PoolStatus, PoolTransition, timestamp};
+use crate::status::{
+    AddressStatus, FamilyStatus, LastFailure, Latencies, PoolStatus, PoolTransition, timestamp,
+};
 use health::{Action, Check, CheckSpec, Gravity, Moment};
 use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
 use std::collections::{HashMap, VecDeque};
@@ -55,6 +57,17 @@ struct Family {
 }
 
 impl Family {
+    /// One of which an earlier run has noted that this tier answered.
+    fn remembered(tier: Option<u32>) -> Family {
+        Family { selector: tier.map_or_else(Selector::default, Selector::standing), ..Family::default() }
+    }
+
+    /// Takes other members. The tier that answers goes on, and a better one has to prove itself as before.
+    fn renumber(&mut self) {
+        self.selector.renumber();
+        self.portions = None;
+    }
+
     /// The addresses that answers have.
     fn addresses(&self, pool: &PoolConfig, is_ipv4: bool) -> Vec<IpAddr> {
         match (&self.selection, &self.portions) {
@@ -95,11 +108,11 @@ impl Roster {
             }
             let admins = pool.endpoints.iter().map(|it| known.admin(&pool.name, &it.name)).collect();
             let before = before.remove(&pool.name);
-            let (families, transitions) =
-                before.map(|state| (state.families, state.transitions)).unwrap_or_default();
+            let fresh = || [true, false].map(|is_ipv4| Family::remembered(known.tier(&pool.name, is_ipv4)));
+            let (mut families, transitions) = before
+                .map_or_else(|| (fresh(), VecDeque::new()), |state| (state.families, state.transitions));
             // Members may have other numbers now.
-            let families =
-                families.map(|family| Family { selector: Selector::default(), portions: None, ..family });
+            families.iter_mut().for_each(Family::renumber);
             self.states.push(State { check, id, admins, families, transitions });
         }
         self.config = config;
@@ -288,6 +301,10 @@ impl Roster {
         }
         let mut memory = Memory::default();
         for (pool, state) in self.config.iter().zip(&self.states) {
+            for (is_ipv4, family) in [true, false].into_iter().zip(&state.families) {
+                let tier = family.selector.answering();
+                tier.into_iter().for_each(|tier| memory.add_tier(&pool.name, is_ipv4, tier));
+            }
             for (endpoint, admin) in pool.endpoints.iter().zip(&state.admins) {
                 for address in &endpoint.addresses {
                     let health = self.health(&(*address, Arc::clone(&state.check)));
@@ -371,7 +388,7 @@ impl Roster {
             problems: Vec::new(), // the keeper knows of them
             view: pool.view.word().to_owned(),
             check: state.id.to_string(),
-            sharing: None, // who asks adds it
+            sharing: None,               // who asks adds it
             times: Latencies::default(), // who counts them adds them
         }
     }
