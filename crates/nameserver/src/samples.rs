@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// each thread, which after a minute tell a share of a half to half a percent, and one of a hundredth to a tenth of
 /// it.
 const SAMPLES_MAX: usize = 16;
-/// One response is taken from so many batches. Of a thread that has little to do, with a query a batch, the copy is
-/// then some ten instructions an answer, and next to none of one whose batches are full; with more, few answers would
-/// go unseen for long.
+/// One response is taken from so many batches. Of a thread that has little to do, with a query a batch, that is a sixteenth
+/// of a copy an answer, and next to none of one whose batches are full; with more, few answers would go unseen for long.
 const BATCHES: u32 = 16;
 /// The most answers that a sample stands for. No thread gives so many before somebody looks; more come together only
 /// where nobody does.
