@@ -39,6 +39,8 @@ pub const DO: u32 = 0x8000;
 pub mod option {
     /// Name server identifier (RFC 5001).
     pub const NSID: u16 = 3;
+    /// The network of whoever the query is for (RFC 7871 §6).
+    pub const CLIENT_SUBNET: u16 = 8;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
     /// The version of the zone (RFC 9660 §7.1).
