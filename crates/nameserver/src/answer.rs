@@ -1,7 +1,7 @@
 //! The algorithm of an authoritative server on a table: RFC 1034 §4.3.2 as amended by 2181, 2308, 4035, 4592,
 //! 5155, 6672 and 9471.
 
-use crate::client::{self, Client};
+use crate::client::{self, Client, Subnet};
 use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
@@ -57,6 +57,8 @@ pub(crate) struct Answering<'a, 'b, T> {
     pub(crate) signatures: Signatures,
     pub(crate) rotation: usize,
     pub(crate) client: &'a dyn Client,
+    /// For which network the answer is, where the query says so.
+    pub(crate) subnet: Option<&'a Subnet>,
     pub(crate) writer: &'a mut Writer<'b>,
     pub(crate) proofs: &'a mut Proofs,
     pub(crate) trace: &'a mut T,
@@ -225,7 +227,11 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if !rrset.is_steered() {
             return rrset;
         }
-        let chosen = client::chosen(self.table, rrset.variants_number(), self.rotation, self.client);
+        let number = rrset.variants_number();
+        let chosen = match self.subnet {
+            None => client::chosen(self.table, number, self.rotation, self.client),
+            Some(subnet) => client::chosen_for(self.table, number, self.rotation, self.client, subnet),
+        };
         chosen.map_or(rrset, Variant::rrset)
     }
 
@@ -283,6 +289,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// A referral to the zone below (RFC 1034 §4.3.2 step 3b); the cut's name stands at `cut_at`.
     fn referral(&mut self, cut: Node<'a>, cut_at: usize) -> Result<Outcome, Full> {
         self.trace.note(Rule::Referral);
+        // RFC 7871 §7.4: it is the resolver that goes on from here, so addresses are those for itself.
+        self.subnet = None;
         let Some(ns) = cut.rrset(RecordType::NS) else { return Ok(Outcome::error(Rcode::SERVFAIL)) };
         self.pay_proofs()?;
         let outcome = Outcome::referral();

@@ -2,7 +2,7 @@
 
 use crate::answer::{Answering, Outcome};
 use crate::chaos;
-use crate::client::{self, Client};
+use crate::client::{self, Client, Subnet};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
 use crate::opt::{self, EDE_LEN, OptPlan};
@@ -11,7 +11,6 @@ use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Signatures, Writer, copy};
-use std::net::IpAddr;
 use std::sync::Arc;
 use table::publish::{Reader, SlotIndex, Standing};
 use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
@@ -34,8 +33,8 @@ pub(crate) struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
-    /// Who has sent the query that is answered; known only where the short way to a plain hit has ended.
-    client: Option<IpAddr>,
+    /// For which network the answer is to be; that of a query before where it says nothing of that.
+    subnet: Subnet,
     /// NOTIFY requests that were left to the caller.
     notifies: u32,
 }
@@ -43,6 +42,8 @@ pub(crate) struct Desk {
 /// A query as it came.
 struct Asked<'q> {
     bytes: &'q [u8],
+    /// Who has sent it.
+    client: &'q dyn Client,
     query: &'q Query,
     transport: Transport,
     opt: OptPlan,
@@ -77,7 +78,7 @@ impl Desk {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
-            client: None,
+            subnet: Subnet::default(),
             notifies: 0,
         }
     }
@@ -141,8 +142,7 @@ impl Desk {
         {
             return len;
         }
-        self.client = client.address();
-        self.respond_at_length(reader, pending, bytes, transport, response, trace)
+        self.respond_at_length(reader, pending, (bytes, client), transport, response, trace)
     }
 
     /// Writes any response. A function of its own, so that the registers belong to the short way.
@@ -152,7 +152,7 @@ impl Desk {
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        bytes: &[u8],
+        (bytes, client): (&[u8], &dyn Client),
         transport: Transport,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -161,14 +161,24 @@ impl Desk {
             return 0;
         }
         let Pending { kind, query, lookup, rejected } = pending;
-        let opt = OptPlan::new(query.edns, bytes, &self.settings);
-        let asked = Asked { bytes, query, transport, opt };
+        let opt = self.opt_plan(query.edns, query, bytes);
+        let asked = Asked { bytes, client, query, transport, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
-            Kind::Rejected => return self.reject(bytes, *rejected, response, trace),
+            Kind::Rejected => return self.reject(bytes, query, *rejected, response, trace),
         };
         self.assemble(&asked, lookup, lead, response, trace)
+    }
+
+    /// What an OPT record calls for in the response; and for which network that is to be, if it is for one.
+    #[inline(always)]
+    fn opt_plan(&mut self, edns: Option<Edns>, query: &Query, bytes: &[u8]) -> OptPlan {
+        let opt = OptPlan::new(edns, query, bytes, &self.settings);
+        if opt.subnet {
+            self.subnet = Subnet::new(query.subnet);
+        }
+        opt
     }
 
     /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
@@ -246,7 +256,7 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Asked { bytes, query, transport, mut opt } = *asked;
+        let Asked { bytes, client, query, transport, mut opt } = *asked;
         if opt.has_options()
             && let Lead::Zone(table, _)
             | Lead::AnyClass(table, _)
@@ -278,7 +288,7 @@ impl Desk {
             }
             Lead::Soa(table, found) => {
                 let query = Query { qtype: RecordType::SOA, ..*query };
-                let asked = Asked { bytes, query: &query, transport, opt };
+                let asked = Asked { bytes, client, query: &query, transport, opt };
                 self.look_up(&asked, lookup, table, found, &mut writer, trace)
             }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
@@ -318,7 +328,8 @@ impl Desk {
             transport: asked.transport,
             signatures,
             rotation: self.rotation,
-            client: &self.client,
+            client: asked.client,
+            subnet: asked.opt.subnet.then_some(&self.subnet),
             writer,
             proofs: &mut self.proofs,
             trace,
@@ -410,6 +421,7 @@ impl Desk {
     fn reject(
         &mut self,
         bytes: &[u8],
+        query: &Query,
         rejected: Option<Rejected>,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -426,7 +438,7 @@ impl Desk {
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         response[..question_end].copy_from_slice(&bytes[..question_end]);
-        let opt = OptPlan::new(edns, bytes, &self.settings);
+        let opt = self.opt_plan(edns, query, bytes);
         let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
         self.finish(flags, Outcome::error(rcode), opt, writer)
     }
@@ -440,7 +452,8 @@ impl Desk {
         let octets = writer.octets;
         if opt.len() != 0 {
             additional += 1;
-            len = opt.write(octets, len, &outcome, &self.settings, &self.seat);
+            let extra = (&self.seat, &self.subnet);
+            len = opt.write(octets, len, answers, &outcome, &self.settings, extra);
         }
         let mut flags = QR | (query_flags & (OPCODE_MASK | RD)) | (outcome.rcode.0 & 0xf);
         if outcome.authoritative {

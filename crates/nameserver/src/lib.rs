@@ -21,5 +21,5 @@ mod writer;
 pub use batch::Batch;
 pub use client::Client;
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
-pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
+pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Subnets, Transport, UDP_RESPONSE_MAX};
 pub use trace::{Explanation, Rule};

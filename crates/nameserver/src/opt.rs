@@ -1,11 +1,12 @@
 //! The OPT record of a response (RFC 6891 §6.1).
 
 use crate::answer::Outcome;
+use crate::client::Subnet;
 use crate::responder::Settings;
 use table::Table;
 use wire::message::{DO, OPT_LEN, option};
 use wire::probe::{self, SEAT_LEN};
-use wire::{Edns, Options, Rcode, RecordType};
+use wire::{Edns, Options, Query, Rcode, RecordType, SUBNET_LEN_MAX};
 
 /// Octets of an EDNS option's code and length.
 pub(crate) const OPTION_FIXED: usize = 4;
@@ -17,6 +18,8 @@ pub(crate) const EDE_LEN: usize = OPTION_FIXED + 2;
 
 /// Octets of the option with the version of the zone: how many labels its apex has, the type of the version, a serial.
 pub(crate) const ZONE_VERSION_LEN: usize = OPTION_FIXED + 6;
+/// The most octets of the option with the network that an answer is for.
+pub(crate) const SUBNET_LEN: usize = OPTION_FIXED + SUBNET_LEN_MAX;
 /// The type of version that is a SOA record's serial (RFC 9660 §7.2).
 const SOA_SERIAL: u8 = 0;
 
@@ -27,6 +30,8 @@ pub(crate) struct OptPlan {
     nsid: bool,
     /// The thread that answers is told.
     seat: bool,
+    /// It is told for which network the answer is.
+    pub(crate) subnet: bool,
     /// The version of the zone is asked for.
     wants_zone_version: bool,
     /// The zone that answers: labels of its apex, and its serial.
@@ -36,13 +41,13 @@ pub(crate) struct OptPlan {
 }
 
 impl OptPlan {
-    /// What a query calls for.
+    /// What a query calls for, whose OPT record says this.
     #[inline]
-    pub(crate) fn new(edns: Option<Edns>, query: &[u8], settings: &Settings) -> OptPlan {
+    pub(crate) fn new(edns: Option<Edns>, query: &Query, bytes: &[u8], settings: &Settings) -> OptPlan {
         let Some(edns) = edns else { return OptPlan::default() };
         let plan = OptPlan { dnssec_ok: edns.dnssec_ok, len: OPT_LEN as u16, ..OptPlan::default() };
         if edns.asks_for != Options::NONE || edns.probe_at.is_some() {
-            plan.with_options(edns, query, settings)
+            plan.with_options(edns, query, bytes, settings)
         } else {
             plan
         }
@@ -50,7 +55,7 @@ impl OptPlan {
 
     /// Adds the options that a query asks for.
     #[cold]
-    fn with_options(mut self, edns: Edns, query: &[u8], settings: &Settings) -> OptPlan {
+    fn with_options(mut self, edns: Edns, query: &Query, bytes: &[u8], settings: &Settings) -> OptPlan {
         if edns.asks_for.have(Options::NSID)
             && let Some(id) = &settings.server_id
         {
@@ -61,8 +66,12 @@ impl OptPlan {
             self.wants_zone_version = true;
             self.len += ZONE_VERSION_LEN as u16;
         }
+        if edns.asks_for.have(Options::CLIENT_SUBNET) {
+            self.subnet = true;
+            self.len += (OPTION_FIXED + query.subnet.response_len()) as u16; // `SUBNET_LEN`
+        }
         // A probe has the token of this server.
-        let tokens = settings.probe_token.as_ref().zip(edns.probe_token(query));
+        let tokens = settings.probe_token.as_ref().zip(edns.probe_token(bytes));
         if tokens.is_some_and(|(ours, theirs)| probe::is_same_token(ours, theirs)) {
             self.seat = true;
             self.len += PROBE_LEN as u16;
@@ -91,20 +100,21 @@ impl OptPlan {
         self.len() > OPT_LEN
     }
 
-    /// Writes the record, for which room was kept, to `at`; where it ends.
+    /// Writes the record, for which room was kept, to `at`, in a response with so many answers; where it ends.
     #[inline]
     pub(crate) fn write(
         self,
         octets: &mut [u8],
         at: usize,
+        answers: u16,
         outcome: &Outcome,
         settings: &Settings,
-        seat: &[u8; SEAT_LEN],
+        (seat, subnet): (&[u8; SEAT_LEN], &Subnet),
     ) -> usize {
         let mut end = at + OPT_LEN;
         octets[at..end].copy_from_slice(&fixed(outcome.rcode, self.dnssec_ok, settings.udp_payload_max));
         if self.has_options() || outcome.ede.is_some() {
-            end = self.write_options(octets, end, outcome, settings, seat);
+            end = self.write_options(octets, end, answers, outcome, settings, (seat, subnet));
             let options_len = (end - at - OPT_LEN) as u16;
             octets[at + OPT_LEN - 2..at + OPT_LEN].copy_from_slice(&options_len.to_be_bytes());
         }
@@ -116,9 +126,10 @@ impl OptPlan {
         self,
         octets: &mut [u8],
         mut at: usize,
+        answers: u16,
         outcome: &Outcome,
         settings: &Settings,
-        seat: &[u8; SEAT_LEN],
+        (seat, subnet): (&[u8; SEAT_LEN], &Subnet),
     ) -> usize {
         let mut put = |parts: &[&[u8]]| {
             for part in parts {
@@ -133,6 +144,14 @@ impl OptPlan {
             let len = (ZONE_VERSION_LEN - OPTION_FIXED) as u16;
             put(&[&option::ZONE_VERSION.to_be_bytes(), &len.to_be_bytes(), &[labels, SOA_SERIAL]]);
             put(&[&serial.to_be_bytes()]);
+        }
+        if self.subnet {
+            // RFC 7871 §7.4: what is denied, or somewhere else, is so for everybody.
+            let is_for_all = outcome.rcode != Rcode::NOERROR || answers == 0;
+            let scope_len = if is_for_all { 0 } else { subnet.scope_len() };
+            let (fixed, address) = subnet.option().response(scope_len);
+            let len = (fixed.len() + address.len()) as u16; // `SUBNET_LEN`
+            put(&[&option::CLIENT_SUBNET.to_be_bytes(), &len.to_be_bytes(), &fixed, address]);
         }
         if self.seat {
             put(&[&option::PROBE.to_be_bytes(), &(seat.len() as u16).to_be_bytes(), seat]);

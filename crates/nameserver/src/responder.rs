@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
-use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
+use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, SUBNET_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
 use crate::trace::{Explanation, Silent, Trace};
 use std::net::IpAddr;
@@ -28,6 +28,7 @@ const _: () = assert!(
         + SERVER_ID_MAX
         + PROBE_LEN
         + ZONE_VERSION_LEN
+        + SUBNET_LEN
         + EDE_LEN
         <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
@@ -56,6 +57,18 @@ pub struct Settings {
     pub probe_token: Option<[u8; TOKEN_LEN]>,
     /// Who answers NOTIFY requests.
     pub notifies: Notifies,
+    /// Whether queries may say for which network an answer is to be.
+    pub subnets: Subnets,
+}
+
+/// What is made of a client subnet in a query (RFC 7871).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Subnets {
+    /// Nothing, as of any option that nobody knows.
+    #[default]
+    Ignored,
+    /// The answer is that for the network, and says for how much of it it holds.
+    Heeded,
 }
 
 /// Who answers NOTIFY requests (RFC 1996).
@@ -77,6 +90,7 @@ impl Default for Settings {
             udp_payload_max: 1232,
             probe_token: None,
             notifies: Notifies::Unknown,
+            subnets: Subnets::Ignored,
         }
     }
 }
@@ -109,7 +123,7 @@ impl Responder {
         );
         let payloads = UDP_PLAIN_MAX..=UDP_RESPONSE_MAX;
         assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
-        let pending = (0..BATCH_LEN).map(|_| Pending::default()).collect();
+        let pending = (0..BATCH_LEN).map(|_| Pending::new(settings.subnets)).collect();
         Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None }
     }
 

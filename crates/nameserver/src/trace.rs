@@ -42,7 +42,7 @@ rules! {
     /// The name exists.
     Exact "the name exists (RFC 1034 §4.3.2 step 3a)",
     /// The name answers with one of several sets.
-    Steered "the name answers with a pool, and each answer has some of its endpoints: by turns, or by who asks",
+    Steered "the name answers with a pool, and each answer has some of its endpoints: by turns, by who asks, or by where that is",
     /// The name exists with nothing of its own.
     EmptyNonTerminal "the name owns nothing but has names below it: an empty non-terminal, NOERROR (RFC 4592 §2.2.2)",
     /// The name is a delegation or below one.

@@ -4,7 +4,7 @@ use super::{AmendError, SteerError, Steered};
 use crate::sign::Signing;
 use std::collections::HashMap;
 use std::sync::Arc;
-use table::{BuildError, Fixups, Pick, RrsetSpec, SLOTS, Variants};
+use table::{BuildError, Fixups, Pick, Places, RrsetSpec, SLOTS, Variants};
 use wire::message::{HEADER_LEN, POINTER};
 use wire::{Class, Name, RecordType};
 
@@ -24,6 +24,8 @@ pub enum Decider {
     Turns(Vec<u32>),
     /// Who asks: for each slot of clients a part.
     Clients(Box<[u16; SLOTS]>),
+    /// Where who asks is: a map, and for each of its places, by number, a part.
+    Places(Arc<Places>, Box<[u16]>),
 }
 
 /// For some types the sets that answers have one of.
@@ -117,6 +119,7 @@ fn make(
     let pick = match &choice.by {
         Decider::Turns(weights) => Pick::Turns(weights),
         Decider::Clients(slots) => Pick::Clients(slots),
+        Decider::Places(map, parts) => Pick::Places(map, parts),
     };
     Ok(Variants::new(&sets, pick).map_err(AmendError::from)?)
 }
