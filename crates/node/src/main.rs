@@ -31,6 +31,7 @@ mod management;
 mod memory;
 mod node_status;
 mod outside;
+mod places;
 mod pools;
 mod privileges;
 mod progress;

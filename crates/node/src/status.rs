@@ -7,7 +7,9 @@ mod sharing;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
-pub(crate) use pool::{AddressStatus, CheckTimes, FamilyStatus, LastFailure, PoolStatus, PoolTransition};
+pub(crate) use pool::{
+    AddressStatus, CheckTimes, FamilyStatus, LastFailure, PlacesStatus, PoolStatus, PoolTransition,
+};
 pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use sharing::{PeerSight, SharingPeer, SharingStatus};
 pub(crate) use zone_list::ZoneList;

@@ -15,5 +15,5 @@ mod view;
 pub use condition::{Admin, Condition, Health};
 pub use select::{Basis, Selection, Selector};
 pub use spec::{AllDown, FailBack, Kind, MEMBERS_MAX, Member, Portion, Spec, SpecError, TIERS_MAX};
-pub use spread::{Decider, SLOTS, Spread};
+pub use spread::{Decider, Distance, SLOTS, Spread};
 pub use view::{Others, View};

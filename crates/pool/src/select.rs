@@ -73,7 +73,7 @@ impl Selector {
             return of_all(allowed, Basis::Panic);
         }
         let (tier, again_at) = match spec.kind {
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash | Kind::Nearest => {
                 (all().find(|(_, (_, condition))| condition.is_good()).map(|_| None), None)
             }
             Kind::Failover { enough, fail_back } => {

@@ -41,6 +41,8 @@ pub enum Kind {
     },
     /// All good endpoints, one for each network of clients.
     Hash,
+    /// All good endpoints, for each place of clients those that are nearest.
+    Nearest,
 }
 
 /// How many endpoints an answer of a weighted pool has.
@@ -145,17 +147,17 @@ impl Spec {
         match self.kind {
             Kind::Failover { enough: 0, .. } => return Err(SpecError::Enough),
             Kind::Failover { .. } => {}
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash | Kind::Nearest
                 if members.iter().any(|member| member.tier != members[0].tier) =>
             {
                 return Err(SpecError::Tiers);
             }
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {}
+            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash | Kind::Nearest => {}
         }
         if matches!(self.kind, Kind::Weighted { .. }) && members.iter().all(|member| member.weight == 0) {
             return Err(SpecError::Weights);
         }
-        let has_own_rule = matches!(self.kind, Kind::Weighted { .. } | Kind::Hash);
+        let has_own_rule = matches!(self.kind, Kind::Weighted { .. } | Kind::Hash | Kind::Nearest);
         if self.answers_max.is_some_and(|max| max == 0 || has_own_rule) {
             return Err(SpecError::AnswersMax);
         }

@@ -116,8 +116,9 @@ fn check_config(
 ) -> ConfigFindings {
     let load = |purpose| config::load(Some(file), &Default::default(), &[], purpose);
     // One with a route is for `starling run`, which wants more.
-    let loaded = load(Purpose::Serve)
-        .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let loaded = load(Purpose::Serve).and_then(|config| {
+        if config.anycast.is_some() { load(Purpose::Run).map(|_| config) } else { Ok(config) }
+    });
     let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {

@@ -2,7 +2,9 @@
 
 use crate::cli::{AdminState, PoolAction};
 use crate::control::Request;
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, PeerSight, PoolStatus, SharingStatus};
+use crate::status::{
+    AddressStatus, FamilyStatus, LastFailure, PeerSight, PlacesStatus, PoolStatus, SharingStatus,
+};
 use pool::Admin;
 use std::io::{self, Write};
 
@@ -38,11 +40,14 @@ pub(super) fn print(pools: &[PoolStatus]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for pool in pools {
         print_answers(&mut out, pool)?;
+        print_places(&mut out, pool)?;
         for address in &pool.addresses {
             let AddressStatus { endpoint, address: at, tier, health, admin, answers, failure, .. } = address;
             let by_hand = if admin == "auto" { String::new() } else { format!(", {admin} by hand") };
             let share = match (address.weight, answers) {
                 (Some(weight), _) => format!(", weight {weight}, {} of clients", percent(address.share_ppm)),
+                // Of places nobody knows how many clients they have.
+                (None, true) if pool.kind == "nearest" => String::new(),
                 (None, true) => format!(", {} of clients", percent(address.share_ppm)),
                 (None, false) => String::new(),
             };
@@ -79,6 +84,16 @@ fn has_shares(pool: &PoolStatus) -> bool {
 /// A share, as operators read it.
 fn percent(share_ppm: u32) -> String {
     format!("{:.1} %", f64::from(share_ppm) / 1e4)
+}
+
+/// Which places get what, where that depends on the place.
+fn print_places(out: &mut impl Write, pool: &PoolStatus) -> io::Result<()> {
+    for FamilyStatus { family, places, .. } in &pool.families {
+        for PlacesStatus { places, answers } in places {
+            writeln!(out, "  {family}  {} for {}", answers.join(" "), places.join(" "))?;
+        }
+    }
+    Ok(())
 }
 
 /// What this node and its peers see of an address, where that isn't one thing.

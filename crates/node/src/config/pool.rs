@@ -1,8 +1,10 @@
 //! Pools as they are configured: services of several endpoints that names answer with.
 
 use super::probe::PoolCheck;
+use crate::places::Atlas;
 use pool::{Member, Spec, View};
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::NameBuf;
 
 /// The most pools.
@@ -36,6 +38,8 @@ pub(crate) struct PoolConfig {
     pub(crate) check: PoolCheck,
     /// Its endpoints; names are unique, and so are addresses.
     pub(crate) endpoints: Vec<EndpointConfig>,
+    /// Where clients are, of a pool that answers with what is nearest; only who serves reads it.
+    pub(crate) atlas: Option<Arc<Atlas>>,
 }
 
 impl PoolConfig {
@@ -63,6 +67,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) tier: u32,
     /// Its weight in a weighted pool.
     pub(crate) weight: u16,
+    /// The places that it is for in a nearest pool, in the order in which it is for them.
+    pub(crate) places: Vec<String>,
 }
 
 impl EndpointConfig {

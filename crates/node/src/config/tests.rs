@@ -77,6 +77,7 @@ mode = "generic"
         state_dir: Some(PathBuf::from("/var/lib/starling")),
         control: ControlSocket::At(PathBuf::from("/etc/starling/run/control")),
         version: None,
+        client_subnet: false,
         udp_payload_max: 1400,
         tcp: TcpConfig {
             workers: NonZeroUsize::new(3).unwrap(),

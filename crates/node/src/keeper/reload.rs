@@ -288,8 +288,14 @@ impl Keeper {
         self.transfers.configure(&config);
         self.sharing
             .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);
-        self.pools
-            .send_if_modified(|pools| std::mem::replace(pools, Arc::clone(&config.pools)) != config.pools);
+        // Those that are the same stay: with the new ones a second map of places would be kept.
+        self.pools.send_if_modified(|pools| {
+            let are_others = *pools != config.pools;
+            if are_others {
+                pools.clone_from(&config.pools);
+            }
+            are_others
+        });
         self.remove_missing(&config.zones, report);
         for zone in config.zones {
             match self.entries.position(&zone.name) {

@@ -72,6 +72,7 @@ pub(super) fn server() -> NodeStatus {
                 answers: vec!["192.0.2.2".to_owned()],
                 since: "2026-01-01T00:00:00Z".to_owned(),
                 changes: 3,
+                places: Vec::new(),
             }],
             addresses: vec![AddressStatus {
                 endpoint: "b".to_owned(),

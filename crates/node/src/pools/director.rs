@@ -4,7 +4,7 @@ use super::memory::Memory;
 use super::probe::{Look, Prober};
 use super::roster::{Roster, Target};
 use super::sharing::{Exchange, Sharing};
-use super::{Command, PoolBoard, Supplies, Wish};
+use super::{Command, PoolBoard, Supplies, Wish, unknown_places};
 use crate::config::PoolConfig;
 use crate::keeper;
 use crate::status::CheckTimes;
@@ -162,6 +162,10 @@ impl Director {
     fn configure(&mut self) {
         let config = Arc::clone(&self.configured.borrow_and_update());
         let now = self.now();
+        unknown_places(&config).iter().for_each(|problem| tracing::warn!("{problem}"));
+        if let Some(atlas) = config.iter().find_map(|pool| pool.atlas.as_ref()) {
+            tracing::info!("the map of places: {atlas}");
+        }
         self.roster.configure(config, now);
         let wanted: Vec<Target> = self.roster.targets().cloned().collect();
         self.looking.retain(|target, look| {

@@ -18,6 +18,7 @@ pub(crate) use sharing::{Asked, Exchange, MAC_HEADER, NotAsked, PATH, Told};
 
 use crate::config::{Config, PoolConfig, SharingConfig, SigningConfig};
 use crate::keeper;
+use crate::places::Atlas;
 use crate::status::{CheckTimes, PoolStatus};
 use ::pool::{AllDown, Spec};
 use director::Director;
@@ -170,7 +171,16 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
 
 /// What this machine can't look at of pools, and what to do.
 pub(crate) fn obstacles(config: &Config) -> Vec<String> {
-    probe::obstacles(&config.pools)
+    let mut obstacles = probe::obstacles(&config.pools);
+    obstacles.extend(unknown_places(&config.pools));
+    obstacles
+}
+
+/// Places that endpoints name and no network is in. All pools go by one map.
+fn unknown_places(pools: &[PoolConfig]) -> Vec<String> {
+    let unknown = pools.iter().find_map(|pool| pool.atlas.as_deref()).map_or(&[][..], Atlas::unknown);
+    let told = |word| format!("no network of the map is in the place {word}, which endpoints of pools name");
+    unknown.iter().map(told).collect()
 }
 
 /// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing.

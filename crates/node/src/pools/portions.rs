@@ -1,6 +1,10 @@
 //! What each answer has of the endpoints that a pool has selected, as tables and as operators want it.
 
-use pool::{Member, Spec, Spread};
+use crate::config::PoolConfig;
+use crate::places::Atlas;
+use crate::status::PlacesStatus;
+use pool::{Kind, Member, Spec, Spread};
+use std::net::IpAddr;
 use std::sync::Arc;
 use zone::amend::{Choice, Decider};
 
@@ -15,20 +19,41 @@ pub(super) struct Portions {
     shares_ppm: Vec<u32>,
     /// The parts that answers have; none where each has all.
     choice: Option<Arc<Choice>>,
+    /// For places, where these decide: the members of each part, and the part of each place.
+    nearest: Option<(Vec<Vec<usize>>, Box<[u16]>)>,
 }
 
 impl Portions {
-    /// Of those that are selected, of all `members`.
-    pub(super) fn new(spec: &Spec, members: &[Member], selected: &[usize]) -> Portions {
+    /// Of those members of a pool that are selected, of a family.
+    pub(super) fn of(pool: &PoolConfig, is_ipv4: bool, members: &[Member], selected: &[usize]) -> Portions {
+        let Some(atlas) = pool.atlas.as_deref().filter(|_| pool.spec.kind == Kind::Nearest) else {
+            return Portions::new(&pool.spec, members, selected);
+        };
         if selected.is_empty() {
             return Portions::default();
         }
-        let spread = Spread::new(spec, members, selected);
+        let distances = atlas.distances(pool.members(is_ipv4).map(|(endpoint, ..)| endpoint));
+        Portions::made(&Spread::nearest(&distances, selected), Some(atlas))
+    }
+
+    /// Of those that are selected, of all `members`, wherever clients are.
+    fn new(spec: &Spec, members: &[Member], selected: &[usize]) -> Portions {
+        if selected.is_empty() {
+            return Portions::default();
+        }
+        Portions::made(&Spread::new(spec, members, selected), None)
+    }
+
+    fn made(spread: &Spread, atlas: Option<&Atlas>) -> Portions {
         let members = spread.members();
         let share = |member: &usize| (spread.share(*member) * 1e6).round() as u32; // a million at most
         let shares_ppm = members.iter().map(share).collect();
-        let choice = (spread.parts.len() > 1).then(|| Arc::new(choice(&spread, &members)));
-        Portions { members, shares_ppm, choice }
+        let choice = (spread.parts.len() > 1).then(|| choice(spread, &members, atlas)).flatten();
+        let nearest = match &spread.by {
+            pool::Decider::Places(places) => Some((spread.parts.clone(), places.clone())),
+            pool::Decider::Turns(_) | pool::Decider::Clients(_) => None,
+        };
+        Portions { members, shares_ppm, choice: choice.map(Arc::new), nearest }
     }
 
     /// The members that some answer has, in ascending order.
@@ -45,18 +70,40 @@ impl Portions {
     pub(super) fn choice(&self) -> Option<&Arc<Choice>> {
         self.choice.as_ref()
     }
+
+    /// Which places get which addresses of a pool's members of a family, where that is not one thing.
+    pub(super) fn places(&self, pool: &PoolConfig, is_ipv4: bool) -> Vec<PlacesStatus> {
+        let (Some((parts, places)), Some(atlas)) = (&self.nearest, &pool.atlas) else { return Vec::new() };
+        let addresses: Vec<IpAddr> = pool.members(is_ipv4).map(|(_, address, _)| address).collect();
+        let of_part = |(index, part): (usize, &Vec<usize>)| {
+            let is_of_it = |(_, part): &(usize, &u16)| usize::from(**part) == index;
+            let names =
+                places.iter().enumerate().filter(is_of_it).map(|(place, _)| atlas.name(place).to_owned());
+            PlacesStatus {
+                places: names.collect(),
+                answers: part
+                    .iter()
+                    .filter_map(|member| addresses.get(*member))
+                    .map(ToString::to_string)
+                    .collect(),
+            }
+        };
+        parts.iter().enumerate().map(of_part).collect()
+    }
 }
 
-fn choice(spread: &Spread, members: &[usize]) -> Choice {
+/// The parts as tables have them; none for places that nobody knows.
+fn choice(spread: &Spread, members: &[usize], atlas: Option<&Atlas>) -> Option<Choice> {
     // Below `MEMBERS_MAX`, and each member of a part is one of them all.
     let place = |member: &usize| members.partition_point(|known| known < member) as u16;
-    Choice {
+    Some(Choice {
         parts: spread.parts.iter().map(|part| part.iter().map(place).collect()).collect(),
         by: match &spread.by {
             pool::Decider::Turns(weights) => Decider::Turns(weights.clone()),
             pool::Decider::Clients(slots) => Decider::Clients(slots.clone()),
+            pool::Decider::Places(places) => Decider::Places(Arc::clone(atlas?.map()), places.clone()),
         },
-    }
+    })
 }
 
 #[cfg(test)]

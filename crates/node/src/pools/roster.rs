@@ -204,7 +204,7 @@ impl Roster {
                 family.portions = family.portions.take().filter(|_| is_same);
                 let portions = family
                     .portions
-                    .get_or_insert_with(|| Portions::new(&pool.spec, &members, &selection.members));
+                    .get_or_insert_with(|| Portions::of(pool, is_ipv4, &members, &selection.members));
                 if !is_same {
                     is_change = true;
                     let at = SystemTime::now();
@@ -320,6 +320,7 @@ impl Roster {
                 answers: family.addresses(pool, is_ipv4).iter().map(ToString::to_string).collect(),
                 since: family.since.map_or_else(String::new, timestamp),
                 changes: family.changes,
+                places: portions.map_or_else(Vec::new, |it| it.places(pool, is_ipv4)),
             });
             let conditions = self.conditions(index, is_ipv4);
             for (position, ((endpoint, address, member), condition)) in
@@ -361,6 +362,7 @@ impl Roster {
                 pool::Kind::RoundRobin => "round-robin".to_owned(),
                 pool::Kind::Weighted { .. } => "weighted".to_owned(),
                 pool::Kind::Hash => "hash".to_owned(),
+                pool::Kind::Nearest => "nearest".to_owned(),
             },
             portion: portion(&pool.spec),
             ttl: pool.ttl,
@@ -403,6 +405,7 @@ fn portion(spec: &Spec) -> String {
         (pool::Kind::Weighted { portion: Portion::One }, _) => "one by weight".to_owned(),
         (pool::Kind::Weighted { portion: Portion::Set }, _) => "a set by weights".to_owned(),
         (pool::Kind::Hash, _) => "one for each network".to_owned(),
+        (pool::Kind::Nearest, _) => "the nearest".to_owned(),
         (_, Some(most)) => format!("at most {most}"),
         (_, None) => "all".to_owned(),
     }

@@ -22,7 +22,7 @@ use crate::tcp;
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
-use nameserver::{Counters, Notifies, Responder, Settings};
+use nameserver::{Counters, Notifies, Responder, Settings, Subnets};
 use std::future::ready;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -351,6 +351,7 @@ fn settings(node: &NodeConfig, probe_token: Option<[u8; TOKEN_LEN]>) -> Settings
         udp_payload_max: node.udp_payload_max,
         probe_token,
         notifies: Notifies::Caller,
+        subnets: if node.client_subnet { Subnets::Heeded } else { Subnets::Ignored },
     }
 }
 

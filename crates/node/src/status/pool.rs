@@ -11,7 +11,7 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     /// The names that answer with it.
     pub(crate) names: Vec<String>,
-    /// `failover`, `round-robin`, `weighted` or `hash`.
+    /// `failover`, `round-robin`, `weighted`, `hash` or `nearest`.
     pub(crate) kind: String,
     /// How many of what is selected an answer has, in words.
     pub(crate) portion: String,
@@ -52,6 +52,19 @@ pub(crate) struct FamilyStatus {
     pub(crate) since: String,
     /// How often the answer has changed since the start.
     pub(crate) changes: u64,
+    /// Which places get which of the addresses, where it depends on the place of a client.
+    #[serde(default)]
+    pub(crate) places: Vec<PlacesStatus>,
+}
+
+/// Places whose clients get the same.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlacesStatus {
+    /// The narrowest word for each that an endpoint names; `elsewhere` for those without.
+    pub(crate) places: Vec<String>,
+    /// The addresses that they are answered with.
+    pub(crate) answers: Vec<String>,
 }
 
 /// An address of an endpoint.

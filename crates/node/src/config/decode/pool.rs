@@ -2,7 +2,7 @@
 
 use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::problem::Problem;
-use super::{Section, Value, apex, probe, sharing, wrong_type};
+use super::{Section, Value, apex, places, probe, sharing, wrong_type};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -68,7 +68,8 @@ fn pool(
         return None;
     }
     let spec = Spec { kind, answers_max, all_down, panic_percent };
-    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check: check?, endpoints };
+    let (check, atlas) = (check?, None);
+    let pool = PoolConfig { name: name?, names, ttl, spec, fallback, view, check, endpoints, atlas };
     for is_ipv4 in [true, false] {
         let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
         if !members.is_empty()
@@ -149,6 +150,7 @@ enum Word {
     RoundRobin,
     Weighted,
     Hash,
+    Nearest,
 }
 
 fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
@@ -157,6 +159,7 @@ fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
         ("round-robin", Word::RoundRobin),
         ("weighted", Word::Weighted),
         ("hash", Word::Hash),
+        ("nearest", Word::Nearest),
     ];
     let word = section.choice("kind", "kind of pool", &words, problems).unwrap_or(Word::Failover);
     if word != Word::Failover {
@@ -174,11 +177,17 @@ fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
             Kind::Weighted { portion: portion.unwrap_or(Portion::One) }
         }
         Word::Hash => Kind::Hash,
+        Word::Nearest => Kind::Nearest,
     }
 }
 
 /// Refuses keys that pools or checks of another kind have.
-fn only_for(section: &mut Section<'_, '_>, keys: &[&'static str], whose: &str, problems: &mut Vec<Problem>) {
+pub(super) fn only_for(
+    section: &mut Section<'_, '_>,
+    keys: &[&'static str],
+    whose: &str,
+    problems: &mut Vec<Problem>,
+) {
     for key in keys {
         if let Some(place) = section.place_of(key) {
             let title = format!("`{key}` is for {whose}");
@@ -205,7 +214,7 @@ fn failover(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind 
 
 /// How many endpoints an answer has at most.
 fn answers_max(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<usize> {
-    if matches!(kind, Kind::Weighted { .. } | Kind::Hash) {
+    if matches!(kind, Kind::Weighted { .. } | Kind::Hash | Kind::Nearest) {
         only_for(section, &["answers-max"], "failover and round-robin pools", problems);
         return None;
     }
@@ -299,7 +308,8 @@ fn endpoint(mut section: Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem
         only_for(&mut section, &["weight"], "weighted pools", problems);
     }
     let weight = section.integer("weight", 0..=u64::from(u16::MAX), problems).unwrap_or(1) as u16; // in range
+    let places = places::of_endpoint(&mut section, kind, problems);
     section.finish(problems);
-    Some(EndpointConfig { name: name?, addresses, tier, weight })
+    Some(EndpointConfig { name: name?, addresses, tier, weight, places })
         .filter(|endpoint| !endpoint.addresses.is_empty())
 }

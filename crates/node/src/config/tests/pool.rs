@@ -251,6 +251,8 @@ fn a_pool_says_what_each_answer_has() {
     assert_eq!(spec("kind = \"round-robin\"\nanswers-max = 4", "").1, Some(4));
     assert_eq!(spec("answers-max = 1", "").1, Some(1));
     assert_eq!(spec("kind = \"hash\"", "").0, Kind::Hash);
+    let map = "places = [\"DE\", \"*\"]\n[places]\nfile = \"map.csv\"";
+    assert_eq!(spec("kind = \"nearest\"", map).0, Kind::Nearest);
     let nothing = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 0\n";
     assert!(lines(&nothing)[0].contains("has a weight over 0"), "{:?}", lines(&nothing));
     let too_heavy = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 65536\n";
