@@ -5,10 +5,13 @@
 mod checks;
 mod endpoint;
 mod failing;
+mod mmdb;
+mod nearest;
 mod node;
 mod operators;
 mod peer;
 mod portions;
 mod sharing;
 mod signed;
+mod subnet;
 mod zones;

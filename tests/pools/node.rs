@@ -75,9 +75,14 @@ impl Node {
 
     /// Writes the configuration: these lines after those that every node has here.
     pub(crate) fn configure(&self, lines: &str) -> Result<()> {
+        self.configure_with("", lines)
+    }
+
+    /// The same, with these lines under `[node]`.
+    pub(crate) fn configure_with(&self, of_node: &str, lines: &str) -> Result<()> {
         let start = format!(
-            "[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 2\nstate-dir = \"state\"\n[transfer]\nallow = \
-             [\"127.0.0.0/8\"]\n",
+            "[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 2\nstate-dir = \"state\"\n{of_node}\n[transfer]\n\
+             allow = [\"127.0.0.0/8\"]\n",
             self.address
         );
         self.write("node.toml", &format!("{start}{lines}"))

@@ -22,7 +22,7 @@ const QUESTIONS: usize = 20_000;
 const SOCKETS: usize = 10;
 
 /// The IPv4 addresses of an answer, in its order.
-fn found(answer: &[u8]) -> Result<Vec<Ipv4Addr>> {
+pub(crate) fn found(answer: &[u8]) -> Result<Vec<Ipv4Addr>> {
     let message = Message::decode(answer)?;
     let octets = message.answer.iter().filter_map(|record| <[u8; 4]>::try_from(&record.rdata[..]).ok());
     Ok(octets.map(Ipv4Addr::from).collect())

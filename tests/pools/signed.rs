@@ -89,6 +89,11 @@ impl Signed {
 
     /// What a validating client says to a question.
     fn asks(&self, name: &str, rtype: &str) -> Result<String> {
+        self.asks_from(None, name, rtype)
+    }
+
+    /// The same from this address.
+    fn asks_from(&self, client: Option<Ipv4Addr>, name: &str, rtype: &str) -> Result<String> {
         let mut anchors = "trust-anchors {\n".to_owned();
         for key in self.keys(257)? {
             let text = std::fs::read_to_string(key.with_extension("key"))
@@ -101,6 +106,9 @@ impl Signed {
         self.node.write("anchors", &(anchors + "};\n"))?;
         let address = self.node.address;
         let mut command = Command::new(tools::program("delv")?);
+        if let Some(client) = client {
+            command.arg("-b").arg(client.to_string());
+        }
         command.arg(format!("@{}", address.ip())).arg("-p").arg(address.port().to_string());
         command.arg("-a").arg(self.node.path("anchors")).arg("+root=example.com.").args([name, rtype]);
         let output = command.output()?;
@@ -455,6 +463,50 @@ fn answers_that_take_turns_validate_with_one_signature() -> Result<()> {
     signatures.dedup();
     ensure!(signatures.len() == 1, "{signatures:?}");
     drop(endpoints);
+    Ok(())
+}
+
+/// Several places have the same endpoints: what is signed is what each of them gets.
+#[test]
+fn what_is_nearest_validates_from_every_place() -> Result<()> {
+    let ([first, second, third], port) = addresses()?;
+    let _endpoints = [first, second, third].map(|address| Endpoint::start(address, port));
+    let names = "\"www.example.com\", \"*.wild.example.com\"";
+    let text = pool(
+        "web",
+        names,
+        &format!("kind = \"nearest\"\n{}", http(port)),
+        &[(first, 1), (second, 2), (third, 3)],
+    );
+    let text = text.replace("tier = 1\n", "places = \"DE\"\n").replace("tier = 2\n", "places = \"FR\"\n");
+    let text = text.replace("tier = 3\n", "places = [\"FR\", \"*\"]\n");
+    for (algorithm, denial) in kinds().take(2) {
+        let mut signed = Signed::new(algorithm, denial)?;
+        signed.node.write("places.csv", "127.130.0.0/16,DE\n127.131.0.0/16,FR\n127.131.9.0/24,DE\n")?;
+        signed.configure("", &format!("[places]\nfile = \"places.csv\"\n{text}"))?;
+        signed.node.start()?;
+        for address in [first, second, third] {
+            signed.node.finds("web", address, "up")?;
+        }
+        for (client, wanted) in [
+            ([127, 130, 1, 1], &[first][..]),
+            ([127, 131, 1, 1], &[second, third]),
+            ([127, 131, 9, 1], &[first]),
+            ([127, 132, 1, 1], &[third]),
+        ] {
+            for name in [WWW, "x.wild.example.com", "alias.example.com"] {
+                let said = signed.asks_from(Some(client.into()), name, "A")?;
+                let records = said.lines().filter(|line| line.contains("\tIN\tA\t"));
+                let mut found: Vec<&str> = records.filter_map(|line| line.rsplit('\t').next()).collect();
+                found.sort_unstable();
+                let mut wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+                wanted.sort_unstable();
+                let node = &signed.node;
+                ensure!(is_believed(&said) && found == wanted, "{client:?} {name}: {said}\n{}", node.log());
+            }
+        }
+        signed.denies(WWW, "MX")?;
+    }
     Ok(())
 }
 
