@@ -84,7 +84,7 @@ fn subnet(address: IpAddr, len: u8) -> Vec<u8> {
         IpAddr::V6(address) => (2, address.octets().to_vec()),
     };
     let mut given = octets[..usize::from(len).div_ceil(8)].to_vec();
-    if len % 8 != 0 {
+    if !len.is_multiple_of(8) {
         *given.last_mut().expect("some bits") &= !(0xff >> (len % 8));
     }
     [&[0, family, len, 0][..], &given].concat()

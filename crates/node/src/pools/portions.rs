@@ -19,8 +19,8 @@ pub(super) struct Portions {
     shares_ppm: Vec<u32>,
     /// The parts that answers have; none where each has all.
     choice: Option<Arc<Choice>>,
-    /// For places, where these decide: the members of each part, and the part of each place.
-    nearest: Option<(Vec<Vec<usize>>, Box<[u16]>)>,
+    /// What each place has, where places decide.
+    nearest: Option<Spread>,
 }
 
 impl Portions {
@@ -49,10 +49,7 @@ impl Portions {
         let share = |member: &usize| (spread.share(*member) * 1e6).round() as u32; // a million at most
         let shares_ppm = members.iter().map(share).collect();
         let choice = (spread.parts.len() > 1).then(|| choice(spread, &members, atlas)).flatten();
-        let nearest = match &spread.by {
-            pool::Decider::Places(places) => Some((spread.parts.clone(), places.clone())),
-            pool::Decider::Turns(_) | pool::Decider::Clients(_) => None,
-        };
+        let nearest = matches!(spread.by, pool::Decider::Places(_)).then(|| spread.clone());
         Portions { members, shares_ppm, choice: choice.map(Arc::new), nearest }
     }
 
@@ -73,7 +70,11 @@ impl Portions {
 
     /// Which places get which addresses of a pool's members of a family, where that is not one thing.
     pub(super) fn places(&self, pool: &PoolConfig, is_ipv4: bool) -> Vec<PlacesStatus> {
-        let (Some((parts, places)), Some(atlas)) = (&self.nearest, &pool.atlas) else { return Vec::new() };
+        let (Some(Spread { parts, by: pool::Decider::Places(places) }), Some(atlas)) =
+            (&self.nearest, &pool.atlas)
+        else {
+            return Vec::new();
+        };
         let addresses: Vec<IpAddr> = pool.members(is_ipv4).map(|(_, address, _)| address).collect();
         let of_part = |(index, part): (usize, &Vec<usize>)| {
             let is_of_it = |(_, part): &(usize, &u16)| usize::from(**part) == index;
