@@ -39,13 +39,18 @@ pub(crate) struct Desk {
     notifies: u32,
 }
 
-/// A query as it came.
-struct Asked<'q> {
+/// A query as it came. It is handed on by reference: what only some answers use takes no register on the way.
+struct Came<'q> {
     bytes: &'q [u8],
     /// Who has sent it.
     client: &'q dyn Client,
-    query: &'q Query,
     transport: Transport,
+}
+
+/// A query that was read.
+struct Asked<'q> {
+    came: &'q Came<'q>,
+    query: &'q Query,
     opt: OptPlan,
 }
 
@@ -142,7 +147,7 @@ impl Desk {
         {
             return len;
         }
-        self.respond_at_length(reader, pending, (bytes, client), transport, response, trace)
+        self.respond_at_length(reader, pending, &Came { bytes, client, transport }, response, trace)
     }
 
     /// Writes any response. A function of its own, so that the registers belong to the short way.
@@ -152,8 +157,7 @@ impl Desk {
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        (bytes, client): (&[u8], &dyn Client),
-        transport: Transport,
+        came: &Came<'_>,
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
@@ -161,12 +165,12 @@ impl Desk {
             return 0;
         }
         let Pending { kind, query, lookup, rejected } = pending;
-        let opt = self.opt_plan(query.edns, query, bytes);
-        let asked = Asked { bytes, client, query, transport, opt };
+        let opt = self.opt_plan(query.edns, query, came.bytes);
+        let asked = Asked { came, query, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
-            Kind::Rejected => return self.reject(bytes, query, *rejected, response, trace),
+            Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
         self.assemble(&asked, lookup, lead, response, trace)
     }
@@ -256,7 +260,7 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Asked { bytes, client, query, transport, mut opt } = *asked;
+        let Asked { came, query, mut opt } = *asked;
         if opt.has_options()
             && let Lead::Zone(table, _)
             | Lead::AnyClass(table, _)
@@ -265,7 +269,7 @@ impl Desk {
         {
             opt.answered_from(table);
         }
-        let limit = match (transport, query.edns) {
+        let limit = match (came.transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => UDP_PLAIN_MAX,
             // RFC 6891 §6.2.3: less than 512 means 512.
@@ -274,7 +278,7 @@ impl Desk {
             }
         };
         let end = query.question_end;
-        response[..end].copy_from_slice(&bytes[..end]);
+        response[..end].copy_from_slice(&came.bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
         let limit = limit.min(response.len()) - opt.len();
         let mut writer = Writer::new(response, end, limit);
@@ -288,7 +292,7 @@ impl Desk {
             }
             Lead::Soa(table, found) => {
                 let query = Query { qtype: RecordType::SOA, ..*query };
-                let asked = Asked { bytes, client, query: &query, transport, opt };
+                let asked = Asked { came, query: &query, opt };
                 self.look_up(&asked, lookup, table, found, &mut writer, trace)
             }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
@@ -325,10 +329,10 @@ impl Desk {
             name: &mut lookup.name,
             spare: &mut self.spare,
             qtype: asked.query.qtype,
-            transport: asked.transport,
+            transport: asked.came.transport,
             signatures,
             rotation: self.rotation,
-            client: asked.client,
+            client: asked.came.client,
             subnet: asked.opt.subnet.then_some(&self.subnet),
             writer,
             proofs: &mut self.proofs,
@@ -364,7 +368,7 @@ impl Desk {
         lookup: &mut Lookup,
         trace: &mut impl Trace,
     ) -> Lead<'t> {
-        let Asked { query, transport, .. } = asked;
+        let Asked { query, came: Came { transport, .. }, .. } = asked;
         if query.edns.is_some_and(|edns| edns.version != 0) {
             trace.note(Rule::BadVersion);
             return Lead::End(Outcome::error(Rcode::BADVERS));
