@@ -90,6 +90,7 @@ impl Subnet {
 
 /// As [`chosen`], for the network that the query names.
 #[cold]
+#[inline(never)]
 pub(crate) fn chosen_for<'t>(
     table: &'t Table,
     number: u16,

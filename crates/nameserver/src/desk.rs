@@ -2,10 +2,10 @@
 
 use crate::answer::{Answering, Outcome};
 use crate::chaos;
-use crate::client::{self, Client, Subnet};
+use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
-use crate::opt::{self, EDE_LEN, OptPlan};
+use crate::opt::{self, EDE_LEN, OptPlan, Told};
 use crate::pending::{Kind, Lookup, Pending};
 use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
@@ -15,15 +15,15 @@ use std::sync::Arc;
 use table::publish::{Reader, SlotIndex, Standing};
 use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
-use wire::probe::{SEAT_LEN, Seat};
+use wire::probe::Seat;
 use wire::query::is_notify;
 use wire::{Class, Edns, FoldedName, Options, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
     settings: Arc<Settings>,
-    /// Where the thread sits, as probes are told.
-    seat: [u8; SEAT_LEN],
+    /// What options tell.
+    told: Told,
     counters: Arc<Counters>,
     /// Where the messages come from, by what [`Desk::expect_family`] last said.
     family: Family,
@@ -33,8 +33,6 @@ pub(crate) struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
-    /// For which network the answer is to be; that of a query before where it says nothing of that.
-    subnet: Subnet,
     /// NOTIFY requests that were left to the caller.
     notifies: u32,
 }
@@ -75,7 +73,7 @@ impl Desk {
     pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Desk {
         Desk {
             settings,
-            seat: seat.to_octets(),
+            told: Told::new(seat),
             counters,
             family: Family::default(),
             counts: CounterSnapshot::default(),
@@ -83,7 +81,6 @@ impl Desk {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
-            subnet: Subnet::default(),
             notifies: 0,
         }
     }
@@ -165,7 +162,7 @@ impl Desk {
             return 0;
         }
         let Pending { kind, query, lookup, rejected } = pending;
-        let opt = self.opt_plan(query.edns, query, came.bytes);
+        let opt = OptPlan::new(query.edns, query, came.bytes, &self.settings, &mut self.told);
         let asked = Asked { came, query, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
@@ -173,16 +170,6 @@ impl Desk {
             Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
         self.assemble(&asked, lookup, lead, response, trace)
-    }
-
-    /// What an OPT record calls for in the response; and for which network that is to be, if it is for one.
-    #[inline(always)]
-    fn opt_plan(&mut self, edns: Option<Edns>, query: &Query, bytes: &[u8]) -> OptPlan {
-        let opt = OptPlan::new(edns, query, bytes, &self.settings);
-        if opt.subnet {
-            self.subnet = Subnet::new(query.subnet);
-        }
-        opt
     }
 
     /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
@@ -260,14 +247,14 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Asked { came, query, mut opt } = *asked;
+        let Asked { came, query, opt } = *asked;
         if opt.has_options()
             && let Lead::Zone(table, _)
             | Lead::AnyClass(table, _)
             | Lead::Soa(table, _)
             | Lead::Stale(table, _) = &lead
         {
-            opt.answered_from(table);
+            self.told.answered_from(table);
         }
         let limit = match (came.transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
@@ -297,7 +284,7 @@ impl Desk {
             }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
-        self.finish(query.flags, outcome, opt, writer)
+        self.finish(query.flags, outcome, opt, &mut writer)
     }
 
     /// Answers from a table, by the short way or else by the whole algorithm.
@@ -314,7 +301,7 @@ impl Desk {
         let apex_labels = table.apex_labels();
         let apex_at = HEADER_LEN + lookup.name.label_start(lookup.name.label_count() - apex_labels);
         writer.set_apex(apex_at, table.apex_len(), apex_labels);
-        let signatures = if asked.opt.dnssec_ok { Signatures::With } else { Signatures::Without };
+        let signatures = if asked.opt.dnssec_ok() { Signatures::With } else { Signatures::Without };
         if !trace.is_wanted() {
             let start = writer.mark();
             let qtype = asked.query.qtype;
@@ -333,7 +320,7 @@ impl Desk {
             signatures,
             rotation: self.rotation,
             client: asked.came.client,
-            subnet: asked.opt.subnet.then_some(&self.subnet),
+            subnet: asked.opt.has_subnet().then_some(&self.told.subnet),
             writer,
             proofs: &mut self.proofs,
             trace,
@@ -442,22 +429,21 @@ impl Desk {
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         response[..question_end].copy_from_slice(&bytes[..question_end]);
-        let opt = self.opt_plan(edns, query, bytes);
-        let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
-        self.finish(flags, Outcome::error(rcode), opt, writer)
+        let opt = OptPlan::new(edns, query, bytes, &self.settings, &mut self.told);
+        let mut writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
+        self.finish(flags, Outcome::error(rcode), opt, &mut writer)
     }
 
     /// Writes the header and the OPT record.
     #[inline(always)]
-    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: Writer<'_>) -> usize {
+    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: &mut Writer<'_>) -> usize {
         let [answers, authority, mut additional] = writer.counts();
         let question_len = u16::from(writer.question_end() > HEADER_LEN);
         let mut len = writer.len;
-        let octets = writer.octets;
+        let octets = &mut *writer.octets;
         if opt.len() != 0 {
             additional += 1;
-            let extra = (&self.seat, &self.subnet);
-            len = opt.write(octets, len, answers, &outcome, &self.settings, extra);
+            len = opt.write(octets, len, answers, &outcome, &self.settings, &self.told);
         }
         let mut flags = QR | (query_flags & (OPCODE_MASK | RD)) | (outcome.rcode.0 & 0xf);
         if outcome.authoritative {
