@@ -192,5 +192,12 @@ fn a_network_has_the_scope_of_what_is_hashed_and_turns_have_none() {
     for asked in ["none.example.", "x.sub.example."] {
         assert_eq!(ask(&mut responder, asked, &[0, 1, 24, 0, 10, 0, 0]), (None, 0), "{asked}");
     }
+    responder.expect_client(None);
+    let mut response = [0; 512];
+    let query = with_subnet("x.sub.example.", &[0, 1, 24, 0, 10, 0, 0]);
+    let len = responder.respond(&query, Transport::Udp, &mut response);
+    let message = Message::decode(&response[..len]).expect("a well-made response");
+    let of_server = message.additional.iter().find(|record| record.rtype == 1).expect("its address");
+    assert_eq!(of_server.rdata[0], 0, "that for the resolver, of which nobody knows where it is");
     assert_eq!(ask(&mut responder, "place.example.", &[0, 1, 24, 0, 10, 0, 0]), (Some(1), 8));
 }
