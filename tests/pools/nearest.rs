@@ -85,6 +85,10 @@ fn clients_get_the_nearest_that_is_good() -> Result<()> {
     node.write("places.csv", PLACES)?;
     node.configure(&lines("places.csv", port, &endpoints(at)))?;
     node.start()?;
+    // Before anything is known all are allowed, and clients are told the same.
+    for address in at {
+        node.finds("web", address, "up")?;
+    }
     are_told(&node, [&[fra], &[par], &[jnb], &[any], &[any]])?;
     let status = node.does(&["pool", "status", "web"])?;
     for said in [
