@@ -189,7 +189,9 @@ fn a_network_keeps_its_endpoint_while_that_is_good() -> Result<()> {
         node.finds("web", address, "up")?;
     }
     let before = tools::poll("all are answered with", SEEN_WITHIN, || {
-        Ok(Some(ask_all()?).filter(|answers| distinct(answers).len() == 4))
+        // What is known is shown before it is published: they are told the same when nothing changes any more.
+        let (answers, again) = (ask_all()?, ask_all()?);
+        Ok(Some(answers).filter(|answers| distinct(answers).len() == 4 && *answers == again))
     })?;
     for endpoint in endpoints {
         ensure!(before.iter().filter(|it| **it == endpoint).count() >= 12, "{endpoint}: {before:?}");

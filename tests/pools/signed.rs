@@ -495,14 +495,18 @@ fn what_is_nearest_validates_from_every_place() -> Result<()> {
             ([127, 132, 1, 1], &[third]),
         ] {
             for name in [WWW, "x.wild.example.com", "alias.example.com"] {
-                let said = signed.asks_from(Some(client.into()), name, "A")?;
-                let records = said.lines().filter(|line| line.contains("\tIN\tA\t"));
-                let mut found: Vec<&str> = records.filter_map(|line| line.rsplit('\t').next()).collect();
-                found.sort_unstable();
                 let mut wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
                 wanted.sort_unstable();
-                let node = &signed.node;
-                ensure!(is_believed(&said) && found == wanted, "{client:?} {name}: {said}\n{}", node.log());
+                // What is known is shown before it is published.
+                tools::poll("it is told", SEEN_WITHIN, || {
+                    let said = signed.asks_from(Some(client.into()), name, "A")?;
+                    ensure!(is_believed(&said), "{client:?} {name}: {said}\n{}", signed.node.log());
+                    let records = said.lines().filter(|line| line.contains("\tIN\tA\t"));
+                    let mut found: Vec<&str> = records.filter_map(|line| line.rsplit('\t').next()).collect();
+                    found.sort_unstable();
+                    Ok((found == wanted).then_some(()))
+                })
+                .with_context(|| format!("{client:?} {name}: {wanted:?}"))?;
             }
         }
         signed.denies(WWW, "MX")?;
