@@ -95,14 +95,20 @@ pub fn compiled(apex: &str, text: &str) -> Table {
     zone::compile(zone, &options).expect("the zone passed its checks")
 }
 
-/// A responder for one table.
+/// A responder for one table, as a worker has it: with somebody who may want samples.
 pub fn responder(table: Arc<Table>) -> nameserver::Responder {
+    responder_with(table, nameserver::Settings::default())
+}
+
+/// The same with these settings.
+pub fn responder_with(table: Arc<Table>, settings: nameserver::Settings) -> nameserver::Responder {
     let mut publisher = Publisher::new();
     let directory = Directory::new([(table.apex_name(), SlotIndex(0))]);
     publisher.publish(SlotIndex(0), Some(table));
     publisher.publish_directory(directory);
     let seat = wire::probe::Seat::UdpWorker(0);
-    nameserver::Responder::new(publisher.reader(), Arc::default(), Arc::default(), seat)
+    let responder = nameserver::Responder::new(publisher.reader(), Arc::new(settings), Arc::default(), seat);
+    responder.sampled(Arc::default())
 }
 
 /// Queries in a batch.
@@ -155,7 +161,7 @@ impl Batch for SameQuery {
     }
 }
 
-/// A query; with `dnssec` it has an OPT record of 1,232 octets and the DO bit, without it one without.
+/// A query; its OPT record, if it has one, is of 1,232 octets.
 pub fn query(qname: &str, qtype: RecordType, edns: Edns) -> Vec<u8> {
     let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns != Edns::None)];
     bytes.extend_from_slice(name(qname).as_name().as_wire());
@@ -163,10 +169,15 @@ pub fn query(qname: &str, qtype: RecordType, edns: Edns) -> Vec<u8> {
     bytes.extend([0, 1]);
     if edns != Edns::None {
         let flags = if edns == Edns::Dnssec { 0x80 } else { 0 };
-        bytes.extend([0, 0, 41, 4, 208, 0, 0, flags, 0, 0, 0]);
+        let options: &[u8] = if edns == Edns::Subnet { &SUBNET } else { &[] };
+        bytes.extend([0, 0, 41, 4, 208, 0, 0, flags, 0, 0, options.len() as u8]);
+        bytes.extend_from_slice(options);
     }
     bytes
 }
+
+/// The option of a client in 192.0.2.0/24.
+const SUBNET: [u8; 11] = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
 
 /// Which OPT record a query has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -177,6 +188,8 @@ pub enum Edns {
     Plain,
     /// One with DO.
     Dnssec,
+    /// One without DO, with a client subnet.
+    Subnet,
 }
 
 /// A name.

@@ -13,9 +13,9 @@ use nameserver::{Batch, Client, Family, Responder, Transport};
 use starling_tests::message::{AA, Message, TC};
 use std::hint::black_box;
 use std::sync::Arc;
-use table::SLOTS;
+use table::{PlacesBuilder, SLOTS};
 use wire::RecordType;
-use zone::amend::{Choice, Decider, Steered, steer};
+use zone::amend::{Choice, Decider, Steered, Withheld, steer};
 
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
@@ -24,6 +24,8 @@ const NSEC3: u16 = 50;
 const EDNS: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
 const DO: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0";
 const PROBE: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x14\xfe\x81\0\x10probe-probe-prob";
+/// For the network 10.1.0.0/16.
+const SUBNET: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0a\0\x08\0\x06\0\x01\x10\0\x0a\x01";
 const DO_NSID: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\x04\0\x03\0\0";
 
 /// A kind of answer: what is asked, and how to see that it is what it is called.
@@ -175,8 +177,24 @@ fn names_with_several_sets_allocate_nothing() {
     let mut responder = steered();
     let mut response = vec![0; 65_535];
     responder.expect_client(Some([192, 0, 2, 7].into()));
-    for (name, addresses) in [("turns.p.", 1), ("clients.p.", 1), ("to-turns.p.", 1), ("x.wild.p.", 2)] {
-        for (edns, transport) in [(EDNS, Transport::Udp), (DO_NSID, Transport::Udp), (b"", Transport::Tcp)] {
+    let names = [
+        ("turns.p.", 1),
+        ("clients.p.", 1),
+        ("places.p.", 1),
+        ("to-turns.p.", 1),
+        ("x.wild.p.", 2),
+        ("to-any.p.", 1),
+        ("empty.p.", 0),
+        ("to-failing.p.", 0),
+    ];
+    for (name, addresses) in names {
+        for (edns, transport) in [
+            (EDNS, Transport::Udp),
+            (DO_NSID, Transport::Udp),
+            (SUBNET, Transport::Udp),
+            (SUBNET, Transport::Tcp),
+            (b"", Transport::Tcp),
+        ] {
             let query = seeds::query(name, RecordType::A, 1, edns);
             counted(&mut responder, &query, transport, &mut response);
             for _ in 0..20 {
@@ -186,13 +204,16 @@ fn names_with_several_sets_allocate_nothing() {
                 assert_eq!((calls, found), (0, addresses), "{name}");
             }
         }
-        let queries = vec![seeds::query(name, RecordType::A, 1, EDNS); 40];
-        let mut batch = Together { queries: &queries, response: vec![0; 4096] };
-        assert_eq!(calls_during(|| responder.respond_batch(Family::V4, &mut batch)), 0);
+        for edns in [EDNS, SUBNET] {
+            let queries = vec![seeds::query(name, RecordType::A, 1, edns); 40];
+            let mut batch = Together { queries: &queries, response: vec![0; 4096] };
+            assert_eq!(calls_during(|| responder.respond_batch(Family::V4, &mut batch)), 0);
+        }
     }
 }
 
-/// The plain zone with names that have several sets, by turns and by who asks, an alias and a wildcard among them.
+/// The plain zone with names that have several sets, by turns, by who asks and by where that is, an alias and a wildcard among
+/// them.
 fn steered() -> Responder {
     let name = fixtures::name;
     let part = |by, parts: &[&[u16]]| {
@@ -200,6 +221,10 @@ fn steered() -> Responder {
     };
     let turns = part(Decider::Turns(vec![1, 2, 3]), &[&[0], &[1], &[2]]);
     let clients = part(Decider::Clients(Box::new([1; SLOTS])), &[&[0], &[2]]);
+    let mut map = PlacesBuilder::default();
+    map.add([10, 0, 0, 0].into(), 8, 1).expect("a network");
+    map.add([10, 1, 2, 0].into(), 24, 2).expect("a network");
+    let places = part(Decider::Places(Arc::new(map.finish()), Box::new([0, 1, 2])), &[&[0], &[1], &[2]]);
     let pairs = part(Decider::Turns(vec![1; 3]), &[&[0, 1], &[1, 2], &[0, 2]]);
     let steered = |owner, choice| Steered {
         owner: name(owner),
@@ -215,8 +240,26 @@ fn steered() -> Responder {
         rdata: vec![name("turns.p.").as_name().as_wire().to_vec()],
         choice: None,
     };
-    let names =
-        [steered("turns.p.", turns), steered("clients.p.", clients), steered("*.wild.p.", pairs), alias];
+    let any = Steered {
+        owner: name("to-any.p."),
+        rdata: ["turns.p.", "clients.p."].map(|target| name(target).as_name().as_wire().to_vec()).into(),
+        choice: part(Decider::Turns(vec![1; 2]), &[&[0], &[1]]),
+        ..alias.clone()
+    };
+    let failing = name("failing.p.").as_name().as_wire().to_vec();
+    let to_failing = Steered { owner: name("to-failing.p."), rdata: vec![failing], ..alias.clone() };
+    let withheld = |withheld| Some(Arc::new(Choice::withheld(withheld)));
+    let names = [
+        steered("turns.p.", turns),
+        steered("clients.p.", clients),
+        steered("places.p.", places),
+        steered("*.wild.p.", pairs),
+        steered("empty.p.", withheld(Withheld::Nothing)),
+        steered("failing.p.", withheld(Withheld::Failure)),
+        alias,
+        any,
+        to_failing,
+    ];
     let version = Arc::new(fixtures::zone("p.", &signing::Denial::Unsigned));
     fixtures::responder(vec![steer(&version, &names, None).expect("they can be steered")])
 }

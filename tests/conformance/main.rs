@@ -5,14 +5,14 @@
 //! - `zone APEX` begins a zone; the lines up to `end` are its master file. With `signed` the sets that a signer
 //!   would sign get stand-ins for their signatures (see [`signatures`]); with `fixed` its sets don't rotate;
 //!   `unloaded` names a zone that has no table.
-//! - `set server-id=X version=X payload=N probe-token=HEX` changes the server's settings, `-` for none. `reset` forgets all zones
-//!   and settings.
+//! - `set server-id=X version=X payload=N probe-token=HEX subnets=heeded` changes the server's settings, `-` for none. `reset`
+//!   forgets all zones and settings.
 //! - `query NAME TYPE` with any of `dnssec`, `tcp`, `class=CH`, `size=N` (0: no EDNS), `edns=VERSION`, `eflags=HEX`,
 //!   `option=CODE:HEX`, `opcode=N` and `flags=HEX` is a query in words; `raw OCTETS` (or `raw tcp OCTETS`) is one in
 //!   octets (see [`question`]). With `turns=N` it is asked once for each record of the answer, N of which come first
 //!   in turn.
 //! - The lines below it up to a blank one are what is expected: first the response code and what else is in the
-//!   header (`NOERROR aa`), `nsid=TEXT`, `zoneversion=LABELS/TYPE/SERIAL`, `ede=CODE`, `seat=HEX` from a probe, and for raw queries `edns` where the response has an OPT record
+//!   header (`NOERROR aa`), `nsid=TEXT`, `zoneversion=LABELS/TYPE/SERIAL`, `subnet=FAMILY/SOURCE/SCOPE/HEX`, `ede=CODE`, `seat=HEX` from a probe, and for raw queries `edns` where the response has an OPT record
 //!   for queries in words `noedns` where it has none though the query had; `noquestion` where it doesn't repeat the
 //!   question; or `silence`. Then the records of the sections as in a
 //!   master file, each led by `answer`, `authority` or `additional`. With `answer+` the stand-in signature of the
@@ -24,7 +24,7 @@
 mod question;
 mod signatures;
 
-use nameserver::{Counters, Responder, Settings, Transport};
+use nameserver::{Counters, Responder, Settings, Subnets, Transport};
 use question::Question;
 use starling_tests::message::{Message, Record, rcode_name};
 use std::collections::BTreeSet;
@@ -154,6 +154,7 @@ fn settings(words: &[String]) -> Settings {
             "probe-token" => {
                 settings.probe_token = Some(u128::from_str_radix(value, 16).unwrap().to_be_bytes())
             }
+            "subnets" => settings.subnets = Subnets::Heeded,
             "payload" => settings.udp_payload_max = value.parse().unwrap(),
             _ => panic!("no setting: {word}"),
         }
@@ -327,6 +328,10 @@ fn head(question: &Question, got: &Message) -> BTreeSet<String> {
             (19, [labels, kind, serial @ ..]) => {
                 let serial = serial.iter().fold(0u32, |serial, octet| serial << 8 | u32::from(*octet));
                 format!("zoneversion={labels}/{kind}/{serial}")
+            }
+            (8, [high, low, source, scope, address @ ..]) => {
+                let address: String = address.iter().map(|octet| format!("{octet:02x}")).collect();
+                format!("subnet={}/{source}/{scope}/{address}", u16::from_be_bytes([*high, *low]))
             }
             (15, [high, low, ..]) => format!("ede={}", u16::from_be_bytes([*high, *low])),
             (65_153, seat) => {

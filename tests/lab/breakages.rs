@@ -6,12 +6,10 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use starling_tests::lab::bird::Paths;
 use starling_tests::lab::breakage::Breakage;
 use starling_tests::lab::breakage::Breakage::*;
-use starling_tests::lab::pop::Software;
 use starling_tests::lab::report::Report;
-use starling_tests::lab::{Lab, Plan, Source};
+use starling_tests::lab::{Lab, Plan};
 use starling_tests::netns::usable;
 use starling_tests::tools;
 
@@ -95,8 +93,7 @@ fn check(breakages: &[(Breakage, Expected)]) {
         return;
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let plan = Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
-    let mut lab = Lab::up(plan, None).unwrap_or_else(|error| panic!("{error:#}"));
+    let mut lab = Lab::up(Plan::default(), None).unwrap_or_else(|error| panic!("{error:#}"));
     let mut faults = Vec::new();
     for (breakage, expected) in breakages {
         let report = breakage.observe(&mut lab, 0).unwrap_or_else(|error| panic!("{breakage}: {error:#}"));

@@ -3,10 +3,8 @@
 
 use std::sync::PoisonError;
 
-use starling_tests::lab::bird::Paths;
 use starling_tests::lab::copies::{Outcome, Step};
 use starling_tests::lab::node::Weight;
-use starling_tests::lab::pop::Software;
 use starling_tests::lab::primary::PrimaryKind;
 use starling_tests::lab::{Lab, Plan, Source};
 use starling_tests::netns::usable;
@@ -30,8 +28,7 @@ fn check(kind: PrimaryKind, weight: Weight) {
         return;
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let source = Source::Primary { kind, weight };
-    let plan = Plan { software: Software::Starling, source, paths: Paths::Best, rate: 5_000 };
+    let plan = Plan { source: Source::Primary { kind, weight }, ..Plan::default() };
     let mut lab = Lab::up(plan, None).unwrap_or_else(|error| panic!("{error:#}"));
     let steps = Step::ALL.into_iter().filter(|step| step.is_possible(kind));
     tools::announce(&format!("{kind} as primary\n{}", Outcome::heading()));

@@ -41,14 +41,17 @@ fn listen(address: Ipv4Addr) -> Result<(TcpListener, SocketAddr)> {
 }
 
 /// A server that does with each connection what a test wants. It ends with the value, and its connections with their other ends.
-struct Fake {
+pub(crate) struct Fake {
     at: SocketAddr,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Fake {
-    fn start(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<Self> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Result<Self> {
         let at = listener.local_addr()?;
         let (ends, serve) = (Arc::<AtomicBool>::default(), Arc::new(serve));
         let end = Arc::clone(&ends);

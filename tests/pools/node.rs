@@ -75,9 +75,14 @@ impl Node {
 
     /// Writes the configuration: these lines after those that every node has here.
     pub(crate) fn configure(&self, lines: &str) -> Result<()> {
+        self.configure_with("", lines)
+    }
+
+    /// The same, with these lines under `[node]`.
+    pub(crate) fn configure_with(&self, of_node: &str, lines: &str) -> Result<()> {
         let start = format!(
-            "[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 2\nstate-dir = \"state\"\n[transfer]\nallow = \
-             [\"127.0.0.0/8\"]\n",
+            "[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 2\nstate-dir = \"state\"\n{of_node}\n[transfer]\n\
+             allow = [\"127.0.0.0/8\"]\n",
             self.address
         );
         self.write("node.toml", &format!("{start}{lines}"))
@@ -136,6 +141,11 @@ impl Node {
         pools.get(0).cloned().context("one pool")
     }
 
+    /// The whole answer to a question.
+    pub(crate) fn message(&self, name: &str, rtype: u16, edns: Option<Edns>) -> Result<Message> {
+        message(self.address, name, rtype, edns).with_context(|| self.log())
+    }
+
     pub(crate) fn ask(&self, name: &str, rtype: u16) -> Result<Answer> {
         ask(self.address, name, rtype).with_context(|| self.log())
     }
@@ -172,6 +182,33 @@ impl Node {
         .with_context(what)
     }
 
+    /// Waits until an endpoint of a pool, or what stands for it, is found to be so.
+    pub(crate) fn counts(&self, pool: &str, endpoint: &str, health: &str) -> Result<()> {
+        tools::poll(&format!("{endpoint} of {pool} is {health}"), SEEN_WITHIN, || {
+            let pool = self.pool(pool)?;
+            let mut all = pool["addresses"].as_array().context("addresses")?.iter();
+            Ok(all.any(|it| it["endpoint"] == endpoint && it["health"] == health).then_some(()))
+        })
+        .with_context(|| self.log())
+    }
+
+    /// What `starling check` says of the configuration, and whether it is good.
+    pub(crate) fn check(&self) -> Result<(bool, String)> {
+        let output = Command::new(tools::starling()?).arg("check").arg(self.path("node.toml")).output()?;
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        Ok((output.status.success(), text.concat()))
+    }
+
+    /// Waits until an address of a pool is bad, and this is said of it.
+    pub(crate) fn sees_bad(&self, pool: &str, index: usize, said: &str) -> Result<()> {
+        tools::poll(said, SEEN_WITHIN, || {
+            let address = &self.pool(pool)?["addresses"][index];
+            let is_said = address["failure"].as_str().is_some_and(|text| text.contains(said));
+            Ok((address["health"] == "down" && is_said).then_some(()))
+        })
+        .with_context(|| format!("{:?}\n{}", self.pool(pool), self.log()))
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Result<i32> {
         Ok(self.process.as_ref().context("it runs")?.pid())
@@ -198,11 +235,16 @@ pub(crate) fn pool(name: &str, names: &str, lines: &str, endpoints: &[(Ipv4Addr,
     text
 }
 
+/// The whole answer of a server.
+fn message(server: SocketAddr, name: &str, rtype: u16, edns: Option<Edns>) -> Result<Message> {
+    let query = Query { edns, ..Query::new(Name::parse(name)?, rtype) }.bytes(77);
+    let Some((bytes, _)) = client::udp_raw(server, &query, ANSWER_WITHIN)? else { bail!("no answer") };
+    Message::decode(&bytes)
+}
+
 /// Asks a server.
 pub(crate) fn ask(server: SocketAddr, name: &str, rtype: u16) -> Result<Answer> {
-    let query = Query::new(Name::parse(name)?, rtype).with_edns(Edns::size(1232)).bytes(77);
-    let Some((bytes, _)) = client::udp_raw(server, &query, ANSWER_WITHIN)? else { bail!("no answer") };
-    let message = Message::decode(&bytes)?;
+    let message = message(server, name, rtype, Some(Edns::size(1232)))?;
     let of_type = message.answer.iter().filter(|record| record.rtype == rtype);
     let addresses = of_type.filter_map(|record| match record.rdata.len() {
         4 if rtype == TYPE_A => {

@@ -34,6 +34,9 @@ fn what_is_set_by_hand_holds_over_restarts() -> Result<()> {
     ensure!(status.contains("drain by hand") && status.contains("down by hand"), "{status}");
     let shorter = node.does(&["pool", "web"])?;
     ensure!(shorter.lines().next() == status.lines().next() && shorter.contains("down by hand"), "{shorter}");
+    let (is_good, text) = node.check()?;
+    let said = "note: the endpoint e1 of the pool web is down by hand, whatever checks find; `starling ctl pool set web e1 auto`";
+    ensure!(is_good && text.contains(said), "{text}");
     node.does(&["pool", "set", "web", "e0", "auto"])?;
     node.does(&["pool", "set", "web", "e1", "auto"])?;
     node.answers(WWW, &[first, second])
@@ -63,6 +66,51 @@ fn a_tier_comes_back_by_hand_where_that_is_wanted() -> Result<()> {
     let _one = Endpoint::start(first, port)?;
     node.finds("web", first, "up")?;
     ensure!(node.addresses(WWW)? == [std::net::IpAddr::V4(second)]);
+    node.does(&["pool", "fail-back", "web"])?;
+    node.answers(WWW, &[first])
+}
+
+#[test]
+fn neither_a_reload_nor_a_restart_brings_a_tier_back() -> Result<()> {
+    let ([first, second, third], port) = addresses()?;
+    let (one, _two) = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let _three = Endpoint::start(third, port)?;
+    let is_second = |node: &Node, when: &str| -> Result<()> {
+        let answer = node.addresses(WWW)?;
+        ensure!(answer == [std::net::IpAddr::V4(second)], "{when}: {answer:?}\n{}", node.log());
+        Ok(())
+    };
+    let lines = format!("fail-back = \"by-hand\"\n{}", http(port));
+    let web = pool("web", NAMES, &lines, &[(first, 1), (second, 2)]);
+    let mut node = Node::running(&web)?;
+    node.answers(WWW, &[first])?;
+    drop(one);
+    node.answers(WWW, &[second])?;
+    let _one = Endpoint::start(first, port)?;
+    node.finds("web", first, "up")?;
+    is_kept(&node, "\"tier\":2")?;
+    // Another pool comes, and then another endpoint of this one.
+    let zone = "[[zone]]\nname = \"example.com\"\nfile = \"example.com\"\n";
+    let other = pool("other", "\"other.example.com\"", &http(port), &[(third, 1)]);
+    let more = pool("web", NAMES, &lines, &[(third, 3), (first, 1), (second, 2)]);
+    for pools in [format!("{web}{other}"), format!("{more}{other}")] {
+        node.configure(&format!("{zone}{pools}"))?;
+        node.does(&["reload"])?;
+        node.answers("other.example.com", &[third])?;
+        node.finds("web", first, "up")?;
+        is_second(&node, "after a reload")?;
+    }
+    node.finds("web", third, "up")?;
+    is_kept(&node, &third.to_string())?;
+    node.end()?;
+    node.start()?;
+    is_second(&node, "after a restart")?;
+    tools::poll("some looks", SEEN_WITHIN, || {
+        let status = node.pool("web")?;
+        let all = status["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok((all.len() == 3 && all.iter().all(|it| it["runs"].as_u64() > Some(3))).then_some(()))
+    })?;
+    is_second(&node, "when it has looked")?;
     node.does(&["pool", "fail-back", "web"])?;
     node.answers(WWW, &[first])
 }

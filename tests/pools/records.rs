@@ -18,8 +18,11 @@ fn zone(serial: u32, records: &[String], lines: &str) -> String {
     let mut text = ZONE.replace("hostmaster 1", &format!("hostmaster {serial}"));
     for record in records {
         // A text is as long as there is room in several strings.
-        let strings: Vec<String> =
-            record.as_bytes().chunks(100).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect();
+        let strings: Vec<String> = record
+            .as_bytes()
+            .chunks(100)
+            .map(|part| format!("\"{}\"", String::from_utf8_lossy(part)))
+            .collect();
         writeln!(text, "_pool.www TXT {}", strings.join(" ")).expect("a string takes it");
     }
     text + lines
@@ -97,7 +100,10 @@ fn a_secondary_has_the_pools_of_the_zone_and_keeps_them() -> Result<()> {
     primary.start()?;
     primary.answers(WWW, &[OWN])?;
     let mut node = Node::new("")?;
-    let copy = format!("[[zone]]\nname = \"example.com\"\nprimaries = [\"{}\"]\npool-records = true\n", primary.address);
+    let copy = format!(
+        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{}\"]\npool-records = true\n",
+        primary.address
+    );
     node.configure(&copy)?;
     node.start()?;
     node.answers(WWW, &[first])?;
@@ -121,11 +127,16 @@ fn a_secondary_has_the_pools_of_the_zone_and_keeps_them() -> Result<()> {
     }
     one.set(Manner::Hangs);
     node.answers(WWW, &[second])?;
+    let kept = || std::fs::read_to_string(node.path("state/pools")).unwrap_or_default();
+    tools::poll("it is kept", SEEN_WITHIN, || Ok(kept().contains("\"health\":\"down\"").then_some(())))?;
     // Nobody is there to ask when it starts again.
     primary.end()?;
     node.end()?;
     node.start()?;
-    ensure!(node.addresses(WWW)? == [std::net::IpAddr::V4(second)], "as the last run knew it, from the first answer on");
+    ensure!(
+        node.addresses(WWW)? == [std::net::IpAddr::V4(second)],
+        "as the last run knew it, from the first answer on"
+    );
     Ok(())
 }
 
@@ -156,7 +167,10 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
     ]
     .concat();
     node.write("example.com", &(ZONE.to_owned() + &lines))?;
-    node.write("child.example.com", "$TTL 300\n@ SOA ns1 h 1 1 1 1 1\n NS ns1\nns1 A 192.0.2.1\n A 192.0.2.70\n")?;
+    node.write(
+        "child.example.com",
+        "$TTL 300\n@ SOA ns1 h 1 1 1 1 1\n NS ns1\n A 192.0.2.70\nns1 A 192.0.2.1\n",
+    )?;
     node.configure(&format!(
         "{WITH_RECORDS}[[zone]]\nname = \"child.example.com\"\nfile = \"child.example.com\"\n[management]\nlisten = \
          [\"{folder_and_ports}\"]\n{}",
@@ -178,14 +192,21 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
         ("seen", "nodes don't share it"),
         ("ours", "www.example.com. answers with the pool web"),
     ] {
-        let at = shown.find(&format!("{name}.example.com  refused, by records of example.com.")).context(shown.clone())?;
+        let at = shown
+            .find(&format!("{name}.example.com  refused, by records of example.com."))
+            .context(shown.clone())?;
         let of_it = shown[at..].lines().nth(1).unwrap_or_default();
         ensure!(of_it.contains(said), "{name}: {shown}");
     }
     let samples = openmetrics::read(&http::get(folder_and_ports, "/metrics")?.body)?;
     ensure!(samples.get("starling_pool_records_refused") == Some(&9.0), "{shown}");
     let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    ensure!(!output.status.success() && text.contains("the pool at _pool.exec.example.com.: `command` is of a node"), "{text}");
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        !output.status.success()
+            && text.contains("the pool at _pool.exec.example.com.: `command` is of a node"),
+        "{text}"
+    );
     Ok(())
 }

@@ -24,14 +24,14 @@ const ZONE: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 86400 86400 604800 60\n  NS
                     \"any\"\nalias CNAME other\nother CNAME www\ndeep.empty TXT \"below\"\nlast A 192.0.2.83\n";
 
 /// A zone, its keys and a node that serves it.
-struct Signed {
-    node: Node,
+pub(crate) struct Signed {
+    pub(crate) node: Node,
     denial: Denial,
 }
 
 impl Signed {
     /// A node that is not started, with a signed zone.
-    fn new(algorithm: Algorithm, denial: Denial) -> Result<Self> {
+    pub(crate) fn new(algorithm: Algorithm, denial: Denial) -> Result<Self> {
         let signed = Self { node: Node::new("")?, denial };
         signed.make_keys(algorithm)?;
         signed.sign(ZONE)?;
@@ -48,7 +48,7 @@ impl Signed {
     }
 
     /// Has the zone signed with all keys, in place of what it was.
-    fn sign(&self, zone: &str) -> Result<()> {
+    pub(crate) fn sign(&self, zone: &str) -> Result<()> {
         self.node.write("plain", zone)?;
         let zones = [(Name::parse("example.com")?, self.node.path("plain"))];
         let signed = sign_with_keys(&zones, self.denial, &self.folder())?;
@@ -77,7 +77,7 @@ impl Signed {
     }
 
     /// Configures the zone with its key that signs sets, these lines more, and pools.
-    fn configure(&self, lines: &str, pools: &str) -> Result<()> {
+    pub(crate) fn configure(&self, lines: &str, pools: &str) -> Result<()> {
         let key = Self::signing_key(&self.keys(256)?);
         self.configure_zone(&format!("{key}{lines}"), pools)
     }
@@ -88,7 +88,12 @@ impl Signed {
     }
 
     /// What a validating client says to a question.
-    fn asks(&self, name: &str, rtype: &str) -> Result<String> {
+    pub(crate) fn asks(&self, name: &str, rtype: &str) -> Result<String> {
+        self.asks_from(None, name, rtype)
+    }
+
+    /// The same from this address.
+    fn asks_from(&self, client: Option<Ipv4Addr>, name: &str, rtype: &str) -> Result<String> {
         let mut anchors = "trust-anchors {\n".to_owned();
         for key in self.keys(257)? {
             let text = std::fs::read_to_string(key.with_extension("key"))
@@ -101,6 +106,9 @@ impl Signed {
         self.node.write("anchors", &(anchors + "};\n"))?;
         let address = self.node.address;
         let mut command = Command::new(tools::program("delv")?);
+        if let Some(client) = client {
+            command.arg("-b").arg(client.to_string());
+        }
         command.arg(format!("@{}", address.ip())).arg("-p").arg(address.port().to_string());
         command.arg("-a").arg(self.node.path("anchors")).arg("+root=example.com.").args([name, rtype]);
         let output = command.output()?;
@@ -109,7 +117,7 @@ impl Signed {
     }
 
     /// A client believes that a name has these addresses, and no others.
-    fn validates(&self, name: &str, wanted: &[IpAddr]) -> Result<()> {
+    pub(crate) fn validates(&self, name: &str, wanted: &[IpAddr]) -> Result<()> {
         for rtype in ["A", "AAAA"] {
             let is_ipv4 = rtype == "A";
             let of_type: Vec<String> =
@@ -142,7 +150,7 @@ impl Signed {
     }
 
     /// A client believes that there is nothing of this type at the name.
-    fn denies(&self, name: &str, rtype: &str) -> Result<()> {
+    pub(crate) fn denies(&self, name: &str, rtype: &str) -> Result<()> {
         let said = self.asks(name, rtype)?;
         ensure!(
             said.contains("negative response, fully validated"),
@@ -154,7 +162,7 @@ impl Signed {
 }
 
 /// Whether the client takes all that was answered for good: it says so once, and again where that changes.
-fn is_believed(said: &str) -> bool {
+pub(crate) fn is_believed(said: &str) -> bool {
     let comments: Vec<&str> = said.lines().filter(|line| line.starts_with(';')).collect();
     comments == ["; fully validated"]
 }
@@ -163,7 +171,7 @@ fn v6(text: &str) -> Result<IpAddr> {
     Ok(IpAddr::V6(text.parse()?))
 }
 
-fn kinds() -> impl Iterator<Item = (Algorithm, Denial)> {
+pub(crate) fn kinds() -> impl Iterator<Item = (Algorithm, Denial)> {
     [
         (Algorithm::Ed25519, Denial::Nsec),
         (Algorithm::EcdsaP256, Denial::Nsec),
@@ -458,6 +466,54 @@ fn answers_that_take_turns_validate_with_one_signature() -> Result<()> {
     Ok(())
 }
 
+/// Several places have the same endpoints: what is signed is what each of them gets.
+#[test]
+fn what_is_nearest_validates_from_every_place() -> Result<()> {
+    let ([first, second, third], port) = addresses()?;
+    let _endpoints = [first, second, third].map(|address| Endpoint::start(address, port));
+    let names = "\"www.example.com\", \"*.wild.example.com\"";
+    let text = pool(
+        "web",
+        names,
+        &format!("kind = \"nearest\"\n{}", http(port)),
+        &[(first, 1), (second, 2), (third, 3)],
+    );
+    let text = text.replace("tier = 1\n", "places = \"DE\"\n").replace("tier = 2\n", "places = \"FR\"\n");
+    let text = text.replace("tier = 3\n", "places = [\"FR\", \"*\"]\n");
+    for (algorithm, denial) in kinds().take(2) {
+        let mut signed = Signed::new(algorithm, denial)?;
+        signed.node.write("places.csv", "127.130.0.0/16,DE\n127.131.0.0/16,FR\n127.131.9.0/24,DE\n")?;
+        signed.configure("", &format!("[places]\nfile = \"places.csv\"\n{text}"))?;
+        signed.node.start()?;
+        for address in [first, second, third] {
+            signed.node.finds("web", address, "up")?;
+        }
+        for (client, wanted) in [
+            ([127, 130, 1, 1], &[first][..]),
+            ([127, 131, 1, 1], &[second, third]),
+            ([127, 131, 9, 1], &[first]),
+            ([127, 132, 1, 1], &[third]),
+        ] {
+            for name in [WWW, "x.wild.example.com", "alias.example.com"] {
+                let mut wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+                wanted.sort_unstable();
+                // What is known is shown before it is published.
+                tools::poll("it is told", SEEN_WITHIN, || {
+                    let said = signed.asks_from(Some(client.into()), name, "A")?;
+                    ensure!(is_believed(&said), "{client:?} {name}: {said}\n{}", signed.node.log());
+                    let records = said.lines().filter(|line| line.contains("\tIN\tA\t"));
+                    let mut found: Vec<&str> = records.filter_map(|line| line.rsplit('\t').next()).collect();
+                    found.sort_unstable();
+                    Ok((found == wanted).then_some(()))
+                })
+                .with_context(|| format!("{client:?} {name}: {wanted:?}"))?;
+            }
+        }
+        signed.denies(WWW, "MX")?;
+    }
+    Ok(())
+}
+
 /// Answers that each have a part of the addresses: every part is signed for itself.
 #[test]
 fn whichever_part_an_answer_has_it_validates() -> Result<()> {
@@ -466,9 +522,14 @@ fn whichever_part_an_answer_has_it_validates() -> Result<()> {
     let _endpoints = [first, second, third].map(|address| Endpoint::start(address, port));
     let names = "\"www.example.com\", \"*.wild.example.com\"";
     let all = [(first, 1), (second, 1), (third, 1)];
-    for (lines, len) in
-        [("kind = \"weighted\"", 1), ("kind = \"round-robin\"\nanswers-max = 2", 2), ("kind = \"hash\"", 1)]
-    {
+    // Weights change meanwhile.
+    let least_load = "kind = \"least-load\"\nload = \"response-time\"\nload-period-ms = 1000\nload-idle = 0";
+    for (lines, len) in [
+        ("kind = \"weighted\"", 1),
+        (least_load, 1),
+        ("kind = \"round-robin\"\nanswers-max = 2", 2),
+        ("kind = \"hash\"", 1),
+    ] {
         for (algorithm, denial) in kinds().take(3) {
             let mut signed = Signed::new(algorithm, denial)?;
             signed.configure("", &pool("web", names, &format!("{lines}\n{}", http(port)), &all))?;

@@ -8,7 +8,7 @@ use crate::zones::{Question, RandomZone, question, questions, small_steps};
 use nameserver::Transport;
 use proptest::prelude::*;
 use std::sync::Arc;
-use table::{ImageFlags, SLOTS, Table, Walk};
+use table::{ImageFlags, PlacesBuilder, SLOTS, Table, Walk};
 use wire::{NameBuf, RecordType};
 use zone::amend::{
     AmendError, Choice, Decider, NotRenewed, Reason, SteerError, Steered, amend, fold, renew, steer,
@@ -83,7 +83,7 @@ proptest! {
         versions in small_steps(2),
         sought in questions(3),
         counts in prop::array::uniform3(0u8..4),
-        by in prop::bool::ANY,
+        by in 0u8..3,
         asked in questions(QUESTIONS),
     ) {
         let mut table = Arc::new(compile(versions[0].apex.as_name(), &versions[0].records));
@@ -129,17 +129,17 @@ pub(crate) fn addresses(mut owner: NameBuf, count: u8) -> Steered {
     Steered { owner, rtype, ttl: 7, rdata: (0..count).map(|index| vec![index; len]).collect(), choice: None }
 }
 
-/// The same in parts, of which all answers have this one: by turns, or by who asks.
-fn in_parts(whole: &Steered, part: u16, by_turns: bool) -> Steered {
+/// The same in parts, of which all answers have this one: by turns, by who asks, or by where that is.
+fn in_parts(whole: &Steered, part: u16, by: u8) -> Steered {
     let all: Vec<u16> = (0..whole.rdata.len() as u16).rev().collect();
     if all.len() < 2 {
         return whole.clone();
     }
     let parts = vec![all[..1].to_vec(), all[1..].to_vec(), all];
-    let by = if by_turns {
-        Decider::Turns((0..3).map(|other| u32::from(other == part)).collect())
-    } else {
-        Decider::Clients(Box::new([part; SLOTS]))
+    let by = match by {
+        0 => Decider::Turns((0..3).map(|other| u32::from(other == part)).collect()),
+        1 => Decider::Clients(Box::new([part; SLOTS])),
+        _ => Decider::Places(Arc::new(PlacesBuilder::default().finish()), Box::new([part])),
     };
     Steered { choice: Some(Arc::new(Choice { parts, by })), ..whole.clone() }
 }
@@ -150,6 +150,8 @@ fn answered(steered: &Steered) -> Steered {
     let part = match &choice.by {
         Decider::Turns(weights) => weights.iter().position(|weight| *weight > 0).expect("one has a weight"),
         Decider::Clients(slots) => usize::from(slots[0]),
+        Decider::Withheld(_) => unreachable!("answers here have something"),
+        Decider::Places(_, parts) => usize::from(parts[0]),
     };
     let rdata = choice.parts[part].iter().map(|place| steered.rdata[usize::from(*place)].clone()).collect();
     Steered { rdata, choice: None, ..steered.clone() }

@@ -13,6 +13,7 @@ mod fixtures;
 mod images;
 mod model;
 mod names;
+mod places;
 mod portions;
 #[path = "../fuzz/src/seeds.rs"]
 mod seeds;

@@ -6,8 +6,10 @@
 mod check;
 mod fleet;
 mod kernel;
+mod load;
 mod model;
 mod node;
+mod pools;
 
 use health::Moment;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

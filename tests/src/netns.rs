@@ -185,7 +185,7 @@ pub fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<()> {
     right.link_up(right_interface)
 }
 
-fn enter(handle: &Path) -> Result<()> {
+pub(crate) fn enter(handle: &Path) -> Result<()> {
     let what = || format!("entering the namespace {}", handle.display());
     let file = File::open(handle).with_context(what)?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).with_context(what)

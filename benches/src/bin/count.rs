@@ -4,24 +4,28 @@
 //! the difference of two runs divided by the difference of their times is one query, parse to response. `scripts/bench
 //! count` does that. `count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]` asks any question of any zone.
 
+use nameserver::{Settings, Subnets};
 use starling_benches::{
-    BATCH_LEN, Edns, SameQuery, compiled, delegations_zone, hosts_zone, query, responder,
+    BATCH_LEN, Edns, SameQuery, compiled, delegations_zone, hosts_zone, query, responder_with,
     signed_delegations_zone,
 };
 use std::fs::File;
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use table::Table;
 use table::map::Backing;
+use table::{PlacesBuilder, Table};
 use wire::RecordType;
 use zone::amend::{Choice, Decider, Steered, steer};
 
 const USAGE: &str = "usage: count image KIND NAMES FILE
        count query KIND NAMES TIMES FILE
        count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]
-KIND is one of hit, hit-edns, hit-of-four, miss, nxdomain-signed, referral, referral-signed, and of a table with a name that answers
-with a pool: beside-steered, steered, weighted, by-client";
+KIND is one of hit, hit-edns, hit-subnet-ignored, hit-of-four, miss, nxdomain-signed, referral, referral-signed, and of a table with a name that answers
+with a pool: beside-steered, steered, weighted, by-client, nearest, nearest-subnet";
+/// Networks of the map of places, about as many as countries have.
+const NETWORKS: u32 = 200_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,13 +35,15 @@ fn main() {
         ["query", kind, names, times, file] => {
             let (qname, edns) = question_of(kind, number(names));
             let table = steered_for(kind, Arc::new(stored(Path::new(file))));
-            ask(table, &query(&qname, RecordType::A, edns), number(times));
+            let subnets = if kind == "nearest-subnet" { Subnets::Heeded } else { Subnets::Ignored };
+            ask(table, &query(&qname, RecordType::A, edns), number(times), subnets);
         }
         ["zone", times, file, apex, qname, qtype, ref more @ ..] => {
             let text = std::fs::read_to_string(file).expect("the zone file can be read");
             let rtype = RecordType::from_text(qtype.as_bytes()).expect("TYPE is a record type");
             let edns = if more == ["dnssec"] { Edns::Dnssec } else { Edns::Plain };
-            ask(Arc::new(compiled(apex, &text)), &query(qname, rtype, edns), number(times));
+            let query = query(qname, rtype, edns);
+            ask(Arc::new(compiled(apex, &text)), &query, number(times), Subnets::Ignored);
         }
         _ => {
             eprintln!("{USAGE}");
@@ -55,9 +61,8 @@ fn number(text: &str) -> usize {
 
 fn zone_of(kind: &str, names: usize) -> Table {
     match kind {
-        "hit" | "hit-edns" | "miss" | "beside-steered" | "steered" | "weighted" | "by-client" => {
-            compiled("example.com", &hosts_zone(names))
-        }
+        "hit" | "hit-edns" | "hit-subnet-ignored" | "miss" | "beside-steered" | "steered" | "weighted"
+        | "by-client" | "nearest" | "nearest-subnet" => compiled("example.com", &hosts_zone(names)),
         "hit-of-four" => {
             let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
             compiled("example.com", &(hosts_zone(names) + &addresses))
@@ -74,7 +79,9 @@ fn question_of(kind: &str, names: usize) -> (String, Edns) {
     let middle = names / 2;
     match kind {
         "hit" => (format!("host{middle}.example.com"), Edns::None),
-        "steered" | "weighted" | "by-client" => ("pool.example.com".to_owned(), Edns::Plain),
+        "nearest-subnet" => ("pool.example.com".to_owned(), Edns::Subnet),
+        "hit-subnet-ignored" => (format!("host{middle}.example.com"), Edns::Subnet),
+        "steered" | "weighted" | "by-client" | "nearest" => ("pool.example.com".to_owned(), Edns::Plain),
         "hit-edns" | "beside-steered" => (format!("host{middle}.example.com"), Edns::Plain),
         "hit-of-four" => ("pool.example.com".to_owned(), Edns::Plain),
         "miss" => ("nothing.example.com".to_owned(), Edns::Plain),
@@ -89,13 +96,24 @@ fn question_of(kind: &str, names: usize) -> (String, Edns) {
 fn steered_for(kind: &str, table: Arc<Table>) -> Arc<Table> {
     let endpoints: u8 = match kind {
         "beside-steered" | "steered" => 1,
-        "weighted" | "by-client" => 4,
+        "weighted" | "by-client" | "nearest" | "nearest-subnet" => 4,
         _ => return table,
     };
     let by = match kind {
         "by-client" => {
             let slot = |slot: usize| (slot % usize::from(endpoints)) as u16;
             Decider::Clients(Box::new(std::array::from_fn(slot)))
+        }
+        "nearest" | "nearest-subnet" => {
+            let mut map = PlacesBuilder::default();
+            for index in 0..NETWORKS {
+                // Spread evenly, of all sizes from /14 to /24.
+                let (bits, len) = (index.wrapping_mul(0x9e37_79b9), 14 + (index % 11) as u8);
+                let network = Ipv4Addr::from_bits(bits & (u32::MAX << (32 - len)));
+                map.add(network.into(), len, (index % 250) as u16).expect("a network");
+            }
+            let parts = (0..250).map(|place| place % u16::from(endpoints)).collect();
+            Decider::Places(Arc::new(map.finish()), parts)
         }
         _ => Decider::Turns(vec![1, 2, 3, 4]),
     };
@@ -117,8 +135,8 @@ fn stored(file: &Path) -> Table {
 }
 
 /// Asks so many times, in batches as a worker does.
-fn ask(table: Arc<Table>, query: &[u8], times: usize) {
-    let mut responder = responder(table);
+fn ask(table: Arc<Table>, query: &[u8], times: usize, subnets: Subnets) {
+    let mut responder = responder_with(table, Settings { subnets, ..Settings::default() });
     let mut batch = SameQuery::new(query);
     for asked in (0..times).step_by(BATCH_LEN) {
         batch.set_len(times - asked);

@@ -340,7 +340,9 @@ mod tests {
     /// As [`standings`], once it has passed, with these numbers.
     fn standings_of(rise: u32, fall: u32, results: &str) -> String {
         let mut check = Check::new(CheckSpec { rise, fall, ..spec() }, at(0)).unwrap();
-        (0..rise).for_each(|run| drop(check.observe(at(u64::from(run)), Duration::ZERO, Outcome::Pass)));
+        for run in 0..rise {
+            check.observe(at(u64::from(run)), Duration::ZERO, Outcome::Pass);
+        }
         let mut standing = |result| {
             let outcome = if result == '+' { Outcome::Pass } else { Outcome::Fail("refused".to_owned()) };
             check.observe(at(1000), Duration::ZERO, outcome);

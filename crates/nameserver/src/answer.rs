@@ -1,13 +1,13 @@
 //! The algorithm of an authoritative server on a table: RFC 1034 §4.3.2 as amended by 2181, 2308, 4035, 4592,
 //! 5155, 6672 and 9471.
 
-use crate::client::{self, Client};
+use crate::client::{self, Client, Subnet};
 use crate::negative::Proofs;
 use crate::responder::Transport;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Full, Owner, Placed, Section, Signatures, Writer};
-use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table, Variant};
-use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, skip_labels};
+use table::{Encloser, Found, ImageFlags, Links, Node, NodeFlags, Rrset, Table, Variant, Withheld};
+use wire::message::{HEADER_LEN, POINTER, POINTER_MAX, RECORD_FIXED_LEN, ede, skip_labels};
 use wire::{Class, FoldedName, NameBuf, Rcode, RecordType};
 
 /// How many CNAMEs of one zone are followed in an answer. Resolvers give up at 8 to 17; a longer chain is cut here
@@ -57,6 +57,8 @@ pub(crate) struct Answering<'a, 'b, T> {
     pub(crate) signatures: Signatures,
     pub(crate) rotation: usize,
     pub(crate) client: &'a dyn Client,
+    /// For which network the answer is, where the query says so.
+    pub(crate) subnet: Option<&'a Subnet>,
     pub(crate) writer: &'a mut Writer<'b>,
     pub(crate) proofs: &'a mut Proofs,
     pub(crate) trace: &'a mut T,
@@ -68,6 +70,8 @@ enum Step {
     Done(Outcome),
     /// The name is an alias; its target stands at this offset of the message.
     Alias { target_at: usize },
+    /// The name has what was asked for, and it can't be answered with.
+    Failure,
 }
 
 impl<'a, T: Trace> Answering<'a, '_, T> {
@@ -76,6 +80,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         let outcome = match self.step(found, HEADER_LEN) {
             Ok(Step::Done(outcome)) => outcome,
             Ok(Step::Alias { target_at }) => self.follow(target_at),
+            Ok(Step::Failure) => self.failure(),
             Err(Full) => self.truncated(Outcome::authoritative(Rcode::NOERROR)),
         };
         if self.proofs.are_owed() && !outcome.truncated && self.pay_proofs().is_err() {
@@ -107,11 +112,22 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 // The first name's data is this zone's, so the answer has authority, wherever it leads.
                 Ok(Step::Done(outcome)) => return Outcome { authoritative: true, ..outcome },
                 Ok(Step::Alias { target_at: next }) => target_at = next,
+                Ok(Step::Failure) => return self.failure(),
                 Err(Full) => return self.truncated(good),
             }
         }
         self.trace.note(Rule::ChainEnd);
         good
+    }
+
+    /// Says that it can't be answered. The last name of a chain decides (RFC 6604 §3), and what led to it is taken back: an
+    /// error has nothing but the question, as in Knot, and in BIND where a resolver asks.
+    #[cold]
+    fn failure(&mut self) -> Outcome {
+        self.trace.note(Rule::Failure);
+        self.writer.take_back();
+        self.proofs.clear();
+        Outcome::error(Rcode::SERVFAIL).with_ede(ede::OTHER)
     }
 
     /// Whether the current name is one of those at these places, so that the chain is a loop.
@@ -164,7 +180,12 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// The name exists in the zone, with authority.
     #[inline]
     fn at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
-        if let Some(rrset) = self.rrset(node, self.qtype) {
+        if let Some(rrset) = node.rrset(self.qtype) {
+            let rrset = match self.chosen(rrset) {
+                Ok(rrset) => rrset,
+                Err(Withheld::Nothing) => return self.no_data(node, name_at).map(Step::Done),
+                Err(Withheld::Failure) => return Ok(Step::Failure),
+            };
             if self.qtype == RecordType::DNAME && !self.proofs.give(node.id(), RecordType::DNAME) {
                 // The chain came through it, so it is in the answer.
                 return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
@@ -184,7 +205,10 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     /// The node has no set of the type that was asked for.
     fn other_at_node(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
         if self.qtype == RecordType::ANY && node.rrset_count() > 0 {
-            return self.any(node, name_at).map(Step::Done);
+            return match self.any(node, name_at)? {
+                Step::Done(_) if self.writer.is_empty() => self.no_data(node, name_at).map(Step::Done),
+                step => Ok(step),
+            };
         }
         if self.qtype == RecordType::RRSIG && self.signatures_of(node, name_at)? {
             return Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR)));
@@ -193,14 +217,23 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
             && !self.stands_beside_cname()
             && let Some(cname) = node.rrset(RecordType::CNAME)
         {
-            self.trace.note(Rule::Cname);
-            let placed = self.answer(node, cname, name_at)?;
-            return Ok(Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN });
+            return match self.chosen(cname) {
+                Ok(cname) => self.alias(node, cname, name_at),
+                Err(Withheld::Nothing) => self.no_data(node, name_at).map(Step::Done),
+                Err(Withheld::Failure) => Ok(Step::Failure),
+            };
         }
         if node.rrset_count() == 0 {
             self.trace.note(Rule::EmptyNonTerminal);
         }
         self.no_data(node, name_at).map(Step::Done)
+    }
+
+    /// Appends the CNAME of a name that was asked for something else.
+    fn alias(&mut self, node: Node<'a>, cname: Rrset<'a>, name_at: usize) -> Result<Step, Full> {
+        self.trace.note(Rule::Cname);
+        let placed = self.answer(node, cname, name_at)?;
+        Ok(Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN })
     }
 
     /// Whether the type asked for may stand beside a CNAME, so that asking for it means the alias itself
@@ -209,24 +242,32 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         matches!(self.qtype, RecordType::NSEC | RecordType::RRSIG)
     }
 
-    /// The set of this type that this answer has from a node.
+    /// The set that this answer has in the place of one of a node, if it gets any.
     #[inline]
-    fn rrset(&mut self, node: Node<'a>, rtype: RecordType) -> Option<Rrset<'a>> {
-        let rrset = node.rrset(rtype)?;
-        if rrset.is_steered() {
-            self.trace.note(Rule::Steered);
+    fn chosen(&mut self, rrset: Rrset<'a>) -> Result<Rrset<'a>, Withheld> {
+        if !rrset.is_steered() {
+            return Ok(rrset);
         }
-        Some(self.chosen(rrset))
+        self.trace.note(Rule::Steered);
+        let number = rrset.variants_number();
+        let chosen = match self.subnet {
+            None => client::chosen(self.table, number, self.rotation, self.client),
+            Some(subnet) => client::chosen_for(self.table, number, self.rotation, self.client, subnet),
+        };
+        match chosen {
+            Some(chosen) => Ok(Variant::rrset(chosen)),
+            None => Err(self.withheld(number)),
+        }
     }
 
-    /// The set that this answer has in the place of one of a node.
-    #[inline]
-    fn chosen(&self, rrset: Rrset<'a>) -> Rrset<'a> {
-        if !rrset.is_steered() {
-            return rrset;
+    /// What is answered where there is none of these variants for anybody.
+    #[cold]
+    fn withheld(&mut self, number: u16) -> Withheld {
+        let withheld = self.table.variants(number).and_then(table::Variants::withheld);
+        if withheld == Some(Withheld::Nothing) {
+            self.trace.note(Rule::Withheld);
         }
-        let chosen = client::chosen(self.table, rrset.variants_number(), self.rotation, self.client);
-        chosen.map_or(rrset, Variant::rrset)
+        withheld.unwrap_or(Withheld::Failure)
     }
 
     /// Appends a set to the answer section, rotated.
@@ -252,7 +293,8 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     fn signatures_of(&mut self, node: Node<'a>, name_at: usize) -> Result<bool, Full> {
         let mut found = false;
         for rrset in node.rrsets() {
-            let mut rest = self.chosen(rrset).signatures();
+            let Ok(rrset) = self.chosen(rrset) else { continue };
+            let mut rest = rrset.signatures();
             while let Some(head) = rest.first_chunk::<12>() {
                 let len = 12 + usize::from(u16::from_be_bytes([head[10], head[11]]));
                 let owner = (POINTER | name_at as u16).to_be_bytes();
@@ -265,24 +307,34 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
     }
 
     /// RFC 8482: over UDP one set is enough; over TCP, where nobody is flooded with it, everything.
-    fn any(&mut self, node: Node<'a>, name_at: usize) -> Result<Outcome, Full> {
-        if self.transport == Transport::Tcp {
-            self.trace.note(Rule::AnyAll);
-            for rrset in node.rrsets() {
-                self.answer(node, self.chosen(rrset), name_at)?;
+    /// What answers of some type fail for is left out, and all of it fails where nothing else is left.
+    fn any(&mut self, node: Node<'a>, name_at: usize) -> Result<Step, Full> {
+        let takes_all = self.transport == Transport::Tcp;
+        self.trace.note(if takes_all { Rule::AnyAll } else { Rule::AnyOne });
+        let (mut is_any, mut is_failure) = (false, false);
+        for rrset in node.rrsets() {
+            match self.chosen(rrset) {
+                Ok(rrset) => {
+                    self.answer(node, rrset, name_at)?;
+                    is_any = true;
+                }
+                Err(withheld) => is_failure |= withheld == Withheld::Failure,
             }
-        } else {
-            self.trace.note(Rule::AnyOne);
-            if let Some(rrset) = node.rrsets().next() {
-                self.answer(node, self.chosen(rrset), name_at)?;
+            if is_any && !takes_all {
+                break;
             }
         }
-        Ok(Outcome::authoritative(Rcode::NOERROR))
+        match is_failure && !is_any {
+            true => Ok(Step::Failure),
+            false => Ok(Step::Done(Outcome::authoritative(Rcode::NOERROR))),
+        }
     }
 
     /// A referral to the zone below (RFC 1034 §4.3.2 step 3b); the cut's name stands at `cut_at`.
     fn referral(&mut self, cut: Node<'a>, cut_at: usize) -> Result<Outcome, Full> {
         self.trace.note(Rule::Referral);
+        // RFC 7871 §7.4: it is the resolver that goes on from here, so addresses are those for itself.
+        self.subnet = None;
         let Some(ns) = cut.rrset(RecordType::NS) else { return Ok(Outcome::error(Rcode::SERVFAIL)) };
         self.pay_proofs()?;
         let outcome = Outcome::referral();
@@ -335,7 +387,7 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
                 continue;
             }
             for rtype in [RecordType::A, RecordType::AAAA] {
-                let Some(rrset) = self.rrset(node, rtype) else { continue };
+                let Some(Ok(rrset)) = node.rrset(rtype).map(|rrset| self.chosen(rrset)) else { continue };
                 // What doesn't fit may be left out, and a smaller set may yet fit.
                 let _ = self.writer.unlinked(Section::Additional, rrset, owner, signatures);
             }
@@ -420,18 +472,34 @@ impl<'a, T: Trace> Answering<'a, '_, T> {
         if wildcard.flags().has(NodeFlags::CUT) {
             return self.referral(wildcard, name_at).map(Step::Done);
         }
-        let step = if let Some(rrset) = self.rrset(wildcard, self.qtype) {
-            self.answer(wildcard, rrset, name_at)?;
-            Step::Done(Outcome::authoritative(Rcode::NOERROR))
+        let step = if let Some(rrset) = wildcard.rrset(self.qtype) {
+            match self.chosen(rrset) {
+                Ok(rrset) => {
+                    self.answer(wildcard, rrset, name_at)?;
+                    Step::Done(Outcome::authoritative(Rcode::NOERROR))
+                }
+                Err(Withheld::Nothing) => {
+                    return self.wildcard_no_data(encloser, wildcard, name_at).map(Step::Done);
+                }
+                Err(Withheld::Failure) => return Ok(Step::Failure),
+            }
         } else if self.qtype == RecordType::ANY && wildcard.rrset_count() > 0 {
-            Step::Done(self.any(wildcard, name_at)?)
+            let step = self.any(wildcard, name_at)?;
+            if matches!(step, Step::Done(_)) && self.writer.is_empty() {
+                return self.wildcard_no_data(encloser, wildcard, name_at).map(Step::Done);
+            }
+            step
         } else if self.qtype == RecordType::RRSIG && self.signatures_of(wildcard, name_at)? {
             Step::Done(Outcome::authoritative(Rcode::NOERROR))
         } else if let Some(cname) = wildcard.rrset(RecordType::CNAME).filter(|_| !self.stands_beside_cname())
         {
-            self.trace.note(Rule::Cname);
-            let placed = self.answer(wildcard, cname, name_at)?;
-            Step::Alias { target_at: placed.at + 2 + RECORD_FIXED_LEN }
+            match self.chosen(cname) {
+                Ok(cname) => self.alias(wildcard, cname, name_at)?,
+                Err(Withheld::Nothing) => {
+                    return self.wildcard_no_data(encloser, wildcard, name_at).map(Step::Done);
+                }
+                Err(Withheld::Failure) => return Ok(Step::Failure),
+            }
         } else {
             return self.wildcard_no_data(encloser, wildcard, name_at).map(Step::Done);
         };

@@ -1,7 +1,9 @@
 //! Who asks, and whose turn it is: what decides where a name answers with one of several sets.
 
-use std::net::IpAddr;
-use table::{Table, Variant, Variants};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use table::{Place, Places, Table, Variant, Variants};
+use wire::ClientSubnet;
 
 /// Which bits of an address say which network a client is in: a /24 of IPv4, a /48 of IPv6. Those of one network mostly are
 /// the resolvers of one site, or a site that would not gain from having several answers.
@@ -15,9 +17,23 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub trait Client {
     /// The address that the query came from; `None` where nobody knows.
     fn address(&self) -> Option<IpAddr>;
+
+    /// The number of the network that it is in. As the place, it is made where the address is, so that no address has to be
+    /// handed on: a number takes a register.
+    #[inline]
+    fn network(&self) -> u64 {
+        number_of(self.address().map(|address| address.to_canonical()))
+    }
+
+    /// The place that it is in.
+    #[inline]
+    fn place(&self, map: &Places) -> Place {
+        self.address().map_or(0, |address| map.find(address))
+    }
 }
 
 impl Client for Option<IpAddr> {
+    #[inline]
     fn address(&self) -> Option<IpAddr> {
         *self
     }
@@ -36,7 +52,7 @@ pub(crate) fn chosen<'t>(
     client: &dyn Client,
 ) -> Option<Variant<'t>> {
     let variants = table.variants(number)?;
-    match variants.at_turn((rotation as u64).wrapping_mul(GOLDEN)) {
+    match variants.at_turn(turn(rotation)) {
         Some(variant) => Some(variant),
         None => chosen_by(client, variants),
     }
@@ -44,12 +60,85 @@ pub(crate) fn chosen<'t>(
 
 #[inline(never)]
 fn chosen_by<'t>(client: &dyn Client, variants: &'t Variants) -> Option<Variant<'t>> {
-    variants.of_client(number_of(client.address()))
+    variants.of_client(|| client.network(), |map| client.place(map))
 }
 
-/// The number of a client's network. It is the same on every node and after every start, so that clients keep their endpoints.
+/// The network that a client is in as far as answers go, and how many bits of the address say so.
+pub fn network_of(client: IpAddr) -> (IpAddr, u32) {
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let spare = 32 - NETWORK_BITS[0];
+            (Ipv4Addr::from_bits(address.to_bits() >> spare << spare).into(), NETWORK_BITS[0])
+        }
+        IpAddr::V6(address) => {
+            let spare = 128 - NETWORK_BITS[1];
+            (Ipv6Addr::from_bits(address.to_bits() >> spare << spare).into(), NETWORK_BITS[1])
+        }
+    }
+}
+
+/// The network that a query says its answer is for (RFC 7871), and for how much of it the answer is the same.
+#[derive(Default)]
+pub(crate) struct Subnet {
+    option: ClientSubnet,
+    /// How many bits of its address have decided.
+    scope_len: Cell<u8>,
+}
+
+impl Subnet {
+    /// Of a query with this option; nothing has been decided yet.
+    pub(crate) fn new(option: ClientSubnet) -> Subnet {
+        Subnet { option, scope_len: Cell::new(0) }
+    }
+
+    pub(crate) fn option(&self) -> &ClientSubnet {
+        &self.option
+    }
+
+    /// How many bits of the address have decided about the sets that were chosen: the most of any of them
+    /// (RFC 7871 §7.2.1).
+    pub(crate) fn scope_len(&self) -> u8 {
+        self.scope_len.get()
+    }
+}
+
+/// As [`chosen`], for the network that the query names.
+#[cold]
+#[inline(never)]
+pub(crate) fn chosen_for<'t>(
+    table: &'t Table,
+    number: u16,
+    rotation: usize,
+    client: &dyn Client,
+    subnet: &Subnet,
+) -> Option<Variant<'t>> {
+    // RFC 7871 §7.1.2: whoever wants nothing said of it is answered as the resolver is.
+    let Some(address) = subnet.option.address() else { return chosen(table, number, rotation, client) };
+    let variants = table.variants(number)?;
+    if let Some(variant) = variants.at_turn(turn(rotation)) {
+        return Some(variant);
+    }
+    let (variant, len) = match variants.of_network(address) {
+        Some(found) => found,
+        None => {
+            let len = NETWORK_BITS[usize::from(address.is_ipv6())] as u8; // at most 48
+            (variants.of_client(|| number_of(Some(address)), |_| 0)?, len)
+        }
+    };
+    subnet.scope_len.set(subnet.scope_len.get().max(len));
+    Some(variant)
+}
+
+/// The number of whose turn it is.
+#[inline(always)]
+fn turn(rotation: usize) -> u64 {
+    (rotation as u64).wrapping_mul(GOLDEN)
+}
+
+/// The number of a network of clients. It is the same on every node and after every start, so that clients keep their endpoints.
+#[inline(always)]
 fn number_of(client: Option<IpAddr>) -> u64 {
-    let network = match client.map(|address| address.to_canonical()) {
+    let network = match client {
         None => 0,
         Some(IpAddr::V4(address)) => u64::from(address.to_bits() >> (32 - NETWORK_BITS[0])) | 1 << 63,
         Some(IpAddr::V6(address)) => (address.to_bits() >> (128 - NETWORK_BITS[1])) as u64, // 48 bits
@@ -57,11 +146,11 @@ fn number_of(client: Option<IpAddr>) -> u64 {
     mixed(network)
 }
 
-/// A number that every bit of the given one has a part in: the end of MurmurHash3.
-fn mixed(mut number: u64) -> u64 {
-    number = (number ^ number >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    number = (number ^ number >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    number ^ number >> 33
+/// A number that every bit of the given one has a part in: both halves of its product with an odd number.
+#[inline(always)]
+fn mixed(number: u64) -> u64 {
+    let product = u128::from(number ^ GOLDEN) * 0xd6e8_feb8_6659_fd93;
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
@@ -69,7 +158,8 @@ mod tests {
     use super::*;
 
     fn number(text: &str) -> u64 {
-        number_of(Some(text.parse().unwrap()))
+        let address: IpAddr = text.parse().unwrap();
+        number_of(Some(address.to_canonical()))
     }
 
     #[test]
@@ -83,6 +173,8 @@ mod tests {
             ("0.0.0.1", "::1", false),
         ] {
             assert_eq!(number(one) == number(other), is_one, "{one} {other}");
+            let network = |text: &str| network_of(text.parse().unwrap());
+            assert_eq!(network(one) == network(other), is_one, "{one} {other}");
         }
     }
 

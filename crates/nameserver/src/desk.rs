@@ -5,26 +5,25 @@ use crate::chaos;
 use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
-use crate::opt::{self, EDE_LEN, OptPlan};
+use crate::opt::{self, EDE_LEN, OptPlan, Told};
 use crate::pending::{Kind, Lookup, Pending};
 use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
 use crate::writer::{Signatures, Writer, copy};
-use std::net::IpAddr;
 use std::sync::Arc;
 use table::publish::{Reader, SlotIndex, Standing};
 use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
-use wire::probe::{SEAT_LEN, Seat};
+use wire::probe::Seat;
 use wire::query::is_notify;
 use wire::{Class, Edns, FoldedName, Options, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
     settings: Arc<Settings>,
-    /// Where the thread sits, as probes are told.
-    seat: [u8; SEAT_LEN],
+    /// What options tell.
+    told: Told,
     counters: Arc<Counters>,
     /// Where the messages come from, by what [`Desk::expect_family`] last said.
     family: Family,
@@ -34,17 +33,22 @@ pub(crate) struct Desk {
     spare: FoldedName,
     proofs: Proofs,
     rotation: usize,
-    /// Who has sent the query that is answered; known only where the short way to a plain hit has ended.
-    client: Option<IpAddr>,
     /// NOTIFY requests that were left to the caller.
     notifies: u32,
 }
 
-/// A query as it came.
-struct Asked<'q> {
+/// A query as it came. It is handed on by reference: what only some answers use takes no register on the way.
+struct Came<'q> {
     bytes: &'q [u8],
-    query: &'q Query,
+    /// Who has sent it.
+    client: &'q dyn Client,
     transport: Transport,
+}
+
+/// A query that was read.
+struct Asked<'q> {
+    came: &'q Came<'q>,
+    query: &'q Query,
     opt: OptPlan,
 }
 
@@ -69,7 +73,7 @@ impl Desk {
     pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Desk {
         Desk {
             settings,
-            seat: seat.to_octets(),
+            told: Told::new(seat),
             counters,
             family: Family::default(),
             counts: CounterSnapshot::default(),
@@ -77,7 +81,6 @@ impl Desk {
             spare: FoldedName::default(),
             proofs: Proofs::default(),
             rotation: 0,
-            client: None,
             notifies: 0,
         }
     }
@@ -141,8 +144,7 @@ impl Desk {
         {
             return len;
         }
-        self.client = client.address();
-        self.respond_at_length(reader, pending, bytes, transport, response, trace)
+        self.respond_at_length(reader, pending, &Came { bytes, client, transport }, response, trace)
     }
 
     /// Writes any response. A function of its own, so that the registers belong to the short way.
@@ -152,8 +154,7 @@ impl Desk {
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        bytes: &[u8],
-        transport: Transport,
+        came: &Came<'_>,
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
@@ -161,12 +162,12 @@ impl Desk {
             return 0;
         }
         let Pending { kind, query, lookup, rejected } = pending;
-        let opt = OptPlan::new(query.edns, bytes, &self.settings);
-        let asked = Asked { bytes, query, transport, opt };
+        let opt = OptPlan::new(query.edns, query, came.bytes, &self.settings, &mut self.told);
+        let asked = Asked { came, query, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
-            Kind::Rejected => return self.reject(bytes, *rejected, response, trace),
+            Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
         self.assemble(&asked, lookup, lead, response, trace)
     }
@@ -246,16 +247,16 @@ impl Desk {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Asked { bytes, query, transport, mut opt } = *asked;
+        let Asked { came, query, opt } = *asked;
         if opt.has_options()
             && let Lead::Zone(table, _)
             | Lead::AnyClass(table, _)
             | Lead::Soa(table, _)
             | Lead::Stale(table, _) = &lead
         {
-            opt.answered_from(table);
+            self.told.answered_from(table);
         }
-        let limit = match (transport, query.edns) {
+        let limit = match (came.transport, query.edns) {
             (Transport::Tcp, _) => MESSAGE_MAX,
             (Transport::Udp, None) => UDP_PLAIN_MAX,
             // RFC 6891 §6.2.3: less than 512 means 512.
@@ -264,7 +265,7 @@ impl Desk {
             }
         };
         let end = query.question_end;
-        response[..end].copy_from_slice(&bytes[..end]);
+        response[..end].copy_from_slice(&came.bytes[..end]);
         // The OPT record goes last; its room is kept in what the caller gave, too.
         let limit = limit.min(response.len()) - opt.len();
         let mut writer = Writer::new(response, end, limit);
@@ -278,12 +279,12 @@ impl Desk {
             }
             Lead::Soa(table, found) => {
                 let query = Query { qtype: RecordType::SOA, ..*query };
-                let asked = Asked { bytes, query: &query, transport, opt };
+                let asked = Asked { came, query: &query, opt };
                 self.look_up(&asked, lookup, table, found, &mut writer, trace)
             }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
-        self.finish(query.flags, outcome, opt, writer)
+        self.finish(query.flags, outcome, opt, &mut writer)
     }
 
     /// Answers from a table, by the short way or else by the whole algorithm.
@@ -300,7 +301,7 @@ impl Desk {
         let apex_labels = table.apex_labels();
         let apex_at = HEADER_LEN + lookup.name.label_start(lookup.name.label_count() - apex_labels);
         writer.set_apex(apex_at, table.apex_len(), apex_labels);
-        let signatures = if asked.opt.dnssec_ok { Signatures::With } else { Signatures::Without };
+        let signatures = if asked.opt.dnssec_ok() { Signatures::With } else { Signatures::Without };
         if !trace.is_wanted() {
             let start = writer.mark();
             let qtype = asked.query.qtype;
@@ -315,10 +316,11 @@ impl Desk {
             name: &mut lookup.name,
             spare: &mut self.spare,
             qtype: asked.query.qtype,
-            transport: asked.transport,
+            transport: asked.came.transport,
             signatures,
             rotation: self.rotation,
-            client: &self.client,
+            client: asked.came.client,
+            subnet: asked.opt.has_subnet().then_some(&self.told.subnet),
             writer,
             proofs: &mut self.proofs,
             trace,
@@ -341,7 +343,9 @@ impl Desk {
         if asked.opt.len() != 0 {
             writer.keep_room(EDE_LEN);
         }
-        self.look_up(asked, lookup, table, found, writer, trace).with_ede(ede::STALE_ANSWER)
+        let outcome = self.look_up(asked, lookup, table, found, writer, trace);
+        // An error says why it is one.
+        if outcome.ede.is_some() { outcome } else { outcome.with_ede(ede::STALE_ANSWER) }
     }
 
     /// What is not a question for zone data.
@@ -353,7 +357,7 @@ impl Desk {
         lookup: &mut Lookup,
         trace: &mut impl Trace,
     ) -> Lead<'t> {
-        let Asked { query, transport, .. } = asked;
+        let Asked { query, came: Came { transport, .. }, .. } = asked;
         if query.edns.is_some_and(|edns| edns.version != 0) {
             trace.note(Rule::BadVersion);
             return Lead::End(Outcome::error(Rcode::BADVERS));
@@ -410,6 +414,7 @@ impl Desk {
     fn reject(
         &mut self,
         bytes: &[u8],
+        query: &Query,
         rejected: Option<Rejected>,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -426,21 +431,21 @@ impl Desk {
         self.counts.malformed += u64::from(rcode == Rcode::FORMERR);
         let flags = u16::from_be_bytes([bytes[2], bytes[3]]);
         response[..question_end].copy_from_slice(&bytes[..question_end]);
-        let opt = OptPlan::new(edns, bytes, &self.settings);
-        let writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
-        self.finish(flags, Outcome::error(rcode), opt, writer)
+        let opt = OptPlan::new(edns, query, bytes, &self.settings, &mut self.told);
+        let mut writer = Writer::new(response, question_end, UDP_PLAIN_MAX - opt.len());
+        self.finish(flags, Outcome::error(rcode), opt, &mut writer)
     }
 
     /// Writes the header and the OPT record.
     #[inline(always)]
-    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: Writer<'_>) -> usize {
+    fn finish(&mut self, query_flags: u16, outcome: Outcome, opt: OptPlan, writer: &mut Writer<'_>) -> usize {
         let [answers, authority, mut additional] = writer.counts();
         let question_len = u16::from(writer.question_end() > HEADER_LEN);
         let mut len = writer.len;
-        let octets = writer.octets;
+        let octets = &mut *writer.octets;
         if opt.len() != 0 {
             additional += 1;
-            len = opt.write(octets, len, &outcome, &self.settings, &self.seat);
+            len = opt.write(octets, len, answers, &outcome, &self.settings, &self.told);
         }
         let mut flags = QR | (query_flags & (OPCODE_MASK | RD)) | (outcome.rcode.0 & 0xf);
         if outcome.authoritative {

@@ -14,12 +14,14 @@ mod negative;
 mod opt;
 mod pending;
 mod responder;
+mod samples;
 mod short;
 mod trace;
 mod writer;
 
 pub use batch::Batch;
-pub use client::Client;
+pub use client::{Client, network_of};
 pub use counters::{CounterSnapshot, Counters, Family, RCODES};
-pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Transport, UDP_RESPONSE_MAX};
+pub use responder::{Notifies, Responder, SERVER_ID_MAX, Settings, Subnets, Transport, UDP_RESPONSE_MAX};
+pub use samples::Samples;
 pub use trace::{Explanation, Rule};

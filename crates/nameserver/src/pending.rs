@@ -1,5 +1,6 @@
 //! A query on its way: read, and its name looked for as far as memory has answered.
 
+use crate::responder::Subnets;
 use crate::trace::{Rule, Trace};
 use table::publish::{Reader, SlotIndex};
 use table::{Seek, Table};
@@ -38,6 +39,12 @@ pub(crate) struct Lookup {
 }
 
 impl Pending {
+    /// A place for queries, which may have subnets or not.
+    pub(crate) fn new(subnets: Subnets) -> Pending {
+        let query = Query { heeds_subnet: subnets == Subnets::Heeded, ..Query::default() };
+        Pending { query, ..Pending::default() }
+    }
+
     /// Reads a query, and begins to look for what it asks.
     #[inline(always)]
     pub(crate) fn take_in(&mut self, reader: &Reader, bytes: &[u8], trace: &mut impl Trace) {

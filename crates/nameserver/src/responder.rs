@@ -3,8 +3,9 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
-use crate::opt::{EDE_LEN, OPTION_FIXED, PROBE_LEN, ZONE_VERSION_LEN};
+use crate::opt::{EDE_OTHER_LEN, OPTION_FIXED, PROBE_LEN, SUBNET_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
+use crate::samples::{self, Samples, Sampling};
 use crate::trace::{Explanation, Silent, Trace};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ const _: () = assert!(
         + SERVER_ID_MAX
         + PROBE_LEN
         + ZONE_VERSION_LEN
-        + EDE_LEN
+        + SUBNET_LEN
+        + EDE_OTHER_LEN
         <= UDP_PLAIN_MAX,
     "an error fits the smallest response"
 );
@@ -56,6 +58,18 @@ pub struct Settings {
     pub probe_token: Option<[u8; TOKEN_LEN]>,
     /// Who answers NOTIFY requests.
     pub notifies: Notifies,
+    /// Whether queries may say for which network an answer is to be.
+    pub subnets: Subnets,
+}
+
+/// What is made of a client subnet in a query (RFC 7871).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Subnets {
+    /// Nothing, as of any option that nobody knows.
+    #[default]
+    Ignored,
+    /// The answer is that for the network, and says for how much of it it holds.
+    Heeded,
 }
 
 /// Who answers NOTIFY requests (RFC 1996).
@@ -77,6 +91,7 @@ impl Default for Settings {
             udp_payload_max: 1232,
             probe_token: None,
             notifies: Notifies::Unknown,
+            subnets: Subnets::Ignored,
         }
     }
 }
@@ -95,6 +110,7 @@ pub struct Responder {
     pending: Box<[Pending]>,
     /// Where the messages come from that are answered one by one.
     client: Option<IpAddr>,
+    sampling: Option<Sampling>,
 }
 
 impl Responder {
@@ -109,8 +125,15 @@ impl Responder {
         );
         let payloads = UDP_PLAIN_MAX..=UDP_RESPONSE_MAX;
         assert!(payloads.contains(&usize::from(settings.udp_payload_max)), "the payload is out of bounds");
-        let pending = (0..BATCH_LEN).map(|_| Pending::default()).collect();
-        Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None }
+        let pending = (0..BATCH_LEN).map(|_| Pending::new(settings.subnets)).collect();
+        Responder { reader, desk: Desk::new(settings, counters, seat), pending, client: None, sampling: None }
+    }
+
+    /// Has it leave samples of what it answers in batches.
+    #[must_use]
+    pub fn sampled(mut self, samples: Arc<Samples>) -> Responder {
+        self.sampling = Some(Sampling::new(samples));
+        self
     }
 
     /// Takes in new tables. Once a batch, after it was received and before any of it is answered; and when idle.
@@ -169,7 +192,8 @@ impl Responder {
     pub fn respond_batch(&mut self, family: Family, batch: &mut impl Batch) {
         self.refresh();
         self.expect_family(family);
-        let Responder { reader, desk, pending, .. } = self;
+        let Responder { reader, desk, pending, sampling, .. } = self;
+        let sampled = sampling.as_mut().map_or(samples::NONE, |sampling| sampling.choose(batch.len()));
         for from in (0..batch.len()).step_by(BATCH_LEN) {
             let queries = from..batch.len().min(from + BATCH_LEN);
             for (pending, index) in pending.iter_mut().zip(queries.clone()) {
@@ -180,7 +204,14 @@ impl Responder {
             }
             for (pending, index) in pending.iter_mut().zip(queries) {
                 batch.reply(index, |query, client, response| {
-                    desk.respond(reader, pending, (query, client), Transport::Udp, response, &mut Silent)
+                    let query = (query, client);
+                    let len = desk.respond(reader, pending, query, Transport::Udp, response, &mut Silent);
+                    if index == sampled
+                        && let Some(sampling) = sampling
+                    {
+                        sampling.take(&response[..len]);
+                    }
+                    len
                 });
             }
         }
@@ -220,7 +251,7 @@ impl Responder {
         response: &mut [u8],
         trace: &mut impl Trace,
     ) -> usize {
-        let Responder { reader, desk, pending, client } = self;
+        let Responder { reader, desk, pending, client, .. } = self;
         let pending = &mut pending[0];
         pending.take_in(reader, bytes, trace);
         pending.lookup.approach(reader);

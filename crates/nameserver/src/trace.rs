@@ -42,7 +42,11 @@ rules! {
     /// The name exists.
     Exact "the name exists (RFC 1034 §4.3.2 step 3a)",
     /// The name answers with one of several sets.
-    Steered "the name answers with a pool, and each answer has some of its endpoints: by turns, or by who asks",
+    Steered "the name answers with a pool, and each answer has some of its endpoints: by turns, by who asks, or by where that is",
+    /// No answer has the name's endpoints.
+    Withheld "no endpoint of the name's pool is good, and it has no data of the type until one is",
+    /// The name's endpoints can't be answered with.
+    Failure "no endpoint of the name's pool is good: SERVFAIL, with an error that says so (RFC 8914 §4.1)",
     /// The name exists with nothing of its own.
     EmptyNonTerminal "the name owns nothing but has names below it: an empty non-terminal, NOERROR (RFC 4592 §2.2.2)",
     /// The name is a delegation or below one.

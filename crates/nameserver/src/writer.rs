@@ -102,6 +102,16 @@ impl<'b> Writer<'b> {
         self.apex_labels = apex_labels;
     }
 
+    /// Takes back everything but the question.
+    pub(crate) fn take_back(&mut self) {
+        self.reset(Mark { len: self.question_end, counts: [0; 3] });
+    }
+
+    /// Whether nothing was appended yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == self.question_end
+    }
+
     #[inline]
     pub(crate) fn counts(&self) -> [u16; 3] {
         self.counts

@@ -3,7 +3,7 @@
 use crate::config::{self, ControlSocket, NODE_NAME_MAX, WORKERS_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -296,9 +296,24 @@ pub(crate) struct InspectArguments {
 /// `starling lookup`.
 #[derive(Args, Debug)]
 pub(crate) struct LookupArguments {
-    /// Master file (NAME=FILE or FILE) or table file
+    /// Master file (NAME=FILE or FILE), table file, or configuration of a node (FILE.toml), with what its pools answer by
+    /// what the last run knew
     #[arg(value_name = "ZONE-or-TABLE")]
     pub(crate) source: PathBuf,
+    /// What to look up.
+    #[command(flatten)]
+    pub(crate) question: QuestionArguments,
+    /// Zone's name, for a master file given without one
+    #[arg(long, value_name = "NAME", value_parser = zone_name)]
+    pub(crate) origin: Option<NameBuf>,
+    /// Form of the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// A query, and how it is asked.
+#[derive(Args, Debug)]
+pub(crate) struct QuestionArguments {
     /// Name to look up; without a final dot it is completed with the root, `@` is the apex
     pub(crate) name: String,
     /// Type to look up, such as AAAA or TYPE65280
@@ -310,12 +325,9 @@ pub(crate) struct LookupArguments {
     /// Show the answer that goes out over UDP to a client that takes this many octets, instead of over TCP
     #[arg(long, value_name = "OCTETS")]
     pub(crate) udp: Option<u16>,
-    /// Zone's name, for a master file given without one
-    #[arg(long, value_name = "NAME", value_parser = zone_name)]
-    pub(crate) origin: Option<NameBuf>,
-    /// Form of the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
+    /// Address of the client, for pools that answer networks differently
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// `starling bench`.
@@ -457,6 +469,12 @@ pub(crate) enum CtlCommand {
         /// What to show or to do.
         #[command(subcommand)]
         command: CatalogCommand,
+    },
+    /// Show the answer to a query as it is now, and why it is the answer
+    Lookup {
+        /// What to look up.
+        #[command(flatten)]
+        question: QuestionArguments,
     },
     /// Show the pools: what each answers, and since when
     Pools,

@@ -13,7 +13,7 @@
 //! - [`secondary`]: keeping copies of zones that other servers have
 //! - [`control`], [`status`], [`node_status`]: what `starling ctl` asks and is told
 //! - [`management`]: metrics, health and state over HTTP, and what the peers say
-//! - [`commands`]: everything that needs no server
+//! - [`commands`]: everything that needs no server; [`oracle`]: what one with a table alone would answer, and why
 
 mod agent;
 mod archive;
@@ -30,7 +30,9 @@ mod logging;
 mod management;
 mod memory;
 mod node_status;
+mod oracle;
 mod outside;
+mod places;
 mod pools;
 mod privileges;
 mod progress;

@@ -38,6 +38,8 @@ impl Basis {
             Basis::AllDown(AllDown::LastGood) => "all-down: last good",
             Basis::AllDown(AllDown::Fallback) => "all-down: fallback",
             Basis::AllDown(AllDown::Zone) => "all-down: the zone's own",
+            Basis::AllDown(AllDown::Empty) => "all-down: empty",
+            Basis::AllDown(AllDown::Servfail) => "all-down: servfail",
         }
     }
 }
@@ -73,9 +75,11 @@ impl Selector {
             return of_all(allowed, Basis::Panic);
         }
         let (tier, again_at) = match spec.kind {
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {
-                (all().find(|(_, (_, condition))| condition.is_good()).map(|_| None), None)
-            }
+            Kind::RoundRobin
+            | Kind::Weighted { .. }
+            | Kind::LeastLoad { .. }
+            | Kind::Hash
+            | Kind::Nearest => (all().find(|(_, (_, condition))| condition.is_good()).map(|_| None), None),
             Kind::Failover { enough, fail_back } => {
                 let (tier, again_at) = self.tier(members, conditions, enough, fail_back, now);
                 (tier.map(Some), again_at)
@@ -85,7 +89,9 @@ impl Selector {
             self.recovering.clear();
             let basis = Basis::AllDown(spec.all_down);
             return match spec.all_down {
-                AllDown::Fallback | AllDown::Zone => of_all(Vec::new(), basis),
+                AllDown::Fallback | AllDown::Zone | AllDown::Empty | AllDown::Servfail => {
+                    of_all(Vec::new(), basis)
+                }
                 AllDown::All => of_all(allowed, basis),
                 AllDown::LastGood => {
                     let last: Vec<usize> =
@@ -108,6 +114,21 @@ impl Selector {
     pub fn fail_back(&mut self) {
         self.tier = None;
         self.recovering.clear();
+    }
+
+    /// One that has answered with this tier so far, as an earlier one did that is gone.
+    pub fn standing(tier: u32) -> Selector {
+        Selector { tier: Some(tier), ..Selector::default() }
+    }
+
+    /// The tier that answered last for being good; none where it is only until more is known.
+    pub fn answering(&self) -> Option<u32> {
+        self.tier.filter(|_| !self.is_provisional)
+    }
+
+    /// Forgets which members it has selected: others may have their numbers now.
+    pub fn renumber(&mut self) {
+        self.last_good.clear();
     }
 
     /// The tier that answers; `None` where none has enough good members. And when a better one takes over, if it stays good.
@@ -148,8 +169,10 @@ impl Selector {
             members.iter().zip(conditions).any(|(member, it)| member.tier < tier && is_unknown(it))
         };
         let Some(standing) = standing else {
+            // What is forgotten later, as where this node can't look any more, makes no second start of it.
+            let has_begun = self.tier == Some(best) && !self.is_provisional;
+            self.is_provisional = !has_begun && is_open(best);
             self.tier = Some(best);
-            self.is_provisional = is_open(best);
             self.recovering.clear();
             return (Some(best), None);
         };
@@ -278,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn a_tier_that_nothing_is_known_of_any_more_has_to_prove_itself() {
+        let (spec, members) = (failover(1), members(&[1, 2]));
+        let mut selector = Selector::default();
+        let mut now = |state, seconds| selector.select(&spec, &members, &conditions(state), at(seconds));
+        now("uu", 0);
+        assert_eq!(now("du", 1).members, [1]);
+        assert_eq!(now("?u", 2).members, [1], "this node can't look at it");
+        assert_eq!(now("uu", 3).members, [1]);
+        assert_eq!(now("uu", 13).members, [0]);
+    }
+
+    #[test]
     fn by_hand_it_does_not_come_back_by_itself() {
         let kind = Kind::Failover { enough: 1, fail_back: FailBack::ByHand };
         let (spec, members) = (Spec { kind, ..failover(1) }, members(&[1, 2]));
@@ -302,6 +337,8 @@ mod tests {
             (AllDown::LastGood, "???", "ddd", &[0, 1, 2]),
             (AllDown::Fallback, "uuu", "ddd", &[]),
             (AllDown::Zone, "uuu", "???", &[]),
+            (AllDown::Empty, "uuu", "ddD", &[]),
+            (AllDown::Servfail, "udu", "d?d", &[]),
         ] {
             let spec = Spec { kind: Kind::RoundRobin, answers_max: None, all_down, panic_percent: 0 };
             let mut selector = Selector::default();

@@ -1,5 +1,6 @@
 //! What a pool is, before anything is known of its endpoints.
 
+use crate::Tuning;
 use std::time::Duration;
 
 /// The most endpoints of a pool: more than a response can carry.
@@ -39,11 +40,20 @@ pub enum Kind {
         /// How many of them one answer has.
         portion: Portion,
     },
+    /// All good endpoints, by weights that follow their loads.
+    LeastLoad {
+        /// How many of them one answer has.
+        portion: Portion,
+        /// How weights follow.
+        tuning: Tuning,
+    },
     /// All good endpoints, one for each network of clients.
     Hash,
+    /// All good endpoints, for each place of clients those that are nearest.
+    Nearest,
 }
 
-/// How many endpoints an answer of a weighted pool has.
+/// How many endpoints an answer of a weighted or least-load pool has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Portion {
     /// One, in proportion to the weights.
@@ -72,6 +82,10 @@ pub enum AllDown {
     Fallback,
     /// What the zone itself has at the name.
     Zone,
+    /// That there are none: no data of the type.
+    Empty,
+    /// That it can't be said: a failure of the server, so that resolvers ask another one, or again.
+    Servfail,
 }
 
 /// An endpoint of a pool, as far as selecting goes.
@@ -110,6 +124,8 @@ pub enum SpecError {
     Weights,
     /// The share is over 100 percent.
     Panic,
+    /// Weights would follow loads all the time, not at all, or down to nothing.
+    Tuning,
 }
 
 impl std::fmt::Display for SpecError {
@@ -124,6 +140,12 @@ impl std::fmt::Display for SpecError {
             }
             SpecError::Weights => write!(f, "some endpoint of each address family has a weight over 0"),
             SpecError::Panic => write!(f, "a share is 0 to 100 percent"),
+            SpecError::Tuning => {
+                write!(
+                    f,
+                    "weights follow loads in a period, by steps of 1 to 50 percent, to 1 to 100 percent of them"
+                )
+            }
         }
     }
 }
@@ -145,17 +167,29 @@ impl Spec {
         match self.kind {
             Kind::Failover { enough: 0, .. } => return Err(SpecError::Enough),
             Kind::Failover { .. } => {}
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash
+            Kind::RoundRobin
+            | Kind::Weighted { .. }
+            | Kind::LeastLoad { .. }
+            | Kind::Hash
+            | Kind::Nearest
                 if members.iter().any(|member| member.tier != members[0].tier) =>
             {
                 return Err(SpecError::Tiers);
             }
-            Kind::RoundRobin | Kind::Weighted { .. } | Kind::Hash => {}
+            Kind::RoundRobin
+            | Kind::Weighted { .. }
+            | Kind::LeastLoad { .. }
+            | Kind::Hash
+            | Kind::Nearest => {}
         }
-        if matches!(self.kind, Kind::Weighted { .. }) && members.iter().all(|member| member.weight == 0) {
+        let has_weights = matches!(self.kind, Kind::Weighted { .. } | Kind::LeastLoad { .. });
+        if has_weights && members.iter().all(|member| member.weight == 0) {
             return Err(SpecError::Weights);
         }
-        let has_own_rule = matches!(self.kind, Kind::Weighted { .. } | Kind::Hash);
+        if matches!(self.kind, Kind::LeastLoad { tuning, .. } if !tuning.is_sound()) {
+            return Err(SpecError::Tuning);
+        }
+        let has_own_rule = has_weights || matches!(self.kind, Kind::Hash | Kind::Nearest);
         if self.answers_max.is_some_and(|max| max == 0 || has_own_rule) {
             return Err(SpecError::AnswersMax);
         }

@@ -21,14 +21,20 @@ pub enum Decider {
     Turns(Vec<u32>),
     /// Who asks: for each slot of clients a part.
     Clients(Box<[u16; SLOTS]>),
+    /// Where who asks is: for each place a part.
+    Places(Box<[u16]>),
 }
+
+/// How far a member is from a place; the less the nearer.
+pub type Distance = u16;
 
 impl Spread {
     /// How a pool answers with the members that are `selected`, at least one of all its `members`, in ascending order.
+    /// Where weights follow loads, the members have those of the moment.
     pub fn new(spec: &Spec, members: &[Member], selected: &[usize]) -> Spread {
         match spec.kind {
             Kind::Failover { .. } | Kind::RoundRobin => windows(selected, spec.answers_max),
-            Kind::Weighted { portion } => {
+            Kind::Weighted { portion } | Kind::LeastLoad { portion, .. } => {
                 // Where only those are left that are to have nothing, that is better than no answer.
                 let is_any = selected.iter().any(|index| members[*index].weight > 0);
                 let weighted = |index: &usize| match members[*index].weight {
@@ -43,7 +49,37 @@ impl Spread {
                 }
             }
             Kind::Hash => by_client(members, selected),
+            // What is near is nothing that members know: see `Spread::nearest`.
+            Kind::Nearest => whole(selected),
         }
+    }
+
+    /// For each place those of the members that are `selected`, at least one, that are nearest to it. For each place there is a
+    /// list of distances, one for each of all members.
+    pub fn nearest(distances: &[Vec<Distance>], selected: &[usize]) -> Spread {
+        let mut parts: Vec<Vec<usize>> = Vec::new();
+        let mut of_place = |distances: &Vec<Distance>| {
+            let distance = |member: &usize| distances.get(*member).copied().unwrap_or(Distance::MAX);
+            let least = selected.iter().map(distance).min();
+            let part: Vec<usize> =
+                selected.iter().copied().filter(|member| Some(distance(member)) == least).collect();
+            let index = parts.iter().position(|known| *known == part).unwrap_or_else(|| {
+                parts.push(part);
+                parts.len() - 1
+            });
+            index as u16 // there are no more parts than places, which are numbered with 16 bits
+        };
+        let places: Box<[u16]> = distances.iter().map(&mut of_place).collect();
+        match &parts[..] {
+            [] => whole(selected),
+            [part] => whole(part),
+            _ => Spread { parts, by: Decider::Places(places) },
+        }
+    }
+
+    /// Answers that all have these members, in ascending order.
+    pub fn all(members: Vec<usize>) -> Spread {
+        Spread { parts: vec![members], by: Decider::Turns(vec![1]) }
     }
 
     /// The members that some answer has, in ascending order.
@@ -54,7 +90,8 @@ impl Spread {
         members
     }
 
-    /// The share of a member: of clients who take any address of their answer, so many of 1.
+    /// The share of a member: of clients who take any address of their answer, so many of 1. Of places nobody knows how many
+    /// clients they have, and each counts alike.
     pub fn share(&self, member: usize) -> f64 {
         let of_part = |part: &Vec<usize>| match part.contains(&member) {
             true => 1.0 / part.len() as f64,
@@ -70,12 +107,16 @@ impl Spread {
                 let shares: Vec<f64> = self.parts.iter().map(of_part).collect();
                 slots.iter().map(|part| shares[usize::from(*part)]).sum::<f64>() / SLOTS as f64
             }
+            Decider::Places(places) => {
+                let shares: Vec<f64> = self.parts.iter().map(of_part).collect();
+                places.iter().map(|part| shares[usize::from(*part)]).sum::<f64>() / places.len() as f64
+            }
         }
     }
 }
 
 fn whole(selected: &[usize]) -> Spread {
-    Spread { parts: vec![selected.to_vec()], by: Decider::Turns(vec![1]) }
+    Spread::all(selected.to_vec())
 }
 
 /// So many that follow one another, beginning with each in turn: all are in equally many.
@@ -248,6 +289,7 @@ mod tests {
         match &spread.by {
             Decider::Turns(_) => vec![spread.parts[0][0]; SLOTS],
             Decider::Clients(slots) => slots.iter().map(|part| spread.parts[usize::from(*part)][0]).collect(),
+            Decider::Places(_) => panic!("{spread:?}"),
         }
     }
 
@@ -274,6 +316,29 @@ mod tests {
                 assert!(count.abs_diff(each) < each / 2 + 20, "{member} has {count} of {each}");
             }
         }
+    }
+
+    #[test]
+    fn a_place_has_the_nearest_of_those_that_are_selected() {
+        // Of four members, from three places.
+        let distances = [vec![3, 3, 3, 3], vec![1, 0, 1, 2], vec![2, 2, 0, 0]];
+        for (selected, parts, places) in [
+            (&[0, 1, 2, 3][..], &[&[0, 1, 2, 3][..], &[1], &[2, 3]][..], &[0, 1, 2][..]),
+            (&[0, 2, 3], &[&[0, 2, 3], &[0, 2], &[2, 3]], &[0, 1, 2]),
+            (&[0, 1], &[&[0, 1], &[1]], &[0, 1, 0]),
+            (&[2], &[&[2]], &[]),
+            (&[2, 3], &[&[2, 3], &[2]], &[0, 1, 0]),
+        ] {
+            let spread = Spread::nearest(&distances, selected);
+            assert_eq!(spread.parts, parts, "{selected:?}");
+            match &spread.by {
+                Decider::Places(of_places) => assert_eq!(&of_places[..], places, "{selected:?}"),
+                by => assert!(places.is_empty() && *by == Decider::Turns(vec![1]), "{selected:?}: {by:?}"),
+            }
+            let shares: f64 = (0..4).map(|member| spread.share(member)).sum();
+            assert!((shares - 1.0).abs() < 1e-9, "{selected:?}: {shares}");
+        }
+        assert_eq!(Spread::nearest(&[], &[1, 2]).parts, [[1, 2]]);
     }
 
     #[test]

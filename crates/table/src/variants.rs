@@ -6,6 +6,9 @@
 
 use crate::build::{self, BuildError, RrsetSpec};
 use crate::node::Rrset;
+use crate::places::{Place, Places};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Into how many slots clients are divided. As many as give each of a dozen endpoints its share but for some percent; the list
 /// has 16 KiB.
@@ -20,6 +23,19 @@ pub enum Pick<'a> {
     Turns(&'a [u32]),
     /// Who asks: for each slot of clients the index of its set.
     Clients(&'a [u16; SLOTS]),
+    /// Where who asks is: the map, and for each place that it has, by number, the index of its set.
+    Places(&'a Arc<Places>, &'a [u16]),
+    /// Nothing: there are no sets, and no answer has any.
+    Withheld(Withheld),
+}
+
+/// What is answered where a name has a set that no answer gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Withheld {
+    /// That the name has none of the type (RFC 2308 §2.2).
+    Nothing,
+    /// That the server can't answer now.
+    Failure,
 }
 
 /// Sets of one type, of which an answer has one.
@@ -32,6 +48,9 @@ pub struct Variants {
 enum Lead {
     Turns(Box<[Column]>),
     Clients(Box<[u32; SLOTS]>),
+    /// For each place of the map.
+    Places(Arc<Places>, Box<[u32]>),
+    Withheld(Withheld),
 }
 
 /// An equal part of all numbers. What of it is not its own set's is all another's, which any weights can be divided up into.
@@ -55,7 +74,7 @@ impl<'t> Variant<'t> {
 }
 
 impl Variants {
-    /// Puts sets together, at least one. Their names stand as they are, without pointers.
+    /// Puts sets together, at least one where answers have any. Their names stand as they are, without pointers.
     ///
     /// # Errors
     /// A set is larger than a message, or `pick` doesn't fit them.
@@ -77,11 +96,18 @@ impl Variants {
                 }
                 Lead::Clients(lead)
             }
+            Pick::Places(_, []) => return Err(BuildError::Variants),
+            Pick::Places(map, indexes) => {
+                let lead = indexes.iter().map(|index| place(usize::from(*index)));
+                Lead::Places(Arc::clone(map), lead.collect::<Result<_, _>>()?)
+            }
+            Pick::Withheld(withheld) if sets.is_empty() => Lead::Withheld(withheld),
+            Pick::Withheld(_) => return Err(BuildError::Variants),
         };
         Ok(Variants { octets: octets.into(), lead })
     }
 
-    /// The set whose turn it is at this number; `None` where clients decide.
+    /// The set whose turn it is at this number; `None` where it depends on who asks.
     #[inline(always)]
     pub fn at_turn(&self, number: u64) -> Option<Variant<'_>> {
         let Lead::Turns(columns) = &self.lead else { return None };
@@ -90,11 +116,37 @@ impl Variants {
         self.at(column.sets[usize::from(scaled as u32 >= column.below)])
     }
 
-    /// The set of the client with this number; `None` where turns decide.
+    /// The set of a client, of whom it is asked which number its network has or in which place of a map it is; `None` where turns
+    /// decide.
+    #[inline(always)]
+    pub fn of_client(
+        &self,
+        network: impl FnOnce() -> u64,
+        place: impl FnOnce(&Places) -> Place,
+    ) -> Option<Variant<'_>> {
+        match &self.lead {
+            Lead::Turns(_) | Lead::Withheld(_) => None,
+            Lead::Clients(slots) => self.at(slots[(network() >> SLOT_SHIFT) as usize]),
+            Lead::Places(map, lead) => self.at(of_place(lead, place(map))),
+        }
+    }
+
+    /// The set of a client that is somewhere in a network which begins at this address, and of how many bits the network is that
+    /// has the same, where it is by places; `None` where it isn't.
+    pub fn of_network(&self, address: IpAddr) -> Option<(Variant<'_>, u8)> {
+        let Lead::Places(map, lead) = &self.lead else { return None };
+        let alike = |one, other| of_place(lead, one) == of_place(lead, other);
+        let (place, len) = map.find_network(address, alike);
+        Some((self.at(of_place(lead, place))?, len))
+    }
+
+    /// What is answered instead of any of them; `None` where answers have one.
     #[inline]
-    pub fn of_client(&self, number: u64) -> Option<Variant<'_>> {
-        let Lead::Clients(slots) = &self.lead else { return None };
-        self.at(slots[(number >> SLOT_SHIFT) as usize])
+    pub fn withheld(&self) -> Option<Withheld> {
+        match self.lead {
+            Lead::Withheld(withheld) => Some(withheld),
+            Lead::Turns(_) | Lead::Clients(_) | Lead::Places(..) => None,
+        }
     }
 
     #[inline(always)]
@@ -111,6 +163,12 @@ impl Variants {
             Some(set)
         })
     }
+}
+
+/// Where the set of a place stands; a place that there is none for is as nowhere.
+#[inline(always)]
+fn of_place(lead: &[u32], place: Place) -> u32 {
+    lead.get(usize::from(place)).or(lead.first()).copied().unwrap_or(0)
 }
 
 /// Divides the numbers up by weight (Walker's alias method): every column that a set does not fill is filled up with one that
@@ -209,11 +267,45 @@ mod tests {
         for (slot, wanted) in slots.iter().enumerate() {
             let first = (slot as u64) << SLOT_SHIFT;
             for number in [first, first + 1, first | (u64::MAX >> 12)] {
-                assert_eq!(index(variants.of_client(number).unwrap().rrset()), usize::from(*wanted));
+                assert_eq!(
+                    index(variants.of_client(|| number, |_| 0).unwrap().rrset()),
+                    usize::from(*wanted)
+                );
             }
         }
         assert!(variants.at_turn(0).is_none());
         assert_eq!(variants.sets().map(index).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_client_has_the_set_of_its_place() {
+        let mut map = crate::places::PlacesBuilder::default();
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        for (address, len, place) in
+            [("10.0.0.0", 8, 1), ("10.0.0.0", 9, 2), ("2001:db8::", 32, 2), ("192.0.2.0", 24, 7)]
+        {
+            map.add(ip(address), len, place).unwrap();
+        }
+        let map = Arc::new(map.finish());
+        let variants = variants(3, Pick::Places(&map, &[0, 1, 2])).unwrap();
+        let of = |address: Option<IpAddr>| {
+            let place = |map: &Places| address.map_or(0, |address| map.find(address));
+            let set = variants.of_client(|| panic!("its network means nothing"), place).unwrap();
+            index(set.rrset())
+        };
+        for (address, set, len) in [
+            ("10.200.0.1", 1, 9),
+            ("10.0.0.1", 2, 9),
+            ("2001:db8::1", 2, 32),
+            ("192.0.2.1", 0, 1), // a place that the list has none for is as nowhere
+            ("11.0.0.1", 0, 8),
+        ] {
+            assert_eq!(of(Some(ip(address))), set, "{address}");
+            let (found, found_len) = variants.of_network(ip(address)).unwrap();
+            assert_eq!((index(found.rrset()), found_len), (set, len), "{address}");
+        }
+        assert_eq!(of(None), 0);
+        assert!(variants.at_turn(0).is_none());
     }
 
     #[test]
@@ -223,5 +315,20 @@ mod tests {
         assert!(is_refused(variants(2, Pick::Turns(&[0, 0]))));
         assert!(is_refused(variants(0, Pick::Turns(&[]))));
         assert!(is_refused(variants(2, Pick::Clients(&[2; SLOTS]))));
+        let map = Arc::new(crate::places::PlacesBuilder::default().finish());
+        assert!(is_refused(variants(2, Pick::Places(&map, &[]))));
+        assert!(is_refused(variants(2, Pick::Places(&map, &[0, 2]))));
+        assert!(is_refused(variants(1, Pick::Withheld(Withheld::Nothing))), "what nobody would get");
+    }
+
+    #[test]
+    fn what_is_withheld_nobody_gets() {
+        for withheld in [Withheld::Nothing, Withheld::Failure] {
+            let none = variants(0, Pick::Withheld(withheld)).unwrap();
+            assert_eq!(none.withheld(), Some(withheld));
+            assert!(none.at_turn(7).is_none() && none.of_client(|| 7, |_| 0).is_none());
+            assert_eq!(none.sets().count(), 0);
+        }
+        assert_eq!(variants(1, Pick::Turns(&[1])).unwrap().withheld(), None);
     }
 }

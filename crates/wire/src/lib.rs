@@ -10,8 +10,10 @@ mod name;
 pub mod probe;
 pub mod query;
 mod rtype;
+mod subnet;
 
 pub use fold::FoldedName;
 pub use name::{LABEL_MAX, Labels, NAME_MAX, Name, NameBuf, NameError, NameTextError};
 pub use query::{Edns, Options, Query, Rejected};
 pub use rtype::{Class, Opcode, Rcode, RecordType};
+pub use subnet::{ClientSubnet, SUBNET_LEN_MAX};

@@ -39,6 +39,8 @@ pub const DO: u32 = 0x8000;
 pub mod option {
     /// Name server identifier (RFC 5001).
     pub const NSID: u16 = 3;
+    /// The network of whoever the query is for (RFC 7871 §6).
+    pub const CLIENT_SUBNET: u16 = 8;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
     /// The version of the zone (RFC 9660 §7.1).
@@ -50,6 +52,8 @@ pub mod option {
 
 /// Extended DNS error codes (RFC 8914 §4).
 pub mod ede {
+    /// What no other code says; a text should (§4.1).
+    pub const OTHER: u16 = 0;
     /// The answer is older than it should be (§4.4).
     pub const STALE_ANSWER: u16 = 3;
     /// The server is not ready to serve (§4.15).

@@ -1,7 +1,7 @@
 //! Reading a query: which bytes may be answered, and what they ask.
 
 use crate::message::{self, HEADER_LEN, OPCODE_MASK, QR, RecordView, u16_at, u32_at};
-use crate::{Class, FoldedName, Opcode, Rcode, RecordType, probe};
+use crate::{Class, ClientSubnet, FoldedName, Opcode, Rcode, RecordType, probe};
 use std::num::NonZeroU16;
 
 /// The most records of a query that are looked at in search of the OPT record. Resolvers send one or two;
@@ -36,6 +36,8 @@ impl Options {
     pub const NSID: Options = Options(1);
     /// The version of the zone (RFC 9660 §3.1).
     pub const ZONE_VERSION: Options = Options(2);
+    /// An answer for the network that [`Query::subnet`] has (RFC 7871 §6).
+    pub const CLIENT_SUBNET: Options = Options(4);
 
     /// Whether these are among them.
     #[inline]
@@ -70,6 +72,11 @@ pub struct Query {
     pub question_end: usize,
     /// The OPT record, where there is one.
     pub edns: Option<Edns>,
+    /// Whether it is noted for which network an answer is to be; where not, the option is one of those that mean nothing
+    /// here. Whoever reads with the value sets it.
+    pub heeds_subnet: bool,
+    /// The network that an answer is to be for. It means something only with [`Options::CLIENT_SUBNET`].
+    pub subnet: ClientSubnet,
 }
 
 /// Why bytes are not a query that can be looked up.
@@ -102,7 +109,8 @@ fn not_implemented(bytes: &[u8], header: &[u8; HEADER_LEN], name: &mut FoldedNam
         [0, 1] => name.read(bytes, HEADER_LEN).ok().map(|end| end + 4),
         _ => None,
     };
-    let edns = question_end.and_then(|end| read_sections(bytes, header, end).ok().flatten());
+    let mut query = Query::default();
+    let edns = question_end.and_then(|end| query.read_records_of(bytes, header, end).ok().flatten());
     Rejected::Answer { rcode: Rcode::NOTIMP, question_end: HEADER_LEN, edns }
 }
 
@@ -110,7 +118,8 @@ impl Query {
     /// Reads a query; its name goes to `name`.
     ///
     /// QDCOUNT must be 1 (RFC 9619 §4); records in the answer and authority sections, and records other than
-    /// OPT, are stepped over; a second OPT, or one whose options don't fill it, is malformed (RFC 6891 §6.1.1).
+    /// OPT, are stepped over; a second OPT, or one whose options don't fill it, is malformed (RFC 6891 §6.1.1), and so is a
+    /// client subnet that is none, where that is heeded (RFC 7871 §7.2.1). Of several the first counts.
     ///
     /// # Errors
     /// The bytes are no query, or not one that can be looked up; what the value is then means nothing.
@@ -134,7 +143,7 @@ impl Query {
             self.edns = Some(edns);
             return Ok(());
         }
-        self.edns = read_additional(bytes, self.question_end)?;
+        self.edns = self.read_additional(bytes)?;
         Ok(())
     }
 
@@ -178,7 +187,7 @@ impl Query {
             return Err(form_error(HEADER_LEN, None));
         }
         self.read_question(bytes, name)?;
-        self.edns = read_sections(bytes, header, self.question_end)?;
+        self.edns = self.read_records_of(bytes, header, self.question_end)?;
         Ok(())
     }
 
@@ -229,92 +238,122 @@ fn plain_opt(rest: &[u8]) -> Option<Edns> {
     Some(Edns { udp_size, version, dnssec_ok: flags & 0x80 != 0, asks_for: Options::NONE, probe_at: None })
 }
 
-/// The one record of the additional section.
-#[inline(never)]
-fn read_additional(bytes: &[u8], at: usize) -> Result<Option<Edns>, Rejected> {
-    let is_opt = bytes.get(at..at + message::OPT_LEN).is_some_and(|opt| opt[..3] == [0, 0, 41]);
-    if !is_opt {
-        return read_records(bytes, at, [0, 0, 1], at);
-    }
-    let (edns, end) = read_opt(bytes, at).ok_or(form_error(at, None))?;
-    if end != bytes.len() {
-        return Err(form_error(at, Some(edns)));
-    }
-    Ok(Some(edns))
-}
-
-#[cold]
-fn read_sections(bytes: &[u8], header: &[u8; 12], at: usize) -> Result<Option<Edns>, Rejected> {
-    let count = |i: usize| usize::from(u16::from_be_bytes([header[i], header[i + 1]]));
-    read_records(bytes, at, [count(6), count(8), count(10)], at)
-}
-
-#[cold]
-fn read_records(
-    bytes: &[u8],
-    mut at: usize,
-    counts: [usize; 3],
-    question_end: usize,
-) -> Result<Option<Edns>, Rejected> {
-    let mut edns = None;
-    let [answers, authority, additional] = counts;
-    if answers + authority + additional > RECORDS_MAX {
-        return Err(form_error(question_end, None));
-    }
-    for i in 0..answers + authority + additional {
-        let record = RecordView::read(bytes, at).ok_or(form_error(question_end, edns))?;
-        if record.rtype == RecordType::OPT {
-            // RFC 6891 §6.1.1: in the additional section, owned by the root, and one alone.
-            let misplaced = i < answers + authority || edns.is_some() || bytes[at] != 0;
-            if misplaced {
-                return Err(form_error(question_end, None));
-            }
-            edns = Some(read_opt(bytes, at).ok_or(form_error(question_end, None))?.0);
+impl Query {
+    /// The one record of the additional section.
+    #[inline(never)]
+    fn read_additional(&mut self, bytes: &[u8]) -> Result<Option<Edns>, Rejected> {
+        let at = self.question_end;
+        let is_opt = bytes.get(at..at + message::OPT_LEN).is_some_and(|opt| opt[..3] == [0, 0, 41]);
+        if !is_opt {
+            return self.read_records(bytes, at, [0, 0, 1], at);
         }
-        at = record.end;
-    }
-    if at != bytes.len() {
-        return Err(form_error(question_end, edns));
-    }
-    Ok(edns)
-}
-
-/// The OPT record at `at`, owned by the root, and where it ends; `None` where it is malformed.
-fn read_opt(bytes: &[u8], at: usize) -> Option<(Edns, usize)> {
-    let opt = bytes.get(at..at + message::OPT_LEN)?;
-    let udp_size = u16::from_be_bytes([opt[3], opt[4]]);
-    let version = opt[6];
-    let dnssec_ok = opt[7] & 0x80 != 0;
-    let len = usize::from(u16::from_be_bytes([opt[9], opt[10]]));
-    let end = at + message::OPT_LEN + len;
-    if end > bytes.len() {
-        return None;
-    }
-    let mut edns = Edns { udp_size, version, dnssec_ok, asks_for: Options::NONE, probe_at: None };
-    if len != 0 {
-        read_options(&bytes[..end], at + message::OPT_LEN, &mut edns)?;
-    }
-    Some((edns, end))
-}
-
-/// Notes which options stand from `at` to the end; `None` where they don't fill the record exactly.
-fn read_options(bytes: &[u8], mut at: usize, edns: &mut Edns) -> Option<()> {
-    while at < bytes.len() {
-        let head = u32_at(bytes, at)?;
-        let len = (head & 0xffff) as usize;
-        match (head >> 16) as u16 {
-            message::option::NSID => edns.asks_for.add(Options::NSID),
-            // RFC 9660 §3.2: what a query has in it means nothing.
-            message::option::ZONE_VERSION => edns.asks_for.add(Options::ZONE_VERSION),
-            message::option::PROBE if len == probe::TOKEN_LEN => {
-                // Messages have at most 65,535 octets; in a longer one it is no probe.
-                edns.probe_at = u16::try_from(at + 4).ok().and_then(NonZeroU16::new);
-            }
-            _ => {}
+        let (edns, end) = self.read_opt(bytes, at).map_err(|edns| form_error(at, edns))?;
+        if end != bytes.len() {
+            return Err(form_error(at, Some(edns)));
         }
-        at += 4 + len;
+        Ok(Some(edns))
     }
-    (at == bytes.len()).then_some(())
+
+    /// All records that the header tells of, from `at`.
+    #[cold]
+    fn read_records_of(
+        &mut self,
+        bytes: &[u8],
+        header: &[u8; 12],
+        at: usize,
+    ) -> Result<Option<Edns>, Rejected> {
+        let count = |i: usize| usize::from(u16::from_be_bytes([header[i], header[i + 1]]));
+        self.read_records(bytes, at, [count(6), count(8), count(10)], at)
+    }
+
+    #[cold]
+    fn read_records(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        counts: [usize; 3],
+        question_end: usize,
+    ) -> Result<Option<Edns>, Rejected> {
+        let mut edns = None;
+        let [answers, authority, additional] = counts;
+        if answers + authority + additional > RECORDS_MAX {
+            return Err(form_error(question_end, None));
+        }
+        for i in 0..answers + authority + additional {
+            let record = RecordView::read(bytes, at).ok_or(form_error(question_end, edns))?;
+            if record.rtype == RecordType::OPT {
+                // RFC 6891 §6.1.1: in the additional section, owned by the root, and one alone.
+                let misplaced = i < answers + authority || edns.is_some() || bytes[at] != 0;
+                if misplaced {
+                    return Err(form_error(question_end, None));
+                }
+                edns = Some(self.read_opt(bytes, at).map_err(|edns| form_error(question_end, edns))?.0);
+            }
+            at = record.end;
+        }
+        if at != bytes.len() {
+            return Err(form_error(question_end, edns));
+        }
+        Ok(edns)
+    }
+
+    /// The OPT record at `at`, owned by the root, and where it ends. Where it is malformed, what can be said of it: that
+    /// there is one calls for one in the response, even if an option of it is wrong (RFC 6891 §7).
+    fn read_opt(&mut self, bytes: &[u8], at: usize) -> Result<(Edns, usize), Option<Edns>> {
+        let opt = bytes.get(at..at + message::OPT_LEN).ok_or(None::<Edns>)?;
+        let udp_size = u16::from_be_bytes([opt[3], opt[4]]);
+        let version = opt[6];
+        let dnssec_ok = opt[7] & 0x80 != 0;
+        let len = usize::from(u16::from_be_bytes([opt[9], opt[10]]));
+        let end = at + message::OPT_LEN + len;
+        if end > bytes.len() {
+            return Err(None);
+        }
+        let mut edns = Edns { udp_size, version, dnssec_ok, asks_for: Options::NONE, probe_at: None };
+        if len != 0 {
+            self.read_options(&bytes[..end], at + message::OPT_LEN, &mut edns)?;
+        }
+        Ok((edns, end))
+    }
+
+    /// Notes which options stand from `at` to the end; nothing is known of the record where they don't fill it exactly.
+    fn read_options(&mut self, bytes: &[u8], mut at: usize, edns: &mut Edns) -> Result<(), Option<Edns>> {
+        let mut is_wrong = false;
+        while at < bytes.len() {
+            let head = u32_at(bytes, at).ok_or(None::<Edns>)?;
+            let len = (head & 0xffff) as usize;
+            match (head >> 16) as u16 {
+                message::option::NSID => edns.asks_for.add(Options::NSID),
+                // RFC 9660 §3.2: what a query has in it means nothing.
+                message::option::ZONE_VERSION => edns.asks_for.add(Options::ZONE_VERSION),
+                // Of another version nobody knows what its options are like; it is told so (RFC 6891 §6.1.3).
+                message::option::CLIENT_SUBNET
+                    if self.heeds_subnet
+                        && edns.version == 0
+                        && !edns.asks_for.have(Options::CLIENT_SUBNET) =>
+                {
+                    match bytes.get(at + 4..at + 4 + len).and_then(ClientSubnet::read) {
+                        Some(subnet) => {
+                            self.subnet = subnet;
+                            edns.asks_for.add(Options::CLIENT_SUBNET);
+                        }
+                        None => is_wrong = true,
+                    }
+                }
+                message::option::PROBE if len == probe::TOKEN_LEN => {
+                    // Messages have at most 65,535 octets; in a longer one it is no probe.
+                    edns.probe_at = u16::try_from(at + 4).ok().and_then(NonZeroU16::new);
+                }
+                _ => {}
+            }
+            at += 4 + len;
+        }
+        match at == bytes.len() {
+            true if is_wrong => Err(Some(*edns)),
+            true => Ok(()),
+            false => Err(None),
+        }
+    }
 }
 
 /// Whether a message is a NOTIFY request: its opcode says so, and it is no response (RFC 1996 §3.3).
@@ -349,9 +388,13 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Query, Rejected> {
+        read_with(false, bytes)
+    }
+
+    fn read_with(heeds_subnet: bool, bytes: &[u8]) -> Result<Query, Rejected> {
         // Left over from another query.
         let edns = Some(Edns { asks_for: Options::NSID, version: 7, ..Edns::default() });
-        let mut query = Query { flags: 0xffff, question_end: 99, edns, ..Query::default() };
+        let mut query = Query { flags: 0xffff, question_end: 99, edns, heeds_subnet, ..Query::default() };
         query.read(bytes, &mut FoldedName::default()).map(|()| query)
     }
 
@@ -397,6 +440,36 @@ mod tests {
             let query = option(len);
             assert_eq!(read(&query).unwrap().edns.unwrap().probe_at, None, "{len} octets");
             assert_eq!(rcode(&query[..query.len() - 1]), Some(Rcode::FORMERR));
+        }
+    }
+
+    #[test]
+    fn a_client_subnet_counts_where_it_is_heeded() {
+        let opt = |options: &[&[u8]]| {
+            let options = options.concat();
+            let mut opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00".to_vec();
+            opt.push(options.len() as u8);
+            with(&[&[&opt[..], &options].concat()])
+        };
+        let (good, other): (&[u8], &[u8]) =
+            (b"\0\x08\0\x06\0\x01\x10\0\x0a\x01", b"\0\x08\0\x05\0\x01\x08\0\x0a");
+        let (bad, nsid): (&[u8], &[u8]) = (b"\0\x08\0\x05\0\x01\x10\0\x0a", b"\0\x03\0\0");
+        for options in [&[good][..], &[nsid, good], &[good, other], &[good, bad]] {
+            let query = read_with(true, &opt(options)).unwrap();
+            assert!(query.edns.unwrap().asks_for.have(Options::CLIENT_SUBNET));
+            assert_eq!(query.subnet.address(), Some("10.1.0.0".parse().unwrap()));
+        }
+        for options in [&[bad][..], &[bad, nsid], &[bad, good]] {
+            let Err(Rejected::Answer { rcode: Rcode::FORMERR, edns: Some(edns), question_end }) =
+                read_with(true, &opt(options))
+            else {
+                panic!("{options:?}");
+            };
+            assert_eq!((edns.udp_size, question_end), (1232, QUESTION.len()));
+        }
+        for options in [good, bad] {
+            let query = read(&opt(&[options])).unwrap();
+            assert_eq!(query.edns.unwrap().asks_for, Options::NONE);
         }
     }
 

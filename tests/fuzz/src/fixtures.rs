@@ -1,7 +1,7 @@
 //! Zones and responders that the targets work on.
 
 use super::signing::{Denial, OptOut, Record, compile, sign};
-use nameserver::{Counters, Responder, Settings};
+use nameserver::{Counters, Responder, Settings, Subnets};
 use std::sync::Arc;
 use table::Table;
 use table::publish::{Directory, Publisher, SlotIndex};
@@ -62,6 +62,7 @@ pub(crate) fn responder(tables: Vec<Table>) -> Responder {
         server_id: Some((*b"ams1").into()),
         version: Some((*b"1").into()),
         probe_token: Some(PROBE_TOKEN),
+        subnets: Subnets::Heeded,
         ..Settings::default()
     };
     Responder::new(publisher.reader(), Arc::new(settings), Arc::new(Counters::default()), Seat::UdpWorker(0))

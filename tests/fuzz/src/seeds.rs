@@ -59,6 +59,18 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
     seeds.push(query("version.bind.", RecordType::TXT, 3, b""));
     seeds.push(query("id.server.", RecordType::TXT, 3, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"));
     seeds.push(query("x.empty.", RecordType::A, 1, b"\0\0\x29\x04\xd0\0\0\0\0\0\0"));
+    // Client subnets: of IPv4, of IPv6 with NSID behind it, of nobody, and malformed.
+    let subnets: [&[u8]; 4] = [
+        b"\0\0\x29\x04\xd0\0\0\x80\0\0\x0b\0\x08\0\x07\0\x01\x18\0\xc0\0\x02",
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\x13\0\x08\0\x0b\0\x02\x38\0\x20\x01\x0d\xb8\0\0\0\0\x03\0\0",
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\x08\0\x08\0\x04\0\x01\0\0",
+        b"\0\0\x29\x04\xd0\0\0\0\0\0\x0b\0\x08\0\x07\0\x01\x14\0\xc0\0\x0f",
+    ];
+    for subnet in subnets {
+        seeds.extend(
+            ["a.p.", "none.s.", "x.d.p.", "x.other."].map(|name| query(name, RecordType::A, 1, subnet)),
+        );
+    }
     seeds.push(query(
         "x.other.",
         RecordType::A,

@@ -16,12 +16,13 @@ use starling_tests::lab::breakage::Breakage;
 use starling_tests::lab::copies::{Outcome, Step};
 use starling_tests::lab::ledger::{LOST_AFTER, Tally};
 use starling_tests::lab::node::Weight;
+use starling_tests::lab::pools::{Course, Pool};
 use starling_tests::lab::pop::Software;
 use starling_tests::lab::primary::PrimaryKind;
 use starling_tests::lab::report::{Report, words};
 use starling_tests::lab::routes::Change;
 use starling_tests::lab::topology::POPS;
-use starling_tests::lab::{Lab, Plan, Source};
+use starling_tests::lab::{Lab, Plan, Source, Steering};
 use starling_tests::netns;
 use starling_tests::tools;
 
@@ -29,6 +30,7 @@ const USAGE: &str =
     "scripts/lab [up] [OPTIONS]        three PoPs, two routers, one client; Ctrl-C takes it all down
 scripts/lab all [OPTIONS]         the same, everything broken once, and a table of what came of it
 scripts/lab copies [OPTIONS]      the nodes' zone comes from one primary: a change, its death, a cut past expiry, bad versions
+scripts/lab pools [--svg FILE]    names that answer with endpoints at the PoPs: these die and come back, and a PoP is cut off
 scripts/lab break WHAT [POP]      in another terminal: break something and say what was seen
 scripts/lab mend                  in another terminal: put everything right again
 scripts/lab status                in another terminal: what the routers have learned
@@ -49,6 +51,10 @@ fn main() -> ExitCode {
         ["break" | "mend" | "status", ..] => ask(&arguments.join(" ")),
         ["all", ref options @ ..] => plan(options).and_then(all),
         ["copies", ref options @ ..] => plan(options).and_then(copies),
+        ["pools", "--svg", file, ref options @ ..] => {
+            plan(options).and_then(|plan| pools(plan, Some(Path::new(file))))
+        }
+        ["pools", ref options @ ..] => plan(options).and_then(|plan| pools(plan, None)),
         ["up", ref options @ ..] => plan(options).and_then(up),
         ref options => plan(options).and_then(up),
     };
@@ -82,8 +88,7 @@ impl Stop {
 }
 
 fn plan(options: &[&str]) -> Result<Plan> {
-    let mut plan =
-        Plan { software: Software::Starling, source: Source::File, paths: Paths::Best, rate: 5_000 };
+    let mut plan = Plan::default();
     let (mut kind, mut weight) = (None, Weight::Critical);
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -181,6 +186,25 @@ fn copies(mut plan: Plan) -> Result<()> {
         }
         println!("{}", step.make(&mut lab)?);
     }
+    Ok(())
+}
+
+/// Goes through what happens to endpoints of pools, and to a PoP; the picture goes to a file, too, where one is given.
+fn pools(plan: Plan, svg: Option<&Path>) -> Result<()> {
+    ensure!(plan.software == Software::Starling, "pools are for --node starling");
+    let mut lab = Lab::up(Plan { steering: Steering::Pools, ..plan }, None)?;
+    let stop = Stop::at_end_of_input();
+    let course = Course::run(&mut lab, || !stop.wanted(), |line| println!("{line}"))?;
+    if stop.wanted() {
+        return Ok(());
+    }
+    println!("\n{}", course.figures());
+    Pool::ALL.iter().for_each(|pool| println!("{}", course.picture(*pool)));
+    if let Some(file) = svg {
+        std::fs::write(file, course.svg()).with_context(|| file.display().to_string())?;
+    }
+    let faults = course.faults();
+    ensure!(faults.is_empty(), "{} things were not as they have to be:\n{}", faults.len(), faults.join("\n"));
     Ok(())
 }
 

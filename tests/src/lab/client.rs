@@ -36,8 +36,8 @@ const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Hops a query may make: enough for the way, few enough that routers without a route don't pass it on for long.
 const HOPS: u8 = 16;
 /// RFC 5001 §2.3.
-const OPTION_NSID: u16 = 3;
-const TYPE_A: u16 = 1;
+pub(super) const OPTION_NSID: u16 = 3;
+pub(super) const TYPE_A: u16 = 1;
 
 /// The running client; stops when dropped.
 pub struct Client {
@@ -171,7 +171,7 @@ fn answer(message: &[u8]) -> Option<(u16, u8)> {
 }
 
 /// Who the NSID option says it is. It stands near the end, and no other bytes of the answer look like it.
-fn identity(message: &[u8]) -> u8 {
+pub(super) fn identity(message: &[u8]) -> u8 {
     let len = POPS[0].len();
     let option = [&OPTION_NSID.to_be_bytes()[..], &(len as u16).to_be_bytes()].concat();
     let found = message.windows(4 + len).rev().find(|window| window.starts_with(&option));

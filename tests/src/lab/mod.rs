@@ -15,6 +15,7 @@ pub mod copies;
 pub mod folder;
 pub mod ledger;
 pub mod node;
+pub mod pools;
 pub mod pop;
 pub mod primary;
 pub mod report;
@@ -25,7 +26,7 @@ use std::fmt::Write as _;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use crate::netns::Namespace;
 use crate::process::Process;
@@ -34,6 +35,7 @@ use bird::{Bird, Learned, Paths};
 use client::Client;
 use folder::{Folder, Turn};
 use node::Weight;
+use pools::backend::Backends;
 use pop::{Disk, Pop, SiteCheck, Software};
 use primary::{Primary, PrimaryKind};
 use routes::{Change, Family, Timeline, Watcher};
@@ -59,6 +61,15 @@ pub enum Source {
     },
 }
 
+/// What names of the nodes' zone answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// What the zone has.
+    None,
+    /// Some with pools, whose endpoints are at the PoPs.
+    Pools,
+}
+
 /// How a lab is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -66,10 +77,25 @@ pub struct Plan {
     pub software: Software,
     /// Where their zone comes from; a primary is for Starling's nodes only.
     pub source: Source,
+    /// What its names answer with; pools are for Starling's nodes only.
+    pub steering: Steering,
     /// How routers choose.
     pub paths: Paths,
     /// Queries a second over UDP.
     pub rate: u32,
+}
+
+impl Default for Plan {
+    /// Starling everywhere, with the zone as a file, one best path, and 5,000 queries a second.
+    fn default() -> Self {
+        Self {
+            software: Software::Starling,
+            source: Source::File,
+            steering: Steering::None,
+            paths: Paths::Best,
+            rate: 5_000,
+        }
+    }
 }
 
 /// A running lab; taken down when dropped.
@@ -81,6 +107,7 @@ pub struct Lab {
     // Fields are dropped in this order: whoever watches, what runs, where it runs, what it has written.
     _watchers: Vec<Watcher>,
     pops: Vec<Pop>,
+    backends: Option<Backends>,
     routers: Vec<Bird>,
     _origin: Option<Process>,
     primary: Option<Primary>,
@@ -112,11 +139,15 @@ impl Lab {
             }
             Source::Primary { kind, .. } => primary = Some(Primary::start(&topology.origin, kind, &at)?),
         }
+        let backends = match plan.steering {
+            Steering::None => None,
+            Steering::Pools => Some(Backends::start(&topology)?),
+        };
         let mut pops = Vec::new();
         for (index, (name, namespace)) in POPS.iter().zip(&topology.pops).enumerate() {
             let at = folder.sub(name)?;
             folder.mount(&format!("{name}/state"))?;
-            pops.push(Pop::start(namespace, index, plan.software, plan.source, &at)?);
+            pops.push(Pop::start(namespace, index, plan, &at)?);
         }
         let client = Client::start(&topology.client, plan.rate)?;
         let mut lab = Self {
@@ -125,6 +156,7 @@ impl Lab {
             timeline,
             _watchers: watchers,
             pops,
+            backends,
             routers,
             _origin: origin,
             primary,
@@ -146,6 +178,11 @@ impl Lab {
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// The endpoints of its pools.
+    pub fn backends(&mut self) -> Result<&mut Backends> {
+        self.backends.as_mut().context("the lab has no pools")
     }
 
     /// A PoP and its namespace.
@@ -208,7 +245,11 @@ impl Lab {
 
     /// Takes the cables between a PoP and the routers down or up, at the routers' end.
     pub fn set_uplinks(&self, pop: usize, link: Link) -> Result<()> {
-        self.topology.routers.iter().try_for_each(|router| set_link(router, POPS[pop], link))
+        self.topology.routers.iter().try_for_each(|router| set_link(router, POPS[pop], link))?;
+        match link {
+            Link::Up => self.topology.route_to_pop(pop),
+            Link::Down => Ok(()),
+        }
     }
 
     /// Takes the cable to where zones come from down or up.
@@ -219,8 +260,10 @@ impl Lab {
     /// Puts everything right again, whatever was broken, and waits until every node is announced.
     pub fn mend(&mut self) -> Result<()> {
         self.set_origin(Link::Up)?;
-        for (index, (pop, namespace)) in self.pops.iter_mut().zip(&self.topology.pops).enumerate() {
-            self.topology.routers.iter().try_for_each(|router| set_link(router, POPS[index], Link::Up))?;
+        for index in 0..POPS.len() {
+            self.set_uplinks(index, Link::Up)?;
+        }
+        for (pop, namespace) in self.pops.iter_mut().zip(&self.topology.pops) {
             pop.let_go(namespace)?;
             pop.set_site(SiteCheck::Passing)?;
             pop.set_disk(Disk::Free)?;

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Source;
 use super::bird::sessions;
 use super::client::{PORT, QNAME};
+use super::pools;
 use super::pop::Software;
 use super::topology::{ORIGIN, POPS, PREFIXES, SERVICE, feed, management};
+use super::{Plan, Source, Steering};
 use crate::netns::Namespace;
 use crate::tools;
 
@@ -39,10 +40,10 @@ pub enum Zone {
 }
 
 /// Writes everything a node reads into its folder.
-pub fn write_files(index: usize, software: Software, source: Source, folder: &Path) -> Result<()> {
+pub fn write_files(index: usize, plan: Plan, folder: &Path) -> Result<()> {
     write_zone(folder, Zone::Good)?;
-    let (file, text) = match software {
-        Software::Starling => ("node.toml", node_toml(index, source, folder)),
+    let (file, text) = match plan.software {
+        Software::Starling => ("node.toml", node_toml(index, plan, folder)),
         Software::Usual => {
             ("nsd.conf", nsd_conf(&SERVICE, POPS[index], folder, "request-xfr: 10.200.0.2 NOKEY"))
         }
@@ -133,7 +134,7 @@ fn nsd_conf(addresses: &[&str], name: &str, folder: &Path, zone_line: &str) -> S
 }
 
 /// Shorter times than the defaults, so that a breakage and its end are seen within seconds, in the same proportions.
-fn node_toml(index: usize, source: Source, folder: &Path) -> String {
+fn node_toml(index: usize, plan: Plan, folder: &Path) -> String {
     let at = folder.display();
     let mut listen: Vec<String> = SERVICE
         .iter()
@@ -142,7 +143,11 @@ fn node_toml(index: usize, source: Source, folder: &Path) -> String {
             _ => format!("\"{address}:{PORT}\""),
         })
         .collect();
-    if source != Source::File {
+    if plan.steering == Steering::Pools {
+        // Each node is asked what it alone says.
+        listen.push(format!("\"{}:{PORT}\"", management(index)));
+    }
+    if plan.source != Source::File {
         // NOTIFY comes to an address that is this node's alone.
         listen.push(format!("\"{}2:{PORT}\"", feed(index)));
     }
@@ -167,14 +172,15 @@ fn node_toml(index: usize, source: Source, folder: &Path) -> String {
          [[check]]\nname = \"primary\"\n\
          exec = [\"/usr/bin/dig\", \"+tries=1\", \"+time=1\", \"@{ORIGIN}\", \"example.com\", \"SOA\"]\n\
          interval-ms = 1000\ntimeout-ms = 2000\nrise = 1\nfall = 2\naction = \"report\"\n\
-         {peers}{zones}",
+         {peers}{pools}{zones}",
         name = POPS[index],
         listen = listen.join(", "),
         management = management(index),
         addresses = strings(&SERVICE),
         prefixes = strings(&PREFIXES),
         protocols = quoted(&sessions()),
-        zones = zones(index, source, folder),
+        pools = if plan.steering == Steering::Pools { pools::config(index) } else { String::new() },
+        zones = zones(index, plan.source, folder),
     )
 }
 

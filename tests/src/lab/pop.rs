@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Source;
+use super::Plan;
 use super::bird::{self, Bird};
 use super::node;
 use super::topology::POPS;
@@ -44,14 +44,9 @@ pub struct Pop {
 
 impl Pop {
     /// Starts BIRD and the node; returns as soon as both run, whatever they announce.
-    pub fn start(
-        namespace: &Namespace,
-        index: usize,
-        software: Software,
-        source: Source,
-        folder: &Path,
-    ) -> Result<Self> {
-        node::write_files(index, software, source, folder)?;
+    pub fn start(namespace: &Namespace, index: usize, plan: Plan, folder: &Path) -> Result<Self> {
+        node::write_files(index, plan, folder)?;
+        let software = plan.software;
         let bird = Bird::start(namespace, folder, &bird_config(index, software))?;
         let folder = folder.to_owned();
         let mut pop =

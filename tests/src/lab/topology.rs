@@ -12,6 +12,8 @@
 //! router has. A less specific route to the other router bridges that gap; the client's TTL ends what would go to
 //! and fro when no node announces anything.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Result;
 
 use crate::netns::{Forwarding, Namespace, cable};
@@ -85,7 +87,18 @@ impl Topology {
                 ))?;
                 let metric = 30 - 10 * r;
                 pop.ip(&format!("-6 route add default via {v6}1 dev {} metric {metric}", ROUTERS[r]))?;
-                router.ip(&format!("route add {from}/32 via {v4}2 dev {}", POPS[p]))?;
+            }
+            self.route_to_pop(p)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the routers their routes to the addresses of a PoP that are its own. An interface that goes down takes them along.
+    pub fn route_to_pop(&self, pop: usize) -> Result<()> {
+        for (r, router) in self.routers.iter().enumerate() {
+            let [v4, _] = link(pop, r);
+            for prefix in [format!("{}/32", management(pop)), backends(pop)] {
+                router.ip(&format!("route replace {prefix} via {v4}2 dev {}", POPS[pop]))?;
             }
         }
         Ok(())
@@ -141,6 +154,18 @@ impl Topology {
 #[must_use]
 pub fn management(pop: usize) -> String {
     format!("192.0.2.{}", 11 + pop)
+}
+
+/// The prefix of the addresses that backends at a PoP have.
+#[must_use]
+pub fn backends(pop: usize) -> String {
+    format!("198.51.100.{}/28", 16 * (pop + 1))
+}
+
+/// The address of a backend at a PoP, of which there are at most 14.
+#[must_use]
+pub fn backend(pop: usize, number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, (16 * (pop + 1) + number + 1) as u8) // POPS are three
 }
 
 /// How the addresses on the cable between a PoP and the origin begin; they end in 1 at the origin and 2 at the PoP.

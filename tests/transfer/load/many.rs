@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use starling_tests::message::Message;
 use starling_tests::name::Name;
 use starling_tests::process::Process;
@@ -16,7 +16,8 @@ use starling_tests::query::Query;
 use starling_tests::server::{Kind, own_socket_address};
 use starling_tests::{client, http, openmetrics, tools};
 
-use super::resources::{Memory, connections, memory};
+use super::connections::Connections;
+use super::resources::{Memory, memory};
 use super::{alone, setting};
 use crate::secondaries::{Primary, Secondary};
 
@@ -32,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 struct Start {
     kind: Kind,
     took: Duration,
-    /// Most TCP connections at the primary that were seen at once.
+    /// The most TCP connections at the primary that were seen to be open at once.
     connections: usize,
     /// Transfers and questions that failed, as the secondary says.
     failed: usize,
@@ -71,6 +72,7 @@ fn thousands_of_zones_come_without_a_storm() -> Result<()> {
         tools::announce(&start.row(count));
         ensure!(*kind != Kind::Starling || start.failed == 0, "{} transfers failed", start.failed);
         let connections = start.connections;
+        ensure!(connections > 0, "none of its connections was seen");
         ensure!(*kind != Kind::Starling || connections <= CONNECTIONS_MAX, "{connections} connections");
     }
     Ok(())
@@ -110,13 +112,14 @@ fn primary(zones: &[Name], folder: &Path) -> Result<(SocketAddr, Process)> {
 
 fn start(kind: Kind, zones: &[Name], primary: SocketAddr, folder: &Path) -> Result<Start> {
     let (ends, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut connections = Connections::of(primary)?;
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let counting = scope.spawn(|| -> Result<()> {
             while !ends.load(Ordering::Relaxed) {
-                // What can't be read now is read the next time.
-                most.fetch_max(connections(primary).unwrap_or(0), Ordering::Relaxed);
+                most.fetch_max(connections.at_once()?, Ordering::Relaxed);
                 thread::park_timeout(Duration::from_millis(5));
             }
+            Ok(())
         });
         let began = Instant::now();
         let started = match kind {
@@ -124,6 +127,7 @@ fn start(kind: Kind, zones: &[Name], primary: SocketAddr, folder: &Path) -> Resu
             _ => peer(kind, zones, primary, folder, began),
         };
         ends.store(true, Ordering::Relaxed);
+        counting.join().map_err(|_| anyhow!("counting connections panicked"))??;
         started
     })
     .map(|start| Start { connections: most.load(Ordering::Relaxed), ..start })

@@ -5,6 +5,7 @@
 //! that is lost or fails is let pass.
 
 mod beside;
+mod connections;
 mod light;
 mod many;
 mod resources;

@@ -1,7 +1,6 @@
 //! What a process and the processes below it use, as the kernel tells.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 
@@ -81,18 +80,4 @@ fn family(pid: i32) -> Result<BTreeSet<i32>> {
             return Ok(family);
         }
     }
-}
-
-/// How many TCP connections the server at this address has that are open at its end now.
-pub(super) fn connections(server: SocketAddr) -> Result<usize> {
-    const ESTABLISHED: &str = "01";
-    let IpAddr::V4(ip) = server.ip() else { anyhow::bail!("an IPv4 address") };
-    // The kernel shows an address as the number that its four octets are in memory.
-    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), server.port());
-    let table = std::fs::read_to_string("/proc/net/tcp")?;
-    let is_ours = |line: &&str| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some(&local) && fields.nth(1) == Some(ESTABLISHED)
-    };
-    Ok(table.lines().filter(is_ours).count())
 }

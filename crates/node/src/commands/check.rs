@@ -80,7 +80,6 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On));
     }
 
-    let pools: Vec<PoolConfig> = pools.into_iter().flat_map(|pools| pools.to_vec()).collect();
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
     let progress = Progress::on_terminal();
     parallel::each(
@@ -118,21 +117,24 @@ fn check_config(
 ) -> ConfigFindings {
     let load = |purpose| config::load(Some(file), &Default::default(), &[], purpose);
     // One with a route is for `starling run`, which wants more.
-    let loaded = load(Purpose::Serve)
-        .and_then(|config| if config.anycast.is_some() { load(Purpose::Run) } else { Ok(config) });
+    let loaded = load(Purpose::Serve).and_then(|config| {
+        if config.anycast.is_some() { load(Purpose::Run).map(|_| config) } else { Ok(config) }
+    });
     let mut notes = Vec::new();
     let errors = match loaded {
         Ok(config) => {
-            let homeless = pools::homeless(&config);
+            let mut idle = pools::homeless(&config);
+            idle.extend(pools::unreachable(&config));
             if !json {
-                homeless.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
+                idle.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
             }
             notes.extend(pools::obstacles(&config));
+            notes.extend(pools::set_by_hand(&config));
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
             let bird = config.anycast.and_then(|anycast| anycast.bird);
             notes.extend(agent::no_delay_obstacle(bird.as_ref()));
-            homeless
+            idle
         }
         Err(error) => {
             if !json {
@@ -152,7 +154,7 @@ fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
     zones.into_iter().filter(|zone| zone.file().is_some())
 }
 
-fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> ZoneFindings {
+fn check_zone(zone: &ZoneConfig, pools: &[Arc<[PoolConfig]>], progress: &Progress) -> ZoneFindings {
     let file = zone.file().unwrap_or(Path::new(""));
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
         Ok(Compiled { table, warnings, zonemd, .. }) => {
@@ -165,7 +167,7 @@ fn check_zone(zone: &ZoneConfig, pools: &[PoolConfig], progress: &Progress) -> Z
             let broken = zone.follow.as_ref().and_then(|_| catalog::read(&table).err());
             let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
             let (brought, refused) = brought(zone, &table);
-            let all = [pools, &brought[..]].concat();
+            let all = [pools, &[brought.into()]].concat();
             let (misfits, idle) = pools::misfits(&all, &table, zone.signing.as_deref());
             let errors: Vec<String> = fault
                 .into_iter()

@@ -1,6 +1,6 @@
 //! `starling ctl`: asking and telling a running node.
 
-use super::{catalog, pool, print_json, publish, route, zone};
+use super::{catalog, lookup, pool, print_json, publish, route, zone};
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then, ZoneAction};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
@@ -34,6 +34,10 @@ pub(crate) fn run(arguments: &CtlArguments) -> anyhow::Result<Exit> {
             show(arguments, &pools, |pools| pool::print_all(pools))?;
         }
         Response::Pools(pools) => show(arguments, &pools, |pools| pool::print(pools))?,
+        Response::Answer(answer) => match &arguments.command {
+            CtlCommand::Lookup { question } => lookup::show_of_node(&answer, question, arguments.json)?,
+            _ => bail!("the node answers a query, which was not asked"),
+        },
         // Nothing that `ctl` asks for is answered so.
         Response::Digests(page) => show(arguments, &page.zones, |zones| zone::print_digests(zones))?,
         Response::PoolViews(told) => bail!("the node answers {told:?}, which is for peers"),
@@ -76,6 +80,7 @@ fn request(command: &CtlCommand) -> Request {
             durable: *durable,
         },
         CtlCommand::Catalog { command } => catalog::request(command),
+        CtlCommand::Lookup { question } => lookup::request(question),
         CtlCommand::Pools => Request::Pools { pool: None },
         CtlCommand::Pool { pool, action: None } => Request::Pools { pool: pool.clone() },
         CtlCommand::Pool { action: Some(action), .. } => pool::request(action),

@@ -2,10 +2,10 @@
 
 use super::lookup::full_name;
 use super::message::{Message, Record};
-use super::oracle::{Oracle, Question, reasons};
 use super::{UsageError, dig, print_json};
 use crate::cli::InspectArguments;
 use crate::exit::Exit;
+use crate::oracle::{Oracle, Question, reasons};
 use crate::zones::image;
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -193,7 +193,8 @@ fn records_of(owner: Name<'_>, rrset: Rrset<'_>) -> anyhow::Result<Vec<Record>> 
 }
 
 fn answer(oracle: &mut Oracle, name: Name<'_>, rtype: RecordType) -> anyhow::Result<AnswerView> {
-    let (response, explanation) = oracle.ask(Question { name, rtype, dnssec: false, udp_size: None });
+    let (response, explanation) =
+        oracle.ask(Question { name, rtype, dnssec: false, udp_size: None, client: None });
     let message = Message::read(response).context("the answer can't be read: a defect of this program")?;
     Ok(AnswerView {
         rtype: rtype.to_string(),

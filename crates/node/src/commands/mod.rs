@@ -11,11 +11,11 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod lookup;
 mod message;
-mod oracle;
 mod pool;
 mod publish;
 mod route;
 mod source;
+mod steered;
 mod zone;
 
 /// A mistake in the command line that only shows when its arguments are looked at.

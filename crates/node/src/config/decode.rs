@@ -6,7 +6,9 @@
 mod admission;
 mod catalog;
 mod interfaces;
+mod load;
 mod management;
+mod places;
 mod pool;
 mod pool_records;
 mod probe;
@@ -128,6 +130,11 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     let made = root.take("catalog").map(|value| catalog::catalogs(value, &around, &zones, problems));
     catalog::require_catalogs(&zones, made.as_deref().unwrap_or_default(), problems);
     config.zones = zones.into_iter().map(|decoded| decoded.zone).chain(made.into_iter().flatten()).collect();
+    if let Some(value) = root.take("places")
+        && let Some(section) = Section::of(value, "[places]", problems)
+    {
+        config.places = places::places(section, folder, problems);
+    }
     if let Some(value) = root.take("pool") {
         config.pools = pool::pools(value, folder, &announced, problems).into();
         signing::require_time(&config.zones, &config.pools, problems);
@@ -139,6 +146,7 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         config.sharing = decoded.map(Arc::new);
     }
     sharing::require(&mut root, &config, problems);
+    places::require(&mut root, &config, problems);
     root.finish(problems);
     problems.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
     config
@@ -175,6 +183,7 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
     if let Some(size) = section.integer("udp-payload-max", 512..=4096, problems) {
         node.udp_payload_max = size as u16; // at most 4,096
     }
+    node.client_subnet = section.flag("client-subnet", problems).unwrap_or_default();
     if let Some(value) = section.take("tcp")
         && let Some(section) = Section::of(value, "node.tcp", problems)
     {

@@ -2,6 +2,7 @@
 //! same rules.
 
 use super::DnsTransport;
+use super::load::{LoadConfig, Measure};
 use super::probe::{
     DnsProbe, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe, StateFile,
 };
@@ -45,7 +46,8 @@ impl Identity {
 impl PoolCheck {
     /// Which check it is. From where and how often a node looks is for each to choose.
     pub(crate) fn identity(&self) -> CheckId {
-        let PoolCheck { probe, port, sources: _, interval: _, jitter_percent: _, timeout, rise, fall } = self;
+        let PoolCheck { probe, port, sources: _, interval: _, jitter_percent: _, timeout, rise, fall, load } =
+            self;
         let mut identity = Identity(blake3::Hasher::new());
         for number in [u64::from(*port), timeout.as_millis() as u64, u64::from(*rise), u64::from(*fall)] {
             identity.number(number); // no check takes 2^64 milliseconds
@@ -67,6 +69,11 @@ impl PoolCheck {
                 identity.add(path.as_os_str().as_encoded_bytes());
                 identity.number(age_max.map_or(u64::MAX, |age| age.as_secs()));
             }
+        }
+        // Of all that loads are found out from, an agent alone says whether an endpoint is good.
+        if let Some(LoadConfig { measure: Measure::Agent { port }, .. }) = load {
+            identity.add(b"agent");
+            identity.number(u64::from(*port));
         }
         let mut id = [0; 16];
         id.copy_from_slice(&identity.0.finalize().as_bytes()[..16]);

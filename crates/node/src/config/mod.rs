@@ -1,6 +1,6 @@
 //! What a node is told to do: the command line and the configuration file, together and validated.
 //!
-//! [`load`] reads the file, if there is one, lets the command line override and extend it, and gives either a
+//! [`load()`] reads the file, if there is one, lets the command line override and extend it, and gives either a
 //! [`Config`] that cannot be invalid or every problem there is, never the first alone. Reload calls it again with
 //! the same command line.
 
@@ -9,6 +9,8 @@ mod anycast;
 mod catalog;
 mod decode;
 mod identity;
+mod load;
+mod places;
 mod pool;
 mod probe;
 mod problem;
@@ -24,7 +26,12 @@ pub(crate) use anycast::{AnycastConfig, BirdConfig, CheckConfig, Driver, default
 pub(crate) use catalog::{FollowConfig, Template};
 pub(crate) use decode::{PoolReader, apex};
 pub(crate) use identity::CheckId;
-pub(crate) use pool::{EndpointConfig, POOLS_MAX, PoolConfig};
+pub(crate) use load::{LoadConfig, Measure};
+pub(crate) use places::PlacesConfig;
+pub(crate) use pool::{
+    Answer, EndpointConfig, POOLS_MAX, Place, PlacedMember, PoolConfig, Side, Stands, WORD_MAX, inside_out,
+    numbers,
+};
 pub(crate) use probe::{
     DnsProbe, DnsTransport, EndpointTls, GrpcProbe, HttpProbe, HttpVersion, Method, PoolCheck, Probe,
     StateFile,
@@ -90,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) transfer: TransferConfig,
     /// The keys that messages are signed with; names are unique.
     pub(crate) keys: Vec<Arc<Key>>,
+    /// Where clients are, for pools of what is nearest.
+    pub(crate) places: Option<PlacesConfig>,
     /// The pools; their names are unique, and so are those that answer with them.
     pub(crate) pools: Arc<[PoolConfig]>,
     /// How nodes share what the pools' checks see, if they do.
@@ -121,6 +130,8 @@ pub(crate) struct NodeConfig {
     pub(crate) version: Option<String>,
     /// The largest UDP answer in octets: 512 to 4,096.
     pub(crate) udp_payload_max: u16,
+    /// Whether answers are for the network that a query names (RFC 7871), where it names one.
+    pub(crate) client_subnet: bool,
     /// Limits of the TCP service.
     pub(crate) tcp: TcpConfig,
     /// How queries come through the interfaces, where it is not as the kernel has it; names are unique.
@@ -141,6 +152,7 @@ impl Default for NodeConfig {
             control: ControlSocket::Default,
             version: None,
             udp_payload_max: UDP_PAYLOAD_MAX,
+            client_subnet: false,
             tcp: TcpConfig::default(),
             interfaces: Vec::new(),
         }
@@ -167,6 +179,7 @@ impl NodeConfig {
             ("control", self.control == other.control),
             ("version", self.version == other.version),
             ("udp-payload-max", self.udp_payload_max == other.udp_payload_max),
+            ("client-subnet", self.client_subnet == other.client_subnet),
             ("tcp", self.tcp == other.tcp),
             ("interface", self.interfaces == other.interfaces),
         ];
@@ -386,6 +399,10 @@ pub(crate) fn load(
     }
     // An address that is missing because it was misspelt need not be complained about twice.
     let file_is_good = problems.is_empty();
+    // A large map takes a second, and only who answers needs it.
+    if purpose == Purpose::Serve && file_is_good {
+        places::read(&mut config, &mut problems);
+    }
     arguments.apply(&mut config.node);
     let wire = |name: &NameBuf| name.as_name().as_wire().to_vec();
     let mut names: HashSet<Vec<u8>> = config.zones.iter().map(|zone| wire(&zone.name)).collect();

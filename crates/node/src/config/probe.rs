@@ -1,5 +1,6 @@
 //! Checks of endpoints as they are configured: what is asked of them, and what is a good answer.
 
+use super::load::LoadConfig;
 use super::tls::{Proof, client};
 use hyper::header::HeaderName;
 use rustls::ClientConfig;
@@ -36,6 +37,8 @@ pub(crate) struct PoolCheck {
     pub(crate) rise: u32,
     /// How many bad results in a row make it bad.
     pub(crate) fall: u32,
+    /// How the load of an endpoint is found out meanwhile.
+    pub(crate) load: Option<LoadConfig>,
 }
 
 impl PoolCheck {

@@ -1,4 +1,5 @@
 mod catalog;
+mod load;
 mod pool;
 mod publish;
 mod signing;
@@ -70,6 +71,7 @@ mode = "generic"
         name: Some("ams1".to_owned()),
         listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
         management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
+        client_subnet: false,
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
         receive_buffer_bytes: 1_048_576,

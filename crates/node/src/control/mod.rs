@@ -8,16 +8,18 @@
 //! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"publish","zone":"example.com.","table":"/srv/example.com.table","any-serial":false,"durable":false}
 //! {"command":"catalogs","zone":null}                       and approve-catalog, of one
+//! {"command":"lookup","name":"www.example.com","rtype":"A","dnssec":false,"udp":null,"client":null}
 //! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
 //! {"command":"pool-views","asked":"…"}                    as a peer has asked it at the management address
 //! {"command":"drain","for_ms":600000,"then_up":false}      and undrain, maintenance, explain, history, upgrade
 //! ```
-//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"pools":[…]}`, `{"pool-views":…}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
+//! The answer is `{"status":…}`, `{"zones":[…]}`, `{"digests":…}`, `{"zone":…}`, `{"catalogs":[…]}`, `{"answer":…}`, `{"pools":[…]}`, `{"pool-views":…}`, `{"reload":…}`, `{"published":…}`, `{"route":…}`, `{"history":[…]}`, `{"done":"…"}` or
 //! `{"error":"…"}`. Who may connect decides the
 //! file system: the socket belongs to the node's user, mode 0600.
 
 mod catalogs;
 mod client;
+mod lookup;
 mod pools;
 mod publish;
 mod server;
@@ -27,7 +29,7 @@ pub(crate) use server::{Ready, Reply, Socket, Subject, resolve, serve};
 
 use crate::pools::Told;
 use crate::status::{
-    AgentStatus, CatalogStatus, DigestPage, NodeStatus, PoolStatus, PublishReport, ReloadReport,
+    AgentStatus, CatalogStatus, DigestPage, LookedUp, NodeStatus, PoolStatus, PublishReport, ReloadReport,
     TransitionRecord, ZoneStatus,
 };
 use serde::{Deserialize, Serialize};
@@ -117,6 +119,22 @@ pub(crate) enum Request {
         /// The zone.
         zone: String,
     },
+    /// What a query is answered now, and why.
+    Lookup {
+        /// The name.
+        name: String,
+        /// The type, as in a zone file.
+        rtype: String,
+        /// Whether DNSSEC records are asked for.
+        #[serde(default)]
+        dnssec: bool,
+        /// What the client takes over UDP, in octets; over TCP where there is no number.
+        #[serde(default)]
+        udp: Option<u16>,
+        /// Who asks.
+        #[serde(default)]
+        client: Option<std::net::IpAddr>,
+    },
     /// How the pools are.
     Pools {
         /// The one; all where there is none.
@@ -188,6 +206,7 @@ impl Request {
                 | Request::ZoneStatus { .. }
                 | Request::ZoneApprove { .. }
                 | Request::ZoneRollback { .. }
+                | Request::Lookup { .. }
                 | Request::Pools { .. }
                 | Request::PoolSet { .. }
                 | Request::PoolFailBack { .. }
@@ -206,6 +225,8 @@ pub(crate) enum Response {
     Zones(Vec<ZoneStatus>),
     /// How the catalogs are.
     Catalogs(Vec<CatalogStatus>),
+    /// What the query is answered, and why.
+    Answer(Box<LookedUp>),
     /// How the pools are.
     Pools(Vec<PoolStatus>),
     /// What a peer is answered.

@@ -18,19 +18,26 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
             "there is no pool {pool} here; `starling ctl pools` lists those there are"
         ));
     }
-    for pool in &mut pools {
-        let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
-        pool.problems = pool.names.iter().filter_map(problem).collect();
-        subject.pools.exchange().add_to(pool);
-    }
+    complete(&mut pools, subject);
     for RefusedPool { name, zone, problems } in refused {
         let of_records = |it: &&mut PoolStatus| it.name == name && it.zone.as_ref() == Some(&zone);
         match pools.iter_mut().find(of_records) {
-            Some(pool) => pool.problems.extend(problems.iter().map(|problem| format!("its records: {problem}"))),
+            Some(pool) => {
+                pool.problems.extend(problems.iter().map(|problem| format!("its records: {problem}")))
+            }
             None => pools.push(PoolStatus { problems, ..PoolStatus::refused(name, zone) }),
         }
     }
     Response::Pools(pools)
+}
+
+/// Adds what others know of pools.
+pub(super) fn complete(pools: &mut [PoolStatus], subject: &Ready) {
+    for pool in pools {
+        let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
+        pool.problems = pool.names.iter().filter_map(problem).collect();
+        subject.pools.exchange().add_to(pool);
+    }
 }
 
 /// What a peer is answered that asks what the checks of pools see.

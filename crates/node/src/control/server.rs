@@ -1,7 +1,7 @@
 //! The node's end of the control socket.
 
 use super::publish::{self, Order, Until};
-use super::{Request, Response, catalogs, default_path, pools};
+use super::{Request, Response, catalogs, default_path, lookup, pools};
 use crate::config::{self, ControlSocket, NodeConfig};
 use crate::gate::Serials;
 use crate::keeper::{self, Board, Changed, Decision, ReloadRequest, Step};
@@ -253,6 +253,9 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
         Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
+        Request::Lookup { name, rtype, dnssec, udp, client } => {
+            lookup::look_up(lookup::Asked { name, rtype, dnssec, udp, client }, subject).await
+        }
         Request::Pools { pool } => pools::status(pool.as_deref(), subject),
         Request::PoolSet { pool, endpoint, admin } => pools::set(pool, endpoint, &admin, subject).await,
         Request::PoolFailBack { pool } => pools::fail_back(pool, subject).await,

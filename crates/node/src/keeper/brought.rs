@@ -42,9 +42,12 @@ impl Brought {
 
     /// Takes other pools of the configuration; zones may be others, too.
     pub(super) fn configure(&mut self, configured: Arc<[PoolConfig]>) {
-        self.configured = configured;
         self.has_moved = true;
-        self.is_merged = false;
+        // Those that are the same stay: with the new ones a second map of places would be kept.
+        if self.configured != configured {
+            self.configured = configured;
+            self.is_merged = false;
+        }
     }
 
     /// Notes that zones have come or gone.
@@ -76,9 +79,9 @@ impl Keeper {
         is_change |= has_moved && !self.brought.zones.is_empty();
         if has_moved {
             let entries = &self.entries;
-            self.brought.zones.retain(|zone, _| {
-                entries.at(zone).is_some_and(|index| entries[index].zone.pool_records)
-            });
+            self.brought
+                .zones
+                .retain(|zone, _| entries.at(zone).is_some_and(|index| entries[index].zone.pool_records));
         }
         let changed: Vec<usize> = match has_moved {
             true => (0..self.entries.len()).filter(|index| self.may_have_other_pools(*index)).collect(),
@@ -142,7 +145,13 @@ impl Keeper {
             self.brought.refused = refused;
         }
         let pools: Arc<[PoolConfig]> = pools.into();
-        self.pools.send_if_modified(|known| std::mem::replace(known, Arc::clone(&pools)) != pools);
+        self.pools.send_if_modified(|known| {
+            let are_others = *known != pools;
+            if are_others {
+                known.clone_from(&pools);
+            }
+            are_others
+        });
     }
 
     /// What keeps a zone from having such a pool.
@@ -230,6 +239,5 @@ impl Room {
 
 /// What checks of a pool see.
 fn sights_of(pool: &PoolConfig) -> impl Iterator<Item = (IpAddr, CheckId)> + '_ {
-    let check = pool.check.identity();
-    pool.endpoints.iter().flat_map(|it| &it.addresses).map(move |address| (*address, check))
+    pool.checked().map(|(_, address, check)| (address, check.identity()))
 }

@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use table::publish::{Directory, Generation, Publisher, Reader, SlotIndex};
 use table::{SourceStamp, Table};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use wire::NameBuf;
 use zone::Difference;
 use zone::amend::Steered;
@@ -77,6 +77,16 @@ pub(crate) enum Request {
     Steer(Vec<Steered>),
     /// To take a table into service that was compiled elsewhere.
     Publish(Publishing),
+    /// To show what a name is answered from.
+    Show(Showing),
+}
+
+/// A request for what a name is answered from.
+pub(crate) struct Showing {
+    /// The name.
+    pub(crate) name: NameBuf,
+    /// Gets the table of its zone, with the answers of pools, or why there is none.
+    pub(crate) reply: oneshot::Sender<Result<Arc<Table>, String>>,
 }
 
 /// The keeper of the zones.

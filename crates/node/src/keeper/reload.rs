@@ -114,6 +114,7 @@ impl Keeper {
             let mut decisions = Vec::new();
             let mut steered = None;
             let mut publishing = Vec::new();
+            let mut showings = Vec::new();
             for request in std::iter::once(first).chain(requests.try_iter().take(QUEUE_MAX)) {
                 match request {
                     Request::Reload(reload) => reloads.push(reload),
@@ -123,6 +124,7 @@ impl Keeper {
                     Request::Decide(decision) => decisions.push(*decision),
                     Request::Steer(answers) => steered = Some(answers),
                     Request::Publish(request) => publishing.push(request),
+                    Request::Show(showing) => showings.push(showing),
                 }
             }
             if let Some(answers) = steered {
@@ -136,6 +138,7 @@ impl Keeper {
                 self.reload_together(reloads);
             }
             approvals.into_iter().for_each(|approval| self.approve(approval));
+            showings.into_iter().for_each(|showing| self.show(showing));
             nudges_left = NUDGES;
         }
     }

@@ -1,6 +1,6 @@
 //! Names that answer with pools: who has them, and that their zones' tables say so.
 
-use super::{Entry, Keeper};
+use super::{Entry, Keeper, Showing};
 use crate::pools::unix_time;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use table::Table;
 use table::publish::{SlotIndex, Standing};
-use wire::FoldedName;
+use wire::{FoldedName, NameBuf};
 use zone::amend::{Steered, steer};
 use zone::sign::Signer;
 
@@ -95,6 +95,30 @@ impl Keeper {
         if !due.is_empty() {
             self.show_unsteered();
             self.wait_until_served();
+        }
+    }
+
+    /// Shows what a name is answered from. What was asked for before, in the same breath, is done.
+    pub(super) fn show(&mut self, showing: Showing) {
+        let Showing { name, reply } = showing;
+        // Who asked may have gone away.
+        let _gone = reply.send(self.shown(&name));
+    }
+
+    fn shown(&mut self, name: &NameBuf) -> Result<Arc<Table>, String> {
+        let mut folded = FoldedName::default();
+        folded.set(name.as_name());
+        let slot = self.publisher.directory().find(&folded);
+        let slot = slot.ok_or_else(|| format!("no zone here has the name {name}"))?;
+        let index = (0..self.entries.len()).find(|index| self.entries[*index].slot == slot);
+        let none = || format!("the zone of {name} has no version that can be served");
+        let (index, version) = index.zip(self.publisher.table(slot).cloned()).ok_or_else(none)?;
+        let entry = &mut self.entries[index];
+        let standing = if entry.expired { entry.stale(version) } else { entry.standing(version) };
+        match standing {
+            Standing::Current(table) | Standing::Stale(table) => Ok(table),
+            Standing::Private(_) => Err(format!("the zone of {name} is for secondaries alone")),
+            Standing::Absent | Standing::Expired => Err(none()),
         }
     }
 

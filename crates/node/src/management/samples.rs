@@ -4,9 +4,9 @@ use super::Snapshot;
 use crate::status::{
     AddressStatus, AgentStatus, AnswerCount, BirdStatus, CatalogCounts, CheckResult, CheckStatus, CheckTimes,
     CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
-    KernelAnswersByFamily, Latencies, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus, PoolStatus,
-    QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts, UdpCounts,
-    ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    KernelAnswersByFamily, Latencies, LoadStatus, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus,
+    PoolStatus, QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts,
+    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,14 +72,16 @@ pub(super) fn server() -> NodeStatus {
                 answers: vec!["192.0.2.2".to_owned()],
                 since: "2026-01-01T00:00:00Z".to_owned(),
                 changes: 3,
+                places: Vec::new(),
             }],
             addresses: vec![AddressStatus {
                 endpoint: "b".to_owned(),
                 address: "192.0.2.2".to_owned(),
+                unchecked: false,
                 tier: 2,
                 health: "up".to_owned(),
                 admin: "auto".to_owned(),
-                weight: None,
+                weight: Some(10),
                 answers: true,
                 share_ppm: 1_000_000,
                 failure: None,
@@ -91,6 +93,17 @@ pub(super) fn server() -> NodeStatus {
                 failures: 4,
                 own: "down".to_owned(),
                 peers: Vec::new(),
+                load: Some(LoadStatus {
+                    of: "header".to_owned(),
+                    unit: String::new(),
+                    last_milli: Some(500),
+                    smoothed_milli: Some(620),
+                    counts: true,
+                    weight_milli: Some(2_500),
+                    drained: false,
+                    trouble: Some("its answer has no x-load".to_owned()),
+                }),
+                given: 900,
             }],
             transitions: Vec::new(),
             problems: Vec::new(),
@@ -98,6 +111,7 @@ pub(super) fn server() -> NodeStatus {
             check: "00112233445566778899aabbccddeeff".to_owned(),
             sharing: None,
             zone: None,
+            times: latencies(),
         }],
         sharing: Some(SharingStatus {
             isolated: true,
@@ -110,6 +124,7 @@ pub(super) fn server() -> NodeStatus {
                 trouble: Some("no connection".to_owned()),
             }],
         }),
+        refused_pools: 1,
         check_times: vec![
             CheckTimes { times: latencies(), ..CheckTimes::new("dns", true) },
             CheckTimes::new("https", false),

@@ -1,22 +1,23 @@
 //! The thread's loop: looks come in, decisions go out.
 
+use super::given::Given;
 use super::memory::Memory;
-use super::probe::{Look, Prober};
+use super::probe::{Agent, Look, Prober};
 use super::roster::{Roster, Target};
 use super::sharing::{Exchange, Sharing};
-use super::{Command, PoolBoard, Supplies, Wish};
+use super::times::LookTimes;
+use super::{Command, PoolBoard, Supplies, Wish, unknown_places};
 use crate::config::PoolConfig;
 use crate::keeper;
-use crate::status::CheckTimes;
 use health::{Moment, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use zone::amend::Steered;
 
 /// How many looks are under way at once: more would be a burst that fails by itself.
@@ -25,6 +26,8 @@ const LOOKS_MAX: usize = 256;
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// How old what is shown of looks may be: telling all of it for each would cost more than the looks.
 const SHOWN_AFTER: Duration = Duration::from_millis(200);
+/// How often it is looked into samples of answers: as often as leaves room for those of a busy thread.
+const COLLECT_EVERY: Duration = Duration::from_millis(100);
 /// How long what is known waits to be written: a change seldom comes alone.
 const WRITE_AFTER: Duration = Duration::from_millis(100);
 
@@ -47,8 +50,8 @@ pub(super) struct Director {
     looking: HashMap<Target, AbortHandle>,
     prober: Arc<Prober>,
     room: Arc<Semaphore>,
-    /// How long looks have taken, by kind and by whether what was seen was good.
-    times: BTreeMap<(&'static str, bool), CheckTimes>,
+    times: LookTimes,
+    given: Given,
     seen: mpsc::Sender<Seen>,
     arriving: mpsc::Receiver<Seen>,
     /// What the keeper could not be told yet, and when to try again.
@@ -62,7 +65,7 @@ pub(super) struct Director {
 
 impl Director {
     pub(super) fn new(supplies: Supplies, board: PoolBoard, exchange: Exchange) -> Director {
-        let Supplies { configured, keeper, memory, sharing, echo } = supplies;
+        let Supplies { configured, keeper, memory, sharing, echo, samples } = supplies;
         let (seen, arriving) = mpsc::channel(LOOKS_MAX);
         let known = memory.as_deref().map(Memory::read).unwrap_or_default();
         let writer = memory.map(|file| {
@@ -81,7 +84,8 @@ impl Director {
             looking: HashMap::new(),
             prober: Arc::new(Prober::new(echo)),
             room: Arc::new(Semaphore::new(LOOKS_MAX)),
-            times: BTreeMap::new(),
+            times: LookTimes::default(),
+            given: Given::new(samples),
             seen,
             arriving,
             untold: None,
@@ -98,6 +102,8 @@ impl Director {
     /// Works until nobody can ask any more.
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Command>) {
         self.configure();
+        let mut collections = interval(COLLECT_EVERY);
+        collections.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let tell_at = self.untold.as_ref().map(|(_, at)| *at);
             let at = self.again_at.into_iter().chain(self.show_at).chain(tell_at).min();
@@ -125,6 +131,11 @@ impl Director {
                     self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
                 }
                 Some(_) = self.looks.join_next() => {}
+                _ = collections.tick(), if self.given.is_wanted() => {
+                    if self.given.collect() {
+                        self.show_at.get_or_insert(self.now() + SHOWN_AFTER);
+                    }
+                }
                 () = sleep(wait) => self.catch_up(),
             }
         }
@@ -132,10 +143,8 @@ impl Director {
 
     /// Counts how long a look has taken that has shown something.
     fn count(&mut self, seen: &Seen) {
-        let Look::Saw(outcome) = &seen.look else { return };
-        let (kind, is_good) = (seen.target.1.probe.word(), *outcome == Outcome::Pass);
-        let times = self.times.entry((kind, is_good)).or_insert_with(|| CheckTimes::new(kind, is_good));
-        times.times.observe(seen.took);
+        let Look::Saw(outcome, _) = &seen.look else { return };
+        self.times.count(&seen.target, *outcome == Outcome::Pass, seen.took);
     }
 
     /// Does what was put off.
@@ -153,7 +162,14 @@ impl Director {
     }
 
     fn show(&mut self) {
-        self.board.set(self.roster.statuses(), self.times.values().cloned().collect());
+        let mut pools = self.roster.statuses();
+        for ((place, pool), times) in pools.iter_mut().enumerate().zip(self.times.of_pools()) {
+            pool.times = times;
+            for it in &mut pool.addresses {
+                it.given = self.given.of(place, &it.address);
+            }
+        }
+        self.board.set(pools, self.times.of_kinds());
         self.sharing.show(self.start, || self.roster.sightings());
         self.show_at = None;
     }
@@ -162,6 +178,12 @@ impl Director {
     fn configure(&mut self) {
         let config = Arc::clone(&self.configured.borrow_and_update());
         let now = self.now();
+        self.times.configure(&config);
+        self.given.configure(&config);
+        unknown_places(&config).iter().for_each(|problem| tracing::warn!("{problem}"));
+        if let Some(atlas) = config.iter().find_map(|pool| pool.atlas.as_ref()) {
+            tracing::info!("the map of places: {atlas}");
+        }
         self.roster.configure(config, now);
         let wanted: Vec<Target> = self.roster.targets().cloned().collect();
         self.looking.retain(|target, look| {
@@ -235,14 +257,14 @@ impl Director {
 /// Looks at a target again and again. An interval is from beginning to beginning, and none is longer than it says.
 async fn look(target: Target, prober: Arc<Prober>, room: Arc<Semaphore>, seen: mpsc::Sender<Seen>) {
     let (address, check) = &target;
+    let mut agent = Agent::silent();
     // All endpoints of a node that has just started shall not be looked at in one moment, and yet soon.
     sleep(check.interval.mul_f32(fastrand::f32() / 4.0)).await;
     loop {
         let due = Instant::now();
         let (look, took) = {
             let Ok(_place) = room.acquire().await else { return };
-            let began = Instant::now();
-            (prober.look(check, *address).await, began.elapsed())
+            prober.look(check, *address, &mut agent).await
         };
         if seen.send(Seen { target: target.clone(), took, look }).await.is_err() {
             return;

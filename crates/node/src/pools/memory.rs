@@ -1,6 +1,7 @@
 //! What is known of endpoints, kept over restarts: a node that starts must not believe in endpoints that it has not seen, nor forget
 //! what an operator has said.
 
+use crate::config::Side;
 use crate::zones::image;
 use pool::{Admin, Health};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,17 @@ use std::path::Path;
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Memory {
     endpoints: Vec<Remembered>,
+    #[serde(default)]
+    tiers: Vec<Standing>,
+}
+
+/// That a tier of a pool answered, so that a better one still has to prove itself, or waits for an operator.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+struct Standing {
+    pool: String,
+    side: String,
+    tier: u32,
 }
 
 /// An address of an endpoint.
@@ -21,9 +33,14 @@ pub(super) struct Memory {
 struct Remembered {
     pool: String,
     endpoint: String,
-    address: IpAddr,
+    /// None where it has none to be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
     health: String,
     admin: String,
+    /// How much of the share of its weight it has, in thousandths, where weights follow loads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    share_permille: Option<u32>,
 }
 
 impl Memory {
@@ -51,21 +68,51 @@ impl Memory {
         image::replace(file, &serde_json::to_vec(self).map_err(io::Error::other)?)
     }
 
-    pub(super) fn add(&mut self, pool: &str, endpoint: &str, address: IpAddr, health: Health, admin: Admin) {
+    pub(super) fn add(
+        &mut self,
+        pool: &str,
+        endpoint: &str,
+        address: Option<IpAddr>,
+        health: Health,
+        admin: Admin,
+        factor: Option<f64>,
+    ) {
         self.endpoints.push(Remembered {
             pool: pool.to_owned(),
             endpoint: endpoint.to_owned(),
             address,
             health: health.word().to_owned(),
             admin: admin.word().to_owned(),
+            // At most as many times its share as there are members.
+            share_permille: factor.map(|factor| (factor * 1e3).round() as u32),
         });
+    }
+
+    pub(super) fn add_tier(&mut self, pool: &str, side: Side, tier: u32) {
+        self.tiers.push(Standing { pool: pool.to_owned(), side: side.word().to_owned(), tier });
+    }
+
+    /// The tier of a pool that answered on a side.
+    pub(super) fn tier(&self, pool: &str, side: Side) -> Option<u32> {
+        self.tiers.iter().find(|it| it.pool == pool && it.side == side.word()).map(|it| it.tier)
+    }
+
+    fn find(&self, pool: &str, endpoint: &str, address: IpAddr) -> Option<&Remembered> {
+        let is_it =
+            |it: &&Remembered| it.pool == pool && it.endpoint == endpoint && it.address == Some(address);
+        self.endpoints.iter().find(is_it)
+    }
+
+    /// How much of the share of its weight an address of an endpoint had, where 1 is all, if that had followed loads.
+    pub(super) fn factor(&self, pool: &str, endpoint: &str, address: IpAddr) -> Option<f64> {
+        let permille = self.find(pool, endpoint, address)?.share_permille?;
+        Some(f64::from(permille) / 1e3)
     }
 
     /// What checks had found of an address of an endpoint.
     pub(super) fn health(&self, pool: &str, endpoint: &str, address: IpAddr) -> Health {
         let words = [Health::Up, Health::Down];
-        let of_it = |it: &&Remembered| it.pool == pool && it.endpoint == endpoint && it.address == address;
-        let known = self.endpoints.iter().find(of_it);
+        let known = self.find(pool, endpoint, address);
         known.and_then(|it| words.into_iter().find(|health| health.word() == it.health)).unwrap_or_default()
     }
 
@@ -92,15 +139,22 @@ mod tests {
         assert_eq!(Memory::read(&file), Memory::default(), "there is none yet");
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
         let mut memory = Memory::default();
-        memory.add("web", "a", one, Health::Up, Admin::Drain);
-        memory.add("web", "a", other, Health::Down, Admin::Drain);
+        memory.add("web", "a", Some(one), Health::Up, Admin::Drain, None);
+        memory.add("web", "a", Some(other), Health::Down, Admin::Drain, Some(0.25));
+        memory.add("web", "inner", None, Health::Unknown, Admin::Down, None);
+        memory.add_tier("web", Side::Ipv6, 2);
         memory.store(&file).unwrap();
         let memory = Memory::read(&file);
         assert_eq!(memory.health("web", "a", one), Health::Up);
         assert_eq!(memory.health("web", "a", other), Health::Down);
         assert_eq!(memory.health("web", "b", one), Health::Unknown);
+        assert_eq!((memory.factor("web", "a", one), memory.factor("web", "a", other)), (None, Some(0.25)));
         assert_eq!(memory.admin("web", "a"), Admin::Drain);
+        assert_eq!(memory.admin("web", "inner"), Admin::Down);
         assert_eq!(memory.admin("mail", "a"), Admin::Auto);
+        assert_eq!(Side::ALL.map(|side| memory.tier("web", side)), [None, Some(2), None]);
+        std::fs::write(&file, r#"{"endpoints":[]}"#).unwrap();
+        assert_eq!(Memory::read(&file), Memory::default(), "as before there were tiers");
         std::fs::write(&file, "{").unwrap();
         assert_eq!(Memory::read(&file), Memory::default(), "a damaged one is none");
     }

@@ -1,17 +1,22 @@
 //! Pools: names that answer with the endpoints that are good now.
 //!
-//! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered with, it tells the
-//! keeper, which publishes that like any change of a zone. Answers may have parts of them ([`portions`]). What it knows
-//! outlives the process ([`memory`]), so that a restart begins with it. Zones may bring pools along ([`records`]). Nodes may tell each other what their checks see
-//! ([`sharing`]), and a pool go by that.
+//! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered
+//! with, it tells the keeper, which publishes that like any change of a zone. Answers may have parts of them
+//! ([`portions`]), by weights that follow loads ([`loads`]). What it knows outlives the process ([`memory`]), so that a
+//! restart begins with it. Zones may bring pools along ([`records`]). Nodes may tell each other what their checks see ([`sharing`]),
+//! and a pool go by that. What could never be answered with is a mistake of whoever has written it ([`reach`]).
 
 mod director;
+mod given;
+mod loads;
 mod memory;
 mod portions;
 mod probe;
+mod reach;
 pub(crate) mod records;
 mod roster;
 mod sharing;
+mod times;
 mod watched;
 
 pub(crate) use probe::{EchoSockets, takes_raw};
@@ -19,10 +24,13 @@ pub(crate) use sharing::{Asked, Exchange, MAC_HEADER, NotAsked, PATH, Told};
 
 use crate::config::{Config, PoolConfig, SharingConfig, SigningConfig};
 use crate::keeper;
+use crate::places::Atlas;
 use crate::status::{CheckTimes, PoolStatus};
+use crate::zones::state_dir::POOLS_FILE;
 use ::pool::{AllDown, Spec};
 use director::Director;
 use memory::Memory;
+use nameserver::Samples;
 use roster::Roster;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -75,6 +83,8 @@ pub(crate) struct Supplies {
     pub(crate) sharing: watch::Receiver<Option<Arc<SharingConfig>>>,
     /// What was opened for checks by ICMP.
     pub(crate) echo: EchoSockets,
+    /// What the packet threads have answered, some of it.
+    pub(crate) samples: Vec<Arc<Samples>>,
 }
 
 /// How the pools are, for everybody to see.
@@ -169,32 +179,56 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// What this machine can't look at of pools, and what to do.
-pub(crate) fn obstacles(config: &Config) -> Vec<String> {
-    probe::obstacles(&config.pools)
+/// What of pools could never be answered with, and what to do.
+pub(crate) fn unreachable(config: &Config) -> Vec<String> {
+    reach::unreachable(&config.pools)
 }
 
-/// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing.
+/// What operators have said of endpoints, as far as this machine knows, and how to end that.
+pub(crate) fn set_by_hand(config: &Config) -> Vec<String> {
+    let file = config.node.state_dir.as_ref().map(|folder| folder.join(POOLS_FILE));
+    let known = file.filter(|file| file.exists()).map(|file| Memory::read(&file));
+    known.map_or_else(Vec::new, |known| reach::set_by_hand(&config.pools, &known))
+}
+
+/// What this machine can't look at of pools, and what to do.
+pub(crate) fn obstacles(config: &Config) -> Vec<String> {
+    let mut obstacles = probe::obstacles(&config.pools);
+    obstacles.extend(unknown_places(&config.pools));
+    obstacles
+}
+
+/// Places that endpoints name and no network is in. All pools go by one map.
+fn unknown_places(pools: &[PoolConfig]) -> Vec<String> {
+    let unknown = pools.iter().find_map(|pool| pool.atlas.as_deref()).map_or(&[][..], Atlas::unknown);
+    let told = |word| format!("no network of the map is in the place {word}, which endpoints of pools name");
+    unknown.iter().map(told).collect()
+}
+
+/// What keeps names of pools in a zone from answering with them, and which keys of it sign nothing. `groups` has the pools of
+/// each configuration.
 pub(crate) fn misfits(
-    pools: &[PoolConfig],
+    groups: &[Arc<[PoolConfig]>],
     table: &Arc<Table>,
     signing: Option<&SigningConfig>,
 ) -> (Vec<String>, Vec<String>) {
     let mut signer = signing.map(signer);
     let mut misfits = Vec::new();
-    for pool in pools {
-        let mut roster = Roster::new(Memory::default());
-        // Of all that it may answer, its endpoints are what can be in the way.
-        let spec = Spec { all_down: AllDown::All, ..pool.spec };
-        roster.configure(Arc::from([PoolConfig { spec, ..pool.clone() }]), health::Moment::default());
-        roster.select(health::Moment::default());
-        let answers = roster.answers();
-        let in_zone = answers.chunk_by(|one, other| one.owner == other.owner);
-        for of_name in in_zone.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
+    for pools in groups {
+        // Of all that a pool may answer, its endpoints are what can be in the way.
+        let with_all = |pool: &PoolConfig| PoolConfig {
+            spec: Spec { all_down: AllDown::All, ..pool.spec },
+            ..pool.clone()
+        };
+        let answers = first(&pools.iter().map(with_all).collect(), None).answers();
+        let of_names = answers.chunk_by(|one, other| one.owner == other.owner);
+        for of_name in of_names.filter(|it| it[0].owner.as_name().is_at_or_below(table.apex_name())) {
             let signing = signer.as_mut().map(|signer| (signer, unix_time()));
             if let Err(error) = steer(table, of_name, signing) {
-                misfits
-                    .push(format!("{} can't answer with the pool {}: {error}", of_name[0].owner, pool.name));
+                let owner = &of_name[0].owner;
+                let pool = pools.iter().find(|pool| pool.names.contains(owner));
+                let pool = pool.map_or("", |pool| pool.name.as_str());
+                misfits.push(format!("{owner} can't answer with the pool {pool}: {error}"));
             }
         }
     }
@@ -226,6 +260,12 @@ pub(crate) fn unix_time() -> u64 {
 /// What names answer before any check has run: with what the last run knew.
 pub(crate) fn first_answers(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Vec<Steered> {
     first(pools, memory).answers()
+}
+
+/// What names answer and how the pools are, by what the last run knew.
+pub(crate) fn as_left(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> (Vec<Steered>, Vec<PoolStatus>) {
+    let roster = first(pools, memory);
+    (roster.answers(), roster.statuses())
 }
 
 fn first(pools: &Arc<[PoolConfig]>, memory: Option<&Path>) -> Roster {

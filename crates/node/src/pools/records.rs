@@ -84,18 +84,25 @@ mod tests {
 
     #[test]
     fn strings_of_a_record_are_one_text() {
-        for (rdata, text) in
-            [(&b"\x02ki\x08nd = 'x'"[..], &b"kind = 'x'"[..]), (b"", b""), (b"\0", b""), (b"\x09short", b"short")]
-        {
+        for (rdata, text) in [
+            (&b"\x02ki\x08nd = 'x'"[..], &b"kind = 'x'"[..]),
+            (b"", b""),
+            (b"\0", b""),
+            (b"\x09short", b"short"),
+        ] {
             assert_eq!(strings(rdata), text);
         }
     }
 
     #[test]
     fn only_some_names_have_pools() {
-        for (name, is_one) in
-            [("_pool.www.example.", true), ("_POOL.", true), ("_pools.", false), ("x._pool.", false), (".", false)]
-        {
+        for (name, is_one) in [
+            ("_pool.www.example.", true),
+            ("_POOL.", true),
+            ("_pools.", false),
+            ("x._pool.", false),
+            (".", false),
+        ] {
             let name = NameBuf::from_text(name.as_bytes(), None).unwrap();
             assert_eq!(is_place(name.as_name()), is_one, "{name}");
         }

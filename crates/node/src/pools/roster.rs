@@ -1,20 +1,25 @@
 //! The pools with all that is known of their endpoints, and what follows from it. It asks nobody and takes the time as an argument.
 
+mod answers;
+mod operators;
+mod shown;
+
+use super::loads::{self, Meter, Weights};
 use super::memory::Memory;
 use super::portions::Portions;
 use super::probe::Look;
 use super::sharing::{Sighting, Votes};
 use super::watched::Watched;
-use crate::config::{CheckId, PoolCheck, PoolConfig};
-use crate::status::{AddressStatus, FamilyStatus, LastFailure, PoolStatus, PoolTransition, timestamp};
+use crate::config::{
+    Answer, CheckId, EndpointConfig, Place, PoolCheck, PoolConfig, Side, Stands, inside_out, numbers,
+};
+use crate::status::PoolTransition;
 use health::{Action, Check, CheckSpec, Gravity, Moment};
-use pool::{Admin, Basis, Condition, Health, Portion, Selection, Selector, Spec};
-use std::collections::{HashMap, VecDeque};
+use pool::{Admin, Basis, Condition, Health, Kind, Member, Report, Selection, Selector};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use wire::RecordType;
-use zone::amend::Steered;
 
 /// How many transitions of a pool are kept to be shown.
 const TRANSITIONS_KEPT: usize = 20;
@@ -25,6 +30,8 @@ pub(super) type Target = (IpAddr, Arc<PoolCheck>);
 /// The pools.
 pub(super) struct Roster {
     config: Arc<[PoolConfig]>,
+    /// The numbers of the pools, those within others before these.
+    order: Vec<usize>,
     states: Vec<State>,
     targets: HashMap<Target, Watched>,
     /// What other nodes say.
@@ -34,33 +41,47 @@ pub(super) struct Roster {
 
 /// What is known of a pool, beside its endpoints.
 struct State {
-    check: Arc<PoolCheck>,
+    check: Option<Arc<PoolCheck>>,
     /// Which check that is on other nodes.
-    id: CheckId,
+    id: Option<CheckId>,
+    /// For each endpoint that is a pool, which one.
+    within: Vec<Option<usize>>,
     /// What an operator has said of each endpoint.
     admins: Vec<Admin>,
-    /// For IPv4 and for IPv6.
-    families: [Family; 2],
+    /// What was decided, by [`Side::ALL`].
+    sides: [Decided; Side::ALL.len()],
     transitions: VecDeque<PoolTransition>,
 }
 
+/// What was decided for a side of a pool.
 #[derive(Default)]
-struct Family {
+struct Decided {
     selector: Selector,
     selection: Option<Selection>,
+    /// Whether not everything is known that it goes by.
+    is_open: bool,
     /// What answers have of it; none where that has to be found out anew.
     portions: Option<Portions>,
+    weights: Weights,
     since: Option<SystemTime>,
     changes: u64,
 }
 
-impl Family {
-    /// The addresses that answers have.
-    fn addresses(&self, pool: &PoolConfig, is_ipv4: bool) -> Vec<IpAddr> {
-        match (&self.selection, &self.portions) {
-            (Some(selection), Some(portions)) => addresses_of(pool, is_ipv4, selection, portions),
-            _ => Vec::new(),
+impl Decided {
+    /// One of which an earlier run has noted which tier answered, and with what weights.
+    fn remembered(pool: &PoolConfig, side: Side, memory: &Memory) -> Decided {
+        let tier = memory.tier(&pool.name, side);
+        Decided {
+            selector: tier.map_or_else(Selector::default, Selector::standing),
+            weights: Weights::recall(pool, side, memory),
+            ..Decided::default()
         }
+    }
+
+    /// Takes other members. The tier that answers goes on, and a better one has to prove itself as before.
+    fn renumber(&mut self) {
+        self.selector.renumber();
+        self.portions = None;
     }
 }
 
@@ -68,7 +89,8 @@ impl Roster {
     /// No pools yet; of those that come it is known what an earlier run has noted.
     pub(super) fn new(memory: Memory) -> Roster {
         let (config, others) = (Arc::default(), Votes::new());
-        Roster { config, states: Vec::new(), targets: HashMap::new(), others, memory }
+        let (order, states) = (Vec::new(), Vec::new());
+        Roster { config, order, states, targets: HashMap::new(), others, memory }
     }
 
     /// Takes other pools. What is known of those that stay is kept.
@@ -81,27 +103,42 @@ impl Roster {
         let mut before: HashMap<String, State> =
             self.config.iter().map(|pool| pool.name.clone()).zip(self.states.drain(..)).collect();
         let mut targets = HashMap::new();
+        let numbers = numbers(&config);
         for pool in config.iter() {
-            let (check, id) = (Arc::new(pool.check.clone()), pool.check.identity());
-            for (endpoint, address) in addresses(pool) {
-                let target = (address, Arc::clone(&check));
-                let health = known.health(&pool.name, endpoint, address);
+            let check = pool.check.clone().map(Arc::new);
+            let id = pool.check.as_ref().map(PoolCheck::identity);
+            for (endpoint, address, it) in pool.checked() {
+                let (Some(check), Some(id)) = (&check, id) else { continue };
+                let target = (address, Arc::clone(check));
+                let health = known.health(&pool.name, &endpoint.name, address);
                 let watched = self.targets.remove(&target).or_else(|| targets.remove(&target));
                 // The configuration has bounds for all that a check could be wrong in.
-                let fresh = || Check::new(spec(pool), now).ok().map(|check| Watched::new(check, id, health));
+                let fresh = || {
+                    let known = Check::new(spec(&pool.name, it), now).ok()?;
+                    Some(Watched::new(known, id, health, Meter::of(check)))
+                };
                 if let Some(watched) = watched.or_else(fresh) {
                     targets.insert(target, watched);
                 }
             }
             let admins = pool.endpoints.iter().map(|it| known.admin(&pool.name, &it.name)).collect();
+            let within = pool.endpoints.iter().map(|endpoint| match &endpoint.stands {
+                Stands::Pool(inner) => numbers.get(inner.name.as_str()).copied(),
+                Stands::Addresses | Stands::Target(_) => None,
+            });
+            let within = within.collect();
             let before = before.remove(&pool.name);
-            let (families, transitions) =
-                before.map(|state| (state.families, state.transitions)).unwrap_or_default();
+            let fresh = || Side::ALL.map(|side| Decided::remembered(pool, side, &known));
+            let (mut sides, transitions) =
+                before.map_or_else(|| (fresh(), VecDeque::new()), |state| (state.sides, state.transitions));
             // Members may have other numbers now.
-            let families =
-                families.map(|family| Family { selector: Selector::default(), portions: None, ..family });
-            self.states.push(State { check, id, admins, families, transitions });
+            sides.iter_mut().for_each(Decided::renumber);
+            for side in Side::ALL.into_iter().filter(|side| !pool.reaches(*side)) {
+                sides[side as usize] = Decided::default();
+            }
+            self.states.push(State { check, id, within, admins, sides, transitions });
         }
+        self.order = inside_out(&config);
         self.config = config;
         self.targets = targets;
         self.memory = known;
@@ -119,17 +156,17 @@ impl Roster {
             Look::Blind(why) => {
                 !self.targets.values().any(|it| it.blind.as_ref().is_some_and(|it| it.why == *why))
             }
-            Look::Saw(_) => false,
+            Look::Saw(..) => false,
         };
         let Some(watched) = self.targets.get_mut(target) else { return false };
         match &look {
             Look::Blind(why) if is_news => {
                 tracing::warn!("{} can't be checked by {}: {why}", target.0, target.1.probe.word());
             }
-            Look::Saw(_) if watched.blind.is_some() => {
+            Look::Saw(..) if watched.blind.is_some() => {
                 tracing::info!("{} can be checked by {} again", target.0, target.1.probe.word());
             }
-            Look::Blind(_) | Look::Saw(_) => {}
+            Look::Blind(_) | Look::Saw(..) => {}
         }
         watched.observe(took, look, now)
     }
@@ -151,134 +188,160 @@ impl Roster {
         self.targets.iter().map(sighting).collect()
     }
 
-    /// Notes what an operator says of an endpoint.
-    ///
-    /// # Errors
-    /// There is no such pool or endpoint, in words.
-    pub(super) fn set(&mut self, pool: &str, endpoint: &str, admin: Admin) -> Result<(), String> {
-        let index = self.find(pool)?;
-        let names: Vec<&str> = self.config[index].endpoints.iter().map(|it| it.name.as_str()).collect();
-        let Some(at) = names.iter().position(|name| *name == endpoint) else {
-            return Err(format!("the pool {pool} has no endpoint {endpoint}; it has {}", names.join(", ")));
-        };
-        self.states[index].admins[at] = admin;
-        Ok(())
-    }
-
-    /// Has the best tier of a pool that is good answer again.
-    ///
-    /// # Errors
-    /// There is no such pool, in words.
-    pub(super) fn fail_back(&mut self, pool: &str) -> Result<(), String> {
-        let index = self.find(pool)?;
-        self.states[index].families.iter_mut().for_each(|family| family.selector.fail_back());
-        Ok(())
-    }
-
-    fn find(&self, pool: &str) -> Result<usize, String> {
-        let found = self.config.iter().position(|it| it.name == pool);
-        found.ok_or_else(|| {
-            format!("there is no pool {pool} here; `starling ctl pools` lists those there are")
-        })
-    }
-
     /// Decides what every pool answers with; when that has to be done again though nothing happens, and whether anything has changed.
     pub(super) fn select(&mut self, now: Moment) -> (Option<Moment>, bool) {
         let mut again_at: Option<Moment> = None;
-        let mut is_change = false;
-        for index in 0..self.config.len() {
-            for is_ipv4 in [true, false] {
-                let conditions: Vec<Condition> = self.conditions(index, is_ipv4);
-                let pool = &self.config[index];
-                let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
-                if members.is_empty() {
-                    continue;
+        let mut changed: HashSet<(usize, Side)> = HashSet::new();
+        for at in 0..self.order.len() {
+            let index = self.order[at];
+            for side in Side::ALL {
+                let Some((again, is_change)) = self.decide(index, side, &changed, now) else { continue };
+                again_at = again_at.into_iter().chain(again).min();
+                if is_change {
+                    changed.insert((index, side));
                 }
-                let state = &mut self.states[index];
-                let family = &mut state.families[usize::from(!is_ipv4)];
-                let selection = family.selector.select(&pool.spec, &members, &conditions, now);
-                again_at = again_at.into_iter().chain(selection.again_at).min();
-                let is_same = family.selection.as_ref().is_some_and(|before| {
-                    (&before.members, before.basis) == (&selection.members, selection.basis)
-                });
-                family.portions = family.portions.take().filter(|_| is_same);
-                let portions = family
-                    .portions
-                    .get_or_insert_with(|| Portions::new(&pool.spec, &members, &selection.members));
-                if !is_same {
-                    is_change = true;
-                    let at = SystemTime::now();
-                    let transition = transition(pool, is_ipv4, &selection, portions, at);
-                    match selection.basis {
-                        // What the last run knew, before anybody serves it.
-                        _ if now == Moment::default() => {}
-                        Basis::Good { .. } => tracing::info!("pool {}: {}", pool.name, transition.what),
-                        Basis::Panic | Basis::AllDown(_) => {
-                            tracing::warn!("pool {}: {}", pool.name, transition.what)
-                        }
-                    }
-                    state.transitions.truncate(TRANSITIONS_KEPT - 1);
-                    state.transitions.push_front(transition);
-                    family.since = Some(at);
-                    family.changes += 1;
-                }
-                family.selection = Some(selection);
             }
         }
-        (again_at, is_change)
+        (again_at, !changed.is_empty())
     }
 
-    fn conditions(&self, index: usize, is_ipv4: bool) -> Vec<Condition> {
+    /// Decides for a side of a pool, with what has changed of those within it; when that has to be done again, and whether answers
+    /// are others now. `None` where it has no members.
+    fn decide(
+        &mut self,
+        index: usize,
+        side: Side,
+        changed: &HashSet<(usize, Side)>,
+        now: Moment,
+    ) -> Option<(Option<Moment>, bool)> {
+        let config = Arc::clone(&self.config);
+        let pool = &config[index];
+        let mut members: Vec<Member> = pool.members(side).map(|(.., member)| member).collect();
+        if members.is_empty() {
+            return None;
+        }
+        let conditions = self.conditions(index, side);
+        let reports = self.reports(index, side);
+        let state = &mut self.states[index];
+        let decided = &mut state.sides[side as usize];
+        decided.is_open = conditions.iter().copied().any(is_open);
+        let selection = decided.selector.select(&pool.spec, &members, &conditions, now);
+        let is_same = decided
+            .selection
+            .as_ref()
+            .is_some_and(|before| (&before.members, before.basis) == (&selection.members, selection.basis));
+        let is_moved = decided.weights.follow(&pool.spec, &mut members, &selection, &reports, now);
+        let again_at = selection.again_at.into_iter().chain(decided.weights.due()).min();
+        let is_other_within = state.within.iter().flatten().any(|inner| changed.contains(&(*inner, side)));
+        if is_same && !is_moved && !is_other_within && decided.portions.is_some() {
+            decided.selection = Some(selection);
+            return Some((again_at, false));
+        }
+        let portions = self.portions(index, side, &members, &selection);
+        let decided = &mut self.states[index].sides[side as usize];
+        let is_change = !is_same || decided.portions.as_ref().is_some_and(|before| *before != portions);
+        // Steps of weights are no transitions.
+        let is_other = |before: &Portions| before.answers() != portions.answers();
+        if !is_same || decided.portions.as_ref().is_some_and(is_other) {
+            let at = SystemTime::now();
+            let transition = shown::transition(side, &selection, &portions, at);
+            match selection.basis {
+                // What the last run knew, before anybody serves it.
+                _ if now == Moment::default() => {}
+                Basis::Good { .. } => tracing::info!("pool {}: {}", pool.name, transition.what),
+                Basis::Panic | Basis::AllDown(_) => {
+                    tracing::warn!("pool {}: {}", pool.name, transition.what)
+                }
+            }
+            decided.since = Some(at);
+            decided.changes += 1;
+            let transitions = &mut self.states[index].transitions;
+            transitions.truncate(TRANSITIONS_KEPT - 1);
+            transitions.push_front(transition);
+        }
+        let decided = &mut self.states[index].sides[side as usize];
+        decided.selection = Some(selection);
+        decided.portions = Some(portions);
+        Some((again_at, is_change))
+    }
+
+    /// What is known of the members of a side, and said of them.
+    fn conditions(&self, index: usize, side: Side) -> Vec<Condition> {
         let (pool, state) = (&self.config[index], &self.states[index]);
-        let admin = |name: &str| {
-            let at = pool.endpoints.iter().position(|it| it.name == name);
-            at.and_then(|at| state.admins.get(at)).copied().unwrap_or_default()
-        };
-        let members = pool.members(is_ipv4);
+        let number = |name: &str| pool.endpoints.iter().position(|it| it.name == name);
+        let members = pool.members(side);
         members
-            .map(|(endpoint, address, _)| {
-                let own = self.health(&(address, Arc::clone(&state.check)));
-                let others = self.others.get(&(address, state.id)).copied().unwrap_or_default();
-                Condition { health: pool.view.health(own, others), admin: admin(&endpoint.name) }
+            .map(|(endpoint, place, _)| {
+                let number = number(&endpoint.name);
+                let admin = number.and_then(|at| state.admins.get(at)).copied().unwrap_or_default();
+                let admin = loads::wish(admin, self.metered(index, endpoint, &place));
+                let health = match place {
+                    Place::Itself(Answer::Address(address)) => self.viewed(index, address),
+                    Place::Itself(Answer::Target(_)) => self.any_of(index, endpoint),
+                    Place::Pool(_) => number
+                        .and_then(|at| state.within[at])
+                        .map_or(Health::Unknown, |at| self.within(at, side)),
+                };
+                Condition { health, admin }
             })
             .collect()
     }
 
-    fn health(&self, target: &Target) -> Health {
-        self.targets.get(target).map(Watched::health).unwrap_or_default()
+    /// The loads of the members of a side, where weights follow them.
+    fn reports(&self, index: usize, side: Side) -> Vec<Report> {
+        let pool = &self.config[index];
+        let Kind::LeastLoad { .. } = pool.spec.kind else { return Vec::new() };
+        let members = pool.members(side);
+        members.map(|(endpoint, place, _)| loads::report(self.metered(index, endpoint, &place))).collect()
     }
 
-    /// What names answer with: all address records that each has from its pool, as last selected.
-    pub(super) fn answers(&self) -> Vec<Steered> {
-        let mut answers = Vec::new();
-        for (pool, state) in self.config.iter().zip(&self.states) {
-            let mut selections = state.families.iter().filter_map(|family| family.selection.as_ref());
-            let is_zone =
-                |selection: &Selection| matches!(selection.basis, Basis::AllDown(pool::AllDown::Zone));
-            // What the zone itself has is one thing, addresses of both families.
-            if selections.all(is_zone) {
-                continue;
-            }
-            let of_families =
-                [(RecordType::A, true), (RecordType::AAAA, false)].into_iter().zip(&state.families);
-            let of_families: Vec<_> = of_families
-                .map(|((rtype, is_ipv4), family)| {
-                    let choice = family.portions.as_ref().and_then(Portions::choice);
-                    let rdata: Vec<_> = family.addresses(pool, is_ipv4).iter().map(octets).collect();
-                    (rtype, rdata, choice.cloned())
-                })
-                .collect();
-            for name in &pool.names {
-                answers.extend(of_families.iter().cloned().map(|(rtype, rdata, choice)| Steered {
-                    owner: name.clone(),
-                    rtype,
-                    ttl: pool.ttl,
-                    rdata,
-                    choice,
-                }));
-            }
+    /// Whose load is that of a member: where a target has several addresses, the first.
+    fn metered(&self, index: usize, endpoint: &EndpointConfig, place: &Place<'_>) -> Option<&Watched> {
+        self.watched(index, loads::address(endpoint, place)?)
+    }
+
+    /// How much of the share of its weight an address has, where that follows loads.
+    fn factor(&self, index: usize, address: IpAddr) -> Option<f64> {
+        let pool = &self.config[index];
+        Side::ALL.into_iter().find_map(|side| {
+            let mut members = pool.members(side);
+            let position =
+                members.position(|(endpoint, place, _)| loads::address(endpoint, &place) == Some(address))?;
+            self.states[index].sides[side as usize].weights.factor(position)
+        })
+    }
+
+    /// What an address counts as, by the view of its pool.
+    fn viewed(&self, index: usize, address: IpAddr) -> Health {
+        let (pool, state) = (&self.config[index], &self.states[index]);
+        let own = self.watched(index, address).map(Watched::health).unwrap_or_default();
+        let others = state.id.and_then(|id| self.others.get(&(address, id))).copied().unwrap_or_default();
+        pool.view.health(own, others)
+    }
+
+    /// What an endpoint counts as that is good while any of its addresses is. Without one nobody looks at it, and it is good.
+    fn any_of(&self, index: usize, endpoint: &EndpointConfig) -> Health {
+        let healths: Vec<Health> = endpoint.addresses.iter().map(|it| self.viewed(index, *it)).collect();
+        let has = |health| healths.contains(&health);
+        if healths.is_empty() || has(Health::Up) {
+            return Health::Up;
         }
-        answers
+        if has(Health::Unknown) { Health::Unknown } else { Health::Down }
+    }
+
+    /// What a pool counts as where it stands within another: good while it stands on good members, and on nothing else.
+    fn within(&self, index: usize, side: Side) -> Health {
+        let decided = &self.states[index].sides[side as usize];
+        match decided.selection.as_ref().map(|selection| selection.basis) {
+            Some(Basis::Good { .. }) => Health::Up,
+            Some(_) if !decided.is_open => Health::Down,
+            Some(_) | None => Health::Unknown,
+        }
+    }
+
+    fn watched(&self, index: usize, address: IpAddr) -> Option<&Watched> {
+        let check = self.states[index].check.as_ref()?;
+        self.targets.get(&(address, Arc::clone(check)))
     }
 
     /// What the next run is to know.
@@ -287,107 +350,42 @@ impl Roster {
             return self.memory.clone();
         }
         let mut memory = Memory::default();
-        for (pool, state) in self.config.iter().zip(&self.states) {
+        for (index, (pool, state)) in self.config.iter().zip(&self.states).enumerate() {
+            for side in Side::ALL {
+                let tier = state.sides[side as usize].selector.answering();
+                tier.into_iter().for_each(|tier| memory.add_tier(&pool.name, side, tier));
+            }
             for (endpoint, admin) in pool.endpoints.iter().zip(&state.admins) {
+                if endpoint.addresses.is_empty() {
+                    memory.add(&pool.name, &endpoint.name, None, Health::Unknown, *admin, None);
+                }
                 for address in &endpoint.addresses {
-                    let health = self.health(&(*address, Arc::clone(&state.check)));
-                    memory.add(&pool.name, &endpoint.name, *address, health, *admin);
+                    let health = self.watched(index, *address).map(Watched::health).unwrap_or_default();
+                    memory.add(
+                        &pool.name,
+                        &endpoint.name,
+                        Some(*address),
+                        health,
+                        *admin,
+                        self.factor(index, *address),
+                    );
                 }
             }
         }
         memory
     }
-
-    /// How the pools are.
-    pub(super) fn statuses(&self) -> Vec<PoolStatus> {
-        (0..self.config.len()).map(|index| self.status(index)).collect()
-    }
-
-    fn status(&self, index: usize) -> PoolStatus {
-        let (pool, state) = (&self.config[index], &self.states[index]);
-        let mut families = Vec::new();
-        let mut addresses = Vec::new();
-        for (is_ipv4, family) in [true, false].into_iter().zip(&state.families) {
-            let Some(selection) = &family.selection else { continue };
-            let portions = family.portions.as_ref();
-            families.push(FamilyStatus {
-                family: family_word(is_ipv4).to_owned(),
-                basis: selection.basis.word().to_owned(),
-                tier: match selection.basis {
-                    Basis::Good { tier } => Some(tier),
-                    Basis::Panic | Basis::AllDown(_) => None,
-                },
-                answers: family.addresses(pool, is_ipv4).iter().map(ToString::to_string).collect(),
-                since: family.since.map_or_else(String::new, timestamp),
-                changes: family.changes,
-            });
-            let conditions = self.conditions(index, is_ipv4);
-            for (position, ((endpoint, address, member), condition)) in
-                pool.members(is_ipv4).zip(conditions).enumerate()
-            {
-                let watched = self.targets.get(&(address, Arc::clone(&state.check)));
-                let last = watched.and_then(|watched| watched.check.last().next());
-                addresses.push(AddressStatus {
-                    endpoint: endpoint.name.clone(),
-                    address: address.to_string(),
-                    tier: member.tier,
-                    health: condition.health.word().to_owned(),
-                    admin: condition.admin.word().to_owned(),
-                    weight: match pool.spec.kind {
-                        pool::Kind::Weighted { .. } => Some(member.weight),
-                        _ => None,
-                    },
-                    answers: portions.is_some_and(|it| it.members().contains(&position)),
-                    share_ppm: portions.map_or(0, |it| it.share_ppm(position)),
-                    failure: last.and_then(|last| last.failure.clone()),
-                    looked: watched.and_then(|watched| watched.looked).map(timestamp),
-                    unseen: watched.and_then(|watched| watched.blind.as_ref()).map(|blind| blind.why.clone()),
-                    last_failure: watched
-                        .and_then(|watched| watched.failed.clone())
-                        .map(|(at, what)| LastFailure { at: timestamp(at), what }),
-                    took_us: watched.map_or(0, |watched| watched.check.took().as_micros() as u64), // no hour has 2^64
-                    runs: watched.map_or(0, |watched| watched.check.runs()),
-                    failures: watched.map_or(0, |watched| watched.check.failures()),
-                    own: watched.map(Watched::health).unwrap_or_default().word().to_owned(),
-                    peers: Vec::new(), // who asks adds them
-                });
-            }
-        }
-        PoolStatus {
-            name: pool.name.clone(),
-            names: pool.names.iter().map(ToString::to_string).collect(),
-            kind: match pool.spec.kind {
-                pool::Kind::Failover { .. } => "failover".to_owned(),
-                pool::Kind::RoundRobin => "round-robin".to_owned(),
-                pool::Kind::Weighted { .. } => "weighted".to_owned(),
-                pool::Kind::Hash => "hash".to_owned(),
-            },
-            portion: portion(&pool.spec),
-            ttl: pool.ttl,
-            families,
-            addresses,
-            transitions: state.transitions.iter().cloned().collect(),
-            problems: Vec::new(), // the keeper knows of them
-            view: pool.view.word().to_owned(),
-            check: state.id.to_string(),
-            sharing: None, // who asks adds it
-            zone: pool.zone.as_ref().map(ToString::to_string),
-        }
-    }
 }
 
-fn addresses(pool: &PoolConfig) -> impl Iterator<Item = (&str, IpAddr)> {
-    let of_one = |endpoint: &'_ crate::config::EndpointConfig| endpoint.addresses.clone();
-    pool.endpoints.iter().flat_map(move |endpoint| {
-        of_one(endpoint).into_iter().map(|address| (endpoint.name.as_str(), address))
-    })
+/// Whether checks may yet find it good, or not.
+fn is_open(condition: Condition) -> bool {
+    condition.admin == Admin::Auto && condition.health == Health::Unknown
 }
 
 /// The check of a pool's endpoints, as the state machine of checks has it.
-fn spec(pool: &PoolConfig) -> CheckSpec {
-    let PoolCheck { interval, timeout, rise, fall, .. } = pool.check;
+fn spec(pool: &str, check: &PoolCheck) -> CheckSpec {
+    let PoolCheck { interval, timeout, rise, fall, .. } = *check;
     CheckSpec {
-        name: pool.name.clone(),
+        name: pool.to_owned(),
         interval,
         timeout,
         rise,
@@ -395,59 +393,5 @@ fn spec(pool: &PoolConfig) -> CheckSpec {
         action: Action::Report,
         gravity: Gravity::Soft,
         shared: true,
-    }
-}
-
-/// How much of what is selected an answer has, in words.
-fn portion(spec: &Spec) -> String {
-    match (spec.kind, spec.answers_max) {
-        (pool::Kind::Weighted { portion: Portion::One }, _) => "one by weight".to_owned(),
-        (pool::Kind::Weighted { portion: Portion::Set }, _) => "a set by weights".to_owned(),
-        (pool::Kind::Hash, _) => "one for each network".to_owned(),
-        (_, Some(most)) => format!("at most {most}"),
-        (_, None) => "all".to_owned(),
-    }
-}
-
-/// The addresses that answers have.
-fn addresses_of(pool: &PoolConfig, is_ipv4: bool, selection: &Selection, portions: &Portions) -> Vec<IpAddr> {
-    if let Basis::AllDown(pool::AllDown::Fallback) = selection.basis {
-        return pool.fallback.iter().copied().filter(|address| address.is_ipv4() == is_ipv4).collect();
-    }
-    let members = pool.members(is_ipv4).enumerate();
-    members.filter(|(at, _)| portions.members().contains(at)).map(|(_, (_, address, _))| address).collect()
-}
-
-fn transition(
-    pool: &PoolConfig,
-    is_ipv4: bool,
-    selection: &Selection,
-    portions: &Portions,
-    at: SystemTime,
-) -> PoolTransition {
-    let answers = addresses_of(pool, is_ipv4, selection, portions);
-    let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
-    let with = match selection.basis {
-        Basis::AllDown(pool::AllDown::Zone) => "what the zone has".to_owned(),
-        _ if answers.is_empty() => "nothing".to_owned(),
-        _ => answers.join(" "),
-    };
-    let why = match selection.basis {
-        Basis::Good { tier } => format!("good in tier {tier}"),
-        Basis::Panic => "so few are good that checks are not believed".to_owned(),
-        Basis::AllDown(_) => "nothing is good".to_owned(),
-    };
-    let what = format!("{} answers with {with} ({why})", family_word(is_ipv4));
-    PoolTransition { at: timestamp(at), what }
-}
-
-fn family_word(is_ipv4: bool) -> &'static str {
-    if is_ipv4 { "IPv4" } else { "IPv6" }
-}
-
-fn octets(address: &IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of a target: what looks have shown, what was known before, and what keeps this node from looking.
 
+use super::loads::Meter;
 use super::probe::Look;
 use crate::config::CheckId;
 use health::{Check, Moment, Outcome, Standing};
@@ -19,6 +20,8 @@ pub(super) struct Watched {
     pub(super) failed: Option<(SystemTime, String)>,
     /// That it can't be looked at.
     pub(super) blind: Option<Blind>,
+    /// How much it has to do, where that is looked at.
+    pub(super) meter: Option<Meter>,
 }
 
 /// That a target can't be looked at.
@@ -30,17 +33,25 @@ pub(super) struct Blind {
 
 impl Watched {
     /// It was not looked at yet.
-    pub(super) fn new(check: Check, id: CheckId, remembered: Health) -> Watched {
-        Watched { check, id, remembered, looked: None, failed: None, blind: None }
+    pub(super) fn new(check: Check, id: CheckId, remembered: Health, meter: Option<Meter>) -> Watched {
+        Watched { check, id, remembered, looked: None, failed: None, blind: None, meter }
     }
 
     /// Takes what a look has shown; whether that changes what is known.
     pub(super) fn observe(&mut self, took: Duration, look: Look, now: Moment) -> bool {
         let at = SystemTime::now();
         self.looked = Some(at);
-        let outcome = match look {
-            Look::Saw(outcome) => outcome,
+        let (outcome, wishes_otherwise) = match look {
+            Look::Saw(outcome, reading) => {
+                // What a bad look has taken, or shown, is not the load of a good endpoint.
+                let reading = reading.filter(|_| outcome == Outcome::Pass);
+                let wishes_otherwise = self.meter.as_mut().is_some_and(|meter| meter.take(reading, now));
+                (outcome, wishes_otherwise)
+            }
             Look::Blind(why) => {
+                if let Some(meter) = &mut self.meter {
+                    meter.take(None, now);
+                }
                 let row = self.blind.as_ref().map_or(0, |blind| blind.row).saturating_add(1);
                 self.blind = Some(Blind { row, why });
                 if row < self.check.spec().fall || self.health() == Health::Unknown {
@@ -56,7 +67,7 @@ impl Watched {
         if let Outcome::Fail(why) | Outcome::Overloaded(why) = &outcome {
             self.failed = Some((at, why.clone()));
         }
-        self.check.observe(now, took, outcome).is_some()
+        self.check.observe(now, took, outcome).is_some() || wishes_otherwise
     }
 
     /// What it is taken for.

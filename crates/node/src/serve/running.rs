@@ -22,7 +22,7 @@ use crate::tcp;
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
-use nameserver::{Counters, Notifies, Responder, Settings};
+use nameserver::{Counters, Notifies, Responder, Samples, Settings, Subnets};
 use std::future::ready;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -111,7 +111,12 @@ impl Running {
         let settings = Arc::new(settings(node, probe_token));
         let mut responder =
             |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
-        let (workers, prepared_udp) = Workers::prepare(udp, &mut responder)?;
+        let mut samples = Vec::new();
+        let (workers, prepared_udp) = Workers::prepare(udp, |counters, seat| {
+            let of_worker = Arc::<Samples>::default();
+            samples.push(Arc::clone(&of_worker));
+            responder(counters, seat).sampled(of_worker)
+        })?;
         let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &notices, &mut responder);
         let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_running, tcp_ended) = mpsc::channel(1);
@@ -139,6 +144,7 @@ impl Running {
             memory: keeper.pools_file(),
             sharing: keeper.sharing(),
             echo,
+            samples,
         };
         let archive = keeper.archive().clone();
         let stored = archive.start().context("cannot start the threads that write to the state folder")?;
@@ -351,6 +357,7 @@ fn settings(node: &NodeConfig, probe_token: Option<[u8; TOKEN_LEN]>) -> Settings
         udp_payload_max: node.udp_payload_max,
         probe_token,
         notifies: Notifies::Caller,
+        subnets: if node.client_subnet { Subnets::Heeded } else { Subnets::Ignored },
     }
 }
 

@@ -11,13 +11,13 @@ pub(crate) struct PoolStatus {
     pub(crate) name: String,
     /// The names that answer with it.
     pub(crate) names: Vec<String>,
-    /// `failover`, `round-robin`, `weighted` or `hash`; `refused` where there can be none as its records say.
+    /// `failover`, `round-robin`, `weighted`, `least-load`, `hash` or `nearest`; `refused` where there can be none as its records say.
     pub(crate) kind: String,
     /// How many of what is selected an answer has, in words.
     pub(crate) portion: String,
     /// The TTL of its answers, in seconds.
     pub(crate) ttl: u32,
-    /// For each address family that it has endpoints of, what is answered.
+    /// For each address family that it has endpoints of, or for its targets, what is answered.
     pub(crate) families: Vec<FamilyStatus>,
     /// The addresses of its endpoints.
     pub(crate) addresses: Vec<AddressStatus>,
@@ -37,6 +37,9 @@ pub(crate) struct PoolStatus {
     /// How the peers are, where their view counts.
     #[serde(default)]
     pub(crate) sharing: Option<SharingStatus>,
+    /// How long looks at its endpoints have taken, good and bad ones.
+    #[serde(default)]
+    pub(crate) times: Latencies,
 }
 
 /// The kind of a pool that can't be.
@@ -59,6 +62,7 @@ impl PoolStatus {
             view: String::new(),
             check: String::new(),
             sharing: None,
+            times: Latencies::default(),
         }
     }
 
@@ -84,7 +88,7 @@ pub(crate) struct RefusedPool {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct FamilyStatus {
-    /// `IPv4` or `IPv6`.
+    /// `IPv4` or `IPv6`, or `CNAME` where its names are aliases.
     pub(crate) family: String,
     /// What the answer stands on: `good`, `panic`, or `all-down` and what is answered then.
     pub(crate) basis: String,
@@ -96,6 +100,19 @@ pub(crate) struct FamilyStatus {
     pub(crate) since: String,
     /// How often the answer has changed since the start.
     pub(crate) changes: u64,
+    /// Which places get which of the addresses, where it depends on the place of a client.
+    #[serde(default)]
+    pub(crate) places: Vec<PlacesStatus>,
+}
+
+/// Places whose clients get the same.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlacesStatus {
+    /// The narrowest word for each that an endpoint names; `elsewhere` for those without.
+    pub(crate) places: Vec<String>,
+    /// The addresses that they are answered with.
+    pub(crate) answers: Vec<String>,
 }
 
 /// An address of an endpoint.
@@ -104,15 +121,18 @@ pub(crate) struct FamilyStatus {
 pub(crate) struct AddressStatus {
     /// The endpoint's name.
     pub(crate) endpoint: String,
-    /// The address.
+    /// The address, or the name that the pool's names are aliases of; of an endpoint that is another pool, `pool` and its name.
     pub(crate) address: String,
+    /// Whether nothing is looked at for it: it is another pool, or there is no address to check.
+    #[serde(default)]
+    pub(crate) unchecked: bool,
     /// The endpoint's tier.
     pub(crate) tier: u32,
     /// What it counts as by checks, those of the nodes whose view counts: `up`, `down` or `unknown`.
     pub(crate) health: String,
     /// What an operator has said: `auto`, `up`, `down` or `drain`.
     pub(crate) admin: String,
-    /// The endpoint's weight in a weighted pool.
+    /// The endpoint's configured weight in a weighted or least-load pool.
     pub(crate) weight: Option<u16>,
     /// Whether it is answered with.
     pub(crate) answers: bool,
@@ -141,6 +161,35 @@ pub(crate) struct AddressStatus {
     /// What the peers say that are heard and look at it.
     #[serde(default)]
     pub(crate) peers: Vec<PeerSight>,
+    /// How much it has to do, in a least-load pool.
+    #[serde(default)]
+    pub(crate) load: Option<LoadStatus>,
+    /// Answers over UDP that had it, by samples.
+    #[serde(default)]
+    pub(crate) given: u64,
+}
+
+/// How much an endpoint has to do, and what follows from it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LoadStatus {
+    /// What is taken for it: `connect-time`, `response-time`, `body`, `header` or `agent`, where it is what is left.
+    pub(crate) of: String,
+    /// What stands after the number.
+    pub(crate) unit: String,
+    /// What was found last, in thousandths.
+    pub(crate) last_milli: Option<u64>,
+    /// The same, smoothed, which is what counts.
+    pub(crate) smoothed_milli: Option<u64>,
+    /// Whether it counts: it does not where it is too long ago.
+    pub(crate) counts: bool,
+    /// The weight now, in thousandths: the configured one, but for what loads have changed. None where it is not answered
+    /// with.
+    pub(crate) weight_milli: Option<u64>,
+    /// Whether the endpoint itself wishes to be answered with only where nothing else is left.
+    pub(crate) drained: bool,
+    /// Why the last look has found none, if it has not.
+    pub(crate) trouble: Option<String>,
 }
 
 /// What was wrong with an address of an endpoint.
@@ -151,6 +200,18 @@ pub(crate) struct LastFailure {
     pub(crate) at: String,
     /// What, in words.
     pub(crate) what: String,
+}
+
+/// What a query is answered, and why.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LookedUp {
+    /// The message.
+    pub(crate) response: Vec<u8>,
+    /// The rules that led to it, in the order in which they were applied.
+    pub(crate) why: Vec<String>,
+    /// The pools that names may answer with.
+    pub(crate) pools: Vec<PoolStatus>,
 }
 
 /// How long looks of a kind and a result have taken.

@@ -36,6 +36,10 @@ const FILE_STEM_MAX: usize = 200;
 
 /// How the extension of a file begins that a version is written to for the operator's command.
 pub(crate) const CANDIDATE: &str = "candidate-";
+/// The folder of images and what belongs to them, in the state directory.
+pub(crate) const TABLES: &str = "tables";
+/// The file beside it with what is known of pools.
+pub(crate) const POOLS_FILE: &str = "pools";
 
 /// A version of a zone of which there is an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,7 +131,7 @@ impl StateDir {
     /// When it can't be made or written to, or another process holds it.
     pub(crate) fn open(path: &Path) -> Result<StateDir, StateDirError> {
         let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
-        let tables = path.join("tables");
+        let tables = path.join(TABLES);
         std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&tables).map_err(unusable)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
@@ -155,7 +159,7 @@ impl StateDir {
         };
         let held = std::fs::metadata(path.join("lock")).and_then(|file| Ok(is_same(file, lock.metadata()?)));
         if held.unwrap_or(false) {
-            return Ok(StateDir { tables: path.join("tables"), lock });
+            return Ok(StateDir { tables: path.join(TABLES), lock });
         }
         StateDir::open(path)
     }
@@ -333,7 +337,7 @@ impl StateDir {
 
     /// Where it is kept what is known of pools.
     pub(crate) fn pools_file(&self) -> PathBuf {
-        self.tables.with_file_name("pools")
+        self.tables.with_file_name(POOLS_FILE)
     }
 
     /// Where the image of a zone is.

@@ -4,14 +4,15 @@ use super::{AmendError, SteerError, Steered};
 use crate::sign::Signing;
 use std::collections::HashMap;
 use std::sync::Arc;
-use table::{BuildError, Fixups, Pick, RrsetSpec, SLOTS, Variants};
+use table::{BuildError, Fixups, Pick, Places, RrsetSpec, SLOTS, Variants, Withheld};
 use wire::message::{HEADER_LEN, POINTER};
 use wire::{Class, Name, RecordType};
 
 /// Parts of a set, of which every answer has one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choice {
-    /// Which records each part has, by their places in [`Steered::rdata`]; at least one part, and one record in each.
+    /// Which records each part has, by their places in [`Steered::rdata`]; one part at least and one record in each, but none
+    /// where all is withheld.
     pub parts: Vec<Vec<u16>>,
     /// What decides which part an answer has.
     pub by: Decider,
@@ -24,6 +25,27 @@ pub enum Decider {
     Turns(Vec<u32>),
     /// Who asks: for each slot of clients a part.
     Clients(Box<[u16; SLOTS]>),
+    /// Where who asks is: a map, and for each of its places, by number, a part.
+    Places(Arc<Places>, Box<[u16]>),
+    /// Nothing: no answer has any. The set is there for the sake of the name, and in a failure of the chain of denial.
+    Withheld(Withheld),
+}
+
+impl Choice {
+    /// A set that no answer gets.
+    pub fn withheld(withheld: Withheld) -> Choice {
+        Choice { parts: Vec::new(), by: Decider::Withheld(withheld) }
+    }
+}
+
+impl Steered {
+    /// What is answered in place of the set, where no answer gets it.
+    pub(super) fn withheld(&self) -> Option<Withheld> {
+        match self.choice.as_ref()?.by {
+            Decider::Withheld(withheld) => Some(withheld),
+            Decider::Turns(_) | Decider::Clients(_) | Decider::Places(..) => None,
+        }
+    }
 }
 
 /// For some types the sets that answers have one of.
@@ -117,6 +139,8 @@ fn make(
     let pick = match &choice.by {
         Decider::Turns(weights) => Pick::Turns(weights),
         Decider::Clients(slots) => Pick::Clients(slots),
+        Decider::Places(map, parts) => Pick::Places(map, parts),
+        Decider::Withheld(withheld) => Pick::Withheld(*withheld),
     };
     Ok(Variants::new(&sets, pick).map_err(AmendError::from)?)
 }

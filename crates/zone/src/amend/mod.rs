@@ -33,6 +33,7 @@ pub(crate) use closure::hides;
 pub use fold::{FoldError, fold};
 pub use renew::{NotRenewed, renew};
 pub use steer::{SteerError, Steered, steer};
+pub use table::Withheld;
 pub(crate) use touched::{Touched, hash_of_owner};
 
 /// The most names of an overlay. Making one takes about 2 µs for each; and whoever reads the zone looks into it first, so it

@@ -6,7 +6,7 @@ use super::touched::{Row, Touched};
 use crate::rdata::to_base32hex;
 use crate::sign::Signing;
 use table::denial::nsec3_hash;
-use table::{ImageFlags, Table};
+use table::{ImageFlags, Table, Withheld};
 use wire::message::u16_at;
 use wire::{Name, NameBuf, RecordType};
 
@@ -20,8 +20,11 @@ pub(super) fn sign(
     for of_name in answers.chunk_by(|one, other| one.owner == other.owner) {
         let owner = of_name[0].owner.as_name();
         let mut types = Vec::with_capacity(of_name.len());
-        for Steered { rtype, .. } in of_name {
-            types.push((*rtype, sign_set(touched, owner, *rtype, signing)?));
+        for steered in of_name {
+            let is_there = sign_set(touched, owner, steered.rtype, signing)?;
+            // Of what can't be answered for now it must not be proved that it isn't there: resolvers would believe that
+            // for as long as the proof may be kept (RFC 8198).
+            types.push((steered.rtype, is_there && steered.withheld() != Some(Withheld::Nothing)));
         }
         update_denial(touched, owner, &types, signing)?;
     }

@@ -51,6 +51,16 @@ pub enum SteerError {
     /// A set without records takes others at its name to be an answer: "no such data".
     #[error("{0} would have no records left")]
     Bare(Box<NameBuf>),
+    /// Whoever asks for them would be led elsewhere.
+    #[error(
+        "{0} has {1} records in the zone, and an alias has no data of its own (RFC 1034 §3.6.2): take them out, or have the pool answer with addresses"
+    )]
+    Beside(Box<NameBuf>, RecordType),
+    /// The apex has other data.
+    #[error(
+        "{0} is the apex of its zone, which has other data and is no alias (RFC 1034 §3.6.2): have the pool answer with addresses"
+    )]
+    Apex(Box<NameBuf>),
     /// The zone with these answers would be wrong, as where the name is an alias.
     #[error("together with what else is there they are no good zone: {0}")]
     Wrong(#[from] AmendError),
@@ -83,14 +93,21 @@ pub fn steer(
         require_authority(version, owner)?;
         let rows = touched.rows_at(owner.as_name())?;
         rows.retain(|row| row.rtype != *rtype);
-        rows.extend(rdata.iter().map(|rdata| Row { rtype: *rtype, ttl: *ttl, rdata: rdata.clone() }));
+        // An alias leads to one name, whichever answers choose (RFC 2181 §10.1).
+        let count = if *rtype == RecordType::CNAME { 1 } else { rdata.len() };
+        let rdata = rdata.iter().take(count);
+        rows.extend(rdata.map(|rdata| Row { rtype: *rtype, ttl: *ttl, rdata: rdata.clone() }));
         let variants = made.variants(answer, signing.as_mut())?;
         touched.choices.set(owner.as_name(), *rtype, variants);
     }
-    for Steered { owner, .. } in answers {
+    for Steered { owner, rtype, rdata, .. } in answers {
+        let rows = touched.rows_at(owner.as_name())?;
+        if *rtype == RecordType::CNAME && !rdata.is_empty() {
+            require_alone(version, owner, rows)?;
+        }
         // RFC 4035 §2.3: a name has not these alone.
         let is_proof = |row: &Row| [RecordType::RRSIG, RecordType::NSEC].contains(&row.rtype);
-        if touched.rows_at(owner.as_name())?.iter().all(is_proof) {
+        if rows.iter().all(is_proof) {
             return Err(SteerError::Bare(Box::new(owner.clone())));
         }
     }
@@ -99,6 +116,19 @@ pub fn steer(
     }
     let table = closure::complete(&mut touched, version.source())?;
     Ok(table.in_place_of(Arc::clone(version)))
+}
+
+/// An alias has nothing else but what proves it (RFC 4035 §2.5).
+fn require_alone(version: &Table, owner: &NameBuf, rows: &[Row]) -> Result<(), SteerError> {
+    use RecordType as T;
+    if owner.as_name().len() == version.apex_len() {
+        return Err(SteerError::Apex(Box::new(owner.clone())));
+    }
+    let may_stand = |row: &&Row| [T::CNAME, T::RRSIG, T::NSEC, T::KEY].contains(&row.rtype);
+    match rows.iter().find(|row| !may_stand(row)) {
+        Some(row) => Err(SteerError::Beside(Box::new(owner.clone()), row.rtype)),
+        None => Ok(()),
+    }
 }
 
 fn require_authority(version: &Table, owner: &NameBuf) -> Result<(), SteerError> {

@@ -97,6 +97,18 @@ impl<'a> Encoder<'a> {
         self.spec(rtype, rrset.len(), signature_count)
     }
 
+    /// Encodes a set with the names in its data as they are.
+    pub(super) fn plain_rrset(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>) -> RrsetSpec<'_> {
+        self.clear();
+        for rdata in rrset.rdatas() {
+            put_fixed(&mut self.records, rrset.rtype(), rrset.ttl());
+            self.records.extend((rdata.len() as u16).to_be_bytes());
+            self.records.extend_from_slice(rdata);
+        }
+        let signature_count = self.add_signatures(owner, rrset.rtype(), None);
+        self.spec(rrset.rtype(), rrset.len(), signature_count)
+    }
+
     /// Whether the set that was encoded last has pointers among its own records.
     pub(super) fn has_inner_pointers(&self) -> bool {
         !self.fixups.inner.is_empty()

@@ -146,7 +146,7 @@ fn add_rrsets(
             continue;
         }
         if let Some(variants) = choices.of(owner.name(), rtype) {
-            builder.steered_rrset(&encoder.rrset(owner, rrset, 0), Arc::clone(variants))?;
+            builder.steered_rrset(&encoder.plain_rrset(owner, rrset), Arc::clone(variants))?;
             continue;
         }
         builder.rrset(&encoder.rrset(owner, rrset, 0))?;

@@ -19,7 +19,7 @@ pub(super) fn management(
         Some(value) => listen = addresses(value, MANAGEMENT_MAX, LISTEN_EXAMPLE, problems),
         None => {
             let help = format!("add `{LISTEN_EXAMPLE}`, or take the section out");
-            let place = section.place.clone();
+            let place = section.place();
             problems.push(Problem::at(place, "[management] has no `listen`", "in this section", help));
         }
     }

@@ -1,9 +1,14 @@
 //! Decodes `[[pool]]`.
 
-use super::super::pool::{EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
+mod endpoint;
+mod nesting;
+
+use super::super::load::LoadConfig;
+use super::super::pool::{Answer, EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
+use super::super::probe::PoolCheck;
 use super::super::problem::Problem;
-use super::{Section, Value, apex, probe, sharing, wrong_type};
-use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec, TIERS_MAX};
+use super::{Placed, Section, Value, apex, load, probe, sharing, wrong_type};
+use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,7 +29,9 @@ pub(super) fn pools(
     problems: &mut Vec<Problem>,
 ) -> Vec<PoolConfig> {
     let mut around = probe::Around::new(folder, announced);
+    let before = problems.len();
     let mut pools: Vec<PoolConfig> = Vec::new();
+    let mut places: Vec<Range<usize>> = Vec::new();
     let mut names: HashSet<Vec<u8>> = HashSet::new();
     for item in super::catalog::items(value, "pool", POOLS_MAX, problems) {
         let Some(section) = Section::of(item, "[[pool]]", problems) else { continue };
@@ -42,8 +49,26 @@ pub(super) fn pools(
             }
         }
         pools.push(pool);
+        places.push(place);
+    }
+    // A pool that is missing here for another reason would be missed by others.
+    if problems.len() == before {
+        nesting::settle(&mut pools, &places, problems);
     }
     pools
+}
+
+/// What a pool is that stands by itself, within no other and with none within it.
+pub(super) fn settled(
+    pool: PoolConfig,
+    place: Range<usize>,
+    problems: &mut Vec<Problem>,
+) -> Option<PoolConfig> {
+    let before = problems.len();
+    let mut pools = [pool];
+    nesting::settle(&mut pools, &[place], problems);
+    let [pool] = pools;
+    (problems.len() == before).then_some(pool)
 }
 
 fn pool(
@@ -68,30 +93,41 @@ pub(super) fn called(
     let before = problems.len();
     let place = section.place();
     let ttl = section.integer("ttl-s", 0..=u64::from(TTL_MAX), problems).map_or(TTL, |ttl| ttl as u32); // in range
-    let kind = kind(&mut section, problems);
+    let (kind, load) = kind(&mut section, ttl, problems);
     let answers_max = answers_max(&mut section, kind, problems);
-    let (all_down, fallback) = all_down(&mut section, problems);
     let panic_percent = section.integer("panic-percent", 0..=100, problems).unwrap_or(0) as u8; // in range
     let view = sharing::view(&mut section, problems);
-    let endpoints = endpoints(&mut section, kind, problems);
-    let check = probe::check(&mut section, &endpoints, around, problems);
+    let endpoints = endpoint::endpoints(&mut section, kind, problems);
+    let (all_down, fallback) = all_down(&mut section, problems);
+    let mut check = check(&mut section, &endpoints, around, problems);
+    if check.is_some() || problems.len() == before {
+        load::attach(load, check.as_mut(), problems);
+    }
     section.finish(problems);
     if problems.len() > before {
         return None;
     }
     let spec = Spec { kind, answers_max, all_down, panic_percent };
-    let pool = PoolConfig { name, names, zone, ttl, spec, fallback, view, check: check?, endpoints };
-    for is_ipv4 in [true, false] {
-        let members: Vec<_> = pool.members(is_ipv4).map(|(.., member)| member).collect();
-        if !members.is_empty()
-            && let Err(error) = spec.validate(&members)
-        {
-            let help = "change its `kind`, or its [[pool.endpoint]]";
-            problems.push(Problem::at(place, format!("{error}"), "in this pool", help));
-            return None;
-        }
+    Some((PoolConfig { name, names, zone, ttl, spec, fallback, view, check, endpoints, atlas: None }, place))
+}
+
+/// How the endpoints are checked. Where none has an address there is nothing to look at.
+fn check(
+    section: &mut Section<'_, '_>,
+    endpoints: &[EndpointConfig],
+    around: &mut probe::Around<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<PoolCheck> {
+    let has_addresses = endpoints.iter().any(|endpoint| !endpoint.addresses.is_empty());
+    if has_addresses || endpoints.is_empty() {
+        return probe::check(section, endpoints, around, problems);
     }
-    Some((pool, place))
+    section.know("check");
+    if let Some(place) = section.place_of("check") {
+        let help = "remove it, or add `check-address` to a [[pool.endpoint]] with a `target`";
+        problems.push(Problem::at(place, "no endpoint of the pool has an address to check", "this", help));
+    }
+    None
 }
 
 /// The name of a pool or an endpoint.
@@ -135,12 +171,8 @@ pub(super) fn texts<'d>(
 
 pub(super) fn names(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<NameBuf> {
     const EXAMPLE: &str = "names = [\"www.example.com\"]";
-    let Some(value) = section.take("names") else {
-        let title = "[[pool]] has no `names`";
-        let help = format!("add `{EXAMPLE}`: names in zones of this node, which answer with the pool");
-        problems.push(Problem::at(section.place(), title, "in this section", help));
-        return Vec::new();
-    };
+    // One that stands within others needs none.
+    let Some(value) = section.take("names") else { return Vec::new() };
     let mut names = Vec::new();
     for (text, place) in texts(value, "names", NAMES_MAX, EXAMPLE, problems) {
         match apex(text) {
@@ -160,37 +192,61 @@ enum Word {
     Failover,
     RoundRobin,
     Weighted,
+    LeastLoad,
     Hash,
+    Nearest,
 }
 
-fn kind(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind {
+fn kind(
+    section: &mut Section<'_, '_>,
+    ttl: u32,
+    problems: &mut Vec<Problem>,
+) -> (Kind, Option<Placed<LoadConfig>>) {
     let words = [
         ("failover", Word::Failover),
         ("round-robin", Word::RoundRobin),
         ("weighted", Word::Weighted),
+        ("least-load", Word::LeastLoad),
         ("hash", Word::Hash),
+        ("nearest", Word::Nearest),
     ];
     let word = section.choice("kind", "kind of pool", &words, problems).unwrap_or(Word::Failover);
     if word != Word::Failover {
         only_for(section, &["enough", "fail-back-ms", "fail-back"], "failover pools", problems);
     }
-    if word != Word::Weighted {
-        only_for(section, &["answers"], "weighted pools", problems);
+    if !matches!(word, Word::Weighted | Word::LeastLoad) {
+        only_for(section, &["answers"], "weighted and least-load pools", problems);
     }
-    match word {
+    if word != Word::LeastLoad {
+        load::refuse(section, problems);
+    }
+    let kind = match word {
         Word::Failover => failover(section, problems),
         Word::RoundRobin => Kind::RoundRobin,
-        Word::Weighted => {
-            let words = [("one", Portion::One), ("set", Portion::Set)];
-            let portion = section.choice("answers", "portion of the endpoints", &words, problems);
-            Kind::Weighted { portion: portion.unwrap_or(Portion::One) }
+        Word::Weighted => Kind::Weighted { portion: portion(section, problems) },
+        Word::LeastLoad => {
+            let portion = portion(section, problems);
+            return load::kind(section, portion, ttl, problems);
         }
         Word::Hash => Kind::Hash,
-    }
+        Word::Nearest => Kind::Nearest,
+    };
+    (kind, None)
+}
+
+/// How many endpoints an answer has where they have weights.
+fn portion(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Portion {
+    let words = [("one", Portion::One), ("set", Portion::Set)];
+    section.choice("answers", "portion of the endpoints", &words, problems).unwrap_or(Portion::One)
 }
 
 /// Refuses keys that pools or checks of another kind have.
-fn only_for(section: &mut Section<'_, '_>, keys: &[&'static str], whose: &str, problems: &mut Vec<Problem>) {
+pub(super) fn only_for(
+    section: &mut Section<'_, '_>,
+    keys: &[&'static str],
+    whose: &str,
+    problems: &mut Vec<Problem>,
+) {
     for key in keys {
         if let Some(place) = section.place_of(key) {
             let title = format!("`{key}` is for {whose}");
@@ -217,26 +273,28 @@ fn failover(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Kind 
 
 /// How many endpoints an answer has at most.
 fn answers_max(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<usize> {
-    if matches!(kind, Kind::Weighted { .. } | Kind::Hash) {
+    if matches!(kind, Kind::Weighted { .. } | Kind::LeastLoad { .. } | Kind::Hash | Kind::Nearest) {
         only_for(section, &["answers-max"], "failover and round-robin pools", problems);
         return None;
     }
     section.integer("answers-max", 1..=MEMBERS_MAX as u64, problems).map(|max| max as usize) // in range
 }
 
-fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllDown, Vec<IpAddr>) {
+fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllDown, Vec<Answer>) {
     let words = [
         ("all", AllDown::All),
         ("last-good", AllDown::LastGood),
         ("fallback", AllDown::Fallback),
         ("zone", AllDown::Zone),
+        ("empty", AllDown::Empty),
+        ("servfail", AllDown::Servfail),
     ];
     let chosen = section.choice("all-down", "answer when all are down", &words, problems);
     let chosen = chosen.unwrap_or(AllDown::All);
     let place = section.place_of("fallback").unwrap_or(section.place());
-    let fallback = section.take("fallback").map(|value| addresses(value, "fallback", problems));
+    let fallback = section.take("fallback").map(|value| fallback(value, problems));
     match (chosen, fallback) {
-        (AllDown::Fallback, Some(addresses)) if !addresses.is_empty() => (chosen, addresses),
+        (AllDown::Fallback, Some(answers)) if !answers.is_empty() => (chosen, answers),
         (AllDown::Fallback, _) => {
             let help = "add `fallback = [\"192.0.2.9\"]`: what is answered when no endpoint is good";
             problems.push(Problem::at(place, "the pool has no `fallback`", "here", help));
@@ -249,6 +307,14 @@ fn all_down(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> (AllD
         }
         (_, None) => (chosen, Vec::new()),
     }
+}
+
+/// Addresses, or a name to be an alias of.
+fn fallback(value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Answer> {
+    if value.get_ref().as_str().is_some_and(|text| text.parse::<IpAddr>().is_err()) {
+        return endpoint::target(value, "fallback", problems).map(Answer::Target).into_iter().collect();
+    }
+    addresses(value, "fallback", problems).into_iter().map(Answer::Address).collect()
 }
 
 fn addresses(value: &Value<'_>, key: &str, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
@@ -268,50 +334,4 @@ fn addresses(value: &Value<'_>, key: &str, problems: &mut Vec<Problem>) -> Vec<I
         }
     }
     found
-}
-
-fn endpoints(section: &mut Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Vec<EndpointConfig> {
-    let Some(value) = section.take("endpoint") else {
-        let help = "add [[pool.endpoint]] with `name` and `address`";
-        let title = "[[pool]] has no endpoint";
-        problems.push(Problem::at(section.place(), title, "in this section", help));
-        return Vec::new();
-    };
-    let mut endpoints: Vec<EndpointConfig> = Vec::new();
-    for item in super::catalog::items(value, "pool.endpoint", MEMBERS_MAX, problems) {
-        let Some(section) = Section::of(item, "[[pool.endpoint]]", problems) else { continue };
-        let place = section.place();
-        let Some(endpoint) = endpoint(section, kind, problems) else { continue };
-        let has_one = |known: &EndpointConfig| {
-            known.name == endpoint.name || known.addresses.iter().any(|it| endpoint.addresses.contains(it))
-        };
-        if endpoints.iter().any(has_one) {
-            let title = format!("the endpoint \"{}\", or its address, is in the pool twice", endpoint.name);
-            problems.push(Problem::at(place, title, "again here", "remove one of the two"));
-        } else {
-            endpoints.push(endpoint);
-        }
-    }
-    endpoints
-}
-
-fn endpoint(mut section: Section<'_, '_>, kind: Kind, problems: &mut Vec<Problem>) -> Option<EndpointConfig> {
-    let name = word(&mut section, "name = \"fra1\"", problems);
-    let addresses = match section.take("address") {
-        Some(value) => addresses(value, "address", problems),
-        None => {
-            let title = "[[pool.endpoint]] has no `address`";
-            let help = "add `address = \"192.0.2.1\"`, or one of each family as a list";
-            problems.push(Problem::at(section.place(), title, "in this section", help));
-            Vec::new()
-        }
-    };
-    let tier = section.integer("tier", 1..=u64::from(TIERS_MAX), problems).unwrap_or(1) as u32; // in range
-    if !matches!(kind, Kind::Weighted { .. }) {
-        only_for(&mut section, &["weight"], "weighted pools", problems);
-    }
-    let weight = section.integer("weight", 0..=u64::from(u16::MAX), problems).unwrap_or(1) as u16; // in range
-    section.finish(problems);
-    Some(EndpointConfig { name: name?, addresses, tier, weight })
-        .filter(|endpoint| !endpoint.addresses.is_empty())
 }

@@ -6,6 +6,7 @@
 use super::super::pool::PoolConfig;
 use super::super::problem::Problem;
 use super::{Section, pool, probe};
+use ::pool::Kind;
 use toml::de::DeTable;
 use wire::{Name, NameBuf};
 
@@ -36,7 +37,8 @@ impl PoolReader {
         for error in &errors {
             let place = error.span().and_then(|place| text.get(place)).unwrap_or_default();
             let title = format!("this is not TOML: {} at `{}`", error.message(), shortened(place));
-            problems.push(Problem::general(title, "each record is a key and its value, as `kind = 'weighted'`"));
+            problems
+                .push(Problem::general(title, "each record is a key and its value, as `kind = 'weighted'`"));
         }
         if problems.is_empty() {
             let mut section = Section::new("the pool's records", document.get_ref(), document.span());
@@ -47,7 +49,13 @@ impl PoolReader {
             let name = owner.to_string().trim_end_matches('.').to_owned();
             let zone = Some(NameBuf::from(zone));
             let decoded = pool::called(section, name, names, zone, &mut self.around, &mut problems);
-            if let Some((pool, _)) = decoded.filter(|_| problems.is_empty()) {
+            let decoded = decoded.filter(|_| problems.is_empty());
+            if decoded.as_ref().is_some_and(|(pool, _)| pool.spec.kind == Kind::Nearest) {
+                let title = "where clients are is of a node, and a zone can't say it";
+                problems.push(Problem::general(title, "make it a [[pool]] of the configuration"));
+            }
+            let decoded = decoded.filter(|_| problems.is_empty());
+            if let Some(pool) = decoded.and_then(|(pool, place)| pool::settled(pool, place, &mut problems)) {
                 return Ok(pool);
             }
         }
@@ -64,7 +72,10 @@ fn joined(records: &[Vec<u8>]) -> Result<String, String> {
         let text = text.filter(|text| !text.starts_with('[') && !text.contains(char::is_control));
         let Some(text) = text else {
             let shown = String::from_utf8_lossy(record);
-            return Err(format!("`{}` is no key with its value: write `kind = 'weighted'`", shortened(&shown)));
+            return Err(format!(
+                "`{}` is no key with its value: write `kind = 'weighted'`",
+                shortened(&shown)
+            ));
         };
         match endpoint(text) {
             Some(endpoint) => endpoints.push(endpoint),

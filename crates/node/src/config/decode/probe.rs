@@ -161,7 +161,17 @@ pub(super) fn check(
         section.know(key);
     }
     checked.finish(problems);
-    Some(PoolCheck { probe: probe?, port, sources, interval, jitter_percent, timeout, rise, fall })
+    Some(PoolCheck {
+        probe: probe?,
+        port,
+        sources,
+        interval,
+        jitter_percent,
+        timeout,
+        rise,
+        fall,
+        load: None,
+    })
 }
 
 /// Says of each key that is only for the operator of a node that it is out of place; whether there is any.

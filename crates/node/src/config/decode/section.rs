@@ -1,10 +1,11 @@
 //! A table of the document, and what its keys say.
 
 use super::super::problem::Problem;
-use super::{Placed, Value};
+use super::Value;
 use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 use toml::de::DeTable;
 
 /// A table of the document, with the keys that were asked for.

@@ -2,7 +2,7 @@
 
 use super::super::problem::Problem;
 use super::super::sharing::{INTERVAL_MS, SIGHTS_MAX, SILENT_AFTER, SharingConfig, TIMEOUT_MS};
-use super::super::{Config, PeerConfig};
+use super::super::{Config, PeerConfig, PoolCheck};
 use super::{Section, Value, transfer};
 use pool::View;
 use std::collections::HashSet;
@@ -75,8 +75,8 @@ pub(super) fn require(root: &mut Section<'_, '_>, config: &Config, problems: &mu
         problems.push(Problem::at(place.clone(), title, "in this section", help));
     }
     let sights = config.pools.iter().flat_map(|pool| {
-        let (addresses, check) = (pool.endpoints.iter().flat_map(|it| &it.addresses), pool.check.identity());
-        addresses.map(move |address| (*address, check))
+        let check = pool.check.as_ref().map(PoolCheck::identity);
+        pool.checked().map(move |(_, address, _)| (address, check))
     });
     let sights: HashSet<_> = sights.collect();
     if sights.len() > SIGHTS_MAX {

@@ -81,7 +81,10 @@ fn zone(mut section: Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Pr
     Some(Decoded { zone, place, listing })
 }
 
-pub(super) fn zone_name(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Placed<NameBuf>> {
+pub(super) fn zone_name(
+    section: &mut Section<'_, '_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Placed<NameBuf>> {
     let (text, place) = section.required("name", "name = \"example.com\"", problems)?;
     match apex(text) {
         Ok(name) => Some((name, place)),
@@ -104,7 +107,11 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn read(section: &mut Section<'_, '_>, around: &Around<'_>, problems: &mut Vec<Problem>) -> Common {
+    pub(super) fn read(
+        section: &mut Section<'_, '_>,
+        around: &Around<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Common {
         Common {
             rotation: rotation(section, problems),
             critical: section.flag("critical", problems).unwrap_or_default(),

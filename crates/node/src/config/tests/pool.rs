@@ -62,8 +62,8 @@ tier = 2
     assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::Fallback, panic_percent: 30 });
     assert_eq!(pool.fallback.len(), 2);
     let members =
-        |is_ipv4| pool.members(is_ipv4).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
-    let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(true), members(false));
+        |side| pool.members(side).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
+    let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(Side::Ipv4), members(Side::Ipv6));
     assert_eq!((of_v4, of_v6), (vec![("a", 1), ("b", 2)], vec![("a", 1)]));
     let check = PoolCheck {
         probe: Probe::Http(Box::new(HttpProbe {
@@ -86,8 +86,9 @@ tier = 2
         timeout: Duration::from_millis(100),
         rise: 3,
         fall: 4,
+        load: None,
     };
-    assert_eq!(pool.check, check);
+    assert_eq!(pool.check, Some(check));
 }
 
 #[test]
@@ -97,13 +98,14 @@ fn little_has_to_be_said() {
     assert_eq!((pool.names[0].to_string().as_str(), pool.ttl), ("www.example.com.", 30));
     let kind = Kind::Failover { enough: 1, fail_back: FailBack::After(Duration::from_secs(60)) };
     assert_eq!(pool.spec, Spec { kind, answers_max: None, all_down: AllDown::All, panic_percent: 0 });
-    assert_eq!((pool.check.rise, pool.check.fall, &pool.check.probe), (2, 2, &Probe::Tcp));
-    assert_eq!(pool.check.jitter_percent, 5);
+    let check = pool.check.as_ref().unwrap();
+    assert_eq!((check.rise, check.fall, &check.probe), (2, 2, &Probe::Tcp));
+    assert_eq!(check.jitter_percent, 5);
 }
 
 fn probe(check: &str) -> Probe {
     let text = SMALL.replace("kind = \"tcp\", port = 443", check);
-    decoded(&text).unwrap().pools[0].check.probe.clone()
+    decoded(&text).unwrap().pools[0].check.as_ref().unwrap().probe.clone()
 }
 
 #[test]
@@ -203,7 +205,7 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\ntier = 17", "`tier` is out of range"),
         ("check =", "kind = \"round-robin\"\nenough = 2\ncheck =", "`enough` is for failover pools"),
         ("check =", "kind = \"hash\"\nfail-back = \"by-hand\"\ncheck =", "`fail-back` is for failover pools"),
-        ("check =", "answers = \"set\"\ncheck =", "`answers` is for weighted pools"),
+        ("check =", "answers = \"set\"\ncheck =", "`answers` is for weighted and least-load pools"),
         (
             "check =",
             "kind = \"weighted\"\nanswers = \"two\"\ncheck =",
@@ -212,7 +214,11 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("check =", "answers-max = 0\ncheck =", "`answers-max` is out of range"),
         ("check =", "kind = \"hash\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
         ("check =", "kind = \"weighted\"\nanswers-max = 1\ncheck =", "for failover and round-robin pools"),
-        ("address = \"192.0.2.1\"", "address = \"192.0.2.1\"\nweight = 2", "`weight` is for weighted pools"),
+        (
+            "address = \"192.0.2.1\"",
+            "address = \"192.0.2.1\"\nweight = 2",
+            "`weight` is for weighted and least-load pools",
+        ),
         ("check =", "kind = \"fastest\"\ncheck =", "`fastest` is no kind of pool"),
         ("check =", "fail-back = \"by-hand\"\nfail-back-ms = 5\ncheck =", "one of them is too much"),
         ("check =", "all-down = \"fallback\"\ncheck =", "the pool has no `fallback`"),
@@ -241,7 +247,7 @@ fn a_pool_says_what_each_answer_has() {
         (
             pool.spec.kind,
             pool.spec.answers_max,
-            pool.members(true).map(|(.., it)| it.weight).collect::<Vec<_>>(),
+            pool.members(Side::Ipv4).map(|(.., it)| it.weight).collect::<Vec<_>>(),
         )
     };
     let weighted = |portion| Kind::Weighted { portion };
@@ -251,6 +257,8 @@ fn a_pool_says_what_each_answer_has() {
     assert_eq!(spec("kind = \"round-robin\"\nanswers-max = 4", "").1, Some(4));
     assert_eq!(spec("answers-max = 1", "").1, Some(1));
     assert_eq!(spec("kind = \"hash\"", "").0, Kind::Hash);
+    let map = "places = [\"DE\", \"*\"]\n[places]\nfile = \"map.csv\"";
+    assert_eq!(spec("kind = \"nearest\"", map).0, Kind::Nearest);
     let nothing = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 0\n";
     assert!(lines(&nothing)[0].contains("has a weight over 0"), "{:?}", lines(&nothing));
     let too_heavy = SMALL.replace("check =", "kind = \"weighted\"\ncheck =") + "weight = 65536\n";
@@ -357,7 +365,8 @@ fn more_than_can_be_told_is_refused() {
 #[test]
 fn a_check_is_the_same_on_all_nodes_that_ask_the_same() {
     let identity = |instead: &str| {
-        decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap().pools[0].check.identity()
+        let config = decoded(&SMALL.replace("kind = \"tcp\", port = 443", instead)).unwrap();
+        config.pools[0].check.as_ref().unwrap().identity()
     };
     let tcp = identity("kind = \"tcp\", port = 443");
     let own = "interval-ms = 300, jitter-percent = 9, source = \"192.0.2.9\"";
@@ -428,7 +437,7 @@ fn records_say_a_pool_in_any_order() {
         "kind = 'weighted'",
         "check = { kind = 'tcp', port = 443 }",
         "endpoint = { name = 'a', address = '192.0.2.1', weight = 3 }",
-        "endpoint={ name = \"b\", address = ['192.0.2.2', '2001:db8::2'] }",
+        "endpoint={ name = 'b', address = ['192.0.2.2', '2001:db8::2'] }",
         "answers = 'set'",
     ];
     let pool = of_records(&records).unwrap();
@@ -466,10 +475,79 @@ fn records_that_are_no_pool_say_why() {
         (&[CHECK, ENDPOINT, "ttl-s = 1\nkind = 'hash'"], "no key with its value"),
         (&[ENDPOINT, "check = { kind = 'exec', command = ['/bin/true'] }"], "`command` is of a node"),
         (&[ENDPOINT, "check = { kind = 'file', file = '/etc/passwd' }"], "`file` is of a node"),
-        (&[ENDPOINT, "check = { kind = 'tls', port = 1, ca-file = '/etc/passwd' }"], "`ca-file` is of a node"),
+        (
+            &[ENDPOINT, "check = { kind = 'tls', port = 1, ca-file = '/etc/passwd' }"],
+            "`ca-file` is of a node",
+        ),
         (&[ENDPOINT, "check = { kind = 'tcp', port = 1, source = '192.0.2.9' }"], "`source` is of a node"),
     ] {
         let errors = of_records(records).unwrap_err();
         assert!(errors.iter().any(|error| error.contains(said)), "{records:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_is_addresses_or_a_target_or_a_pool() {
+    let config = decoded(
+        r#"
+[[pool]]
+name = "eu"
+check = { kind = "tcp", port = 443 }
+[[pool.endpoint]]
+name = "a"
+address = ["192.0.2.1", "2001:db8::1"]
+[[pool]]
+name = "web"
+names = "www.example.com"
+[[pool.endpoint]]
+pool = "eu"
+tier = 2
+[[pool]]
+name = "cdn"
+names = "cdn.example.com"
+kind = "round-robin"
+all-down = "fallback"
+fallback = "sorry.example.net"
+check = { kind = "tcp", port = 443 }
+[[pool.endpoint]]
+name = "one"
+target = "One.example.net"
+check-address = ["192.0.2.1", "2001:db8::1"]
+[[pool.endpoint]]
+name = "two"
+target = "two.example.net."
+"#,
+    )
+    .unwrap();
+    let [eu, web, cdn] = &config.pools[..] else { panic!("three pools") };
+    let reach = |pool: &PoolConfig| Side::ALL.map(|side| pool.reaches(side));
+    assert_eq!(
+        (reach(eu), reach(web), reach(cdn)),
+        ([true, true, false], [true, true, false], [false, false, true])
+    );
+    assert!(eu.names.is_empty() && eu.check.is_some());
+    // Nothing is looked at for what is looked at within.
+    assert!(web.check.is_none() && web.checked().next().is_none());
+    let place =
+        web.members(Side::Ipv6).map(|(endpoint, place, it)| (endpoint.name.clone(), place, it.tier)).next();
+    assert_eq!(place, Some(("eu".to_owned(), Place::Pool("eu"), 2)));
+    assert_eq!(inside_out(&config.pools)[2], 1, "what stands around another comes after it");
+    let targets: Vec<String> = cdn
+        .members(Side::Target)
+        .filter_map(|(_, place, _)| match place {
+            Place::Itself(answer) => Some(answer.to_string()),
+            Place::Pool(_) => None,
+        })
+        .collect();
+    assert_eq!(targets, ["one.example.net.", "two.example.net."]);
+    assert_eq!((cdn.checked().count(), cdn.fallback[0].to_string().as_str()), (2, "sorry.example.net."));
+    assert_eq!(cdn.spec.answers_max, Some(1), "an alias leads to one name");
+}
+
+#[test]
+fn an_answer_for_when_all_are_down_may_be_none() {
+    for (word, all_down) in [("empty", AllDown::Empty), ("servfail", AllDown::Servfail)] {
+        let text = SMALL.replace("check =", &format!("all-down = \"{word}\"\ncheck ="));
+        assert_eq!(decoded(&text).unwrap().pools[0].spec.all_down, all_down);
     }
 }

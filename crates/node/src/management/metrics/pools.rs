@@ -1,8 +1,12 @@
 //! Pools.
 
 use super::{Families, ZONES_MAX};
-use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, PoolStatus};
+use crate::status::{AddressStatus, CheckTimes, LATENCY_BOUNDS_MS, Latencies, LoadStatus, PoolStatus};
 use std::fmt;
+
+/// How many pools have a histogram, the first of the configuration. Each takes 17 lines, and so these as many as the rest of the
+/// pools' metrics at the most; all pools are in the histograms by kind of check.
+const HISTOGRAMS_MAX: usize = 100;
 
 /// What pools answer, and what is known of their endpoints.
 pub(super) fn encode(
@@ -15,7 +19,12 @@ pub(super) fn encode(
         all.take(ZONES_MAX)
     };
     let labels = |pool: &'_ PoolStatus, family: &str| -> (String, &'static str) {
-        (pool.name.clone(), if family == "IPv4" { "ipv4" } else { "ipv6" })
+        let family = match family {
+            "IPv4" => "ipv4",
+            "IPv6" => "ipv6",
+            _ => "cname",
+        };
+        (pool.name.clone(), family)
     };
     let labelled: Vec<_> =
         of_families().map(|(pool, family)| (labels(pool, &family.family), family)).collect();
@@ -52,6 +61,9 @@ pub(super) fn encode(
     let share =
         addresses().map(|(pool, address)| (labels_of(pool, address), f64::from(address.share_ppm) / 1e6));
     families.gauge("starling_pool_endpoint_share_ratio", help, share)?;
+    loads(pools, families)?;
+    let help = "Answers over UDP that had the endpoint, estimated from samples of all answers.";
+    families.counter("starling_pool_endpoint_given", help, of_each(|it| it.given))?;
     let help = "Looks at the endpoint.";
     families.counter("starling_pool_checks", help, of_each(|it| it.runs))?;
     let help = "Looks at the endpoint that were bad.";
@@ -59,12 +71,45 @@ pub(super) fn encode(
     let help = "Whether this node can't look at the endpoint, for a reason of its own.";
     families.gauge("starling_pool_endpoint_unseen", help, of_each(|it| u64::from(it.unseen.is_some())))?;
     let times = check_times.iter().map(|it| {
-        let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1e3).into_iter().chain([f64::INFINITY]);
-        let labels = [("kind", it.kind.as_str()), ("result", it.result.as_str())];
-        (labels, it.times.micros as f64 / 1e6, bounds.zip(it.times.counts).collect())
+        let (sum, buckets) = histogram(&it.times);
+        ([("kind", it.kind.as_str()), ("result", it.result.as_str())], sum, buckets)
     });
     let help = "How long looks at endpoints have taken, by kind of check.";
-    families.histograms("starling_pool_check_seconds", help, times)
+    families.histograms("starling_pool_check_seconds", help, times)?;
+    let times = pools.iter().take(HISTOGRAMS_MAX).map(|pool| {
+        let (sum, buckets) = histogram(&pool.times);
+        ([("pool", pool.name.as_str())], sum, buckets)
+    });
+    let help = "How long looks at the endpoints of the pool have taken.";
+    families.histograms("starling_pool_endpoint_check_seconds", help, times)
+}
+
+/// The sum in seconds, and how many are in each bucket.
+fn histogram(times: &Latencies) -> (f64, Vec<(f64, u64)>) {
+    let bounds = LATENCY_BOUNDS_MS.map(|bound| bound as f64 / 1e3).into_iter().chain([f64::INFINITY]);
+    (times.micros as f64 / 1e6, bounds.zip(times.counts).collect())
+}
+
+/// Loads, and what weights follow from them.
+fn loads(pools: &[PoolStatus], families: &mut Families<'_>) -> fmt::Result {
+    let of_each = |value: fn(&AddressStatus, &LoadStatus) -> Option<f64>| {
+        let all = pools.iter().flat_map(|pool| pool.addresses.iter().map(move |address| (pool, address)));
+        let seen = all.take(ZONES_MAX).filter_map(|(pool, it)| Some((pool, it, it.load.as_ref()?)));
+        seen.filter_map(move |(pool, it, load)| Some((labels_of(pool, it), value(it, load)?)))
+    };
+    let help =
+        "The load of the endpoint, smoothed, in its unit; what is left in percent, where agents say it.";
+    let load = |_: &AddressStatus, load: &LoadStatus| load.smoothed_milli.map(|milli| milli as f64 / 1e3);
+    families.gauge("starling_pool_endpoint_load", help, of_each(load))?;
+    let help = "The weight of the endpoint now, of the one that is configured.";
+    let weight = |it: &AddressStatus, load: &LoadStatus| {
+        let configured = it.weight.filter(|weight| *weight > 0)?;
+        Some(load.weight_milli? as f64 / 1e3 / f64::from(configured))
+    };
+    families.gauge("starling_pool_endpoint_weight_ratio", help, of_each(weight))?;
+    let help = "Whether the last look has not shown the load of the endpoint.";
+    let missing = |_: &AddressStatus, load: &LoadStatus| Some(f64::from(u8::from(load.trouble.is_some())));
+    families.gauge("starling_pool_endpoint_load_missing", help, of_each(missing))
 }
 
 fn labels_of<'p>(pool: &'p PoolStatus, address: &'p AddressStatus) -> [(&'static str, &'p str); 3] {

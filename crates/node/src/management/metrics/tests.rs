@@ -65,11 +65,16 @@ fn what_the_server_counts() {
         ("endpoint_up_here", 0),
         ("endpoint_answers", 1),
         ("endpoint_unseen", 0),
+        ("endpoint_given_total", 900),
         ("checks_total", 70),
         ("check_failures_total", 4),
     ] {
         let samples = [format!("{endpoint} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");
+    }
+    for (name, value) in [("load", "0.62"), ("weight_ratio", "0.25"), ("load_missing", "1.0")] {
+        let samples = [format!("{endpoint} {value}")];
+        assert_eq!(family(&text, &format!("starling_pool_endpoint_{name}")), samples, "{name}");
     }
     let times = family(&text, "starling_pool_check_seconds_bucket");
     let first =
@@ -77,6 +82,8 @@ fn what_the_server_counts() {
     let of_one = times.len() / 2;
     assert_eq!([times[0], times[of_one]].map(|it| it.to_owned()), first);
     assert!(times[of_one - 1].contains("le=\"+Inf\""), "{times:?}");
+    let of_pool = family(&text, "starling_pool_endpoint_check_seconds_bucket");
+    assert_eq!(of_pool.first().map(|it| it.to_string()).as_deref(), Some("{le=\"0.001\",pool=\"web\"} 1"));
     for (name, value) in [("good", 1), ("tier", 2), ("changes_total", 3)] {
         let samples = [format!("{{pool=\"web\",family=\"ipv4\"}} {value}")];
         assert_eq!(family(&text, &format!("starling_pool_{name}")), samples, "{name}");

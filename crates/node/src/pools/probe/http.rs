@@ -1,7 +1,7 @@
 //! Pages of endpoints, over HTTP/1.1 and HTTP/2, in clear text and over TLS.
 
-use super::{Fault, Visit, shown, tcp, tls};
-use crate::config::{HttpProbe, HttpVersion, Method};
+use super::{Fault, Visit, number, shown, tcp, tls};
+use crate::config::{HttpProbe, HttpVersion, Measure, Method};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -64,13 +64,13 @@ where
             let (mut sender, connection) =
                 builder.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
             let answered =
-                async { judge(page, sender.send_request(request).await.map_err(no_answer)?).await };
+                async { judge(visit, page, sender.send_request(request).await.map_err(no_answer)?).await };
             drive(answered, connection).await
         }
         HttpVersion::Two => {
             let scheme = if page.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
             *request.uri_mut() = uri(scheme, authority, path)?;
-            exchange(stream, request, |response| judge(page, response)).await
+            exchange(stream, request, |response| judge(visit, page, response)).await
         }
     }
 }
@@ -157,26 +157,61 @@ pub(super) fn no_answer(error: hyper::Error) -> Fault {
     Fault::Bad(shown(&why))
 }
 
-async fn judge(page: &HttpProbe, response: Response<Incoming>) -> Result<(), Fault> {
+async fn judge(visit: &Visit<'_>, page: &HttpProbe, response: Response<Incoming>) -> Result<(), Fault> {
     let status = response.status();
     if !page.statuses.contains(&status.as_u16()) {
         return Err(Fault::Bad(format!("status {status}")));
     }
     has_fields(page, response.headers()).map_err(Fault::Bad)?;
-    let Some(contains) = &page.contains else { return Ok(()) };
+    if let Some(Measure::Header(name)) = visit.measure() {
+        let field = response.headers().get(name).map(HeaderValue::as_bytes);
+        let said =
+            |value: &[u8]| format!("its answer has {name}: {}", shown(&String::from_utf8_lossy(value)));
+        let load = field.ok_or_else(|| format!("its answer has no {name}"));
+        visit.note_load(load.and_then(|value| number::decimal(value).ok_or_else(|| said(value))));
+    }
+    let load_after = match visit.measure() {
+        Some(Measure::Body { after }) => Some(after.as_deref().unwrap_or_default()),
+        _ => None,
+    };
+    if page.contains.is_none() && load_after.is_none() {
+        return Ok(());
+    }
     // What is too long is looked at as far as it has come.
     let mut body = Limited::new(response.into_body(), BODY_LEN_MAX);
     let mut seen: Vec<u8> = Vec::new();
+    let mut is_found = page.contains.is_none();
     while let Some(Ok(frame)) = body.frame().await {
         let Some(data) = frame.data_ref() else { continue };
-        // What was looked through already is left out, so that a body in drops costs no more than one at once.
-        let from = (seen.len() + 1).saturating_sub(contains.len());
+        let before = seen.len();
         seen.extend_from_slice(data);
-        if seen[from..].windows(contains.len()).any(|window| window == contains.as_bytes()) {
+        if let Some(contains) = page.contains.as_deref().filter(|_| !is_found) {
+            // What was looked through already is left out, so that a body in drops costs no more than one at once.
+            let from = (before + 1).saturating_sub(contains.len());
+            is_found = seen[from..].windows(contains.len()).any(|window| window == contains.as_bytes());
+        }
+        if is_found && load_after.is_none() {
             return Ok(());
         }
     }
-    Err(Fault::Bad(format!("{contains:?} is not in the first {} octets of the body", seen.len())))
+    if let Some(before) = load_after {
+        let load = number::after(&seen, before).and_then(number::decimal);
+        visit.note_load(load.ok_or_else(|| no_load(before, seen.len())));
+    }
+    match &page.contains {
+        Some(contains) if !is_found => {
+            Err(Fault::Bad(format!("{contains:?} is not in the first {} octets of the body", seen.len())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That a body of this length has no load after this text.
+fn no_load(before: &str, len: usize) -> String {
+    match before {
+        "" => "its body does not begin with a number".to_owned(),
+        _ => format!("no number stands after {before:?} in the first {len} octets of the body"),
+    }
 }
 
 /// Whether the head has all fields that it has to, and what is wrong if it hasn't.

@@ -58,12 +58,9 @@ pub(crate) fn takes_raw(pools: &[PoolConfig]) -> bool {
 }
 
 fn needed(pools: &[PoolConfig]) -> HashSet<From> {
-    let pools = pools.iter().filter(|pool| pool.check.probe == Probe::Icmp);
-    let of_pool = |pool: &'_ PoolConfig| -> Vec<From> {
-        let addresses = pool.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-        addresses.map(|address| from(&pool.check, *address)).collect()
-    };
-    pools.flat_map(of_pool).collect()
+    let checked = pools.iter().flat_map(PoolConfig::checked);
+    let of_kind = checked.filter(|(.., check)| check.probe == Probe::Icmp);
+    of_kind.map(|(_, address, check)| from(check, address)).collect()
 }
 
 fn from(check: &PoolCheck, address: IpAddr) -> From {

@@ -1,14 +1,25 @@
 //! TCP connections to endpoints.
 
-use super::{Fault, Visit};
+use super::{Fault, Visit, milliseconds};
+use crate::config::Measure;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Connects to the endpoint.
+/// Connects to the endpoint, and notes how long that takes where it is taken for the load.
 pub(super) async fn connect(visit: &Visit<'_>) -> Result<TcpStream, Fault> {
     visit.await_now("no connection");
-    let at = visit.at;
+    let began = Instant::now();
+    let stream = to(visit, visit.at).await?;
+    if let Some(Measure::ConnectTime) = visit.measure() {
+        visit.note_load(Ok(milliseconds(began.elapsed())));
+    }
+    Ok(stream)
+}
+
+/// Connects to a port of the endpoint.
+pub(super) async fn to(visit: &Visit<'_>, at: SocketAddr) -> Result<TcpStream, Fault> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| no_socket(&error))?;
     if let Some(source) = visit.check.source_for(at.ip()) {

@@ -1,6 +1,7 @@
 //! One table and the answer function: what a server with this one zone would answer.
 
 use nameserver::{Counters, Explanation, Responder, Settings, Transport};
+use std::net::IpAddr;
 use std::sync::Arc;
 use table::Table;
 use table::publish::{Directory, Publisher, SlotIndex};
@@ -13,23 +14,25 @@ const ID: u16 = 0;
 
 /// A question and how it is asked.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'n> {
-    pub(super) name: Name<'n>,
-    pub(super) rtype: RecordType,
+pub(crate) struct Question<'n> {
+    pub(crate) name: Name<'n>,
+    pub(crate) rtype: RecordType,
     /// Whether DNSSEC records are asked for.
-    pub(super) dnssec: bool,
+    pub(crate) dnssec: bool,
     /// The UDP size of the client; over TCP where there is none.
-    pub(super) udp_size: Option<u16>,
+    pub(crate) udp_size: Option<u16>,
+    /// Who asks, where that is known.
+    pub(crate) client: Option<IpAddr>,
 }
 
-/// Answers from one table.
-pub(super) struct Oracle {
+/// Answers from one table. With a new one, what answers have by turns begins with the first.
+pub(crate) struct Oracle {
     responder: Responder,
     response: Box<[u8]>,
 }
 
 impl Oracle {
-    pub(super) fn new(table: Arc<Table>) -> Oracle {
+    pub(crate) fn new(table: Arc<Table>) -> Oracle {
         let mut publisher = Publisher::new();
         publisher.publish(SlotIndex(0), Some(Arc::clone(&table)));
         publisher.publish_directory(Directory::new([(table.apex_name(), SlotIndex(0))]));
@@ -39,8 +42,9 @@ impl Oracle {
     }
 
     /// The response, and the rules that led to it.
-    pub(super) fn ask(&mut self, question: Question<'_>) -> (&[u8], Explanation) {
+    pub(crate) fn ask(&mut self, question: Question<'_>) -> (&[u8], Explanation) {
         let query = query(question);
+        self.responder.expect_client(question.client);
         let transport = if question.udp_size.is_some() { Transport::Udp } else { Transport::Tcp };
         let (len, explanation) = self.responder.explain(&query, transport, &mut self.response);
         (&self.response[..len], explanation)
@@ -48,7 +52,7 @@ impl Oracle {
 }
 
 /// The rules in words; one that was applied several times in a row is told once.
-pub(super) fn reasons(explanation: &Explanation) -> Vec<String> {
+pub(crate) fn reasons(explanation: &Explanation) -> Vec<String> {
     let mut reasons: Vec<String> = explanation.rules.iter().map(ToString::to_string).collect();
     reasons.dedup();
     reasons

@@ -1,0 +1,443 @@
+//! Where addresses are: each network has the number of a place.
+//!
+//! Networks that lie in each other are taken apart when the map is made: what is kept is where each range of addresses of
+//! one place begins, in order, and for the upper bits of an address between which of these it has to be looked for. So an
+//! answer costs one line of memory for the upper bits and, for the search, some of a list of 4 octets a range of IPv4 and
+//! 16 of IPv6; the places are in a list of their own, 2 octets each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::{BitAnd, BitXor};
+
+/// The number of a place. What is in no network is in place 0.
+pub type Place = u16;
+
+/// How many upper bits of an address lead to where it is searched for: a table of 256 KiB for each family. With 2 bits more it
+/// would be of the size of a second-level cache, and the ranges of IPv6, which lie close together, would gain little.
+const UPPER_BITS: u32 = 16;
+const UPPER_COUNT: usize = 1 << UPPER_BITS;
+
+/// How many ranges to each side are looked at for some that are answered alike. Each costs some instructions, for queries with a
+/// subnet alone; with fewer, resolvers would keep more answers that are the same.
+const ALIKE_MAX: usize = 64;
+
+/// An address as a number.
+trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
+    const BITS: u8;
+    const ZERO: Self;
+    /// Its upper bits.
+    fn upper(self) -> usize;
+    /// The first one with these upper bits.
+    fn with_upper(upper: usize) -> Self;
+    fn leading_zeros(self) -> u8;
+    fn checked_add_one(self) -> Option<Self>;
+    /// The one before, of one that is not the first.
+    fn before(self) -> Self;
+    /// The last one of the network of so many bits, at most all, that begins here.
+    fn last_of(self, len: u8) -> Self;
+}
+
+macro_rules! word {
+    ($word:ty, $bits:literal) => {
+        impl Word for $word {
+            const BITS: u8 = $bits;
+            const ZERO: Self = 0;
+            #[inline(always)]
+            fn upper(self) -> usize {
+                (self >> ($bits - UPPER_BITS)) as usize
+            }
+            fn with_upper(upper: usize) -> Self {
+                (upper as $word) << ($bits - UPPER_BITS)
+            }
+            fn leading_zeros(self) -> u8 {
+                <$word>::leading_zeros(self) as u8 // at most 128
+            }
+            fn checked_add_one(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+            fn before(self) -> Self {
+                self.wrapping_sub(1)
+            }
+            fn last_of(self, len: u8) -> Self {
+                self | <$word>::MAX.checked_shr(u32::from(len)).unwrap_or(0)
+            }
+        }
+    };
+}
+
+word!(u32, 32);
+word!(u128, 128);
+
+/// A map of addresses to places.
+#[derive(PartialEq, Eq)]
+pub struct Places {
+    ipv4: Ranges<u32>,
+    ipv6: Ranges<u128>,
+}
+
+/// Ranges of one family, each up to the next.
+#[derive(PartialEq, Eq)]
+struct Ranges<W> {
+    /// For each value of the upper bits, the range that their first address is in; one more for the end.
+    upper: Box<[u32]>,
+    /// Where each range begins; the first at zero.
+    starts: Box<[W]>,
+    places: Box<[Place]>,
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [ipv4, ipv6] = self.range_counts();
+        write!(f, "Places({ipv4} and {ipv6} ranges)")
+    }
+}
+
+impl Places {
+    /// The place of an address. An IPv4 address in the form of an IPv6 one is taken as what it is.
+    #[inline]
+    pub fn find(&self, address: IpAddr) -> Place {
+        match address {
+            IpAddr::V4(address) => self.ipv4.find(address.to_bits()),
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+                Some(address) => self.ipv4.find(address.to_bits()),
+                None => self.ipv6.find(address.to_bits()),
+            },
+        }
+    }
+
+    /// The place of an address, and the fewest bits of it that make a network all of which is in places that are `alike` to that
+    /// one, as far as that is looked for (RFC 7871 §7.2.1): no address of it is in another, so that networks never overlap.
+    pub fn find_network(&self, address: IpAddr, alike: impl Fn(Place, Place) -> bool) -> (Place, u8) {
+        match address {
+            IpAddr::V4(address) => self.ipv4.find_network(address.to_bits(), alike),
+            IpAddr::V6(address) => self.ipv6.find_network(address.to_bits(), alike),
+        }
+    }
+
+    /// How many ranges there are of IPv4 and of IPv6.
+    pub fn range_counts(&self) -> [usize; 2] {
+        [self.ipv4.starts.len(), self.ipv6.starts.len()]
+    }
+
+    /// Octets of memory.
+    pub fn memory_bytes(&self) -> usize {
+        let upper = size_of_val(&*self.ipv4.upper) + size_of_val(&*self.ipv6.upper);
+        let starts = size_of_val(&*self.ipv4.starts) + size_of_val(&*self.ipv6.starts);
+        upper + starts + size_of_val(&*self.ipv4.places) + size_of_val(&*self.ipv6.places)
+    }
+}
+
+impl<W: Word> Ranges<W> {
+    /// The range that an address is in.
+    #[inline(always)]
+    fn index(&self, address: W) -> usize {
+        let upper = address.upper();
+        // There is one more than upper bits have values, and each is one of the ranges.
+        let (first, last) = (self.upper[upper] as usize, self.upper[upper + 1] as usize);
+        first + self.starts[first + 1..=last].partition_point(|start| *start <= address)
+    }
+
+    #[inline(always)]
+    fn find(&self, address: W) -> Place {
+        self.places[self.index(address)]
+    }
+
+    fn find_network(&self, address: W, alike: impl Fn(Place, Place) -> bool) -> (Place, u8) {
+        let index = self.index(address);
+        let place = self.places[index];
+        let is_alike = |other: &&Place| alike(place, **other);
+        let before = self.places[..index].iter().rev().take(ALIKE_MAX).take_while(is_alike).count();
+        let after = self.places[index + 1..].iter().take(ALIKE_MAX).take_while(is_alike).count();
+        // The network may have neither the address before the ranges nor that behind them: it differs from each by a bit of
+        // its prefix.
+        let bits_from = |outside: W| (address ^ outside).leading_zeros() + 1;
+        let first = self.starts[index - before];
+        let from_before = if first == W::ZERO { 0 } else { bits_from(first.before()) };
+        let from_after = self.starts.get(index + after + 1).map_or(0, |next| bits_from(*next));
+        (place, from_before.max(from_after))
+    }
+}
+
+/// Puts a map together.
+#[derive(Default)]
+pub struct PlacesBuilder {
+    ipv4: Vec<(u32, u8, Place)>,
+    ipv6: Vec<(u128, u8, Place)>,
+}
+
+/// What can't be in a map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlacesError {
+    /// The address has bits behind the prefix, or the prefix more than an address.
+    NoNetwork,
+    /// More networks than there may be.
+    TooMany,
+}
+
+impl std::fmt::Display for PlacesError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PlacesError::NoNetwork => f.write_str("it is no network: the address has bits behind the prefix"),
+            PlacesError::TooMany => write!(f, "there are more than {NETWORKS_MAX} networks of a family"),
+        }
+    }
+}
+
+impl std::error::Error for PlacesError {}
+
+/// The most networks of a family: far more than there are routes, or networks in the largest maps there are to be had. While a map
+/// is made, they take 8 octets each of IPv4 and 32 of IPv6.
+const NETWORKS_MAX: usize = 1 << 26;
+const _: () = assert!(2 * NETWORKS_MAX < u32::MAX as usize, "ranges are numbered with 32 bits");
+
+impl PlacesBuilder {
+    /// Adds that a network is in a place, but for smaller ones in it that are in others, in whichever order they come. Of one
+    /// that is there twice the last counts.
+    ///
+    /// # Errors
+    /// It is no network, or one too many.
+    pub fn add(&mut self, address: IpAddr, len: u8, place: Place) -> Result<(), PlacesError> {
+        match address {
+            IpAddr::V4(address) => add(&mut self.ipv4, address.to_bits(), (len, place)),
+            IpAddr::V6(address) => add(&mut self.ipv6, address.to_bits(), (len, place)),
+        }
+    }
+
+    /// Two of the networks that are the same, and in different places; none if there are no such.
+    pub fn contradiction(&mut self) -> Option<(IpAddr, u8)> {
+        fn first<W: Word>(networks: &mut [(W, u8, Place)]) -> Option<(W, u8)> {
+            networks.sort();
+            let twice = |two: &&[(W, u8, Place)]| {
+                (two[0].0, two[0].1) == (two[1].0, two[1].1) && two[0].2 != two[1].2
+            };
+            networks.windows(2).find(twice).map(|two| (two[0].0, two[0].1))
+        }
+        let ipv4 = first(&mut self.ipv4).map(|(bits, len)| (Ipv4Addr::from_bits(bits).into(), len));
+        ipv4.or_else(|| first(&mut self.ipv6).map(|(bits, len)| (Ipv6Addr::from_bits(bits).into(), len)))
+    }
+
+    /// The map.
+    pub fn finish(self) -> Places {
+        Places { ipv4: ranges(self.ipv4), ipv6: ranges(self.ipv6) }
+    }
+}
+
+fn add<W: Word>(
+    networks: &mut Vec<(W, u8, Place)>,
+    start: W,
+    (len, place): (u8, Place),
+) -> Result<(), PlacesError> {
+    if len > W::BITS || start & W::ZERO.last_of(len) != W::ZERO {
+        return Err(PlacesError::NoNetwork);
+    }
+    if networks.len() == NETWORKS_MAX {
+        return Err(PlacesError::TooMany);
+    }
+    networks.push((start, len, place));
+    Ok(())
+}
+
+/// Takes networks apart that lie in each other.
+fn ranges<W: Word>(mut networks: Vec<(W, u8, Place)>) -> Ranges<W> {
+    // The larger of two that begin at one address comes first. The sort keeps the order of what is there twice.
+    networks.sort_by_key(|(start, len, _)| (*start, *len));
+    let (mut starts, mut places) = (vec![W::ZERO], vec![0]);
+    // Networks that the current address is in, the smallest last, each with its last address.
+    let mut open: Vec<(W, Place)> = Vec::new();
+    let mut begin = |start: W, place: Place| {
+        // At one address the last word counts; and a range of the place that goes on is none of its own.
+        if starts.last() == Some(&start) {
+            starts.pop();
+            places.pop();
+        }
+        if places.last() != Some(&place) {
+            starts.push(start);
+            places.push(place);
+        }
+    };
+    for (start, len, place) in networks {
+        while open.last().is_some_and(|(last, _)| *last < start) {
+            if let Some((next, place)) = closed(&mut open) {
+                begin(next, place);
+            }
+        }
+        begin(start, place);
+        open.push((start.last_of(len), place));
+    }
+    while !open.is_empty() {
+        if let Some((next, place)) = closed(&mut open) {
+            begin(next, place);
+        }
+    }
+    let upper = (0..=UPPER_COUNT).map(|upper| match upper {
+        UPPER_COUNT => starts.len() - 1,
+        // The first begins at zero.
+        _ => starts.partition_point(|start| *start <= W::with_upper(upper)) - 1,
+    });
+    let upper = upper.map(|index| index as u32).collect(); // two for each of `NETWORKS_MAX` at most
+    Ranges { upper, starts: starts.into(), places: places.into() }
+}
+
+/// Ends the smallest network; what begins behind it, if it does not end with the last address.
+fn closed<W: Word>(open: &mut Vec<(W, Place)>) -> Option<(W, Place)> {
+    let (last, _) = open.pop()?;
+    Some((last.checked_add_one()?, open.last().map_or(0, |(_, place)| *place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(networks: &[(&str, u8, Place)]) -> Places {
+        let mut builder = PlacesBuilder::default();
+        for (address, len, place) in networks {
+            builder.add(ip(address), *len, *place).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// What a map says by the rule alone: the place of the smallest network that has the address.
+    fn naive(networks: &[(u32, u8, Place)], address: u32) -> Place {
+        let host = |len: u8| u32::MAX.checked_shr(len.into()).unwrap_or(0);
+        let has = |it: &&(u32, u8, Place)| (it.0 ^ address) & !host(it.1) == 0;
+        // Of the same twice the last counts.
+        networks.iter().filter(has).max_by_key(|(_, len, _)| *len).map_or(0, |(.., place)| *place)
+    }
+
+    #[test]
+    fn the_smallest_network_counts() {
+        let places = map(&[
+            ("10.0.0.0", 8, 1),
+            ("10.1.0.0", 16, 2),
+            ("10.1.2.3", 32, 3),
+            ("0.0.0.0", 0, 9),
+            ("255.255.255.255", 32, 4),
+            ("2001:db8::", 32, 5),
+            ("2001:db8:1::", 48, 0),
+            ("::1", 128, 6),
+        ]);
+        for (address, place, len) in [
+            ("10.0.0.1", 1, 16),
+            ("10.1.2.2", 2, 32),
+            ("10.1.2.3", 3, 32),
+            ("10.1.3.3", 2, 24),
+            ("10.2.0.0", 1, 15),
+            ("9.255.255.255", 9, 7),
+            ("11.0.0.0", 9, 8),
+            ("255.255.255.254", 9, 32),
+            ("255.255.255.255", 4, 32),
+            ("2001:db8::1", 5, 48),
+            ("2001:db8:1::1", 0, 48),
+            ("2001:db8:8000::", 5, 33),
+            ("::1", 6, 128),
+            ("::2", 0, 127),
+            ("8000::", 0, 1),
+        ] {
+            assert_eq!(places.find(ip(address)), place, "{address}");
+            assert_eq!(places.find_network(ip(address), |_, _| false), (place, len), "{address}");
+        }
+        assert_eq!(places.find(ip("::ffff:10.1.2.3")), 3);
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_are_one_network() {
+        let places = map(&[("10.0.0.0", 9, 1), ("10.128.0.0", 9, 2), ("11.0.0.0", 8, 3)]);
+        assert_eq!(places.find_network(ip("10.1.1.1"), |_, _| false), (1, 9));
+        assert_eq!(places.find_network(ip("10.1.1.1"), |_, other| other == 2), (1, 8));
+        assert_eq!(places.find_network(ip("10.1.1.1"), |_, other| other != 0), (1, 7));
+        assert_eq!(places.find_network(ip("10.1.1.1"), |_, _| true), (1, 0));
+        assert_eq!(map(&[]).find_network(ip("10.1.1.1"), |_, _| false), (0, 0));
+    }
+
+    #[test]
+    fn random_maps_are_those_of_the_rule_and_networks_are_in_one_place() {
+        for seed in 0..400u64 {
+            let mut random = Random(seed + 1);
+            let networks: Vec<(u32, u8, Place)> = (0..random.below(40))
+                .map(|_| {
+                    let len = random.below(33) as u8;
+                    // Few upper bits, so that networks lie in each other.
+                    let bits = random.below(4) << 30 | random.below(4) << 14 | random.below(256);
+                    let host = u32::MAX.checked_shr(len.into()).unwrap_or(0);
+                    (bits & !host, len, random.below(4) as Place)
+                })
+                .collect();
+            let mut builder = PlacesBuilder::default();
+            for (bits, len, place) in &networks {
+                builder.add(Ipv4Addr::from_bits(*bits).into(), *len, *place).unwrap();
+                let wide = u128::from(*bits) << 96;
+                builder.add(Ipv6Addr::from_bits(wide).into(), *len, *place).unwrap();
+            }
+            let places = builder.finish();
+            let edges = networks.iter().flat_map(|(bits, len, _)| {
+                let last = bits | u32::MAX.checked_shr((*len).into()).unwrap_or(0);
+                [*bits, last, bits.wrapping_sub(1), last.wrapping_add(1)]
+            });
+            let edges: Vec<u32> = edges.chain([0, u32::MAX, random.below(u32::MAX)]).collect();
+            let class = |place: Place| place / 2;
+            for address in &edges {
+                let wanted = naive(&networks, *address);
+                assert_eq!(places.find(Ipv4Addr::from_bits(*address).into()), wanted, "{seed}: {address:x}");
+                let wide = Ipv6Addr::from_bits(u128::from(*address) << 96 | 7);
+                assert_eq!(places.find(wide.into()), wanted, "{seed}: {address:x}");
+                for merged in [false, true] {
+                    let same = |one, other| if merged { class(one) == class(other) } else { one == other };
+                    let found = places.find_network(Ipv4Addr::from_bits(*address).into(), same);
+                    assert_eq!(found.0, wanted);
+                    let host = u32::MAX.checked_shr(found.1.into()).unwrap_or(0);
+                    let is_one = |other: u32| same(naive(&networks, other), wanted);
+                    let inside = |at: u32| (at ^ address) & !host == 0;
+                    assert!(
+                        edges.iter().filter(|at| inside(**at)).all(|at| is_one(*at)),
+                        "{seed}: {address:x}/{}",
+                        found.1
+                    );
+                    assert!(is_one(address & !host) && is_one(address | host));
+                    // And it is as large as that can be.
+                    if found.1 > 0 && networks.len() < ALIKE_MAX / 2 {
+                        let larger = host << 1 | 1;
+                        let inside = |at: u32| (at ^ address) & !larger == 0;
+                        let others = edges.iter().copied().chain([address & !larger, address | larger]);
+                        assert!(
+                            others.filter(|at| inside(*at)).any(|at| !is_one(at)),
+                            "{seed}: {address:x}/{}",
+                            found.1
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_and_what_contradicts_is_found() {
+        let mut builder = PlacesBuilder::default();
+        for (address, len) in [("10.0.0.1", 24), ("10.0.0.0", 33), ("2001:db8::1", 64), ("::", 129)] {
+            assert_eq!(builder.add(ip(address), len, 1), Err(PlacesError::NoNetwork), "{address}/{len}");
+        }
+        for (address, len, place) in
+            [("10.0.0.0", 8, 1), ("2001:db8::", 32, 1), ("10.0.0.0", 9, 2), ("10.0.0.0", 8, 1)]
+        {
+            builder.add(ip(address), len, place).unwrap();
+        }
+        assert_eq!(builder.contradiction(), None);
+        builder.add(ip("2001:db8::"), 32, 7).unwrap();
+        assert_eq!(builder.contradiction(), Some((ip("2001:db8::"), 32)));
+    }
+
+    /// SplitMix64.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: u32) -> u32 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut number = self.0;
+            number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((number ^ number >> 31) % u64::from(end.max(1))) as u32
+        }
+    }
+}
