@@ -22,6 +22,7 @@ fn every_node_answers_with_the_endpoints_that_are_good() {
     let course = Course::run(&mut lab, || true, tools::announce).unwrap_or_else(|error| panic!("{error:#}"));
     tools::announce(&course.figures());
     Pool::ALL.iter().for_each(|pool| tools::announce(&course.picture(*pool)));
+    tools::announce(&course.shares_pictured());
     let faults = course.faults();
     let explained = lab.explain(0);
     assert!(faults.is_empty(), "{} faults:\n{}\n{explained}", faults.len(), faults.join("\n"));

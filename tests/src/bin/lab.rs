@@ -30,7 +30,7 @@ const USAGE: &str =
     "scripts/lab [up] [OPTIONS]        three PoPs, two routers, one client; Ctrl-C takes it all down
 scripts/lab all [OPTIONS]         the same, everything broken once, and a table of what came of it
 scripts/lab copies [OPTIONS]      the nodes' zone comes from one primary: a change, its death, a cut past expiry, bad versions
-scripts/lab pools [--svg FILE]    names that answer with endpoints at the PoPs: these die and come back, and a PoP is cut off
+scripts/lab pools [--svg FILE]    names that answer with endpoints at the PoPs: these report loads, die and come back, and a PoP is cut off
 scripts/lab break WHAT [POP]      in another terminal: break something and say what was seen
 scripts/lab mend                  in another terminal: put everything right again
 scripts/lab status                in another terminal: what the routers have learned
@@ -200,6 +200,7 @@ fn pools(plan: Plan, svg: Option<&Path>) -> Result<()> {
     }
     println!("\n{}", course.figures());
     Pool::ALL.iter().for_each(|pool| println!("{}", course.picture(*pool)));
+    println!("{}", course.shares_pictured());
     if let Some(file) = svg {
         std::fs::write(file, course.svg()).with_context(|| file.display().to_string())?;
     }

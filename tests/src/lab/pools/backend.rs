@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::answers::{BACKENDS, Backend};
+use super::share::USUAL;
 use crate::lab::topology::Topology;
 use crate::netns::Namespace;
 
@@ -69,6 +70,12 @@ impl Backends {
         self.hanging(backend).map(|hangs| hangs.store(false, Ordering::SeqCst))
     }
 
+    /// Has it report a load, in percent.
+    pub fn report(&mut self, backend: Backend, load: u32) -> Result<()> {
+        self.site(backend)?.server.as_ref().context("it runs")?.load.store(load, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn hanging(&mut self, backend: Backend) -> Result<&AtomicBool> {
         Ok(&self.site(backend)?.server.as_ref().context("it runs")?.hangs)
     }
@@ -95,6 +102,7 @@ fn listen_later(namespace: &Namespace, address: Ipv4Addr) -> Box<dyn Fn() -> Res
 /// A server; its port is closed when it is dropped.
 struct Server {
     hangs: Arc<AtomicBool>,
+    load: Arc<AtomicU32>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -104,19 +112,20 @@ impl Server {
         // Who has gone before he is taken in leaves nobody to wait for.
         listener.set_nonblocking(true)?;
         let (hangs, ends) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (of_thread, end) = (Arc::clone(&hangs), Arc::clone(&ends));
+        let load = Arc::new(AtomicU32::new(USUAL));
+        let (of_thread, loaded, end) = (Arc::clone(&hangs), Arc::clone(&load), Arc::clone(&ends));
         let thread = thread::spawn(move || {
             while !end.load(Ordering::SeqCst) {
                 let _ = poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&LOOK_EVERY));
                 while let Ok((stream, _)) = listener.accept() {
-                    let hangs = Arc::clone(&of_thread);
+                    let (hangs, load) = (Arc::clone(&of_thread), Arc::clone(&loaded));
                     // One whose way is cut must not keep the others waiting. Each ends after twice `ASKS_WITHIN` at
                     // the latest.
-                    thread::spawn(move || serve(stream, &hangs));
+                    thread::spawn(move || serve(stream, &hangs, &load));
                 }
             }
         });
-        Ok(Self { hangs, ends, thread: Some(thread) })
+        Ok(Self { hangs, load, ends, thread: Some(thread) })
     }
 }
 
@@ -130,7 +139,7 @@ impl Drop for Server {
 }
 
 /// Serves one request. A connection that fails is no harm: the client is gone, or its way is cut.
-fn serve(mut stream: TcpStream, hangs: &AtomicBool) -> Option<()> {
+fn serve(mut stream: TcpStream, hangs: &AtomicBool, load: &AtomicU32) -> Option<()> {
     stream.set_nonblocking(false).ok()?;
     stream.set_read_timeout(Some(ASKS_WITHIN)).ok()?;
     let mut request = Vec::new();
@@ -145,10 +154,10 @@ fn serve(mut stream: TcpStream, hangs: &AtomicBool) -> Option<()> {
         // Until the client gives up.
         return stream.read(&mut some).ok().map(drop);
     }
-    stream.write_all(response().as_bytes()).ok()
+    stream.write_all(response(load.load(Ordering::SeqCst)).as_bytes()).ok()
 }
 
-/// What a good one says.
-fn response() -> String {
-    "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n".to_owned()
+/// What a good one says that has this load.
+fn response(load: u32) -> String {
+    format!("HTTP/1.1 200 OK\r\nx-load: {load}\r\ncontent-length: 3\r\n\r\nok\n")
 }

@@ -2,13 +2,14 @@
 //! PoP is cut off.
 //!
 //! Two pools have the same six endpoints: [`Pool::Near`], whose first tier at each node are its own PoP's, by what
-//! that node sees; and [`Pool::All`], which answers with all that most nodes find good. [`Step::ALL`] are made one
-//! after the other ([`Course::run`]), while [`watch`] asks all nodes. What each has to say is known at every moment;
-//! [`verdict`] holds them to it.
+//! that node sees; and [`Pool::All`], which answers with all that most nodes find good. A third gives each a share by
+//! the load that it reports ([`share`]). [`Step::ALL`] are made one after the other ([`Course::run`]), while [`watch`]
+//! asks all nodes. What each has to say is known at every moment; [`verdict`] holds them to it.
 
 pub mod answers;
 pub mod backend;
 pub mod picture;
+pub mod share;
 pub mod verdict;
 pub mod watch;
 
@@ -77,6 +78,17 @@ pub fn config(pop: usize) -> String {
         "[[key]]\nname = \"nodes.example\"\nsecret = \"YSBzZWNyZXQgb2YgdGhlIGxhYg==\"\n[pool-sharing]\nkey = \"nodes.example\"\n\
          interval-ms = {shared}\ntimeout-ms = {shared}\nsilent-after = {SILENT_AFTER}\n"
     );
+    write!(
+        text,
+        "[[pool]]\nname = \"{0}\"\nnames = [\"{0}.example.com\"]\n{1}\n{check}\n",
+        share::POOL,
+        share::KIND
+    )
+    .expect("a String takes all");
+    for it in BACKENDS {
+        writeln!(text, "[[pool.endpoint]]\nname = \"{it}\"\naddress = \"{}\"", it.address())
+            .expect("a String takes all");
+    }
     for (pool, kind) in [
         (Pool::Near, format!("kind = \"failover\"\nfail-back-ms = {hold}")),
         (Pool::All, "kind = \"round-robin\"\nview = \"quorum\"".to_owned()),
@@ -103,6 +115,10 @@ pub fn config(pop: usize) -> String {
 pub enum Step {
     /// Nothing.
     Good,
+    /// An endpoint of p3 reports that it is busy.
+    Busy,
+    /// It reports that it has less to do than the others.
+    Idle,
     /// One of the two endpoints of p1 dies.
     Dies,
     /// The other does, too.
@@ -126,13 +142,16 @@ pub enum Step {
 const P1A: Backend = Backend { pop: 0, number: 0 };
 const P1B: Backend = Backend { pop: 0, number: 1 };
 const P2A: Backend = Backend { pop: 1, number: 0 };
+const P3A: Backend = Backend { pop: 2, number: 0 };
 /// The PoP that is cut off: the one that the client's queries go to.
 const CUT_OFF: usize = 0;
 
 impl Step {
     /// All, in the order in which they are made.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Good,
+        Self::Busy,
+        Self::Idle,
         Self::Dies,
         Self::BothDead,
         Self::Back,
@@ -149,6 +168,8 @@ impl Step {
         let before = Instant::now();
         match self {
             Self::Good => {}
+            Self::Busy => lab.backends()?.report(P3A, share::BUSY)?,
+            Self::Idle => lab.backends()?.report(P3A, share::IDLE)?,
             Self::Dies | Self::DiesCutOff => return lab.backends()?.kill(P1A),
             Self::BothDead => return lab.backends()?.kill(P1B),
             Self::Back => {
@@ -169,6 +190,7 @@ impl Step {
         match self {
             Self::Back => FAIL_BACK + Duration::from_secs(3),
             Self::CutOff => Duration::from_secs(5),
+            Self::Busy | Self::Idle => share::WATCHED,
             _ => Duration::from_secs(3),
         }
     }
@@ -178,6 +200,8 @@ impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
             Self::Good => "all is well",
+            Self::Busy => "p3a is busy",
+            Self::Idle => "p3a has room",
             Self::Dies => "p1a dies",
             Self::BothDead => "p1b dies, too",
             Self::Back => "both come back",
@@ -209,7 +233,7 @@ impl World {
         let with = |it: Backend| Set::of(|other| other == it || self.good.has(other));
         let without = |it: Backend| Set::of(|other| other != it && self.good.has(other));
         let good = match step {
-            Step::Good | Step::CutOff | Step::Mended => self.good,
+            Step::Good | Step::Busy | Step::Idle | Step::CutOff | Step::Mended => self.good,
             Step::Dies | Step::DiesCutOff => without(P1A),
             Step::BothDead => without(P1B),
             Step::Back => Set::of(|_| true),
@@ -266,7 +290,7 @@ pub struct Course {
     pub end: Instant,
     /// What was asked and answered.
     pub samples: Vec<Sample>,
-    /// Who said that he is isolated.
+    /// What nodes said of themselves.
     pub said: Vec<Said>,
 }
 
@@ -280,9 +304,9 @@ impl Course {
         let (mut stages, mut world, mut seconds) = (Vec::new(), World::first(), 0);
         for step in Step::ALL {
             let at = step.make(lab).with_context(|| format!("{step}"))?;
-            let after = world.after(step);
-            stages.push(Stage { step, at, before: world, world: after });
-            world = after;
+            let before = world;
+            world = before.after(step);
+            stages.push(Stage { step, at, before, world });
             let mut what = step.to_string();
             let end = at + step.watched_for();
             // What is told of a second is what was last seen in it.
@@ -336,9 +360,10 @@ fn heading() -> String {
         (format!("{:<33}", NAMES[pool as usize]), nodes)
     };
     let [(near, nodes), (all, _)] = Pool::ALL.map(places);
+    let shares = POPS.map(|pop| format!("{pop:>5}")).concat();
     format!(
-        "{:>3}  {:<16}  {near} {all} {all}\n{:>3}  {:<16}  {nodes} {nodes} for the client",
-        "", "", "s", ""
+        "{:>3}  {:<16}  {near} {all} {all:<28}  share of p3a, in %\n{:>3}  {:<16}  {nodes} {nodes} {:<28} {shares}",
+        "", "", "s", "", "for the client"
     )
 }
 
@@ -357,5 +382,11 @@ fn row(watch: &Watch, second: u64, what: &str) -> String {
         text.push(' ');
     }
     let who = watch.last(Place::Client, Pool::All).and_then(|it| it.pop).map_or("nobody", |pop| POPS[pop]);
-    text + &format!("{} by {who}", cell(Place::Client, Pool::All))
+    text += &format!("{:<28} ", format!("{} by {who}", cell(Place::Client, Pool::All)));
+    for pop in 0..POPS.len() {
+        text += &watch
+            .share(pop)
+            .map_or_else(|| format!("{:>5}", "?"), |share| format!("{:>5.1}", share * 100.0));
+    }
+    text
 }

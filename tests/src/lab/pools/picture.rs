@@ -26,7 +26,7 @@ impl Course {
     /// no line.
     #[must_use]
     pub fn picture(&self, pool: Pool) -> String {
-        let columns = (self.seconds(self.end) / COLUMN.as_secs_f64()).floor() as usize; // a minute or so
+        let columns = self.columns();
         let mut text = format!("{}\n", NAMES[pool as usize]);
         for line in self.lines(pool) {
             let is_in = |column: usize| {
@@ -109,8 +109,19 @@ impl Course {
         )
     }
 
+    /// The picture of the shares by load.
+    #[must_use]
+    pub fn shares_pictured(&self) -> String {
+        self.share_picture(self.columns(), COLUMN)
+    }
+
+    /// How many characters of the picture there are.
+    fn columns(&self) -> usize {
+        (self.seconds(self.end) / COLUMN.as_secs_f64()).floor() as usize // a minute or so
+    }
+
     /// Seconds from the first step.
-    fn seconds(&self, at: Instant) -> f64 {
+    pub(super) fn seconds(&self, at: Instant) -> f64 {
         let start = self.stages.first().map_or(self.end, |stage| stage.at);
         at.saturating_duration_since(start).as_secs_f64()
     }

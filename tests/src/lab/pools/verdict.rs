@@ -28,7 +28,7 @@ impl Stage {
         // Where most nodes have to say it, the others have to be asked.
         let told = if pool == Pool::All { SHARED } else { Duration::ZERO };
         let waits = match self.step {
-            Step::Good => Duration::ZERO,
+            Step::Good | Step::Busy | Step::Idle => Duration::ZERO,
             Step::Dies | Step::BothDead | Step::DiesCutOff => fall + told,
             Step::Hangs => silence + told,
             Step::Back if pool == Pool::Near => rise + FAIL_BACK,
@@ -53,7 +53,7 @@ impl Course {
     /// What was not as it has to be, a line each, and the first of each kind only.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.share_faults();
         for (at, stage) in self.stages.iter().enumerate() {
             for place in Place::ALL {
                 for pool in Pool::ALL {
@@ -123,7 +123,8 @@ impl Course {
         self.samples.iter().filter(is_of).copied().collect()
     }
 
-    fn said_of(&self, at: usize, pop: usize) -> Vec<Said> {
+    /// What a node said of itself between a step and the next.
+    pub(super) fn said_of(&self, at: usize, pop: usize) -> Vec<Said> {
         let (from, to) = (self.stages[at].at, self.stages.get(at + 1).map_or(self.end, |next| next.at));
         self.said.iter().filter(|it| it.pop == pop && it.at >= from && it.at < to).copied().collect()
     }

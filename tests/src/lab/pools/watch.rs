@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::answers::Set;
-use super::{NAMES, Pool};
+use super::{NAMES, Pool, share};
 use crate::lab::client::{OPTION_NSID, PORT, TYPE_A, identity};
 use crate::lab::ledger::{NOBODY, name_of};
 use crate::lab::topology::{POPS, SERVICE, Topology, management};
@@ -66,15 +66,17 @@ pub struct Sample {
     pub pop: Option<usize>,
 }
 
-/// That a node says whether it is isolated.
+/// What a node says of itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
     /// The PoP.
     pub pop: usize,
     /// When.
     pub at: Instant,
-    /// What it said.
+    /// Whether it is isolated.
     pub is_isolated: bool,
+    /// The share that p3a has of its answers by load.
+    pub share: Option<f64>,
 }
 
 #[derive(Default)]
@@ -114,7 +116,9 @@ impl Watch {
                 // A node that doesn't say is asked again.
                 if let Ok(answer) = http::get(server, "/metrics") {
                     let is_isolated = answer.body.contains("\nstarling_pool_isolated 1\n");
-                    let said = Said { pop, at: Instant::now(), is_isolated };
+                    let sample = answer.body.lines().find(|line| line.starts_with(share::SAMPLE));
+                    let share = sample.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+                    let said = Said { pop, at: Instant::now(), is_isolated, share };
                     notes.lock().unwrap_or_else(PoisonError::into_inner).said.push(said);
                 }
             });
@@ -157,6 +161,13 @@ impl Watch {
     pub fn last(&self, place: Place, pool: Pool) -> Option<Sample> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.samples.iter().rev().find(|it| (it.place, it.pool) == (place, pool)).copied()
+    }
+
+    /// The share of p3a, as a node said last.
+    #[must_use]
+    pub fn share(&self, pop: usize) -> Option<f64> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.said.iter().rev().find(|said| said.pop == pop)?.share
     }
 
     /// Whether a node said last that it is isolated.
