@@ -91,6 +91,39 @@ fn a_zone_brings_its_pools_and_changes_them() -> Result<()> {
 }
 
 #[test]
+fn pools_of_a_zone_stand_within_each_other() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let one = Endpoint::start(first, port)?;
+    let _other = Endpoint::start(second, port)?;
+    let inner = |name: &str, address: Ipv4Addr| {
+        format!(
+            "_pool.{name} TXT \"names = []\"\n_pool.{name} TXT \"{}\"\n_pool.{name} TXT \"endpoint = {{ name = 'a', address = \
+             '{address}' }}\"\n",
+            check(port)
+        )
+    };
+    let outer = "_pool.www TXT \"endpoint = { pool = 'eu.example.com' }\"\n_pool.www TXT \"endpoint = { pool = \
+                 'us.example.com', tier = 2 }\"\n_pool.lost TXT \"endpoint = { pool = 'asia.example.com' }\"\n";
+    let text = [ZONE, &inner("eu", first), &inner("us", second), &inner("idle", second), outer].concat();
+    let mut node = Node::new("")?;
+    node.configure(WITH_RECORDS)?;
+    node.write("example.com", &text)?;
+    node.start()?;
+    node.answers(WWW, &[first])?;
+    let shown = node.does(&["pools"])?;
+    for (name, said) in [
+        ("lost", "has the pool \"asia.example.com\" as an endpoint, which there is not"),
+        ("idle", "no `names`"),
+    ] {
+        let heading = format!("{name}.example.com  refused, by records of example.com.");
+        let at = shown.find(&heading).context(shown.clone())?;
+        ensure!(shown[at..].lines().nth(1).is_some_and(|line| line.contains(said)), "{name}: {shown}");
+    }
+    drop(one);
+    node.answers(WWW, &[second])
+}
+
+#[test]
 fn a_secondary_has_the_pools_of_the_zone_and_keeps_them() -> Result<()> {
     let ([first, second], port) = addresses()?;
     let one = Endpoint::start(first, port)?;

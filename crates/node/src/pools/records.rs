@@ -38,6 +38,13 @@ pub(crate) fn of_zone(table: &Table) -> Vec<Found> {
     for beyond in found.iter_mut().skip(ZONE_POOLS_MAX) {
         beyond.pool = Err(vec![format!("the zone has more than {ZONE_POOLS_MAX} pools; take some out")]);
     }
+    let good = |found: &Found| found.pool.clone().ok();
+    let settled = PoolReader::settle(found.iter().filter_map(good).collect());
+    found
+        .iter_mut()
+        .filter(|found| found.pool.is_ok())
+        .zip(settled)
+        .for_each(|(found, pool)| found.pool = pool);
     found
 }
 

@@ -18,6 +18,9 @@ use wire::NameBuf;
 
 /// How long a better tier has to be good where nothing is said, in milliseconds.
 const FAIL_BACK_MS: u64 = 60_000;
+/// How often it is tried what is left of a zone's pools without those that can't be: as often as mistakes are likely to follow from
+/// one another.
+const ROUNDS_MAX: usize = 16;
 /// An hour, in milliseconds.
 const AN_HOUR_MS: u64 = 3_600_000;
 
@@ -58,17 +61,32 @@ pub(super) fn pools(
     pools
 }
 
-/// What a pool is that stands by itself, within no other and with none within it.
-pub(super) fn settled(
-    pool: PoolConfig,
-    place: Range<usize>,
-    problems: &mut Vec<Problem>,
-) -> Option<PoolConfig> {
-    let before = problems.len();
-    let mut pools = [pool];
-    nesting::settle(&mut pools, &[place], problems);
-    let [pool] = pools;
-    (problems.len() == before).then_some(pool)
+/// What pools are together that are in no file: one may stand within another. Of those that can't be it says why.
+pub(super) fn settled(mut pools: Vec<PoolConfig>) -> Vec<Result<PoolConfig, Vec<String>>> {
+    let mut errors: Vec<Vec<String>> = vec![Vec::new(); pools.len()];
+    for round in 0..ROUNDS_MAX {
+        let good: Vec<usize> = (0..pools.len()).filter(|number| errors[*number].is_empty()).collect();
+        let mut standing: Vec<PoolConfig> = good.iter().map(|number| pools[*number].clone()).collect();
+        let places: Vec<Range<usize>> = (0..good.len()).map(|place| place..place).collect();
+        let mut problems = Vec::new();
+        nesting::settle(&mut standing, &places, &mut problems);
+        if problems.is_empty() {
+            good.iter().zip(standing).for_each(|(number, pool)| pools[*number] = pool);
+            break;
+        }
+        for problem in &problems {
+            let number = problem.place.as_ref().and_then(|(place, _)| good.get(place.start));
+            number.into_iter().for_each(|number| errors[*number].push(problem.to_string()));
+        }
+        if round + 1 == ROUNDS_MAX {
+            let too_many = "too many other pools of the zone can't be; mend those first".to_owned();
+            let unsettled = errors.iter_mut().filter(|errors| errors.is_empty());
+            unsettled.for_each(|errors| errors.push(too_many.clone()));
+        }
+    }
+    let result =
+        |(pool, errors): (PoolConfig, Vec<String>)| if errors.is_empty() { Ok(pool) } else { Err(errors) };
+    pools.into_iter().zip(errors).map(result).collect()
 }
 
 fn pool(

@@ -21,7 +21,8 @@ impl PoolReader {
         PoolReader { around: probe::Around::foreign() }
     }
 
-    /// The pool that records say; `owner` answers with it where they say no names, and it is called so. `zone` has them.
+    /// The pool that records say; `owner` answers with it where they say no names, and it is called so. `zone` has them. What
+    /// it is depends on others: [`PoolReader::settle`].
     ///
     /// # Errors
     /// All that is wrong with it, and what to do.
@@ -54,12 +55,19 @@ impl PoolReader {
                 let title = "where clients are is of a node, and a zone can't say it";
                 problems.push(Problem::general(title, "make it a [[pool]] of the configuration"));
             }
-            let decoded = decoded.filter(|_| problems.is_empty());
-            if let Some(pool) = decoded.and_then(|(pool, place)| pool::settled(pool, place, &mut problems)) {
+            if let Some((pool, _)) = decoded.filter(|_| problems.is_empty()) {
                 return Ok(pool);
             }
         }
         Err(problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// What the pools of a zone are together, in their order: one may stand within another.
+    ///
+    /// # Errors
+    /// For each pool, why it can't be, and what to do.
+    pub(crate) fn settle(pools: Vec<PoolConfig>) -> Vec<Result<PoolConfig, Vec<String>>> {
+        pool::settled(pools)
     }
 }
 
