@@ -1,6 +1,6 @@
 //! An endpoint: a server for HTTP on an address of its own, that does what a test wants.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use starling_tests::server::{free_port, own_address};
+use starling_tests::tools;
+
+use crate::node::SEEN_WITHIN;
 
 /// How long a client may take to ask.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
@@ -52,7 +55,12 @@ impl Endpoint {
     /// A good one.
     pub(crate) fn start(address: Ipv4Addr, port: u16) -> Result<Self> {
         let address = SocketAddr::new(IpAddr::V4(address), port);
-        let listener = TcpListener::bind(address).with_context(|| format!("{address}"))?;
+        // A child of another test may have a port that was closed for a moment, until it is a program of its own.
+        let is_free = || match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+            listener => listener.map(Some).with_context(|| format!("{address}")),
+        };
+        let listener = tools::poll("the port is free", SEEN_WITHIN, is_free)?;
         let manner = Arc::new(Mutex::new(Manner::good()));
         let (asked, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (of_thread, count, end) = (Arc::clone(&manner), Arc::clone(&asked), Arc::clone(&ends));

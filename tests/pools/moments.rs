@@ -54,11 +54,7 @@ impl Actor {
         self.turns(true, |server| {
             match server {
                 Some(server) => server.set(Manner::good()),
-                // A child of another test may have the closed port for a moment, until it is a program of its own.
-                None => {
-                    let again = || Ok(Endpoint::start(address, port).ok());
-                    *server = Some(tools::poll("the port is free again", SEEN_WITHIN, again)?);
-                }
+                None => *server = Some(Endpoint::start(address, port)?),
             }
             Ok(())
         })
