@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -344,13 +343,7 @@ fn a_check_of_the_configuration_finds_loads_that_cannot_be_found_out() -> Result
         ("load = \"connect-time\"", "kind = \"icmp\"", "the check makes no connection"),
     ] {
         let node = Node::new(&pool("web", NAMES, &lines(keys, checked), &[(address, 1)]))?;
-        let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-        let text =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        ensure!(
-            !output.status.success() && text.contains(said) && text.contains("node.toml:"),
-            "{said}: {text}"
-        );
+        node.refuses(said)?;
     }
     Ok(())
 }

@@ -1,17 +1,14 @@
 //! Pools that answer with what is nearest, by lists of prefixes and by MaxMind DB files: clients at addresses of their own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::Command;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
-use starling_tests::name::Name;
-use starling_tests::query::Query;
 use starling_tests::tools;
 
 use crate::endpoint::{Endpoint, addresses};
 use crate::mmdb;
-use crate::node::{Node, SEEN_WITHIN, TYPE_A, WWW, http};
-use crate::portions::found;
+use crate::node::{Node, SEEN_WITHIN, WWW, http};
+use crate::portions::answer_to;
 
 /// Two countries of a continent, one of which has a network in the other's, and one of another continent.
 pub(crate) const PLACES: &str = "# prefix,place\n127.130.0.0/16,DE,continent:EU\n127.130.7.0/24,FR,continent:EU\n\
@@ -46,20 +43,6 @@ pub(crate) fn lines(map: &str, port: u16, endpoints: &[(Ipv4Addr, &str)]) -> Str
 /// The endpoints of the tests here.
 pub(crate) fn endpoints(addresses: [Ipv4Addr; 4]) -> [(Ipv4Addr, &'static str); 4] {
     std::array::from_fn(|index| (addresses[index], FOR[index]))
-}
-
-/// What a client at this address is answered.
-fn answer_to(node: &Node, client: Ipv4Addr) -> Result<Vec<Ipv4Addr>> {
-    let query = Query::new(Name::parse(WWW)?, TYPE_A).bytes(5);
-    let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(client), 0))?;
-    socket.connect(node.address)?;
-    socket.set_read_timeout(Some(SEEN_WITHIN))?;
-    socket.send(&query)?;
-    let mut buffer = [0; 512];
-    let len = socket.recv(&mut buffer)?;
-    let mut found = found(&buffer[..len])?;
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// Waits until each of the clients is answered with these.
@@ -183,20 +166,12 @@ fn a_check_of_the_configuration_finds_maps_and_places_that_cannot_be() -> Result
         std::fs::write(node.path("cut.mmdb"), &good[..good.len() / 2])?;
         std::fs::write(node.path("nothing.mmdb"), &nothing)?;
         node.configure(&lines)?;
-        let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-        let text =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-        ensure!(
-            !output.status.success() && text.contains(said) && text.contains("node.toml:"),
-            "{said}: {text}"
-        );
+        node.refuses(said)?;
     }
     let node = Node::new("")?;
     node.write("places.csv", PLACES)?;
     node.configure(&of("places.csv", "\"GB\""))?;
-    let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    ensure!(output.status.success() && text.contains("no network of the map is in the place GB"), "{text}");
+    let (is_good, text) = node.check()?;
+    ensure!(is_good && text.contains("no network of the map is in the place GB"), "{text}");
     Ok(())
 }

@@ -199,6 +199,13 @@ impl Node {
         Ok((output.status.success(), text.concat()))
     }
 
+    /// That `starling check` finds this wrong with the configuration, and says where.
+    pub(crate) fn refuses(&self, said: &str) -> Result<()> {
+        let (is_good, text) = self.check()?;
+        ensure!(!is_good && text.contains(said) && text.contains("node.toml:"), "{said}: {text}");
+        Ok(())
+    }
+
     /// Waits until an address of a pool is bad, and this is said of it.
     pub(crate) fn sees_bad(&self, pool: &str, index: usize, said: &str) -> Result<()> {
         tools::poll(said, SEEN_WITHIN, || {

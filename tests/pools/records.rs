@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use starling_tests::{http, openmetrics, server, tools};
@@ -233,12 +232,9 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
     }
     let samples = openmetrics::read(&http::get(folder_and_ports, "/metrics")?.body)?;
     ensure!(samples.get("starling_pool_records_refused") == Some(&9.0), "{shown}");
-    let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-    let text =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let (is_good, text) = node.check()?;
     ensure!(
-        !output.status.success()
-            && text.contains("the pool at _pool.exec.example.com.: `command` is of a node"),
+        !is_good && text.contains("the pool at _pool.exec.example.com.: `command` is of a node"),
         "{text}"
     );
     Ok(())

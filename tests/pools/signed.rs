@@ -267,19 +267,13 @@ fn keys_that_do_not_fit_are_told_and_the_name_is_the_zones_own() -> Result<()> {
     let mut signed = Signed::new(Algorithm::Ed25519, Denial::Nsec)?;
     let zone: IpAddr = "192.0.2.80".parse()?;
     let web = pool("web", NAMES, &http(port), &[(first, 1)]);
-    let check = |signed: &Signed| -> Result<(bool, String)> {
-        let output =
-            Command::new(tools::starling()?).arg("check").arg(signed.node.path("node.toml")).output()?;
-        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        Ok((output.status.success(), text.concat()))
-    };
     let good = signed.keys(256)?;
     signed.configure("", &web)?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     ensure!(is_good, "{said}");
     // None.
     signed.configure_zone("", &web)?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     ensure!(!is_good && said.contains("www.example.com. can't answer with the pool web: the zone is signed, and there is no key here"), "{said}");
     signed.node.start()?;
     signed.node.finds("web", first, "up")?;
@@ -299,7 +293,7 @@ fn keys_that_do_not_fit_are_told_and_the_name_is_the_zones_own() -> Result<()> {
     // Another key than the zone's.
     let other = Signed::new(Algorithm::Ed25519, Denial::Nsec)?;
     signed.configure_zone(&Signed::signing_key(&other.keys(256)?), &web)?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     let file = format!("{}.private is not in it", other.keys(256)?[0].display());
     ensure!(
         !is_good && said.contains("no signing key is one of the zone's DNSKEY set") && said.contains(&file),
@@ -311,7 +305,7 @@ fn keys_that_do_not_fit_are_told_and_the_name_is_the_zones_own() -> Result<()> {
     ensure!(signed.node.does(&["pool", "status", "web"])?.contains("is not in it"));
     // Both.
     signed.configure_zone(&Signed::signing_key(&[good.clone(), other.keys(256)?].concat()), &web)?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     ensure!(
         is_good && said.contains("warning: a signing key is not one of the DNSKEY set of example.com."),
         "{said}"
@@ -319,7 +313,7 @@ fn keys_that_do_not_fit_are_told_and_the_name_is_the_zones_own() -> Result<()> {
     // What others may read.
     let private = format!("{}.private", good[0].display());
     std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o640))?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     ensure!(
         !is_good && said.contains(&format!("others may read or change {private}, with mode 640")),
         "{said}"
@@ -330,7 +324,7 @@ fn keys_that_do_not_fit_are_told_and_the_name_is_the_zones_own() -> Result<()> {
     // Names that are not in the zone.
     let web = pool("web", "\"new.example.com\", \"empty.example.com\"", &http(port), &[(first, 1)]);
     signed.configure("", &web)?;
-    let (is_good, said) = check(&signed)?;
+    let (is_good, said) = signed.node.check()?;
     for name in ["new", "empty"] {
         let line =
             format!("{name}.example.com. is not in its chain of denial: add {name}.example.com. to the zone");

@@ -1,7 +1,6 @@
 //! Pools and the zones that their names are in.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::name::Name;
@@ -116,10 +115,8 @@ fn a_check_of_the_configuration_finds_names_that_cannot_answer() -> Result<()> {
     let names = "\"www.example.com\", \"ns.child.example.com\", \"www.example.net\"";
     let node = Node::new(&pool("web", names, &http(80), &[("192.0.2.7".parse()?, 1)]))?;
     node.write("example.com", &format!("{ZONE}child NS ns.child\nns.child A 192.0.2.4\n"))?;
-    let output = Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    ensure!(!output.status.success(), "{text}");
+    let (is_good, text) = node.check()?;
+    ensure!(!is_good, "{text}");
     for said in [
         "the pool web has the name www.example.net., which is in no zone of this node",
         "ns.child.example.com. can't answer with the pool web: ns.child.example.com. is delegated",

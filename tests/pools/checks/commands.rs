@@ -58,12 +58,7 @@ fn a_command_finds_endpoints_good_and_bad_and_is_ended() -> Result<()> {
     })?;
     std::fs::remove_file(node.path("look"))?;
     node.sees("web", "unknown", "look can't be run: No such file")?;
-    let output =
-        std::process::Command::new(tools::starling()?).arg("check").arg(node.path("node.toml")).output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success() && text.contains("note: the pool web: its check can't run "),
-        "{output:?}"
-    );
+    let (is_good, text) = node.check()?;
+    ensure!(is_good && text.contains("note: the pool web: its check can't run "), "{text}");
     Ok(())
 }
