@@ -39,7 +39,7 @@ pub(crate) fn bind(
     tcp_workers: NonZeroUsize,
 ) -> anyhow::Result<Listener> {
     let attempts = if address.port() == 0 { PORT_ATTEMPTS_MAX } else { 1 };
-    let mut taken = anyhow!("no port of {} is free for UDP and TCP", address.ip());
+    let mut failed = anyhow!("no port of {} is free for UDP and TCP", address.ip());
     for _ in 0..attempts {
         let group = bind_group(address, workers, options)?;
         let bound = group.listeners.first().map_or(address, UdpListener::address);
@@ -48,15 +48,35 @@ pub(crate) fn bind(
                 return Ok(Listener { address: bound, udp: group.listeners, steered: group.steered, tcp });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                taken = anyhow!(error).context(format!(
-                    "cannot listen on TCP {bound}: another process does, `ss -ltnp 'sport = :{}'` shows which",
-                    bound.port()
-                ));
+                failed = anyhow!(error).context(taken(bound));
             }
             Err(error) => return Err(error).with_context(|| format!("cannot listen on TCP {bound}")),
         }
     }
-    Err(taken)
+    Err(failed)
+}
+
+/// Opens a listener for TLS, not blocking.
+///
+/// # Errors
+/// What the system says, on which address, and what to do about it.
+pub(crate) fn bind_tls(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let mut listeners = bind_tcp(address, NonZeroUsize::MIN).map_err(|error| {
+        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+        let error = anyhow!(error);
+        if is_taken {
+            return error.context(taken(address));
+        }
+        error.context(format!("cannot listen on TCP {address} for TLS"))
+    })?;
+    listeners.pop().context("no listener")
+}
+
+fn taken(address: SocketAddr) -> String {
+    format!(
+        "cannot listen on TCP {address}: another process does, `ss -ltnp 'sport = :{}'` shows which",
+        address.port()
+    )
 }
 
 /// Opens and closes the sockets of an address, to know early whether it can be had. Port 0 always can.

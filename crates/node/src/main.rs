@@ -7,6 +7,7 @@
 //! - [`cli`], [`config`]: what the user wants; [`exit`], [`logging`], [`progress`]: what the user is told
 //! - [`zones`]: from a configured zone to a table; [`gate`]: which of them may be served; [`keeper`]: which are;
 //!   [`archive`]: what outlives the process; [`shipping`]: tables that were compiled elsewhere
+//! - [`certificate`]: until when one is valid
 //! - [`agent`]: the process that holds the route, with the server as its child
 //! - [`serve`]: the order of start and end, with [`listeners`], [`workers`], [`tcp`] and [`privileges`]
 //! - [`link`]: what agent and server tell each other
@@ -17,6 +18,7 @@
 
 mod agent;
 mod archive;
+mod certificate;
 mod cli;
 mod commands;
 mod config;

@@ -6,7 +6,7 @@ use crate::pools::{Exchange, PoolBoard};
 use crate::secondary;
 use crate::status::{
     self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts,
-    UdpCounts,
+    TlsStatus, UdpCounts,
 };
 use crate::tcp;
 use crate::workers::Workers;
@@ -25,6 +25,7 @@ pub(crate) struct Sources {
     pub(crate) started: Instant,
     pub(crate) tcp_workers: usize,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) tls_listen: Vec<SocketAddr>,
     pub(crate) tcp_counters: Vec<Arc<Counters>>,
     /// How the interfaces are.
     pub(crate) interfaces: Box<dyn Fn() -> Vec<InterfaceStatus>>,
@@ -68,6 +69,7 @@ impl Sources {
             tables: board.tables(),
             udp: udp_counts(&sockets, queue_drops, &udp_answers),
             tcp: tcp_counts(service, &tcp_answers),
+            tls: (!self.tls_listen.is_empty()).then(|| tls_status(service, &self.tls_listen)),
             answers: by_rcode(&udp_answers, &tcp_answers),
             agent: None,
             queries_by: [udp.queries("udp"), tcp.queries("tcp")].concat(),
@@ -180,6 +182,16 @@ fn tcp_counts(service: &tcp::Service, answers: &CounterSnapshot) -> TcpCounts {
         evicted: connections.evicted,
         idle: connections.idle,
         slow: connections.slow,
+    }
+}
+
+fn tls_status(service: &tcp::Service, listen: &[SocketAddr]) -> TlsStatus {
+    let connections = service.counts();
+    TlsStatus {
+        listen: listen.iter().map(SocketAddr::to_string).collect(),
+        handshakes: connections.handshakes,
+        handshakes_failed: connections.handshakes_failed,
+        certificate_not_after_s: service.certificate_not_after(),
     }
 }
 

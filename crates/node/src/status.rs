@@ -56,6 +56,9 @@ pub(crate) struct NodeStatus {
     pub(crate) udp: UdpCounts,
     /// Queries and answers over TCP.
     pub(crate) tcp: TcpCounts,
+    /// DNS over TLS, where the node is asked so.
+    #[serde(default)]
+    pub(crate) tls: Option<TlsStatus>,
     /// Answers by response code, over both.
     pub(crate) answers: BTreeMap<String, u64>,
     /// How the route is, where the node has an agent that holds one.
@@ -400,6 +403,20 @@ pub(crate) struct TcpCounts {
     pub(crate) idle: u64,
     /// Connections cut off because the client was too slow in writing a query or reading an answer.
     pub(crate) slow: u64,
+}
+
+/// DNS over TLS. Connections, queries and answers count as those of TCP.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TlsStatus {
+    /// Where connections are taken.
+    pub(crate) listen: Vec<String>,
+    /// Handshakes that came to an end.
+    pub(crate) handshakes: u64,
+    /// Handshakes that came to nothing: no TLS 1.3, another protocol, no certificate where one is wanted, too slow.
+    pub(crate) handshakes_failed: u64,
+    /// Until when the node's certificate is good, in seconds since 1970, where it can be read.
+    pub(crate) certificate_not_after_s: Option<i64>,
 }
 
 /// A zone in `ctl zones`.

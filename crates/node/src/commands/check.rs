@@ -130,6 +130,7 @@ fn check_config(
             }
             notes.extend(pools::obstacles(&config));
             notes.extend(pools::set_by_hand(&config));
+            notes.extend(config.node.tls.as_ref().and_then(|tls| tls.identity.concern()));
             zones.extend(of_files(config.zones));
             pools.push(config.pools);
             let bird = config.anycast.and_then(|anycast| anycast.bird);

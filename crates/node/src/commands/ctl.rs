@@ -1,12 +1,13 @@
 //! `starling ctl`: asking and telling a running node.
 
 use super::{catalog, lookup, pool, print_json, publish, route, zone};
+use crate::certificate;
 use crate::cli::{CtlArguments, CtlCommand, Switch, Then, ZoneAction};
 use crate::control::{self, Request, Response};
 use crate::exit::Exit;
 use crate::status::{
     AgentStatus, CopyStatus, DiskStatus, InterfaceStatus, JournalStatus, NodeStatus, Outcome, ReloadReport,
-    ZoneDigest, ZoneStatus,
+    TlsStatus, ZoneDigest, ZoneStatus,
 };
 use anyhow::bail;
 use std::io::{self, Write};
@@ -180,13 +181,25 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         ),
         ("answers", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") }),
     ];
+    let tls = status.tls.iter().map(|tls| ("TLS", tls_line(tls)));
     let interfaces = status.interfaces.iter().map(|interface| ("interface", interface_line(interface)));
     let disk = status.disk.iter().map(|disk| ("state", disk_line(disk)));
-    let lines: Vec<_> = lines.into_iter().chain(interfaces).chain(disk).collect();
+    let lines: Vec<_> = lines.into_iter().chain(tls).chain(interfaces).chain(disk).collect();
     let mut out = io::stdout().lock();
     lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}{value}"))?;
     drop(out);
     status.agent.iter().try_for_each(|agent| route::print_summary(agent))
+}
+
+fn tls_line(tls: &TlsStatus) -> String {
+    let until = tls.certificate_not_after_s.map(certificate::shown);
+    format!(
+        "on {}, {} handshakes and {} that failed, certificate good until {}",
+        tls.listen.join(", "),
+        tls.handshakes,
+        tls.handshakes_failed,
+        until.as_deref().unwrap_or("an unknown time")
+    )
 }
 
 fn disk_line(disk: &DiskStatus) -> String {

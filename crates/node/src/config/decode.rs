@@ -18,6 +18,7 @@ mod section;
 mod sharing;
 mod signing;
 mod tls;
+mod tls_service;
 mod transfer;
 mod zones;
 
@@ -188,6 +189,11 @@ fn node(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>
         && let Some(section) = Section::of(value, "node.tcp", problems)
     {
         node.tcp = tcp(section, problems);
+    }
+    if let Some(value) = section.take("tls")
+        && let Some(section) = Section::of(value, "node.tls", problems)
+    {
+        node.tls = tls_service::tls_service(section, &node.listen, folder, problems);
     }
     section.finish(problems);
     node

@@ -19,6 +19,7 @@ mod secondary;
 mod sharing;
 mod signing;
 mod tls;
+mod tls_service;
 mod transfer;
 
 pub(crate) use admission::{AdmissionConfig, ZonemdPolicy};
@@ -44,7 +45,8 @@ pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
 pub(crate) use sharing::{SIGHTS_MAX, SharingConfig};
 pub(crate) use signing::SigningConfig;
 pub(crate) use tls::{ALPN, Tls};
-pub(crate) use transfer::{Secondary, TransferConfig};
+pub(crate) use tls_service::{Identity, TlsService};
+pub(crate) use transfer::{Asker, Secondary, TransferConfig};
 
 use crate::cli::{NodeArguments, ZoneArgument};
 use ::transfer::catalog::Listed;
@@ -134,6 +136,8 @@ pub(crate) struct NodeConfig {
     pub(crate) client_subnet: bool,
     /// Limits of the TCP service.
     pub(crate) tcp: TcpConfig,
+    /// How queries come over TLS, if they may.
+    pub(crate) tls: Option<TlsService>,
     /// How queries come through the interfaces, where it is not as the kernel has it; names are unique.
     pub(crate) interfaces: Vec<InterfaceConfig>,
 }
@@ -154,6 +158,7 @@ impl Default for NodeConfig {
             udp_payload_max: UDP_PAYLOAD_MAX,
             client_subnet: false,
             tcp: TcpConfig::default(),
+            tls: None,
             interfaces: Vec::new(),
         }
     }
@@ -165,8 +170,9 @@ impl NodeConfig {
         self.interfaces.iter().any(|interface| interface.packet_path == PacketPath::Xdp)
     }
 
-    /// The keys in which another configuration differs from this one.
+    /// The keys in which another configuration differs from this one, but for those that a reload takes in.
     pub(crate) fn differences(&self, other: &NodeConfig) -> Vec<&'static str> {
+        let tls_listen = |node: &NodeConfig| node.tls.as_ref().map(|tls| tls.listen.clone());
         let keys = [
             ("name", self.name == other.name),
             ("listen", self.listen == other.listen),
@@ -181,6 +187,7 @@ impl NodeConfig {
             ("udp-payload-max", self.udp_payload_max == other.udp_payload_max),
             ("client-subnet", self.client_subnet == other.client_subnet),
             ("tcp", self.tcp == other.tcp),
+            ("tls.listen", tls_listen(self) == tls_listen(other)),
             ("interface", self.interfaces == other.interfaces),
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -87,6 +87,7 @@ mode = "generic"
             idle_timeout: Duration::from_millis(1500),
             transfer_timeout: Duration::from_millis(9),
         },
+        tls: None,
         interfaces: vec![InterfaceConfig {
             name: "eth0".to_owned(),
             packet_path: PacketPath::Xdp,

@@ -40,12 +40,25 @@ pub(crate) struct Secondary {
     pub(crate) from: Option<IpNet>,
     /// What it has to sign with.
     pub(crate) key: Option<Arc<Key>>,
+    /// Whether it has to ask over TLS.
+    pub(crate) by_tls: bool,
+}
+
+/// Who asks for a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'k> {
+    /// Where it asks from.
+    pub(crate) address: IpAddr,
+    /// What it has signed with.
+    pub(crate) key: Option<&'k Arc<Key>>,
+    /// Whether it asks over TLS.
+    pub(crate) by_tls: bool,
 }
 
 impl Secondary {
-    /// Whether a request from this address, signed with this key, is the secondary's.
-    pub(crate) fn is(&self, address: IpAddr, key: Option<&Arc<Key>>) -> bool {
-        let is_from = self.from.is_none_or(|from| from.contains(&address.to_canonical()));
-        is_from && (self.key.is_none() || self.key.as_ref() == key)
+    /// Whether this is the secondary.
+    pub(crate) fn is(&self, asker: Asker<'_>) -> bool {
+        let is_from = self.from.is_none_or(|from| from.contains(&asker.address.to_canonical()));
+        is_from && (self.key.is_none() || self.key.as_ref() == asker.key) && (asker.by_tls || !self.by_tls)
     }
 }

@@ -92,6 +92,11 @@ pub(crate) enum SocketKind {
         /// The worker's position.
         worker: u16,
     },
+    /// A listener of DNS over TLS.
+    Tls {
+        /// The address it is bound to.
+        address: SocketAddr,
+    },
     /// A listener of a TCP thread.
     Tcp {
         /// The address it is bound to.

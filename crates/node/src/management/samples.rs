@@ -6,7 +6,7 @@ use crate::status::{
     CopyCounts, DigestPage, DiskStatus, FamilyStatus, GateStatus, InterfaceStatus, KernelAnswers,
     KernelAnswersByFamily, Latencies, LoadStatus, NoDelayStatus, NodeStatus, OutgoingCounts, PeerStatus,
     PoolStatus, QueryCount, ServedStatus, ServerStatus, SharingPeer, SharingStatus, TableCounts, TcpCounts,
-    UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
+    TlsStatus, UdpCounts, ZoneCounts, ZoneError, ZoneState, ZoneStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +27,12 @@ pub(super) fn server() -> NodeStatus {
         zones: ZoneCounts { ok: 1, stale: 1, failed: 1, expired: 0 },
         udp: UdpCounts { queries: 100, xdp_queries: 30, ..UdpCounts::default() },
         tcp: TcpCounts::default(),
+        tls: Some(TlsStatus {
+            listen: vec!["192.0.2.10:853".to_owned()],
+            handshakes: 8,
+            handshakes_failed: 2,
+            certificate_not_after_s: Some(2_000_000_000),
+        }),
         answers: BTreeMap::new(),
         queries_by: vec![queries("udp", "ipv4", 100), queries("tcp", "ipv6", 3)],
         answers_by: vec![answers("udp", "ipv4", "NXDOMAIN", 95), answers("tcp", "ipv6", "NOERROR", 3)],

@@ -5,6 +5,7 @@
 
 use super::pulse::Pulse;
 use crate::link::{DESCRIPTORS_MAX, FromAgent, FromServer, LinkEnd, SocketKind};
+use crate::tcp::Role;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,8 +40,12 @@ fn duplicates(pulse: &Pulse) -> io::Result<Vec<(SocketKind, OwnedFd)>> {
     for (worker, address, socket) in pulse.workers.duplicate_sockets()? {
         all.push((SocketKind::Udp { address, worker: worker as u16 }, socket)); // `WORKERS_MAX`
     }
-    for (thread, address, listener) in pulse.tcp.duplicate_listeners()? {
-        all.push((SocketKind::Tcp { address, thread: thread as u16 }, listener)); // `WORKERS_MAX`
+    for (role, address, listener) in pulse.tcp.duplicate_listeners()? {
+        let kind = match role {
+            Role::Tcp(thread) => SocketKind::Tcp { address, thread },
+            Role::Tls => SocketKind::Tls { address },
+        };
+        all.push((kind, listener));
     }
     if let Some(lock) = &pulse.lock {
         all.push((SocketKind::StateLock, lock.try_clone()?));

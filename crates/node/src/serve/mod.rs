@@ -172,6 +172,9 @@ fn take_hold(node: &NodeConfig, handed: Option<Handed>) -> anyhow::Result<Taken>
         for address in &node.listen {
             listeners::rehearse(*address)?;
         }
+        for address in node.tls.iter().flat_map(|tls| &tls.listen) {
+            listeners::bind_tls(*address)?;
+        }
     }
     let lock = state.as_ref().map(StateDir::duplicate_lock).transpose().context("out of descriptors")?;
     Ok(Taken { state, lock, sockets })

@@ -18,7 +18,7 @@ use crate::pools;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
 use crate::status::DigestPage;
-use crate::tcp;
+use crate::tcp::{self, Role};
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
 use anyhow::{Context, bail};
@@ -95,10 +95,12 @@ impl Running {
     ) -> anyhow::Result<Running> {
         let Preparations { board, transfers, sockets, lock, watch, probe_token, management, zone, echo } =
             preparations;
-        let Sockets { addresses, udp, tcp, by_cpu } = match sockets {
+        let sockets = match sockets {
             Some(adopted) => adopted,
             None => Sockets::bind(node)?,
         };
+        let tls_addresses = sockets.tls_addresses();
+        let Sockets { addresses, udp, tcp, tls, by_cpu } = sockets;
         let mut packet_path =
             PacketPath::prepare(node, zone).context("cannot start the thread for interfaces")?;
         // Nothing is left to do that needs any; the threads that are started from here on never have one.
@@ -117,8 +119,8 @@ impl Running {
             samples.push(Arc::clone(&of_worker));
             responder(counters, seat).sampled(of_worker)
         })?;
-        let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, &notices, &mut responder);
-        let (tcp_threads, (ended, worker_ended)) = (prepared_tcp.len(), mpsc::unbounded_channel()); // one message a worker
+        let (tcp_threads, (ended, worker_ended)) = (tcp.len(), mpsc::unbounded_channel()); // one message a worker
+        let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, tls, &notices, &mut responder);
         let (tcp_running, tcp_ended) = mpsc::channel(1);
         Workers::start(prepared_udp, &transfers, Some(&notices), &ended)?;
         let tcp = tcp::Service::start(&node.tcp, prepared_tcp, &transfers, &tcp_running)?;
@@ -153,7 +155,7 @@ impl Running {
             .context("cannot start the thread that keeps copies of zones")?;
         let pools = pools::Service::start(of_pools).context("cannot start the thread that keeps pools")?;
 
-        say_ready(&addresses, management.addresses())?;
+        say_ready(&addresses, &tls_addresses, management.addresses())?;
         let (workers, tcp, turns) = (Arc::new(workers), Arc::new(tcp), Arc::<AtomicU64>::default());
         tracing::info!("ready: {} UDP workers and {tcp_threads} TCP threads answer", workers.count());
         if let Some(watch) = &watch {
@@ -167,6 +169,7 @@ impl Running {
             started: Instant::now(),
             tcp_workers: tcp_threads,
             listen: addresses,
+            tls_listen: tls_addresses,
             tcp_counters,
             interfaces: Box::new(packet_path.statuses()),
             secondary: secondary.clone(),
@@ -330,14 +333,19 @@ async fn end(
 }
 
 fn prepare_tcp(
-    sockets: Vec<Vec<TcpListener>>,
+    tcp: Vec<Vec<TcpListener>>,
+    tls: Vec<TcpListener>,
     notices: &Arc<Notices>,
     mut responder: impl FnMut(Arc<Counters>, Seat) -> Responder,
 ) -> (Vec<Arc<Counters>>, Vec<tcp::Prepared>) {
-    let prepared = sockets.into_iter().zip(0..).map(|(listeners, thread)| {
+    let count = tcp.len() as u16; // `WORKERS_MAX`
+    let tcp = tcp.into_iter().zip(0..).map(|(listeners, thread)| (Role::Tcp(thread), thread, listeners));
+    // A thread without listeners would have nothing to do. No probe of the agent reaches it: its seat is behind the others.
+    let tls = Some((Role::Tls, count, tls)).filter(|(_, _, listeners)| !listeners.is_empty());
+    let prepared = tcp.chain(tls).map(|(role, seat, listeners)| {
         let counters = Arc::new(Counters::default());
-        let responder = responder(Arc::clone(&counters), Seat::TcpThread(thread));
-        (counters, tcp::Prepared { listeners, responder, notices: Some(Arc::clone(notices)) })
+        let responder = responder(Arc::clone(&counters), Seat::TcpThread(seat));
+        (counters, tcp::Prepared { role, listeners, responder, notices: Some(Arc::clone(notices)) })
     });
     prepared.unzip()
 }
@@ -362,11 +370,14 @@ fn settings(node: &NodeConfig, probe_token: Option<[u8; TOKEN_LEN]>) -> Settings
 }
 
 /// Says on stdout where the node listens, and that it does.
-fn say_ready(addresses: &[SocketAddr], management: &[SocketAddr]) -> anyhow::Result<()> {
+fn say_ready(addresses: &[SocketAddr], tls: &[SocketAddr], management: &[SocketAddr]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut say = || {
         for address in addresses {
             writeln!(out, "listening {address} udp tcp")?;
+        }
+        for address in tls {
+            writeln!(out, "listening {address} tls")?;
         }
         for address in management {
             writeln!(out, "management {address}")?;

@@ -21,6 +21,8 @@ pub(super) struct Sockets {
     pub(super) udp: Vec<Vec<UdpListener>>,
     /// Those of each TCP thread.
     pub(super) tcp: Vec<Vec<TcpListener>>,
+    /// Those for TLS, on addresses of their own.
+    pub(super) tls: Vec<TcpListener>,
     /// Whether it is the CPU that chooses the UDP worker, and not a hash; not known of sockets that were taken over.
     pub(super) by_cpu: Option<bool>,
 }
@@ -60,7 +62,9 @@ impl Sockets {
             udp.iter_mut().zip(listener.udp).for_each(|(sockets, socket)| sockets.push(socket));
             tcp.iter_mut().zip(listener.tcp).for_each(|(sockets, socket)| sockets.push(socket));
         }
-        Ok(Sockets { addresses, udp, tcp, by_cpu })
+        let tls = tls_addresses(node).iter().map(|address| listeners::bind_tls(*address));
+        let tls = tls.collect::<anyhow::Result<_>>()?;
+        Ok(Sockets { addresses, udp, tcp, tls, by_cpu })
     }
 
     /// Takes over the sockets of another server.
@@ -69,6 +73,7 @@ impl Sockets {
     /// They are not all there, or not what they are said to be.
     pub(super) fn adopt(handed: Vec<(SocketKind, OwnedFd)>) -> anyhow::Result<Sockets> {
         let (mut udp, mut tcp) = (BTreeMap::<u16, Vec<_>>::new(), BTreeMap::<u16, Vec<_>>::new());
+        let mut tls = Vec::new();
         for (kind, descriptor) in handed {
             match kind {
                 SocketKind::Udp { address, worker } => {
@@ -86,6 +91,11 @@ impl Sockets {
                         .with_context(|| format!("the listener of TCP {address} can't be taken over"))?;
                     tcp.entry(thread).or_default().push(socket);
                 }
+                SocketKind::Tls { address } => {
+                    let socket = adopt_tcp(descriptor, address)
+                        .with_context(|| format!("the listener of TLS {address} can't be taken over"))?;
+                    tls.push(socket);
+                }
                 SocketKind::StateLock => bail!("the lock of the state folder is no socket"),
             }
         }
@@ -94,7 +104,7 @@ impl Sockets {
         let (udp, addresses) = by_thread(udp, of_udp).context("UDP sockets are missing")?;
         let (tcp, tcp_addresses) = by_thread(tcp, of_tcp).context("TCP listeners are missing")?;
         ensure!(addresses == tcp_addresses, "UDP and TCP do not listen on the same addresses");
-        Ok(Sockets { addresses, udp, tcp, by_cpu: None })
+        Ok(Sockets { addresses, udp, tcp, tls, by_cpu: None })
     }
 
     /// Says what the configuration wants and these sockets don't have.
@@ -115,12 +125,26 @@ impl Sockets {
         let is = |wanted: &SocketAddr, bound: &SocketAddr| {
             wanted == bound || (wanted.port() == 0 && wanted.ip() == bound.ip())
         };
-        let same = node.listen.len() == self.addresses.len()
-            && node.listen.iter().zip(&self.addresses).all(|(wanted, bound)| is(wanted, bound));
-        if !same {
-            keep("listen", format!("{:?}", node.listen), format!("{:?}", self.addresses));
-        }
+        let compare = |what: &str, wanted: &[SocketAddr], bound: &[SocketAddr]| {
+            let same = wanted.len() == bound.len()
+                && wanted.iter().zip(bound).all(|(wanted, bound)| is(wanted, bound));
+            if !same {
+                keep(what, format!("{wanted:?}"), format!("{bound:?}"));
+            }
+        };
+        compare("listen", &node.listen, &self.addresses);
+        compare("tls.listen", tls_addresses(node), &self.tls_addresses());
     }
+
+    /// Where connections by TLS are taken.
+    pub(super) fn tls_addresses(&self) -> Vec<SocketAddr> {
+        self.tls.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+/// Where a configuration wants connections by TLS.
+fn tls_addresses(node: &NodeConfig) -> &[SocketAddr] {
+    node.tls.as_ref().map_or(&[], |tls| &tls.listen)
 }
 
 /// Says where the kernel has granted less than was asked for.

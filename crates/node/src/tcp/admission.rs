@@ -47,6 +47,8 @@ struct Counters {
     evicted: AtomicU64,
     idle: AtomicU64,
     slow: AtomicU64,
+    handshakes: AtomicU64,
+    handshakes_failed: AtomicU64,
 }
 
 /// What has become of the connections since the start.
@@ -64,6 +66,10 @@ pub(crate) struct ConnectionCounts {
     pub(crate) idle: u64,
     /// Cut off for writing or reading too slowly.
     pub(crate) slow: u64,
+    /// TLS handshakes that came to an end.
+    pub(crate) handshakes: u64,
+    /// TLS handshakes that came to nothing.
+    pub(crate) handshakes_failed: u64,
 }
 
 /// Why a connection isn't admitted.
@@ -105,6 +111,16 @@ impl Admission {
         self.counters.slow.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a TLS handshake.
+    pub(super) fn count_handshake(&self) {
+        self.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub(super) fn count_failed_handshake(&self) {
+        self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn counts(&self) -> ConnectionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ConnectionCounts {
@@ -114,6 +130,8 @@ impl Admission {
             evicted: read(&self.counters.evicted),
             idle: read(&self.counters.idle),
             slow: read(&self.counters.slow),
+            handshakes: read(&self.counters.handshakes),
+            handshakes_failed: read(&self.counters.handshakes_failed),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One connection: queries in, answers out, each with its length in front (RFC 1035 §4.2.2, RFC 7766 §8).
 
 use super::admission::Ticket;
+use super::stream::Stream;
 use super::{Answering, Shared};
 use bytes::{Buf, BufMut, BytesMut};
 use nameserver::{Family, Transport};
@@ -8,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout, timeout_at};
 use transfer::outgoing;
 
@@ -60,20 +61,21 @@ enum Next {
 }
 
 /// Answers queries until the client, a limit or the end of the node closes the connection.
-pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, shared: &Shared, ticket: &Ticket) {
-    // Answers are written whole, so waiting for more to send with them only delays them.
-    let _slower_otherwise = stream.set_nodelay(true);
+pub(super) async fn serve<S: Stream>(mut stream: S, client: IpAddr, shared: &Shared, ticket: &Ticket) {
     let mut connection = Connection {
         input: BytesMut::new(),
         output: BytesMut::new(),
         query_began: None,
         client,
         family: if client.is_ipv4() { Family::V4 } else { Family::V6 },
+        by_tls: S::BY_TLS,
         shared,
         ticket,
     };
     // An error of the connection is the client's affair; it needs no more than closing.
-    let _ended = connection.run(&mut stream).await;
+    if connection.run(&mut stream).await.is_ok() {
+        stream.close().await;
+    }
 }
 
 pub(super) struct Connection<'s> {
@@ -83,12 +85,14 @@ pub(super) struct Connection<'s> {
     query_began: Option<Instant>,
     pub(super) client: IpAddr,
     pub(super) family: Family,
+    /// Whether nobody between could read or change what is said.
+    pub(super) by_tls: bool,
     pub(super) shared: &'s Shared,
     ticket: &'s Ticket,
 }
 
 impl Connection<'_> {
-    async fn run(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn run<S: Stream>(&mut self, stream: &mut S) -> io::Result<()> {
         loop {
             let received = self.input.len();
             let next = answer(
@@ -120,16 +124,18 @@ impl Connection<'_> {
     }
 
     /// Sends the answers; a client that doesn't take them in time is cut off.
-    pub(super) async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) async fn flush<S: Stream>(&mut self, stream: &mut S) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written =
-            timeout(self.shared.limits.transfer_timeout, stream.write_all_buf(&mut self.output)).await;
-        let Ok(written) = written else {
+        let write = async {
+            stream.write_all_buf(&mut self.output).await?;
+            stream.flush().await
+        };
+        let Ok(written) = timeout(self.shared.limits.transfer_timeout, write).await else {
             self.shared.admission.count_slow();
             // Answers that wait in the kernel would be kept for a client that doesn't read them.
-            let _closed_all_the_same = stream.set_zero_linger();
+            let _closed_all_the_same = stream.socket().set_zero_linger();
             return Err(io::ErrorKind::TimedOut.into());
         };
         written?;
@@ -140,13 +146,13 @@ impl Connection<'_> {
     }
 
     /// Waits for more octets; `false` when the connection is to be closed.
-    async fn read(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+    async fn read<S: Stream>(&mut self, stream: &mut S) -> io::Result<bool> {
         let mut stop = self.shared.stop.clone();
         let ending = *stop.borrow_and_update();
         let mut deadline = self.deadline();
         if let Some(ending) = ending {
             if ending.is_due() {
-                return self.read_rest(stream);
+                return self.read_rest(stream).await;
             }
             deadline = deadline.min(ending.deadline(self.input.is_empty()));
         }
@@ -157,14 +163,14 @@ impl Connection<'_> {
         tokio::select! {
             biased;
             // An error means that the service itself is gone: what has arrived is the last.
-            changed = stop.changed() => if changed.is_ok() { Ok(true) } else { self.read_rest(stream) },
+            changed = stop.changed() => if changed.is_ok() { Ok(true) } else { self.read_rest(stream).await },
             () = self.ticket.evicted() => Ok(false),
             read = timeout_at(deadline, stream.read_buf(&mut self.input)) => match read {
                 Ok(read) => {
                     self.ticket.busy();
                     Ok(read? > 0)
                 }
-                Err(_) if ending.is_some() => self.read_rest(stream),
+                Err(_) if ending.is_some() => self.read_rest(stream).await,
                 Err(_) if self.query_began.is_some() => {
                     self.shared.admission.count_slow();
                     Ok(false)
@@ -194,12 +200,13 @@ impl Connection<'_> {
     }
 
     /// Takes what has already arrived, for the last answers; `false` when that is all answered.
-    fn read_rest(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+    async fn read_rest<S: Stream>(&mut self, stream: &mut S) -> io::Result<bool> {
         self.input.reserve(READ_LEN);
-        match stream.try_read_buf(&mut self.input) {
-            Ok(read) => Ok(read > 0),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
+        tokio::select! {
+            biased;
+            // Whatever this task has done before: a read that is put off would look like one that has nothing.
+            read = unconstrained(stream.read_buf(&mut self.input)) => Ok(read? > 0),
+            () = std::future::ready(()) => Ok(false),
         }
     }
 }

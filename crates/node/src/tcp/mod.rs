@@ -1,4 +1,5 @@
-//! DNS over TCP (RFC 7766): a few plain threads, each with its own listeners, responder and event loop.
+//! DNS over TCP (RFC 7766): a few plain threads, each with its own listeners, responder and event loop; and one more for DNS over
+//! TLS (RFC 7858), whose handshakes cost as much as hundreds of answers and shall not keep others waiting.
 //!
 //! The answer function is fast and pure, so queries of a connection are answered in their order, on the thread that read
 //! them. Connections of a thread share its responder; nothing is locked for a query.
@@ -6,6 +7,8 @@
 mod admission;
 mod connection;
 mod ending;
+mod stream;
+mod tls;
 mod transfer;
 
 pub(crate) use admission::ConnectionCounts;
@@ -52,11 +55,22 @@ pub(crate) struct Service {
     beats: Vec<Arc<AtomicU64>>,
     /// Further descriptors of the listeners with the threads they belong to, for another server; given up with the
     /// listeners, since an open one lets the kernel go on accepting.
-    duplicates: Mutex<Vec<(usize, OwnedFd)>>,
+    duplicates: Mutex<Vec<(Role, OwnedFd)>>,
+}
+
+/// What a thread is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// DNS over TCP; the thread's position among its kind.
+    Tcp(u16),
+    /// DNS over TLS. The route does not hang on it: no client but a secondary depends on it.
+    Tls,
 }
 
 /// What a thread of the service starts with.
 pub(crate) struct Prepared {
+    /// What it is for.
+    pub(crate) role: Role,
     /// Its listeners, one for each address, not blocking.
     pub(crate) listeners: Vec<TcpListener>,
     /// Its responder.
@@ -67,6 +81,7 @@ pub(crate) struct Prepared {
 
 /// The part of a thread that its connections share.
 struct Shared {
+    role: Role,
     answering: RefCell<Answering>,
     limits: TcpConfig,
     admission: Arc<Admission>,
@@ -98,21 +113,27 @@ impl Service {
         let (published, changes) = watch::channel(0);
         let mut beats = Vec::new();
         let mut duplicates = Vec::new();
-        for (index, Prepared { listeners, responder, notices }) in prepared.into_iter().enumerate() {
+        for Prepared { role, listeners, responder, notices } in prepared {
             for listener in &listeners {
-                duplicates.push((index, listener.as_fd().try_clone_to_owned()?));
+                duplicates.push((role, listener.as_fd().try_clone_to_owned()?));
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let (admission, transfers) = (Arc::clone(&admission), Arc::clone(transfers));
             let beat = Arc::new(AtomicU64::new(0));
-            beats.push(Arc::clone(&beat));
+            let name = match role {
+                Role::Tcp(index) => {
+                    beats.push(Arc::clone(&beat));
+                    format!("tcp-{index}")
+                }
+                Role::Tls => "tls".to_owned(),
+            };
             let (limits, stop, changes, running) =
                 (limits.clone(), stopped.clone(), changes.clone(), running.clone());
-            thread::Builder::new().name(format!("tcp-{index}")).spawn(move || {
+            thread::Builder::new().name(name).spawn(move || {
                 let response = vec![0; MESSAGE_MAX].into_boxed_slice();
                 let keyring = Keyring::new(&transfers);
                 let answering = RefCell::new(Answering { responder, keyring, notices, response });
-                let shared = Rc::new(Shared { answering, limits, admission, transfers, stop });
+                let shared = Rc::new(Shared { role, answering, limits, admission, transfers, stop });
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         () = serve(listeners, shared, changes) => {}
@@ -155,16 +176,16 @@ impl Service {
     ///
     /// # Errors
     /// Out of descriptors.
-    pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(usize, SocketAddr, OwnedFd)>> {
+    pub(crate) fn duplicate_listeners(&self) -> io::Result<Vec<(Role, SocketAddr, OwnedFd)>> {
         let duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = duplicates.iter().map(|(thread, listener)| {
+        let again = duplicates.iter().map(|(role, listener)| {
             let listener = TcpListener::from(listener.try_clone()?);
-            Ok((*thread, listener.local_addr()?, listener.into()))
+            Ok((*role, listener.local_addr()?, listener.into()))
         });
         again.collect()
     }
 
-    /// For each thread a number that grows every tenth of a second while it is well.
+    /// For each thread of DNS over TCP a number that grows every tenth of a second while it is well.
     pub(crate) fn beats(&self) -> Vec<u64> {
         self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).collect()
     }
@@ -172,6 +193,11 @@ impl Service {
     /// What has become of the connections.
     pub(crate) fn counts(&self) -> ConnectionCounts {
         self.admission.counts()
+    }
+
+    /// Until when the certificate that is shown over TLS is good, in seconds since 1970.
+    pub(crate) fn certificate_not_after(&self) -> Option<i64> {
+        self.transfers.identity()?.not_after()
     }
 
     /// What has become of transfers to secondaries.
@@ -275,9 +301,22 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Rc<Shared>, connections: 
         // Closing is all: the client is told by a FIN, and RFC 7766 §6.2.2 has it expect that.
         Err(Refusal::TooManyOfClient | Refusal::TooMany) => return,
     };
+    // Answers are written whole, so waiting for more to send with them only delays them.
+    let _slower_otherwise = stream.set_nodelay(true);
     let shared = Rc::clone(shared);
     let peer = peer.ip();
-    connections.spawn_local(async move { connection::serve(stream, peer, &shared, &ticket).await });
+    match shared.role {
+        Role::Tcp(_) => {
+            connections.spawn_local(async move { connection::serve(stream, peer, &shared, &ticket).await });
+        }
+        Role::Tls => {
+            connections.spawn_local(async move {
+                if let Some(stream) = tls::shake_hands(stream, peer, &shared, &ticket).await {
+                    connection::serve(stream, peer, &shared, &ticket).await;
+                }
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -291,6 +330,7 @@ mod tests {
     fn every_thread_counts_that_it_lives() {
         let mut publisher = Publisher::new();
         let prepared = [0, 1].map(|thread| Prepared {
+            role: Role::Tcp(thread),
             listeners: Vec::new(),
             responder: Responder::new(
                 publisher.reader(),

@@ -1,6 +1,8 @@
 //! A transfer on the connection that asked for it.
 
 use super::connection::Connection;
+use super::stream::Stream;
+use crate::config::Asker;
 use crate::transfers::{End, Permit, Refusal, now};
 use bytes::BufMut;
 use nameserver::Transport;
@@ -8,7 +10,6 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use transfer::outgoing::{self, Kind, Outgoing, Request, StreamError};
 use transfer::tsig::{self, Key, Rejected, Signer};
@@ -28,7 +29,7 @@ enum Begun {
 
 impl Connection<'_> {
     /// Answers a request for a transfer; an error means that the connection is no good any more.
-    pub(super) async fn transfer(&mut self, stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+    pub(super) async fn transfer<S: Stream>(&mut self, stream: &mut S, request: &[u8]) -> io::Result<()> {
         match self.begin(request) {
             Begun::Transfer(outgoing, permit, signer) => {
                 self.count(Rcode::NOERROR);
@@ -109,7 +110,8 @@ impl Connection<'_> {
         };
         // RFC 5936 §2.2.1: NOTAUTH where there is no such zone; one without a table has nothing to send.
         let table = table.ok_or(Rcode::NOTAUTH)?;
-        let permit = self.shared.transfers.admit(zone.as_name(), self.client, key);
+        let asker = Asker { address: self.client, key, by_tls: self.by_tls };
+        let permit = self.shared.transfers.admit(zone.as_name(), asker);
         let permit = permit.map_err(|refusal| refused(refusal, self.client))?;
         // Most clients of a zone that changes are one version behind: looked for only then.
         let differences = match request.kind {
@@ -130,9 +132,9 @@ impl Connection<'_> {
     }
 
     /// Sends message by message, each when the client has taken the one before.
-    async fn send(
+    async fn send<S: Stream>(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut S,
         mut outgoing: Outgoing,
         permit: Permit,
         mut signer: Option<Signer>,
@@ -180,9 +182,9 @@ impl Connection<'_> {
 }
 
 /// Has the client see a reset where something failed: what it has is not the zone.
-fn cut<T>(stream: &TcpStream, result: io::Result<T>) -> io::Result<T> {
+fn cut<T>(stream: &impl Stream, result: io::Result<T>) -> io::Result<T> {
     if result.is_err() {
-        let _closed_all_the_same = stream.set_zero_linger();
+        let _closed_all_the_same = stream.socket().set_zero_linger();
     }
     result
 }

@@ -9,13 +9,13 @@ pub(crate) use notifications::{Notifications, notify_secondaries};
 pub(crate) use signed::{Keyring, now};
 
 use crate::archive::Index;
-use crate::config::{Config, Secondary, ZoneConfig};
+use crate::config::{Asker, Config, Identity, Secondary, ZoneConfig};
 use crate::status::OutgoingCounts;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use transfer::tsig::{Key, Keys};
+use transfer::tsig::Keys;
 use wire::Name;
 
 /// What all threads know of transfers. Locked once a transfer, never for a query.
@@ -41,6 +41,8 @@ struct Rules {
     outgoing_max: u64,
     keys: Arc<Keys>,
     notify_sources: Vec<IpAddr>,
+    /// What the node shows over TLS.
+    identity: Option<Identity>,
 }
 
 #[derive(Default)]
@@ -78,6 +80,9 @@ pub(crate) enum End {
 impl Transfers {
     /// Takes in who may have what.
     pub(crate) fn configure(&self, config: &Config) {
+        if let Some(concern) = config.node.tls.as_ref().and_then(|tls| tls.identity.concern()) {
+            tracing::warn!("{concern}");
+        }
         // Each assignment under the lock is whole, or isn't there.
         let mut standing = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         *standing = Rules {
@@ -87,6 +92,7 @@ impl Transfers {
             outgoing_max: config.transfer.outgoing_max as u64,
             keys: Arc::new(Keys::new(config.keys.clone())),
             notify_sources: config.transfer.notify_sources.clone(),
+            identity: config.node.tls.as_ref().map(|tls| tls.identity.clone()),
         };
         drop(standing);
         self.version.fetch_add(1, Ordering::Release);
@@ -103,6 +109,11 @@ impl Transfers {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).keys)
     }
 
+    /// What the node shows over TLS, where it has something to show.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).identity.clone()
+    }
+
     /// Whether anybody may have a zone, whose name is in lower case.
     pub(crate) fn has_secondaries(&self, zone: Name<'_>) -> bool {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
@@ -115,17 +126,12 @@ impl Transfers {
         rules.notify_sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4())
     }
 
-    /// Lets a client, whose request was signed with this key or with none, have a zone, whose name is in lower case.
-    pub(crate) fn admit(
-        self: &Arc<Transfers>,
-        zone: Name<'_>,
-        client: IpAddr,
-        key: Option<&Arc<Key>>,
-    ) -> Result<Permit, Refusal> {
+    /// Lets a client have a zone, whose name is in lower case.
+    pub(crate) fn admit(self: &Arc<Transfers>, zone: Name<'_>, asker: Asker<'_>) -> Result<Permit, Refusal> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         let of_zone = rules.zones.get(zone.as_wire()).or_else(|| rules.members.get(zone.as_wire()));
         let of_zone = of_zone.into_iter().flatten();
-        if !rules.everything.iter().chain(of_zone).any(|secondary| secondary.is(client, key)) {
+        if !rules.everything.iter().chain(of_zone).any(|secondary| secondary.is(asker)) {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::NotAllowed);
         }
@@ -200,10 +206,12 @@ impl Drop for Permit {
 mod tests {
     use super::*;
     use crate::config::Rotation;
+    use transfer::tsig::Key;
     use wire::NameBuf;
 
     fn transfers(outgoing_max: usize) -> Arc<Transfers> {
-        let secondary = |prefix: &str| Secondary { from: Some(prefix.parse().unwrap()), key: None };
+        let secondary =
+            |prefix: &str| Secondary { from: Some(prefix.parse().unwrap()), key: None, by_tls: false };
         let mut zone = ZoneConfig::of_file(name("a.example."), "a".into(), Rotation::default());
         zone.secondaries = vec![secondary("192.0.2.7/32"), secondary("2001:db8::/64")];
         let mut config = Config { zones: vec![zone], ..Config::default() };
@@ -214,6 +222,10 @@ mod tests {
         transfers
     }
 
+    fn asker(address: &str) -> Asker<'static> {
+        Asker { address: address.parse().unwrap(), key: None, by_tls: false }
+    }
+
     fn name(text: &str) -> NameBuf {
         NameBuf::from_text(text.as_bytes(), None).unwrap()
     }
@@ -221,9 +233,8 @@ mod tests {
     #[test]
     fn nobody_has_a_zone_but_its_secondaries() {
         let transfers = transfers(10);
-        let admitted = |zone: &str, client: &str| {
-            transfers.admit(name(zone).as_name(), client.parse().unwrap(), None).is_ok()
-        };
+        let admitted =
+            |zone: &str, client: &str| transfers.admit(name(zone).as_name(), asker(client)).is_ok();
         assert!(admitted("a.example.", "192.0.2.7"));
         assert!(admitted("a.example.", "::ffff:192.0.2.7"));
         assert!(admitted("a.example.", "2001:db8::9"));
@@ -232,17 +243,13 @@ mod tests {
         assert!(!admitted("b.example.", "192.0.2.7"));
         assert!(admitted("a.example.", "198.51.100.200") && admitted("b.example.", "198.51.100.200"));
         assert_eq!((transfers.counts().refused, transfers.counts().cut_off), (3, 5));
-        assert!(
-            Arc::<Transfers>::default()
-                .admit(name("a.").as_name(), "127.0.0.1".parse().unwrap(), None)
-                .is_err()
-        );
+        assert!(Arc::<Transfers>::default().admit(name("a.").as_name(), asker("127.0.0.1")).is_err());
     }
 
     #[test]
     fn no_more_run_than_may() {
         let transfers = transfers(2);
-        let admit = || transfers.admit(name("a.example.").as_name(), "192.0.2.7".parse().unwrap(), None);
+        let admit = || transfers.admit(name("a.example.").as_name(), asker("192.0.2.7"));
         let (first, second) = (admit().ok().unwrap(), admit().ok().unwrap());
         assert_eq!(admit().err(), Some(Refusal::Busy));
         first.end(End::Completed);
@@ -255,17 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_needed_where_one_is_named() {
+    fn a_key_or_tls_is_needed_where_it_is_named() {
         let key = |secret: &[u8]| {
             let key = Key::new(name("k.").as_name(), transfer::tsig::Algorithm::Sha256, secret);
             Some(Arc::new(key.unwrap()))
         };
-        let secondary = Secondary { from: Some("192.0.2.7/32".parse().unwrap()), key: key(b"a") };
-        let (here, there) = ("192.0.2.7".parse().unwrap(), "192.0.2.8".parse().unwrap());
-        assert!(secondary.is(here, key(b"a").as_ref()));
-        assert!(!secondary.is(here, None) && !secondary.is(here, key(b"b").as_ref()));
-        assert!(!secondary.is(there, key(b"a").as_ref()));
-        let anywhere = Secondary { from: None, ..secondary };
-        assert!(anywhere.is(there, key(b"a").as_ref()) && !anywhere.is(here, None));
+        let from = Some("192.0.2.7/32".parse().unwrap());
+        let secondary = Secondary { from, key: key(b"a"), by_tls: false };
+        let (a, b) = (key(b"a").unwrap(), key(b"b").unwrap());
+        let (here, there) = (asker("192.0.2.7"), asker("192.0.2.8"));
+        assert!(secondary.is(Asker { key: Some(&a), ..here }));
+        assert!(!secondary.is(here) && !secondary.is(Asker { key: Some(&b), ..here }));
+        assert!(!secondary.is(Asker { key: Some(&a), ..there }));
+        let anywhere = Secondary { from: None, ..secondary.clone() };
+        assert!(anywhere.is(Asker { key: Some(&a), ..there }) && !anywhere.is(here));
+        let by_tls = Secondary { by_tls: true, ..secondary };
+        assert!(!by_tls.is(Asker { key: Some(&a), ..here }) && !by_tls.is(Asker { by_tls: true, ..here }));
+        assert!(by_tls.is(Asker { key: Some(&a), by_tls: true, ..here }));
     }
 }

@@ -47,6 +47,7 @@ impl Server {
         let sockets = bound.udp.into_iter().map(|socket| vec![socket]).collect();
         let (workers, prepared) = Workers::prepare(sockets, &mut responder).unwrap();
         let prepared_tcp = bound.tcp.into_iter().zip(0..).map(|(listener, thread)| tcp::Prepared {
+            role: tcp::Role::Tcp(thread),
             listeners: vec![listener],
             responder: responder(Arc::default(), Seat::TcpThread(thread)),
             notices: None,

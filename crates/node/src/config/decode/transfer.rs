@@ -12,8 +12,7 @@ use std::sync::Arc;
 use transfer::outgoing::notify::Target;
 use transfer::tsig::{Algorithm, Key};
 
-const SECONDARIES: &str =
-    "write addresses, prefixes and keys, such as `[\"192.0.2.7\", \"2001:db8::/64 key NAME\", \"key NAME\"]`";
+const SECONDARIES: &str = "write addresses, prefixes, keys, and where they have to come over TLS, such as `[\"192.0.2.7\", \"2001:db8::/64 key NAME\", \"key NAME tls\"]`";
 const NOTIFY: &str = "write addresses with a port, and keys, such as `notify = [\"192.0.2.7:53\", \"[2001:db8::7]:53 key NAME\"]`";
 const SOURCES: &str = "write one address of this machine alone for each family: `notify-source = [\"192.0.2.10\", \"2001:db8::10\"]`";
 
@@ -102,7 +101,11 @@ fn secret(section: &mut Section<'_, '_>, folder: &Path, problems: &mut Vec<Probl
     secret
 }
 
-fn read_secret(file: &Path) -> Result<String, (String, String)> {
+/// Reads a file that nobody else may read.
+///
+/// # Errors
+/// What is wrong with it, and what is to be done.
+pub(super) fn read_secret(file: &Path) -> Result<String, (String, String)> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| {
         (format!("{shown} can't be read: {error}"), "its mode must let the node's user read it".to_owned())
@@ -153,9 +156,13 @@ pub(super) fn secondaries(
 ) -> Vec<Secondary> {
     let mut secondaries = Vec::new();
     each(section, key, SECONDARIES, problems, |text| {
-        let (from, key) = with_key(text, keys)?;
-        let from = if from.is_empty() { None } else { Some(prefix(from)?) };
-        let secondary = Secondary { from, key };
+        let (rest, by_tls) = match text.trim_end().strip_suffix(" tls") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let (from, key) = with_key(rest, keys)?;
+        let from = if from.is_empty() { None } else { Some(prefix(from.trim_end())?) };
+        let secondary = Secondary { from, key, by_tls };
         if secondaries.contains(&secondary) {
             return Err("it is in the list twice; remove one of the two".to_owned());
         }

@@ -123,6 +123,20 @@ fn connections(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result 
         "starling_tcp_connections_ended",
         help,
         ended.map(|(cause, count)| ([("cause", cause)], count)),
+    )?;
+    let Some(tls) = &server.tls else { return Ok(()) };
+    let results = [("good", tls.handshakes), ("failed", tls.handshakes_failed)];
+    let help = "TLS handshakes; the connections count as those of TCP.";
+    families.counter(
+        "starling_tls_handshakes",
+        help,
+        results.map(|(result, count)| ([("result", result)], count)),
+    )?;
+    let help = "Until when the node's certificate is valid, in seconds since 1970.";
+    families.gauge(
+        "starling_tls_certificate_not_after_seconds",
+        help,
+        tls.certificate_not_after_s.map(|at| ([], at)),
     )
 }
 

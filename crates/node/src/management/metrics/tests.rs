@@ -41,6 +41,11 @@ fn what_the_server_counts() {
         ["{state=\"ok\"} 1", "{state=\"stale\"} 1", "{state=\"failed\"} 1", "{state=\"expired\"} 0"]
     );
     assert_eq!(
+        family(&text, "starling_tls_handshakes_total"),
+        ["{result=\"good\"} 8", "{result=\"failed\"} 2"]
+    );
+    assert_eq!(family(&text, "starling_tls_certificate_not_after_seconds"), [" 2000000000"]);
+    assert_eq!(
         family(&text, "starling_secondary_rounds_total"),
         ["{result=\"current\"} 0", "{result=\"renewed\"} 4", "{result=\"failed\"} 0"]
     );

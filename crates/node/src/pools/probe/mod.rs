@@ -4,7 +4,6 @@
 //! socket that may not be opened, says nothing of the endpoint, which is unknown then.
 
 mod agent;
-mod certificate;
 mod dns;
 mod exec;
 mod file;

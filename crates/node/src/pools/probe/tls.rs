@@ -1,14 +1,12 @@
 //! TLS with endpoints: whether one shows who it is, and for how long its certificate says so.
 
-use super::certificate::not_after;
 use super::{Fault, Visit, shown};
+use crate::certificate::{self, not_after};
 use crate::config::EndpointTls;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, Error};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -52,8 +50,7 @@ fn remaining(until: i64, days: u32) -> Result<(), String> {
     if until >= now.saturating_add(i64::from(days) * DAY_S) {
         return Ok(());
     }
-    let at = OffsetDateTime::from_unix_timestamp(until).ok().and_then(|at| at.format(&Rfc3339).ok());
-    let at = at.unwrap_or_else(|| "long ago".to_owned());
+    let at = certificate::shown(until);
     if until < now {
         return Err(format!("its certificate has expired, at {at}: renew it"));
     }
@@ -90,6 +87,7 @@ fn refusal(error: &io::Error, name: &ServerName<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use time::OffsetDateTime;
 
     #[test]
     fn a_certificate_has_to_be_valid_for_as_long_as_is_said() {

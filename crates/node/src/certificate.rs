@@ -1,7 +1,12 @@
-//! Until when a certificate is valid: the one thing of it that the TLS library does not tell.
+//! Until when a certificate is good: the one thing of it that the TLS library does not tell.
 
 use rustls::pki_types::CertificateDer;
-use time::{Date, Month, Time};
+use std::time::{SystemTime, UNIX_EPOCH};
+use time::format_description::well_known::Rfc3339;
+use time::{Date, Month, OffsetDateTime, Time};
+
+/// How long before its end a certificate is worth a word, in seconds: two weeks, in which a renewal that has failed can be mended.
+const SOON_S: i64 = 14 * 86_400;
 
 /// Tags of DER (X.690) that stand before that.
 const SEQUENCE: u8 = 0x30;
@@ -10,7 +15,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// The end of a certificate's validity (RFC 5280 §4.1.2.5), in seconds since 1970; `None` where it can't be read.
-pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let mut certificate = Reader(certificate);
     let mut certificate = Reader(certificate.value(SEQUENCE)?);
     let mut fields = Reader(certificate.value(SEQUENCE)?);
@@ -23,6 +28,25 @@ pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     validity.next()?;
     let (tag, text) = validity.next()?;
     moment(tag, text)
+}
+
+/// A time in seconds since 1970, as people write it.
+pub(crate) fn shown(at: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(at).ok().and_then(|at| at.format(&Rfc3339).ok());
+    at.unwrap_or_else(|| "a time that no calendar has".to_owned())
+}
+
+/// What is to be said of a certificate that is good until then, if anything is.
+pub(crate) fn concern(not_after: i64) -> Option<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64); // 292 billion years
+    let at = shown(not_after);
+    if not_after < now {
+        Some(format!("has expired, at {at}: renew it, and reload"))
+    } else if not_after < now.saturating_add(SOON_S) {
+        Some(format!("expires soon, at {at}: renew it, and reload"))
+    } else {
+        None
+    }
 }
 
 /// RFC 5280 §4.1.2.5.1 and §4.1.2.5.2: `YYMMDDHHMMSSZ` until 2049, `YYYYMMDDHHMMSSZ` after that.
@@ -90,6 +114,15 @@ mod tests {
             assert_eq!(moment(UTC_TIME, wrong), None);
         }
         assert_eq!(moment(SEQUENCE, b"700101000000Z"), None);
+    }
+
+    #[test]
+    fn an_end_that_is_near_or_past_is_told() {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        assert_eq!(concern(now + SOON_S + 60), None);
+        assert!(concern(now + SOON_S - 60).is_some_and(|it| it.starts_with("expires soon, at 20")));
+        assert!(concern(now - 60).is_some_and(|it| it.starts_with("has expired, at 20")));
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
     }
 
     #[test]
