@@ -182,6 +182,8 @@ pub fn starling_ready(process: &mut Process) -> Result<Vec<SocketAddr>> {
 pub struct Addresses {
     /// For queries.
     pub listening: Vec<SocketAddr>,
+    /// For queries over TLS.
+    pub tls: Vec<SocketAddr>,
     /// For management.
     pub management: Vec<SocketAddr>,
 }
@@ -189,7 +191,7 @@ pub struct Addresses {
 /// Reads what Starling says on standard output up to `ready`.
 pub fn starling_addresses(process: &mut Process) -> Result<Addresses> {
     let deadline = Instant::now() + START_LIMIT;
-    let mut addresses = Addresses { listening: Vec::new(), management: Vec::new() };
+    let mut addresses = Addresses { listening: Vec::new(), tls: Vec::new(), management: Vec::new() };
     loop {
         let Some(line) = process.line(deadline)? else {
             bail!("starling is not ready after {START_LIMIT:?}:\n{}", process.log_tail())
@@ -198,6 +200,7 @@ pub fn starling_addresses(process: &mut Process) -> Result<Addresses> {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["ready"] => return Ok(addresses),
             ["listening", address, "udp", "tcp"] => addresses.listening.push(parsed(address)?),
+            ["listening", address, "tls"] => addresses.tls.push(parsed(address)?),
             ["management", address] => addresses.management.push(parsed(address)?),
             _ => {}
         }

@@ -5,23 +5,26 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use starling_tests::client;
 use starling_tests::message::{Message, Record};
 use starling_tests::name::Name;
 use starling_tests::query::Query;
-use starling_tests::server::Kind;
+use starling_tests::server::{Kind, own_address};
 use starling_tests::tools;
 use starling_tests::zonedata::transfer;
+use starling_tests::{certificates, client};
 
 use crate::changing::{APEX, Changing};
 use crate::primary::{Canonical, canonical, same_records};
-use crate::secondaries::{FOLLOWS_WITHIN, Key, Primary, Secondary, serial_of};
+use crate::secondaries::{FOLLOWS_WITHIN, Key, Origin, Primary, Secondary, Trust, serial_of};
 
 const TYPE_SOA: u16 = 6;
 const TYPE_IXFR: u16 = 251;
 
 /// Steps for each secondary, usually and in a long run.
 const STEPS: (u32, u32) = (100, 1000);
+/// The key of those that have one.
+const KEY: Key =
+    Key { name: "k.", algorithm: "hmac-sha256", secret: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" };
 /// The serial passes 2^32 early on.
 const FIRST_SERIAL: u32 = u32::MAX - 20;
 /// At these steps everything changes: the whole zone is the shorter answer.
@@ -65,26 +68,38 @@ pub(crate) fn journal_leads_to(primary: &Primary, serial: u32) -> Result<()> {
 
 #[test]
 fn knot_has_every_version() -> Result<()> {
-    has_every_version(Kind::Knot, None)
+    has_every_version(Kind::Knot, None, None)
 }
 
 #[test]
 fn nsd_has_every_version() -> Result<()> {
-    has_every_version(Kind::Nsd, None)
+    has_every_version(Kind::Nsd, None, None)
 }
 
 #[test]
 fn bind_has_every_version_with_a_key() -> Result<()> {
-    let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-    has_every_version(Kind::Bind, Some(Key { name: "k.", algorithm: "hmac-sha256", secret }))
+    has_every_version(Kind::Bind, Some(KEY), None)
 }
 
-fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
+/// Each shows a certificate, too.
+const TRUST: Trust<'_> = Trust { authority: "authority", own: Some("secondary") };
+
+#[test]
+fn nsd_has_every_version_over_tls() -> Result<()> {
+    has_every_version(Kind::Nsd, None, Some(TRUST))
+}
+
+#[test]
+fn bind_has_every_version_over_tls_with_a_key() -> Result<()> {
+    has_every_version(Kind::Bind, Some(KEY), Some(TRUST))
+}
+
+fn has_every_version(kind: Kind, key: Option<Key>, tls: Option<Trust<'static>>) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let apex = Name::parse(APEX)?;
     let mut zone = Changing::new(7, FIRST_SERIAL);
     let address = Secondary::address_for(kind)?;
-    let (sections, secondaries, notify) = match key {
+    let (mut sections, secondaries, notify) = match key {
         None => (String::new(), "\"127.0.0.0/8\"".to_owned(), format!("\"{address}\"")),
         Some(Key { name, algorithm, secret }) => (
             format!("[[key]]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\nsecret = \"{secret}\""),
@@ -94,9 +109,18 @@ fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
         ),
     };
     let lines = format!("secondaries = [{secondaries}]\nnotify = [{notify}]");
+    if let Some(Trust { authority, own }) = tls {
+        certificates::authority(folder.path(), authority)?;
+        certificates::certificate(folder.path(), "own", authority, "DNS:primary.example", 30)?;
+        if let Some(own) = own {
+            certificates::certificate(folder.path(), own, authority, "DNS:secondary.example", 30)?;
+        }
+        sections = format!("{}client-ca-file = \"{authority}.pem\"\n{sections}", tls_section());
+    }
     let primary = start(&zone, folder.path(), &sections, &lines)?;
-    let mut secondary =
-        Secondary::start(kind, address, std::slice::from_ref(&apex), primary.address, key, folder.path())?;
+    let asked_at = tls.map_or(Ok(primary.address), |_| primary.tls.context("no listener for TLS"))?;
+    let origin = Origin { address: asked_at, key, tls };
+    let mut secondary = Secondary::start(kind, address, std::slice::from_ref(&apex), origin, folder.path())?;
     secondary.follows(&apex, zone.serial)?;
     let steps = if tools::long_run() { STEPS.1 } else { STEPS.0 };
     for step in 1..=steps {
@@ -122,7 +146,23 @@ fn has_every_version(kind: Kind, key: Option<Key>) -> Result<()> {
     tools::announce(&format!("{kind}: {incremental} of {steps} steps were incremental"));
     ensure!(incremental >= u64::from(steps) * 8 / 10, "{kind}: {incremental} of {steps} steps");
     ensure!(outgoing(&primary, "cut-off")? == 0, "{}", primary.process.log_tail());
+    if tls.is_some() {
+        let status: serde_json::Value = serde_json::from_str(&primary.ctl(&["status", "--json"])?)?;
+        let tls = &status["tls"];
+        ensure!(tls["handshakes"].as_u64() > Some(0), "{tls}");
+        // NSD 4.6 does not show its certificate when it asks for the first time.
+        let failed = if kind == Kind::Nsd { 1 } else { 0 };
+        ensure!(tls["handshakes-failed"].as_u64() <= Some(failed), "{tls}");
+    }
     Ok(())
+}
+
+/// A listener for TLS at a port that the kernel chooses, with the certificate `own`.
+pub(crate) fn tls_section() -> String {
+    format!(
+        "[node.tls]\nlisten = [\"{}:0\"]\ncertificate-file = \"own.pem\"\nkey-file = \"own.key\"\n",
+        own_address()
+    )
 }
 
 /// What is answered to a client that has this serial.

@@ -14,6 +14,7 @@ mod keys;
 mod load;
 mod many;
 mod notify;
+mod over_tls;
 mod peers;
 mod primary;
 mod published;

@@ -11,7 +11,7 @@ use starling_tests::name::Name;
 use starling_tests::server::Kind;
 use starling_tests::tools;
 
-use crate::secondaries::{Key, Primary, Secondary};
+use crate::secondaries::{Key, Origin, Primary, Secondary};
 
 /// Far below the zone's refresh interval of an hour, and far above what a NOTIFY takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -72,8 +72,7 @@ fn secondaries_follow_a_reload() -> Result<()> {
     let primary = Primary::start(&configuration(folder.path(), "", &lines), folder.path())?;
     let mut secondaries = Vec::new();
     for (kind, address) in Kind::PEERS.into_iter().zip(addresses) {
-        let mut secondary =
-            Secondary::start(kind, address, &[apex()?], primary.address, None, folder.path())?;
+        let mut secondary = Secondary::start(kind, address, &[apex()?], primary.address, folder.path())?;
         secondary.follows(&apex()?, 1)?;
         secondaries.push(secondary);
     }
@@ -138,7 +137,8 @@ fn a_key_is_needed(kind: Kind) -> Result<()> {
         let primary = Primary::start(&text, folder.path())?;
         let key = |secret| Some(Key { name: "transfer-key", algorithm, secret });
         let start = |address, secret| {
-            Secondary::start(kind, address, &[apex()?], primary.address, key(secret), folder.path())
+            let origin = Origin { key: key(secret), ..primary.address.into() };
+            Secondary::start(kind, address, &[apex()?], origin, folder.path())
         };
         // At an address of its own: children of NSD's outlive it for a moment.
         let wrong = start(Secondary::address_for(kind)?, OTHER_SECRET)?;

@@ -74,7 +74,7 @@ fn secondaries_have_everything(denial: Option<Denial>) -> Result<()> {
         let is_taken = |apex: &Name| kind != Kind::Knot || denial.is_none() || *apex != alias;
         let apexes: Vec<Name> = zones.records.keys().filter(|apex| is_taken(apex)).cloned().collect();
         let address = Secondary::address_for(kind)?;
-        let mut secondary = Secondary::start(kind, address, &apexes, primary.address, None, folder.path())?;
+        let mut secondary = Secondary::start(kind, address, &apexes, primary.address, folder.path())?;
         for (apex, records) in zones.records.iter().filter(|(apex, _)| is_taken(apex)) {
             secondary.follows(apex, serial_of(&records[0]).context("the SOA record is first")?)?;
             // NSD's processes come to know of a zone one after the other: another one may answer over TCP.

@@ -43,7 +43,7 @@ fn knot_has_every_version_that_is_published() -> Result<()> {
     let primary = Primary::start(&text, &node)?;
     publish(&zone, &primary, folder.path())?;
     let zones = std::slice::from_ref(&apex);
-    let mut secondary = Secondary::start(Kind::Knot, address, zones, primary.address, None, folder.path())?;
+    let mut secondary = Secondary::start(Kind::Knot, address, zones, primary.address, folder.path())?;
     secondary.follows(&apex, zone.serial)?;
     for step in 1..=STEPS {
         zone.step();

@@ -12,7 +12,7 @@ use starling_tests::message::{Message, Record};
 use starling_tests::name::Name;
 use starling_tests::process::Process;
 use starling_tests::query::Query;
-use starling_tests::server::{Kind, free_port, own_address};
+use starling_tests::server::{Kind, free_port, own_address, starling_addresses};
 use starling_tests::tools;
 
 /// How long a secondary may take to have a zone, or to follow a change: all of them ask within a second of a start or of
@@ -27,6 +27,31 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) algorithm: &'static str,
     pub(crate) secret: &'static str,
+}
+
+/// A primary, as its secondaries are told of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'n> {
+    pub(crate) address: SocketAddr,
+    /// What it is asked with, and notifies with.
+    pub(crate) key: Option<Key>,
+    /// How it is asked over TLS.
+    pub(crate) tls: Option<Trust<'n>>,
+}
+
+impl From<SocketAddr> for Origin<'_> {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, key: None, tls: None }
+    }
+}
+
+/// Whom a secondary takes for its primary, and what it shows itself. The files are in the folder above its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Trust<'n> {
+    /// The authority that has to have signed the primary's certificate, which is for `primary.example`.
+    pub(crate) authority: &'n str,
+    /// The secondary's own certificate.
+    pub(crate) own: Option<&'n str>,
 }
 
 /// A secondary that runs.
@@ -44,23 +69,21 @@ impl Secondary {
         Ok(SocketAddr::new(ip.into(), free_port(ip)?))
     }
 
-    /// Starts a secondary of `primary` for these zones, which asks and is notified with the key.
-    pub(crate) fn start(
+    /// Starts a secondary of `primary` for these zones.
+    pub(crate) fn start<'n>(
         kind: Kind,
         address: SocketAddr,
         zones: &[Name],
-        primary: SocketAddr,
-        key: Option<Key>,
+        primary: impl Into<Origin<'n>>,
         folder: &Path,
     ) -> Result<Self> {
+        let primary = primary.into();
         let folder = folder.join(format!("secondary-{kind}"));
         std::fs::create_dir_all(&folder)?;
         let (program, arguments, text) = match kind {
-            Kind::Nsd => ("nsd", vec!["-d", "-c"], nsd(address, zones, primary, key, &folder)?),
-            Kind::Knot => ("knotd", vec!["-c"], knot(address, zones, primary, key, &folder)?),
-            Kind::Bind => {
-                ("named", vec!["-g", "-n", "1", "-c"], bind(address, zones, primary, key, &folder)?)
-            }
+            Kind::Nsd => ("nsd", vec!["-d", "-c"], nsd(address, zones, primary, &folder)?),
+            Kind::Knot => ("knotd", vec!["-c"], knot(address, zones, primary, &folder)?),
+            Kind::Bind => ("named", vec!["-g", "-n", "1", "-c"], bind(address, zones, primary, &folder)?),
             Kind::Starling => bail!("not a peer"),
         };
         let config = folder.join("config");
@@ -104,13 +127,7 @@ pub(crate) fn serial_of(record: &Record) -> Option<u32> {
 /// Loopback as a secondary sees its primary and those that ask it.
 const LOOPBACK: &str = "127.0.0.0/8";
 
-fn nsd(
-    at: SocketAddr,
-    zones: &[Name],
-    primary: SocketAddr,
-    key: Option<Key>,
-    folder: &Path,
-) -> Result<String> {
+fn nsd(at: SocketAddr, zones: &[Name], primary: Origin<'_>, folder: &Path) -> Result<String> {
     let here = folder.display();
     let mut text = format!(
         "server:\n ip-address: {}@{}\n server-count: 1\n username: \"\"\n chroot: \"\"\n database: \"\"\n \
@@ -121,28 +138,32 @@ fn nsd(
         at.ip(),
         at.port()
     );
-    if let Some(Key { name, algorithm, secret }) = key {
+    if let Some(Key { name, algorithm, secret }) = primary.key {
         write!(text, "key:\n name: \"{name}\"\n algorithm: {algorithm}\n secret: \"{secret}\"\n")?;
     }
-    let key = key.map_or("NOKEY", |key| key.name);
+    let mut by_tls = "";
+    if let Some(trust) = primary.tls {
+        let bundle = format!(" tls-cert-bundle: \"{here}/../{}.pem\"\n", trust.authority);
+        text = text.replacen("server:\n", &format!("server:\n{bundle}"), 1);
+        writeln!(text, "tls-auth:\n name: primary\n auth-domain-name: \"primary.example\"")?;
+        if let Some(own) = trust.own {
+            writeln!(text, " client-cert: \"{here}/../{own}.pem\"\n client-key: \"{here}/../{own}.key\"")?;
+        }
+        by_tls = " primary";
+    }
+    let key = primary.key.map_or("NOKEY", |key| key.name);
     for zone in zones {
-        let (ip, port) = (primary.ip(), primary.port());
+        let (ip, port) = (primary.address.ip(), primary.address.port());
         write!(
             text,
-            "zone:\n name: \"{zone}\"\n zonefile: \"\"\n request-xfr: {ip}@{port} {key}\n \
+            "zone:\n name: \"{zone}\"\n zonefile: \"\"\n request-xfr: {ip}@{port} {key}{by_tls}\n \
              allow-notify: {LOOPBACK} {key}\n provide-xfr: {LOOPBACK} NOKEY\n"
         )?;
     }
     Ok(text)
 }
 
-fn knot(
-    at: SocketAddr,
-    zones: &[Name],
-    primary: SocketAddr,
-    key: Option<Key>,
-    folder: &Path,
-) -> Result<String> {
+fn knot(at: SocketAddr, zones: &[Name], primary: Origin<'_>, folder: &Path) -> Result<String> {
     let here = folder.display();
     let mut text = format!(
         "server:\n  rundir: \"{here}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  \
@@ -151,7 +172,7 @@ fn knot(
         at.port()
     );
     let mut with_key = String::new();
-    if let Some(Key { name, algorithm, secret }) = key {
+    if let Some(Key { name, algorithm, secret }) = primary.key {
         write!(text, "key:\n  - id: {name}\n    algorithm: {algorithm}\n    secret: {secret}\n")?;
         with_key = format!("\n    key: {name}");
     }
@@ -161,8 +182,8 @@ fn knot(
          action: notify{with_key}\n  - id: transfer\n    address: {LOOPBACK}\n    action: transfer\n\
          template:\n  - id: default\n    storage: \"{here}\"\n    zonefile-sync: -1\n    journal-content: none\n    \
          semantic-checks: off\nzone:\n",
-        primary.ip(),
-        primary.port()
+        primary.address.ip(),
+        primary.address.port()
     )?;
     for zone in zones {
         write!(text, "  - domain: \"{zone}\"\n    master: primary\n    acl: [notify, transfer]\n")?;
@@ -170,13 +191,7 @@ fn knot(
     Ok(text)
 }
 
-fn bind(
-    at: SocketAddr,
-    zones: &[Name],
-    primary: SocketAddr,
-    key: Option<Key>,
-    folder: &Path,
-) -> Result<String> {
+fn bind(at: SocketAddr, zones: &[Name], primary: Origin<'_>, folder: &Path) -> Result<String> {
     let here = folder.display();
     let mut text = format!(
         "options {{\n directory \"{here}\"; pid-file \"{here}/pid\"; session-keyfile \"{here}/session.key\"; \
@@ -188,16 +203,27 @@ fn bind(
         at.ip()
     );
     let mut with_key = String::new();
-    if let Some(Key { name, algorithm, secret }) = key {
+    if let Some(Key { name, algorithm, secret }) = primary.key {
         writeln!(text, "key \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};")?;
         with_key = format!(" key \"{name}\"");
+    }
+    let mut by_tls = "";
+    if let Some(trust) = primary.tls {
+        let own = trust.own.map(|own| format!("cert-file \"../{own}.pem\"; key-file \"../{own}.key\"; "));
+        writeln!(
+            text,
+            "tls primary {{ remote-hostname \"primary.example\"; ca-file \"../{}.pem\"; {}}};",
+            trust.authority,
+            own.unwrap_or_default()
+        )?;
+        by_tls = " tls primary";
     }
     for (index, zone) in zones.iter().enumerate() {
         writeln!(
             text,
-            "zone \"{zone}\" {{ type secondary; file \"{index}.zone\"; primaries port {} {{ {}{with_key}; }}; }};",
-            primary.port(),
-            primary.ip()
+            "zone \"{zone}\" {{ type secondary; file \"{index}.zone\"; primaries port {} {{ {}{with_key}{by_tls}; }}; }};",
+            primary.address.port(),
+            primary.address.ip()
         )?;
     }
     Ok(text)
@@ -207,6 +233,8 @@ fn bind(
 pub(crate) struct Primary {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// Where it is asked over TLS, if it is.
+    pub(crate) tls: Option<SocketAddr>,
     control: PathBuf,
 }
 
@@ -226,9 +254,9 @@ impl Primary {
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(&config);
         let mut process = Process::spawn("starling", &command, &folder.join("log"))?;
-        let addresses = starling_tests::server::starling_ready(&mut process)?;
-        let address = *addresses.first().context("starling names no listener before `ready`")?;
-        Ok(Self { process, address, control })
+        let addresses = starling_addresses(&mut process)?;
+        let address = *addresses.listening.first().context("starling names no listener before `ready`")?;
+        Ok(Self { process, address, tls: addresses.tls.first().copied(), control })
     }
 
     /// What `starling ctl` says to these arguments.

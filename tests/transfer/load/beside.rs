@@ -152,7 +152,7 @@ enum Server {
 fn start(kind: Kind, address: SocketAddr, primary: SocketAddr, folder: &Path) -> Result<Server> {
     if kind != Kind::Starling {
         let zones = [Name::parse(ZONE)?];
-        return Ok(Server::Peer(Secondary::start(kind, address, &zones, primary, None, folder)?));
+        return Ok(Server::Peer(Secondary::start(kind, address, &zones, primary, folder)?));
     }
     let lines = format!(
         "state-dir = \"state\"\n[secondary]\nrefresh-min-s = 3600\n[[zone]]\nname = \"{ZONE}\"\nprimaries = [\"{primary}\"]\n"

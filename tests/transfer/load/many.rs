@@ -163,7 +163,7 @@ fn starling(zones: &[Name], primary: SocketAddr, folder: &Path, began: Instant) 
 
 fn peer(kind: Kind, zones: &[Name], primary: SocketAddr, folder: &Path, began: Instant) -> Result<Start> {
     let address = Secondary::address_for(kind)?;
-    let secondary = Secondary::start(kind, address, zones, primary, None, folder)?;
+    let secondary = Secondary::start(kind, address, zones, primary, folder)?;
     let took = all_served(address, zones, began, || Ok(())).with_context(|| secondary.process.log_tail())?;
     let log = secondary.process.log();
     // Knot says of each zone that there is no file of it, which is right.

@@ -250,7 +250,7 @@ impl TlsClient {
     /// # Errors
     /// An authority that is no certificate, or none.
     pub(crate) fn new(proof: &Proof, alpn: &[&[u8]]) -> Result<TlsClient, rustls::Error> {
-        let mut client = client(proof, &[&TLS12, &TLS13], alpn)?;
+        let mut client = client(proof, None, &[&TLS12, &TLS13], alpn)?;
         // A session that is taken up again shows no certificate.
         client.resumption = Resumption::disabled();
         Ok(TlsClient { client: Arc::new(client), digest: digest(proof, alpn) })

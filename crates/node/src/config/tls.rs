@@ -3,7 +3,7 @@
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -36,12 +36,22 @@ pub(crate) enum Proof {
     Anything,
 }
 
-/// What the library works with to be sure of a server.
+/// A certificate of the node's own.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct OwnCertificate {
+    /// It, and behind it those between it and an authority.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+/// What the library works with to be sure of a server, and to show it who asks, where there is something to show.
 ///
 /// # Errors
-/// An authority that is no certificate, or none.
+/// An authority that is no certificate, or none; an own certificate with another one's key.
 pub(super) fn client(
     proof: &Proof,
+    own: Option<&OwnCertificate>,
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
@@ -61,7 +71,10 @@ pub(super) fn client(
         Proof::Pins(pins) => builder.dangerous().with_custom_certificate_verifier(by_key(Some(pins.clone()))),
         Proof::Anything => builder.dangerous().with_custom_certificate_verifier(by_key(None)),
     };
-    let mut client = builder.with_no_client_auth();
+    let mut client = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+    };
     client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(client)
 }
@@ -73,6 +86,7 @@ pub(crate) struct Tls {
     pub(crate) name: String,
     server_name: Option<ServerName<'static>>,
     proof: Proof,
+    own: Option<Arc<OwnCertificate>>,
     client: Arc<ClientConfig>,
 }
 
@@ -80,14 +94,15 @@ impl Tls {
     /// TLS 1.3 alone (RFC 9103 §7.2); a server without a name is called by its address.
     ///
     /// # Errors
-    /// An authority that is no certificate, or none.
+    /// An authority that is no certificate, or none; an own certificate with another one's key.
     pub(crate) fn new(
         name: String,
         server_name: Option<ServerName<'static>>,
         proof: Proof,
+        own: Option<OwnCertificate>,
     ) -> Result<Tls, rustls::Error> {
-        let client = client(&proof, &[&TLS13], &[ALPN])?;
-        Ok(Tls { name, server_name, proof, client: Arc::new(client) })
+        let client = client(&proof, own.as_ref(), &[&TLS13], &[ALPN])?;
+        Ok(Tls { name, server_name, proof, own: own.map(Arc::new), client: Arc::new(client) })
     }
 
     /// What the library works with.
@@ -104,7 +119,8 @@ impl Tls {
 impl PartialEq for Tls {
     /// The client follows from the rest.
     fn eq(&self, other: &Tls) -> bool {
-        (&self.name, &self.server_name, &self.proof) == (&other.name, &other.server_name, &other.proof)
+        (&self.name, &self.server_name, &self.proof, &self.own)
+            == (&other.name, &other.server_name, &other.proof, &other.own)
     }
 }
 

@@ -1,13 +1,12 @@
 //! How the node is asked over TLS, and what it shows then (RFC 7858, RFC 9103).
 
-use super::tls::ALPN;
+use super::tls::{ALPN, OwnCertificate};
 use crate::certificate::{self, not_after};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
-use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,48 +26,39 @@ pub(crate) struct TlsService {
 /// How the node proves who it is, and whom it believes.
 #[derive(Clone)]
 pub(crate) struct Identity {
-    /// Over everything that it is made of.
-    digest: [u8; 32],
+    own: Arc<OwnCertificate>,
+    authorities: Option<Vec<CertificateDer<'static>>>,
     not_after: Option<i64>,
     server: Arc<ServerConfig>,
 }
 
 impl Identity {
-    /// TLS 1.3 alone (RFC 9103 §7.2). `chain` begins with the node's own certificate; where there are `authorities`, clients have to
-    /// show a certificate that one of these has signed.
+    /// TLS 1.3 alone (RFC 9103 §7.2). Where there are `authorities`, clients have to show a certificate that one of these has
+    /// signed.
     ///
     /// # Errors
     /// Certificates or a key that can't be used, or do not belong together.
     pub(crate) fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        own: OwnCertificate,
         authorities: Option<Vec<CertificateDer<'static>>>,
     ) -> Result<Identity, rustls::Error> {
-        let mut digest = Sha256::new();
-        let mut take = |octets: &[u8]| {
-            digest.update((octets.len() as u64).to_be_bytes());
-            digest.update(octets);
-        };
-        chain.iter().for_each(|certificate| take(certificate));
-        take(key.secret_der());
-        authorities.iter().flatten().for_each(|certificate| take(certificate));
-        let not_after = chain.first().and_then(not_after);
+        let not_after = own.chain.first().and_then(not_after);
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&[&TLS13])?;
-        let builder = match authorities {
+        let builder = match &authorities {
             None => builder.with_no_client_auth(),
             Some(authorities) => {
                 let mut roots = RootCertStore::empty();
-                authorities.into_iter().try_for_each(|authority| roots.add(authority))?;
+                authorities.iter().try_for_each(|authority| roots.add(authority.clone()))?;
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
                 let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut server = builder.with_single_cert(chain, key)?;
+        let mut server = builder.with_single_cert(own.chain.clone(), own.key.clone_key())?;
         server.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Identity { digest: digest.finalize().into(), not_after, server: Arc::new(server) })
+        Ok(Identity { own: Arc::new(own), authorities, not_after, server: Arc::new(server) })
     }
 
     /// What the library works with.
@@ -88,8 +78,9 @@ impl Identity {
 }
 
 impl PartialEq for Identity {
+    /// The rest follows.
     fn eq(&self, other: &Identity) -> bool {
-        self.digest == other.digest
+        (&self.own, &self.authorities) == (&other.own, &other.authorities)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection: queries in, answers out, each with its length in front (RFC 1035 §4.2.2, RFC 7766 §8).
 
 use super::admission::Ticket;
-use super::stream::Stream;
+use super::stream::{Channel, Stream};
 use super::{Answering, Shared};
 use bytes::{Buf, BufMut, BytesMut};
 use nameserver::{Family, Transport};
@@ -68,7 +68,7 @@ pub(super) async fn serve<S: Stream>(mut stream: S, client: IpAddr, shared: &Sha
         query_began: None,
         client,
         family: if client.is_ipv4() { Family::V4 } else { Family::V6 },
-        by_tls: S::BY_TLS,
+        channel: stream.channel(),
         shared,
         ticket,
     };
@@ -85,8 +85,7 @@ pub(super) struct Connection<'s> {
     query_began: Option<Instant>,
     pub(super) client: IpAddr,
     pub(super) family: Family,
-    /// Whether nobody between could read or change what is said.
-    pub(super) by_tls: bool,
+    pub(super) channel: Channel,
     pub(super) shared: &'s Shared,
     ticket: &'s Ticket,
 }

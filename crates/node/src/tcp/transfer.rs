@@ -1,7 +1,7 @@
 //! A transfer on the connection that asked for it.
 
 use super::connection::Connection;
-use super::stream::Stream;
+use super::stream::{Channel, Stream};
 use crate::config::Asker;
 use crate::transfers::{End, Permit, Refusal, now};
 use bytes::BufMut;
@@ -110,7 +110,14 @@ impl Connection<'_> {
         };
         // RFC 5936 §2.2.1: NOTAUTH where there is no such zone; one without a table has nothing to send.
         let table = table.ok_or(Rcode::NOTAUTH)?;
-        let asker = Asker { address: self.client, key, by_tls: self.by_tls };
+        if self.channel == Channel::Tls {
+            tracing::info!(
+                "zone {zone}: {} has not agreed to speak DNS over TLS (ALPN \"dot\")",
+                self.client
+            );
+            return Err(Rcode::REFUSED);
+        }
+        let asker = Asker { address: self.client, key, by_tls: self.channel == Channel::DnsOverTls };
         let permit = self.shared.transfers.admit(zone.as_name(), asker);
         let permit = permit.map_err(|refusal| refused(refusal, self.client))?;
         // Most clients of a zone that changes are one version behind: looked for only then.

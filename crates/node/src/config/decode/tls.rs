@@ -1,10 +1,12 @@
 //! What is said about TLS with primaries: `[[tls]]`.
 
 use super::super::problem::Problem;
-use super::super::tls::{PIN_LEN, PINS_MAX, Proof, TLS_MAX, Tls};
+use super::super::tls::{OwnCertificate, PIN_LEN, PINS_MAX, Proof, TLS_MAX, Tls};
+use super::transfer::read_secret;
 use super::{Placed, Section, Value, wrong_type};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +14,9 @@ const EITHER: &str =
     "give it `ca-file`, a file with certificates of those who have signed the server's (PEM), or `pins`";
 const PINS: &str = "write `pins = [\"…\"]`, each the base64 of the SHA-256 of a public key: `openssl x509 -in cert.pem -pubkey \
                     -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`";
+
+const CERTIFICATE: &str = "`certificate-file` names a file with the node's certificate, and behind it those between it and an authority (PEM)";
+const KEY: &str = "`key-file` names the file with the private key of the certificate (PEM)";
 
 /// All `[[tls]]` of the configuration.
 pub(super) type AllTls = Vec<Arc<Tls>>;
@@ -64,23 +69,76 @@ fn one(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>)
     };
     section.know("ca-file");
     section.know("pins");
+    let shows_own = section.has("certificate-file") || section.has("key-file");
+    let own = if shows_own { own_certificate(&mut section, folder, problems) } else { None };
+    section.know("certificate-file");
+    section.know("key-file");
     section.finish(problems);
     let (name, name_place) = name?;
-    if wants_name && server_name.is_none() {
+    if (wants_name && server_name.is_none()) || (shows_own && own.is_none()) {
         return None;
     }
-    match Tls::new(name, server_name, proof?) {
+    match Tls::new(name, server_name, proof?, own) {
         Ok(tls) => Some((tls, name_place)),
         Err(error) => {
-            problems.push(Problem::at(
-                place,
-                format!("its `ca-file` can't be used: {error}"),
-                "here",
-                EITHER,
-            ));
+            problems.push(unusable(&error, place));
             None
         }
     }
+}
+
+/// Certificates that were read, and that the library can't work with.
+pub(super) fn unusable(error: &rustls::Error, place: Range<usize>) -> Problem {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let title = "the key in `key-file` is not that of the certificate in `certificate-file`";
+        return Problem::at(place, title, "in this section", KEY);
+    }
+    let title = format!("its certificates can't be used: {error}");
+    Problem::at(place, title, "in this section", CERTIFICATE)
+}
+
+/// The certificate of `certificate-file` with the key of `key-file`.
+pub(super) fn own_certificate(
+    section: &mut Section<'_, '_>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<OwnCertificate> {
+    let chain = section.required("certificate-file", "certificate-file = \"node.pem\"", problems);
+    let chain =
+        chain.and_then(|(file, place)| some_certificates(&folder.join(file), CERTIFICATE, place, problems));
+    let key = section.required("key-file", "key-file = \"node.key\"", problems);
+    let key = key.and_then(|(file, place)| match private_key(&folder.join(file)) {
+        Ok(key) => Some(key),
+        Err((title, help)) => {
+            problems.push(Problem::at(place, title, "this file", help));
+            None
+        }
+    });
+    Some(OwnCertificate { chain: chain?, key: key? })
+}
+
+/// The private key of a file (PEM) that nobody else may read; what is wrong and what to do, if there is none.
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, (String, String)> {
+    let text = read_secret(file)?;
+    // The error is not shown: it may be of the key.
+    PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .map_err(|_| (format!("{} has no private key that can be read", file.display()), KEY.to_owned()))
+}
+
+/// The certificates of a file (PEM), at least one.
+pub(super) fn some_certificates(
+    file: &Path,
+    help: &str,
+    place: Range<usize>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let title = match certificates(file) {
+        Ok(certificates) if certificates.is_empty() => format!("{} has no certificate", file.display()),
+        Ok(certificates) => return Some(certificates),
+        Err(error) => format!("{} can't be read: {error}", file.display()),
+    };
+    problems.push(Problem::at(place, title, "this file", help));
+    None
 }
 
 /// The name of `server-name`.

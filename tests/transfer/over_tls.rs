@@ -1,0 +1,291 @@
+//! A node that is asked over TLS (RFC 7858, RFC 9103): by secondaries, and by whoever else comes.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use starling_tests::certificates::{authority, certificate};
+use starling_tests::client;
+use starling_tests::message::Message;
+use starling_tests::name::Name;
+use starling_tests::query::Query;
+use starling_tests::server::Kind;
+use starling_tests::tools;
+
+use crate::incremental::tls_section;
+use crate::secondaries::{FOLLOWS_WITHIN, Key, Origin, Primary, Secondary, Trust, serial_of};
+use crate::site::{KEY_NAME, Seen, Site, ZONE, key_section};
+
+const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const TYPE_SOA: u16 = 6;
+const TYPE_AXFR: u16 = 252;
+const REFUSED: u16 = 5;
+/// How long a connection may be at a handshake.
+const TRANSFER_TIMEOUT: Duration = Duration::from_millis(700);
+
+fn write_zone(folder: &Path, serial: u32) -> Result<()> {
+    let text = format!(
+        "$ORIGIN {ZONE}\n$TTL 300\n@ SOA ns1 host {serial} 86400 86400 604800 60\n NS ns1\nns1 A 192.0.2.1\n"
+    );
+    Ok(std::fs::write(folder.join("small.zone"), text)?)
+}
+
+/// A primary with the zone, an authority `good`, another one, `other`, and a certificate `own` of the first. `tls` and `zone` are
+/// lines of those sections.
+fn start(folder: &Path, tls: &str, keys: &str, zone: &str) -> Result<Primary> {
+    authority(folder, "good")?;
+    authority(folder, "other")?;
+    certificate(folder, "own", "good", "DNS:primary.example", 30)?;
+    write_zone(folder, 1)?;
+    let mut lines = format!("state-dir = \"state\"\n{}{tls}\n", tls_section());
+    write!(lines, "[node.tcp]\ntransfer-timeout-ms = {}\n", TRANSFER_TIMEOUT.as_millis())?;
+    write!(lines, "{keys}[[zone]]\nname = \"{ZONE}\"\nfile = \"small.zone\"\n{zone}\n")?;
+    Primary::start(&lines, folder)
+}
+
+fn tls_of(primary: &Primary) -> Result<SocketAddr> {
+    primary.tls.context("no listener for TLS")
+}
+
+fn handshakes_failed(primary: &Primary) -> Result<u64> {
+    let status: Value = serde_json::from_str(&primary.ctl(&["status", "--json"])?)?;
+    status["tls"]["handshakes-failed"].as_u64().with_context(|| status.to_string())
+}
+
+fn query(rtype: u16) -> Result<Vec<u8>> {
+    Ok(Query::new(Name::parse(ZONE)?, rtype).bytes(7))
+}
+
+/// The answer to a question over TLS by OpenSSL's client, which takes these options; `None` if there is none.
+fn ask(at: SocketAddr, options: &[&str], rtype: u16) -> Result<Option<Message>> {
+    let mut command = Command::new(tools::program("openssl")?);
+    command.args(["s_client", "-quiet", "-connect", &at.to_string()]).args(options);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut openssl = command.spawn()?;
+    let mut stdin = openssl.stdin.take().context("no standard input")?;
+    let mut stdout = openssl.stdout.take().context("no standard output")?;
+    let question = query(rtype)?;
+    let framed = [&(question.len() as u16).to_be_bytes()[..], &question].concat();
+    let mut answer = Vec::new();
+    // Where there was no handshake it is gone already.
+    if stdin.write_all(&framed).and_then(|()| stdin.flush()).is_ok() {
+        let mut len = [0; 2];
+        if stdout.read_exact(&mut len).is_ok() {
+            answer.resize(usize::from(u16::from_be_bytes(len)), 0);
+            stdout.read_exact(&mut answer)?;
+        }
+    }
+    openssl.kill()?;
+    openssl.wait()?;
+    if answer.is_empty() { Ok(None) } else { Message::decode(&answer).map(Some) }
+}
+
+/// Nodes among themselves: strictly, with a pin, with a certificate of the secondary's own, and with a key besides.
+#[test]
+fn another_node_has_the_zone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    let rules = format!("secondaries = [\"127.0.0.1 key {KEY_NAME} tls\"]");
+    let keys = key_section("hmac-sha256", SECRET);
+    let primary = start(folder, "client-ca-file = \"other.pem\"", &keys, &rules)?;
+    let pin = certificate(folder, "spare", "good", "DNS:primary.example", 30)?;
+    let own_pin = pin_of(folder, "own")?;
+    certificate(folder, "secondary", "other", "DNS:secondary.example", 30)?;
+    certificate(folder, "stranger", "good", "DNS:secondary.example", 30)?;
+    let path = |file: &str| folder.join(file).display().to_string();
+    let shows = |name: &str| {
+        format!(
+            "certificate-file = \"{}\"\nkey-file = \"{}\"\n",
+            path(&format!("{name}.pem")),
+            path(&format!("{name}.key"))
+        )
+    };
+    let strict = format!("server-name = \"primary.example\"\nca-file = \"{}\"\n", path("good.pem"));
+    let at = tls_of(&primary)?;
+    let with_key = format!("{at} tls xot key {KEY_NAME}");
+    for (section, primary, why) in [
+        (format!("{strict}{}", shows("stranger")), &with_key, "UnknownCA"),
+        (strict.clone(), &with_key, "CertificateRequired"),
+        (format!("pins = [\"{pin}\"]\n{}", shows("secondary")), &with_key, "its key has the pin"),
+        // Who it is, is not enough where the rule wants a key, and the key isn't without TLS.
+        (format!("{strict}{}", shows("secondary")), &format!("{at} tls xot"), "REFUSED"),
+        (
+            format!("{strict}{}", shows("secondary")),
+            &format!("{} key {KEY_NAME}", primary.address),
+            "REFUSED",
+        ),
+    ] {
+        let site = Site::new()?;
+        let section = format!("{keys}[[tls]]\nname = \"xot\"\n{section}");
+        let node = site.start_with(&section, primary, "retry-min-s = 1")?;
+        node.wait_for_log(why).with_context(|| section.clone())?;
+        ensure!(node.seen()?.serial.is_none(), "the zone came with {section}");
+    }
+    let mut nodes = Vec::new();
+    for proof in [strict, format!("pins = [\"{own_pin}\"]\n")] {
+        let site = Site::new()?;
+        let section = format!("{keys}[[tls]]\nname = \"xot\"\n{proof}{}", shows("secondary"));
+        let node = site.start_with(&section, &with_key, "retry-min-s = 1")?;
+        node.wait_for(Seen::served(1)).with_context(|| section.clone())?;
+        nodes.push((site, node));
+    }
+    write_zone(folder, 2)?;
+    primary.ctl(&["reload"])?;
+    for (_, node) in &nodes {
+        node.ctl(&["refresh", ZONE])?;
+        node.wait_for(Seen::served(2))?;
+        node.wait_for_log("what has changed was transferred")?;
+    }
+    Ok(())
+}
+
+/// The pin of a certificate that is there.
+fn pin_of(folder: &Path, name: &str) -> Result<String> {
+    use starling_tests::certificates::openssl;
+    Ok(String::from_utf8(openssl(folder, &format!("base64 -in {name}.digest"))?)?.trim().to_owned())
+}
+
+/// A peer that wants another primary than this takes nothing from it, and has the zone once it wants this one.
+fn has_to_be_the_primary(kind: Kind, why: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let primary = start(folder.path(), "", "", "secondaries = [\"127.0.0.0/8 tls\"]")?;
+    let apex = Name::parse(ZONE)?;
+    let start = |authority| {
+        let origin =
+            Origin { address: tls_of(&primary)?, key: None, tls: Some(Trust { authority, own: None }) };
+        Secondary::start(
+            kind,
+            Secondary::address_for(kind)?,
+            std::slice::from_ref(&apex),
+            origin,
+            folder.path(),
+        )
+    };
+    let wrong = start("other")?;
+    tools::poll(&format!("{kind} refuses the certificate"), FOLLOWS_WITHIN, || {
+        Ok(wrong.process.log().contains(why).then_some(()))
+    })
+    .with_context(|| wrong.process.log_tail())?;
+    tools::poll("a handshake that failed", FOLLOWS_WITHIN, || {
+        Ok((handshakes_failed(&primary)? > 0).then_some(()))
+    })?;
+    ensure!(wrong.serial(&apex)?.is_none(), "{kind} has the zone");
+    drop(wrong);
+    start("good")?.follows(&apex, 1)
+}
+
+#[test]
+fn bind_refuses_another_certificate() -> Result<()> {
+    has_to_be_the_primary(Kind::Bind, "TLS peer certificate verification failed")
+}
+
+#[test]
+fn nsd_refuses_another_certificate() -> Result<()> {
+    has_to_be_the_primary(Kind::Nsd, "tls")
+}
+
+/// What is asked without TLS where it has to be is refused, with the right key, too.
+#[test]
+fn the_rule_wants_tls() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let keys = key_section("hmac-sha256", SECRET);
+    let rules = format!("secondaries = [\"127.0.0.0/8 key {KEY_NAME} tls\"]");
+    let primary = start(folder.path(), "", &keys, &rules)?;
+    let key = Key { name: KEY_NAME, algorithm: "hmac-sha256", secret: SECRET };
+    let apex = Name::parse(ZONE)?;
+    let start = |origin| {
+        let address = Secondary::address_for(Kind::Bind)?;
+        Secondary::start(Kind::Bind, address, std::slice::from_ref(&apex), origin, folder.path())
+    };
+    let plain = Origin { key: Some(key), ..primary.address.into() };
+    let refused = start(plain)?;
+    tools::poll("BIND is refused", FOLLOWS_WITHIN, || {
+        Ok(refused.process.log().contains("REFUSED").then_some(()))
+    })
+    .with_context(|| refused.process.log_tail())?;
+    ensure!(refused.serial(&apex)?.is_none(), "BIND has the zone");
+    drop(refused);
+    let tls = Some(Trust { authority: "good", own: None });
+    start(Origin { address: tls_of(&primary)?, key: Some(key), tls })?.follows(&apex, 1)
+}
+
+/// Queries are for everybody who speaks TLS 1.3; transfers for who has agreed to speak DNS (RFC 9103 §7.1).
+#[test]
+fn clients_have_to_speak_the_right_protocol() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let primary = start(folder.path(), "", "", "secondaries = [\"127.0.0.0/8\"]")?;
+    let at = tls_of(&primary)?;
+    for options in [&["-alpn", "dot"][..], &["-alpn", "h2,dot"], &[]] {
+        let answer = ask(at, options, TYPE_SOA)?.with_context(|| format!("no answer with {options:?}"))?;
+        ensure!(answer.answer.first().and_then(serial_of) == Some(1), "{options:?}: {answer}");
+    }
+    let zone = ask(at, &["-alpn", "dot"], TYPE_AXFR)?.context("no transfer")?;
+    ensure!(zone.rcode() == 0 && zone.answer.len() == 4, "{zone}");
+    let refused = ask(at, &[], TYPE_AXFR)?.context("no answer")?;
+    ensure!(refused.rcode() == REFUSED, "{refused}");
+    ensure!(handshakes_failed(&primary)? == 0, "{}", primary.process.log_tail());
+    for (count, options) in (1..).zip([&["-alpn", "h2"][..], &["-tls1_2", "-alpn", "dot"]]) {
+        ensure!(ask(at, options, TYPE_SOA)?.is_none(), "an answer with {options:?}");
+        ensure!(handshakes_failed(&primary)? == count, "{options:?}");
+    }
+    // Where plain DNS is spoken there is no TLS, and the other way round.
+    ensure!(ask(primary.address, &[], TYPE_SOA)?.is_none(), "TLS at the port of TCP");
+    ensure!(
+        matches!(client::tcp(at, &[query(TYPE_SOA)?]).as_deref(), Err(_) | Ok([None])),
+        "DNS at the port of TLS"
+    );
+    Ok(())
+}
+
+/// Somebody who never gets to the end of a handshake is cut off, and keeps nobody else waiting meanwhile.
+#[test]
+fn a_handshake_has_its_time() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let primary = start(folder.path(), "", "", "secondaries = [\"127.0.0.0/8\"]")?;
+    let at = tls_of(&primary)?;
+    let began = Instant::now();
+    let mut slow = Vec::new();
+    for octets in [&b""[..], &[22, 3, 1], &[22, 3, 1, 0, 200, 1]] {
+        let mut stream = TcpStream::connect(at)?;
+        stream.write_all(octets)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        slow.push(stream);
+    }
+    ask(at, &["-alpn", "dot"], TYPE_SOA)?.context("no answer beside them")?;
+    for mut stream in slow {
+        // It may be told why before the end.
+        while stream.read(&mut [0; 512]).unwrap_or(0) > 0 {}
+    }
+    ensure!(began.elapsed() >= TRANSFER_TIMEOUT, "cut off after {:?}", began.elapsed());
+    ensure!(handshakes_failed(&primary)? == 3, "{}", primary.process.log_tail());
+    Ok(())
+}
+
+/// A certificate that was renewed is shown from the reload on; one that can't be used leaves the one before.
+#[test]
+fn a_reload_takes_in_another_certificate() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    let primary = start(folder, "", "", "secondaries = [\"127.0.0.0/8\"]")?;
+    let at = tls_of(&primary)?;
+    // An authority of the system's choice would do as well: what is looked at is whose certificate is taken.
+    let shown = |authority: &str| {
+        let file = folder.join(format!("{authority}.pem")).display().to_string();
+        let options = ["-verify_return_error", "-CAfile", &file, "-alpn", "dot"];
+        Ok::<bool, anyhow::Error>(ask(at, &options, TYPE_SOA)?.is_some())
+    };
+    ensure!(shown("good")? && !shown("other")?);
+    std::fs::write(folder.join("own.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
+    let refused = primary.ctl(&["reload"]).expect_err("it was reloaded").to_string();
+    ensure!(refused.contains("node.tls") || refused.contains("own.pem"), "{refused}");
+    ensure!(shown("good")? && !shown("other")?, "the one before is shown no more");
+    certificate(folder, "own", "other", "DNS:primary.example", 30)?;
+    primary.ctl(&["reload"])?;
+    ensure!(shown("other")? && !shown("good")?, "{}", primary.process.log_tail());
+    Ok(())
+}
