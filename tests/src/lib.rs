@@ -17,5 +17,6 @@ pub mod query;
 pub mod rdata;
 pub mod server;
 pub mod signing;
+pub mod tls;
 pub mod tools;
 pub mod zonedata;

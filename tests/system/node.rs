@@ -57,7 +57,7 @@ impl Site {
     pub(crate) fn start_as(&self, mut command: Command) -> Result<Node> {
         command.arg("serve").arg("--config").arg(self.path("node.toml"));
         let mut process = Process::spawn("starling", &command, &self.path("log"))?;
-        let Addresses { listening, management } = starling_addresses(&mut process)?;
+        let Addresses { listening, management, tls: _ } = starling_addresses(&mut process)?;
         ensure!(!listening.is_empty(), "no `listening` line before `ready`");
         Ok(Node { process, addresses: listening, management, control: self.path("control") })
     }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +16,7 @@ use starling_tests::message::Message;
 use starling_tests::name::Name;
 use starling_tests::query::Query;
 use starling_tests::server::Kind;
-use starling_tests::tools;
+use starling_tests::{tls, tools};
 
 use crate::incremental::tls_section;
 use crate::secondaries::{FOLLOWS_WITHIN, Key, Origin, Primary, Secondary, Trust, serial_of};
@@ -61,28 +62,9 @@ fn query(rtype: u16) -> Result<Vec<u8>> {
     Ok(Query::new(Name::parse(ZONE)?, rtype).bytes(7))
 }
 
-/// The answer to a question over TLS by OpenSSL's client, which takes these options; `None` if there is none.
+/// The answer to a question over TLS; `None` if there is none.
 fn ask(at: SocketAddr, options: &[&str], rtype: u16) -> Result<Option<Message>> {
-    let mut command = Command::new(tools::program("openssl")?);
-    command.args(["s_client", "-quiet", "-connect", &at.to_string()]).args(options);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut openssl = command.spawn()?;
-    let mut stdin = openssl.stdin.take().context("no standard input")?;
-    let mut stdout = openssl.stdout.take().context("no standard output")?;
-    let question = query(rtype)?;
-    let framed = [&(question.len() as u16).to_be_bytes()[..], &question].concat();
-    let mut answer = Vec::new();
-    // Where there was no handshake it is gone already.
-    if stdin.write_all(&framed).and_then(|()| stdin.flush()).is_ok() {
-        let mut len = [0; 2];
-        if stdout.read_exact(&mut len).is_ok() {
-            answer.resize(usize::from(u16::from_be_bytes(len)), 0);
-            stdout.read_exact(&mut answer)?;
-        }
-    }
-    openssl.kill()?;
-    openssl.wait()?;
-    if answer.is_empty() { Ok(None) } else { Message::decode(&answer).map(Some) }
+    tls::ask(Command::new(tools::program("openssl")?), at, options, &query(rtype)?)
 }
 
 /// Nodes among themselves: strictly, with a pin, with a certificate of the secondary's own, and with a key besides.
@@ -186,7 +168,7 @@ fn bind_refuses_another_certificate() -> Result<()> {
 
 #[test]
 fn nsd_refuses_another_certificate() -> Result<()> {
-    has_to_be_the_primary(Kind::Nsd, "tls")
+    has_to_be_the_primary(Kind::Nsd, "TLS verify failed")
 }
 
 /// What is asked without TLS where it has to be is refused, with the right key, too.
@@ -282,10 +264,72 @@ fn a_reload_takes_in_another_certificate() -> Result<()> {
     ensure!(shown("good")? && !shown("other")?);
     std::fs::write(folder.join("own.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
     let refused = primary.ctl(&["reload"]).expect_err("it was reloaded").to_string();
-    ensure!(refused.contains("node.tls") || refused.contains("own.pem"), "{refused}");
+    ensure!(refused.contains("one of its certificates can't be used"), "{refused}");
     ensure!(shown("good")? && !shown("other")?, "the one before is shown no more");
     certificate(folder, "own", "other", "DNS:primary.example", 30)?;
     primary.ctl(&["reload"])?;
     ensure!(shown("other")? && !shown("good")?, "{}", primary.process.log_tail());
+    Ok(())
+}
+
+/// Each mistake in the configuration is told with its line, before anything is started; an old certificate is only told of.
+#[test]
+fn what_is_wrong_is_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    authority(folder, "good")?;
+    certificate(folder, "own", "good", "DNS:primary.example", 30)?;
+    certificate(folder, "old", "good", "DNS:primary.example", 3)?;
+    std::fs::write(folder.join("empty"), "")?;
+    std::fs::copy(folder.join("own.key"), folder.join("open.key"))?;
+    std::fs::set_permissions(folder.join("open.key"), std::fs::Permissions::from_mode(0o644))?;
+    std::fs::set_permissions(folder.join("empty"), std::fs::Permissions::from_mode(0o600))?;
+    write_zone(folder, 1)?;
+    let check = |section: &str| {
+        let text = format!(
+            "[node]\nlisten = [\"127.0.0.1:53\"]\n{section}[[zone]]\nname = \"{ZONE}\"\nfile = \"small.zone\"\n"
+        );
+        let file = folder.join("node.toml");
+        std::fs::write(&file, text)?;
+        let output = Command::new(tools::starling()?).arg("check").arg(file).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok::<_, anyhow::Error>((output.status.success(), String::from_utf8(said)?))
+    };
+    let own = |listen: &str, certificate: &str, key: &str| {
+        format!(
+            "[node.tls]\nlisten = [\"{listen}\"]\ncertificate-file = \"{certificate}\"\nkey-file = \"{key}\"\n"
+        )
+    };
+    let at = "127.0.0.1:853";
+    for (section, expected) in [
+        ("[node.tls]\n".to_owned(), "node.tls has no `listen`"),
+        ("[node.tls]\n".to_owned(), "node.tls has no `certificate-file`"),
+        ("[node.tls]\n".to_owned(), "node.tls has no `key-file`"),
+        (own("127.0.0.1", "own.pem", "own.key"), "`127.0.0.1` is not an address with a port"),
+        (own("127.0.0.1:53", "own.pem", "own.key"), "127.0.0.1:53 is where TCP queries are taken without TLS"),
+        (own(at, "none.pem", "own.key"), "none.pem can't be read"),
+        (own(at, "empty", "own.key"), "empty has no certificate"),
+        (own(at, "own.pem", "empty"), "empty has no private key"),
+        (own(at, "own.pem", "open.key"), "chmod 600"),
+        (own(at, "own.pem", "good.key"), "the key in `key-file` is not that of the certificate"),
+        (format!("{}client-ca-file = \"none.pem\"\n", own(at, "own.pem", "own.key")), "none.pem can't be read"),
+        (format!("{}alpn = \"dot\"\n", own(at, "own.pem", "own.key")), "unknown key `alpn`"),
+        (
+            "[[tls]]\nname = \"x\"\nca-file = \"good.pem\"\nkey-file = \"own.key\"\n".to_owned(),
+            "[[tls]] has no `certificate-file`",
+        ),
+        (
+            "[[tls]]\nname = \"x\"\nca-file = \"good.pem\"\ncertificate-file = \"own.pem\"\nkey-file = \"good.key\"\n"
+                .to_owned(),
+            "the key in `key-file` is not that of the certificate",
+        ),
+    ] {
+        let (is_good, said) = check(&section)?;
+        ensure!(!is_good && said.contains(expected), "{section}\n{expected}\n{said}");
+    }
+    let (is_good, said) = check(&own(at, "own.pem", "own.key"))?;
+    ensure!(is_good && !said.contains("certificate"), "{said}");
+    let (is_good, said) = check(&own(at, "old.pem", "old.key"))?;
+    ensure!(is_good && said.contains("the certificate of [node.tls] expires soon"), "{said}");
     Ok(())
 }

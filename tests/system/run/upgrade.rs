@@ -5,15 +5,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use starling_tests::certificates;
+use starling_tests::name::Name;
 use starling_tests::process::Process;
+use starling_tests::query::Query;
 use starling_tests::tools::Executable;
-use starling_tests::{netns, tools};
+use starling_tests::{netns, tls, tools};
 
 use super::agent::{Agent, DRAINING, LIMIT, Place, SERVICE, UP, check};
 
 /// Routes that come and go, to be seen by the monitor.
 const MARK: &str = "192.0.2.1";
 const END: &str = "192.0.2.2";
+const TYPE_SOA: u16 = 6;
 
 /// A copy of the program under another name: what runs shows by its path.
 fn copy(place: &Place, name: &str) -> Result<String> {
@@ -172,4 +176,30 @@ fn an_upgrade_to_what_is_no_program_changes_nothing() -> Result<()> {
     ensure!(defunct(agent.process.pid())?.is_empty(), "{:?}", defunct(agent.process.pid())?);
     // After all that, a good one is taken.
     upgrade(&agent, &copy(&place, "starling-2")?)
+}
+
+/// The listeners for TLS go to the next program, too.
+#[test]
+fn an_upgrade_keeps_tls() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let at = "127.0.0.1:853";
+    let place = Place::new(
+        "upgrade-tls",
+        &format!("[node.tls]\nlisten = [\"{at}\"]\ncertificate-file = \"own.pem\"\nkey-file = \"own.key\"\n"),
+    )?;
+    certificates::authority(&place.path(""), "own")?;
+    let agent = place.start()?;
+    let ask = || {
+        let question = Query::new(Name::parse("small.example.")?, TYPE_SOA).bytes(7);
+        let openssl = place.namespace.command("openssl")?;
+        tls::ask(openssl, at.parse()?, &["-alpn", "dot"], &question)?.context("no answer over TLS")
+    };
+    ensure!(ask()?.rcode() == 0, "before");
+    for name in ["starling-2", "starling-3"] {
+        upgrade(&agent, &copy(&place, name)?)?;
+        ensure!(ask()?.rcode() == 0, "after the upgrade to {name}");
+    }
+    Ok(())
 }

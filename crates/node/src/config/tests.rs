@@ -416,7 +416,7 @@ fn who_may_transfer_and_who_is_notified_is_read() {
         "{key}[[key]]\nname = \"two\"\nalgorithm = \"hmac-sha512\"\nsecret = \"AA==\"\n\
          [transfer]\nallow = [\"192.0.2.0/24\"]\noutgoing-max = 3\nnotify-source = [\"192.0.2.1\", \"2001:db8::1\"]\n\
          [[zone]]\nname = \"a\"\nfile = \"a\"\n\
-         secondaries = [\"192.0.2.7\", \"2001:db8::/64 key two\", \"::ffff:192.0.2.9\", \"key one\"]\n\
+         secondaries = [\"192.0.2.7\", \"2001:db8::/64 key two\", \"::ffff:192.0.2.9\", \"key one tls\", \"192.0.2.7 tls\"]\n\
          notify = [\"192.0.2.7:53\", \"[2001:db8::7]:53 key ONE.\"]\n"
     );
     let decode = |text: &str| {
@@ -427,7 +427,9 @@ fn who_may_transfer_and_who_is_notified_is_read() {
     let (config, problems) = decode(&text);
     assert_eq!(problems, []);
     let shown = |secondaries: &[Secondary]| -> Vec<String> {
-        secondaries.iter().map(|secondary| format!("{:?} {:?}", secondary.from, secondary.key)).collect()
+        let by_tls = |secondary: &Secondary| if secondary.by_tls { " tls" } else { "" };
+        let shown = |it: &Secondary| format!("{:?} {:?}{}", it.from, it.key, by_tls(it));
+        secondaries.iter().map(shown).collect()
     };
     assert_eq!(shown(&config.transfer.allow), ["Some(192.0.2.0/24) None"]);
     assert_eq!((config.transfer.outgoing_max, config.transfer.notify_sources.len()), (3, 2));
@@ -436,7 +438,8 @@ fn who_may_transfer_and_who_is_notified_is_read() {
         "Some(192.0.2.7/32) None",
         "Some(2001:db8::/64) Some(two. (hmac-sha512))",
         "Some(192.0.2.9/32) None",
-        "None Some(one. (hmac-sha256))",
+        "None Some(one. (hmac-sha256)) tls",
+        "Some(192.0.2.7/32) None tls",
     ];
     assert_eq!(shown(&zone.secondaries), expected);
     assert_eq!(zone.notify[1].key.as_ref(), Some(&config.keys[0]));
@@ -454,6 +457,8 @@ fn who_may_transfer_and_who_is_notified_is_read() {
         ),
         ("[[key]]\nname = \"one\"\nsecret = \"AA==\"\n", "the key one. is configured twice"),
         ("[transfer]\nallow = [\"key none\"]\n", "`key none` can't be in `allow`"),
+        ("[transfer]\nallow = [\"tls\"]\n", "`tls` can't be in `allow`"),
+        ("[transfer]\nallow = [\"192.0.2.7 tls tls\"]\n", "`192.0.2.7 tls tls` can't be in `allow`"),
         ("[transfer]\nallow = [\"ns1.example.com\"]\n", "`ns1.example.com` can't be in `allow`"),
         ("[transfer]\nallow = [\"192.0.2.7/24\"]\n", "`192.0.2.7/24` can't be in `allow`"),
         ("[transfer]\nallow = [7]\n", "an entry must be text"),

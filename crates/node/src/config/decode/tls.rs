@@ -93,7 +93,11 @@ pub(super) fn unusable(error: &rustls::Error, place: Range<usize>) -> Problem {
         let title = "the key in `key-file` is not that of the certificate in `certificate-file`";
         return Problem::at(place, title, "in this section", KEY);
     }
-    let title = format!("its certificates can't be used: {error}");
+    let title = match error {
+        // The library's words are for the certificate of somebody else.
+        rustls::Error::InvalidCertificate(why) => format!("one of its certificates can't be used: {why:?}"),
+        error => format!("its certificates can't be used: {error}"),
+    };
     Problem::at(place, title, "in this section", CERTIFICATE)
 }
 
