@@ -6,8 +6,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::message::Message;
-
 /// The answer to a question; `None` if there is none, as where there was no handshake. `openssl` is the program, and
 /// `options` are those of its `s_client`.
 pub fn ask(
@@ -15,7 +13,7 @@ pub fn ask(
     at: SocketAddr,
     options: &[&str],
     question: &[u8],
-) -> Result<Option<Message>> {
+) -> Result<Option<Vec<u8>>> {
     openssl.args(["s_client", "-quiet", "-connect", &at.to_string()]).args(options);
     openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut client = openssl.spawn()?;
@@ -33,5 +31,5 @@ pub fn ask(
     }
     client.kill()?;
     client.wait()?;
-    if answer.is_empty() { Ok(None) } else { Message::decode(&answer).map(Some) }
+    Ok((!answer.is_empty()).then_some(answer))
 }

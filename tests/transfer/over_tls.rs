@@ -14,7 +14,7 @@ use starling_tests::certificates::{authority, certificate};
 use starling_tests::client;
 use starling_tests::message::Message;
 use starling_tests::name::Name;
-use starling_tests::query::Query;
+use starling_tests::query::{Edns, Query};
 use starling_tests::server::Kind;
 use starling_tests::{tls, tools};
 
@@ -26,6 +26,7 @@ const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const TYPE_SOA: u16 = 6;
 const TYPE_AXFR: u16 = 252;
 const REFUSED: u16 = 5;
+const OPTION_PADDING: u16 = 12;
 /// How long a connection may be at a handshake.
 const TRANSFER_TIMEOUT: Duration = Duration::from_millis(700);
 
@@ -64,7 +65,8 @@ fn query(rtype: u16) -> Result<Vec<u8>> {
 
 /// The answer to a question over TLS; `None` if there is none.
 fn ask(at: SocketAddr, options: &[&str], rtype: u16) -> Result<Option<Message>> {
-    tls::ask(Command::new(tools::program("openssl")?), at, options, &query(rtype)?)
+    let answer = tls::ask(Command::new(tools::program("openssl")?), at, options, &query(rtype)?)?;
+    answer.map(|answer| Message::decode(&answer)).transpose()
 }
 
 /// Nodes among themselves: strictly, with a pin, with a certificate of the secondary's own, and with a key besides.
@@ -221,6 +223,28 @@ fn clients_have_to_speak_the_right_protocol() -> Result<()> {
         matches!(client::tcp(at, &[query(TYPE_SOA)?]).as_deref(), Err(_) | Ok([None])),
         "DNS at the port of TLS"
     );
+    Ok(())
+}
+
+/// Answers over TLS are as long as others where the client asks for it (RFC 7830, RFC 8467), and only there.
+#[test]
+fn answers_are_padded() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let primary = start(folder.path(), "", "", "")?;
+    let mut query = Query::new(Name::parse(ZONE)?, TYPE_SOA);
+    let over_tls = |query: &Query| {
+        let openssl = Command::new(tools::program("openssl")?);
+        tls::ask(openssl, tls_of(&primary)?, &["-alpn", "dot"], &query.bytes(7))?.context("no answer")
+    };
+    query.edns = Some(Edns::size(1232));
+    let plain = over_tls(&query)?;
+    ensure!(plain.len() < 200, "{} octets", plain.len());
+    query.edns = Some(Edns { options: vec![(OPTION_PADDING, vec![0; 40])], ..Edns::size(1232) });
+    let padded = over_tls(&query)?;
+    ensure!(padded.len() == 468, "{} octets", padded.len());
+    ensure!(Message::decode(&padded)?.answer == Message::decode(&plain)?.answer);
+    let in_the_clear = client::tcp(primary.address, &[query.bytes(7)])?.pop().flatten();
+    ensure!(in_the_clear.is_some_and(|answer| answer.len() == plain.len()), "padded without TLS");
     Ok(())
 }
 

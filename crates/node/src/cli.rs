@@ -22,7 +22,7 @@ Examples:
   starling serve --zone example.com=example.com.zone --listen 127.0.0.1:5300
   starling serve --config /etc/starling/node.toml
 
-On stdout: a line `listening ADDR:PORT udp tcp` for each address, then `ready`. The log goes to stderr.
+On stdout: a line `listening ADDR:PORT udp tcp` for each address, `listening ADDR:PORT tls` for those of TLS, then `ready`. The log goes to stderr.
 
 Signals: SIGHUP reloads, as `starling ctl reload` does; SIGTERM and SIGINT end the node after the replies in hand \
 have gone out.

@@ -41,6 +41,8 @@ pub mod option {
     pub const NSID: u16 = 3;
     /// The network of whoever the query is for (RFC 7871 §6).
     pub const CLIENT_SUBNET: u16 = 8;
+    /// Padding (RFC 7830).
+    pub const PADDING: u16 = 12;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
     /// The version of the zone (RFC 9660 §7.1).

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::certificates;
+use starling_tests::message::Message;
 use starling_tests::name::Name;
 use starling_tests::process::Process;
 use starling_tests::query::Query;
@@ -194,7 +195,8 @@ fn an_upgrade_keeps_tls() -> Result<()> {
     let ask = || {
         let question = Query::new(Name::parse("small.example.")?, TYPE_SOA).bytes(7);
         let openssl = place.namespace.command("openssl")?;
-        tls::ask(openssl, at.parse()?, &["-alpn", "dot"], &question)?.context("no answer over TLS")
+        let answer = tls::ask(openssl, at.parse()?, &["-alpn", "dot"], &question)?;
+        Message::decode(&answer.context("no answer over TLS")?)
     };
     ensure!(ask()?.rcode() == 0, "before");
     for name in ["starling-2", "starling-3"] {

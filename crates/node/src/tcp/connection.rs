@@ -2,7 +2,7 @@
 
 use super::admission::Ticket;
 use super::stream::{Channel, Stream};
-use super::{Answering, Shared};
+use super::{Answering, Shared, padding};
 use bytes::{Buf, BufMut, BytesMut};
 use nameserver::{Family, Transport};
 use std::io;
@@ -96,7 +96,7 @@ impl Connection<'_> {
             let received = self.input.len();
             let next = answer(
                 &mut self.shared.answering.borrow_mut(),
-                self.client,
+                (self.client, self.channel),
                 &mut self.input,
                 &mut self.output,
             );
@@ -211,17 +211,27 @@ impl Connection<'_> {
 }
 
 /// Answers the queries in `input` until it has no whole one left, or there is enough to send.
-fn answer(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
+fn answer(
+    answering: &mut Answering,
+    (peer, channel): (IpAddr, Channel),
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> Next {
     answering.responder.refresh();
     answering.keyring.refresh();
     answering.responder.expect_family(if peer.is_ipv4() { Family::V4 } else { Family::V6 });
     answering.responder.expect_client(Some(peer));
-    let next = answer_all(answering, peer, input, output);
+    let next = answer_all(answering, (peer, channel), input, output);
     answering.responder.publish_counts();
     next
 }
 
-fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, output: &mut BytesMut) -> Next {
+fn answer_all(
+    answering: &mut Answering,
+    (peer, channel): (IpAddr, Channel),
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> Next {
     let Answering { responder, keyring, notices, response } = answering;
     while output.len() < FLUSH_FROM {
         let len = match frame(input) {
@@ -248,6 +258,10 @@ fn answer_all(answering: &mut Answering, peer: IpAddr, input: &mut BytesMut, out
                 responder.count_response(rcode);
             }
         }
+        // What is in the clear tells more than its length.
+        if channel != Channel::Clear && answer_len > 0 {
+            answer_len = padding::pad(query, response, answer_len);
+        }
         input.advance(PREFIX + len);
         if answer_len > 0 {
             output.put_u16(answer_len as u16); // `response` has 65,535 octets
@@ -266,7 +280,7 @@ mod tests {
     use table::publish::Publisher;
     use wire::probe::Seat;
 
-    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const CLIENT: (IpAddr, Channel) = (IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), Channel::Clear);
 
     fn answering() -> Answering {
         let reader = Publisher::new().reader();
@@ -290,13 +304,13 @@ mod tests {
     fn frames_are_found_at_any_segmentation() {
         let whole = [framed(1), framed(2)].concat();
         let mut expected = BytesMut::new();
-        answer(&mut answering(), V4, &mut BytesMut::from(&whole[..]), &mut expected);
+        answer(&mut answering(), CLIENT, &mut BytesMut::from(&whole[..]), &mut expected);
         assert!(!expected.is_empty());
         for cut in 0..whole.len() {
             let (mut input, mut output, mut answering) = (BytesMut::new(), BytesMut::new(), answering());
             for part in [&whole[..cut], &whole[cut..]] {
                 input.extend_from_slice(part);
-                assert_eq!(answer(&mut answering, V4, &mut input, &mut output), Next::Read);
+                assert_eq!(answer(&mut answering, CLIENT, &mut input, &mut output), Next::Read);
             }
             assert!(input.is_empty());
             assert_eq!(output, expected, "cut at {cut}");
@@ -307,7 +321,7 @@ mod tests {
     fn an_empty_message_ends_the_connection_after_the_answers_before_it() {
         let mut input = BytesMut::from(&[framed(1), vec![0, 0], framed(2)].concat()[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Close);
+        assert_eq!(answer(&mut answering(), CLIENT, &mut input, &mut output), Next::Close);
         assert_eq!(output[3], 1);
         assert_eq!(usize::from(u16::from_be_bytes([output[0], output[1]])), output.len() - PREFIX);
     }
@@ -318,7 +332,7 @@ mod tests {
         response[4] |= 0x80;
         let mut input = BytesMut::from(&[response, framed(2)].concat()[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Read);
+        assert_eq!(answer(&mut answering(), CLIENT, &mut input, &mut output), Next::Read);
         assert_eq!(output[3], 2);
         assert_eq!(usize::from(u16::from_be_bytes([output[0], output[1]])), output.len() - PREFIX);
     }
@@ -327,7 +341,7 @@ mod tests {
     fn answers_are_sent_before_there_are_too_many() {
         let mut input = BytesMut::from(&framed(1).repeat(10_000)[..]);
         let mut output = BytesMut::new();
-        assert_eq!(answer(&mut answering(), V4, &mut input, &mut output), Next::Answer);
+        assert_eq!(answer(&mut answering(), CLIENT, &mut input, &mut output), Next::Answer);
         assert!((FLUSH_FROM..2 * FLUSH_FROM).contains(&output.len()));
         assert!(!input.is_empty());
     }

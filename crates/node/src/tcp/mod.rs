@@ -7,6 +7,7 @@
 mod admission;
 mod connection;
 mod ending;
+mod padding;
 mod stream;
 mod tls;
 mod transfer;
