@@ -7,7 +7,7 @@ use starling_tests::tools;
 
 use crate::endpoint::{Endpoint, addresses};
 use crate::mmdb;
-use crate::node::{Node, SEEN_WITHIN, WWW, http};
+use crate::node::{Node, SEEN_WITHIN, WWW, ZONE, http};
 use crate::portions::answer_to;
 
 /// Two countries of a continent, one of which has a network in the other's, and one of another continent.
@@ -174,4 +174,84 @@ fn a_check_of_the_configuration_finds_maps_and_places_that_cannot_be() -> Result
     let (is_good, text) = node.check()?;
     ensure!(is_good && text.contains("no network of the map is in the place GB"), "{text}");
     Ok(())
+}
+
+/// A zone that is transferred says what is nearest; the map is the node's own, and is read again where the zone names other places.
+#[test]
+fn a_zone_brings_what_is_nearest() -> Result<()> {
+    let (at, port) = addresses::<4>()?;
+    let [fra, par, jnb, any] = at;
+    let mut running = Vec::new();
+    for address in at {
+        running.push(Endpoint::start(address, port)?);
+    }
+    let zone = |serial: u32, endpoints: &[(Ipv4Addr, &str)]| {
+        let mut text = ZONE.replace("hostmaster 1", &format!("hostmaster {serial}"));
+        text += &format!(
+            "_pool.www TXT \"kind = 'nearest'\"\n_pool.www TXT \"check = {{ kind = 'http', port = {port}, interval-ms = 50, rise \
+             = 1 }}\"\n"
+        );
+        for (address, places) in endpoints {
+            text += &format!(
+                "_pool.www TXT \"endpoint = {{ name = '{address}', address = '{address}', places = [{places}] }}\"\n"
+            );
+        }
+        text
+    };
+    let mut primary = Node::new("")?;
+    primary.write("example.com", &zone(1, &[(fra, "'DE'"), (any, "'*'")]))?;
+    primary.start()?;
+    let mut node = Node::new("")?;
+    node.write("places.csv", PLACES)?;
+    let copy = format!(
+        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{}\"]\npool-records = true\n",
+        primary.address
+    );
+    let with_map = format!("{copy}[places]\nfile = \"places.csv\"\n");
+    node.configure(&copy)?;
+    node.start()?;
+    let says = |node: &Node, wanted: &str| {
+        tools::poll(wanted, SEEN_WITHIN, || Ok(node.does(&["pools"])?.contains(wanted).then_some(())))
+            .with_context(|| node.log())
+    };
+    says(&node, "nothing says where clients are, and so what is nearest: add [places]")?;
+    node.configure(&with_map)?;
+    node.does(&["reload"])?;
+    are_told(&node, [&[fra], &[any], &[any], &[any], &[any]])?;
+
+    let bring = |serial: u32, endpoints: &[(Ipv4Addr, &str)]| {
+        primary.write("example.com", &zone(serial, endpoints))?;
+        primary.does(&["reload"])?;
+        node.does(&["refresh", "example.com"]).map(drop)
+    };
+    let more = [(fra, "'DE', 'continent:EU'"), (jnb, "'ZA'"), (any, "'*'")];
+    bring(2, &more)?;
+    are_told(&node, [&[fra], &[fra], &[jnb], &[any], &[any]])?;
+    // The map can't be read when other places are named: what was good stays.
+    node.write("places.csv", "DE\n")?;
+    let most = [(fra, "'DE'"), (par, "'FR'"), (jnb, "'ZA'"), (any, "'*'")];
+    bring(3, &most)?;
+    says(&node, "places.csv:1: ")?;
+    are_told(&node, [&[fra], &[fra], &[jnb], &[any], &[any]])?;
+    node.write("places.csv", PLACES)?;
+    node.does(&["reload"])?;
+    are_told(&node, [&[fra], &[par], &[jnb], &[any], &[any]])?;
+    // Another file alone, and a pool of the configuration that names other places.
+    node.write("places.csv", &PLACES.replace("127.132.0.0/16,JP,continent:AS", "127.132.0.0/16,ZA"))?;
+    node.does(&["reload"])?;
+    are_told(&node, [&[fra], &[par], &[jnb], &[jnb], &[any]])?;
+    node.configure(&format!(
+        "{with_map}[[pool]]\nname = \"mail\"\nnames = [\"mail.example.com\"]\nkind = \"nearest\"\n{}\n[[pool.endpoint]]\nname = \
+         \"e\"\naddress = \"{fra}\"\nplaces = [\"continent:AF\"]\n",
+        http(port)
+    ))?;
+    node.does(&["reload"])?;
+    node.answers("mail.example.com", &[fra])?;
+    are_told(&node, [&[fra], &[par], &[jnb], &[jnb], &[any]])?;
+    bring(4, &more)?;
+    are_told(&node, [&[fra], &[fra], &[jnb], &[jnb], &[any]])?;
+    // As the last run knew it, once it is started again.
+    node.end()?;
+    node.start()?;
+    are_told(&node, [&[fra], &[fra], &[jnb], &[jnb], &[any]])
 }

@@ -10,7 +10,7 @@ mod catalog;
 mod decode;
 mod identity;
 mod load;
-mod places;
+pub(crate) mod places;
 mod pool;
 mod probe;
 mod problem;

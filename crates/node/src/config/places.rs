@@ -1,9 +1,8 @@
 //! Where clients are: the map that pools of what is nearest go by.
 
-use super::Config;
 use super::problem::Problem;
+use super::{Config, PoolConfig};
 use crate::places::{ANYWHERE, Atlas};
-use pool::Kind;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,20 +20,30 @@ pub(crate) struct PlacesConfig {
     pub(super) place: Range<usize>,
 }
 
+/// The words of places that endpoints of pools name.
+pub(crate) fn words(pools: &[PoolConfig]) -> BTreeSet<String> {
+    let endpoints = pools.iter().filter(|pool| pool.is_nearest()).flat_map(|pool| &pool.endpoints);
+    let words = endpoints.flat_map(|endpoint| &endpoint.places).filter(|word| *word != ANYWHERE);
+    words.cloned().collect()
+}
+
+/// Gives a map to all pools that go by one.
+pub(crate) fn give(atlas: &Arc<Atlas>, pools: &mut [PoolConfig]) {
+    for pool in pools.iter_mut().filter(|pool| pool.is_nearest()) {
+        pool.atlas = Some(Arc::clone(atlas));
+    }
+}
+
 /// Reads the map, where there are pools that go by it, and gives it to them.
 pub(super) fn read(config: &mut Config, problems: &mut Vec<Problem>) {
-    let is_nearest = |pool: &super::PoolConfig| pool.spec.kind == Kind::Nearest;
-    let Some(places) = config.places.as_ref().filter(|_| config.pools.iter().any(is_nearest)) else { return };
-    let endpoints = config.pools.iter().filter(|pool| is_nearest(pool)).flat_map(|pool| &pool.endpoints);
-    let words = endpoints.flat_map(|endpoint| &endpoint.places).filter(|word| *word != ANYWHERE);
-    let words: BTreeSet<String> = words.cloned().collect();
-    match Atlas::read(&places.file, words) {
+    let Some(places) = config.places.as_ref().filter(|_| config.pools.iter().any(PoolConfig::is_nearest))
+    else {
+        return;
+    };
+    match Atlas::read(&places.file, words(&config.pools)) {
         Ok(atlas) => {
-            let atlas = Arc::new(atlas);
             let mut pools = config.pools.to_vec();
-            for pool in pools.iter_mut().filter(|pool| is_nearest(pool)) {
-                pool.atlas = Some(Arc::clone(&atlas));
-            }
+            give(&Arc::new(atlas), &mut pools);
             config.pools = pools.into();
         }
         Err(error) => {

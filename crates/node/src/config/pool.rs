@@ -56,6 +56,11 @@ pub(crate) struct PoolConfig {
 pub(crate) type PlacedMember<'c> = (&'c EndpointConfig, Place<'c>, Member);
 
 impl PoolConfig {
+    /// Whether it goes by where clients are.
+    pub(crate) fn is_nearest(&self) -> bool {
+        self.spec.kind == pool::Kind::Nearest
+    }
+
     /// The members of a side.
     pub(crate) fn members(&self, side: Side) -> impl Iterator<Item = PlacedMember<'_>> + Clone {
         self.endpoints.iter().flat_map(move |endpoint| {

@@ -1,7 +1,8 @@
 //! Pools that zones bring along in their records, beside those of the configuration.
 
+use super::chart::{Chart, Charted};
 use super::{Entry, Keeper};
-use crate::config::{CheckId, POOLS_MAX, PoolConfig, SIGHTS_MAX};
+use crate::config::{CheckId, POOLS_MAX, PlacesConfig, PoolConfig, SIGHTS_MAX, places};
 use crate::pools::records::{self, Found};
 use crate::status::RefusedPool;
 use ::pool::View;
@@ -23,6 +24,10 @@ pub(super) struct Brought {
     is_merged: bool,
     /// What is refused of them, as was said last.
     refused: Vec<RefusedPool>,
+    /// The map for those that go by where clients are.
+    pub(super) chart: Chart,
+    /// Whether somebody waits for it all anyway: the configuration was just read.
+    has_time: bool,
 }
 
 /// What is known of a pool that a zone brings.
@@ -36,13 +41,17 @@ struct Standing {
 
 impl Brought {
     /// None yet, beside those of the configuration.
-    pub(super) fn beside(configured: Arc<[PoolConfig]>) -> Brought {
-        Brought { configured, has_moved: true, ..Brought::default() }
+    pub(super) fn beside(configured: Arc<[PoolConfig]>, places: Option<PlacesConfig>) -> Brought {
+        let mut brought = Brought::default();
+        brought.configure(configured, places);
+        brought
     }
 
-    /// Takes other pools of the configuration; zones may be others, too.
-    pub(super) fn configure(&mut self, configured: Arc<[PoolConfig]>) {
+    /// Takes other pools of the configuration, and another map; zones may be others, too.
+    pub(super) fn configure(&mut self, configured: Arc<[PoolConfig]>, places: Option<PlacesConfig>) {
         self.has_moved = true;
+        self.has_time = true;
+        self.chart.configure(places, &configured);
         // Those that are the same stay: with the new ones a second map of places would be kept.
         if self.configured != configured {
             self.configured = configured;
@@ -98,6 +107,14 @@ impl Keeper {
         if is_change {
             self.merge_pools();
         }
+        self.brought.has_time = false;
+    }
+
+    /// Takes in the map of places that was being read, if it is there.
+    pub(super) fn look_at_chart(&mut self) {
+        if self.brought.chart.look() {
+            self.merge_pools();
+        }
     }
 
     /// Whether the pools that a zone brings may be others than they were.
@@ -114,6 +131,7 @@ impl Keeper {
     fn merge_pools(&mut self) {
         let mut room = Room::new(&self.brought.configured, self.sharing.borrow().is_some());
         let mut pools = self.brought.configured.to_vec();
+        let configured = pools.len();
         let mut refused = Vec::new();
         for (zone, standings) in &self.brought.zones {
             let Some(index) = self.entries.at(zone) else { continue };
@@ -134,6 +152,7 @@ impl Keeper {
                 }
             }
         }
+        self.chart_pools(&mut pools, configured, &mut refused);
         for it in refused.iter().filter(|it| !self.brought.refused.contains(it)) {
             let RefusedPool { name, zone, problems } = it;
             problems.iter().for_each(|problem| {
@@ -154,6 +173,43 @@ impl Keeper {
         });
     }
 
+    /// Gives a map to the pools that go by one. Where there is none yet for those that zones bring, they stay as they were; these are
+    /// behind those of the configuration.
+    fn chart_pools(
+        &mut self,
+        pools: &mut Vec<PoolConfig>,
+        configured: usize,
+        refused: &mut Vec<RefusedPool>,
+    ) {
+        if !pools.iter().any(PoolConfig::is_nearest) {
+            return;
+        }
+        let error = match self.brought.chart.with(places::words(pools), self.brought.has_time) {
+            Charted::Atlas(atlas) => return places::give(&atlas, pools),
+            Charted::Later => None,
+            Charted::Failed(error) => Some(error),
+        };
+        let standing = self.pools.borrow();
+        for pool in pools.split_off(configured) {
+            if !pool.is_nearest() {
+                pools.push(pool);
+                continue;
+            }
+            let before = standing.iter().find(|before| before.name == pool.name && before.is_nearest());
+            pools.extend(before.cloned());
+            refused.extend(error.iter().map(|error| RefusedPool {
+                name: pool.name.clone(),
+                zone: pool.zone.as_ref().map(NameBuf::to_string).unwrap_or_default(),
+                problems: vec![error.clone()],
+            }));
+        }
+        drop(standing);
+        // What is there has one map, whatever it was read for.
+        if let Some(atlas) = self.brought.chart.atlas() {
+            places::give(&atlas, pools);
+        }
+    }
+
     /// What keeps a zone from having such a pool.
     fn obstacle(&self, entry: &Entry, pool: &PoolConfig) -> Option<String> {
         for name in &pool.names {
@@ -162,6 +218,10 @@ impl Keeper {
                 Some(home) => return Some(format!("{name} is in the zone {home}, and for that to say")),
                 None => return Some(format!("{name} is not in this zone")),
             }
+        }
+        if pool.is_nearest() && !self.brought.chart.is_named() {
+            let obstacle = "nothing says where clients are, and so what is nearest: add [places] to the node's configuration";
+            return Some(obstacle.to_owned());
         }
         let signing = entry.zone.signing.as_ref().filter(|signing| pool.ttl > signing.ttl_max())?;
         let (ttl, most, validity) = (pool.ttl, signing.ttl_max(), signing.validity_s);

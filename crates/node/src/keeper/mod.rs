@@ -8,6 +8,7 @@ mod asking;
 mod board;
 mod brought;
 mod catalogs;
+mod chart;
 mod copies;
 mod entries;
 mod entry;
@@ -182,7 +183,7 @@ impl Keeper {
             copies: watch::Sender::new(Arc::default()),
             catalogs: Catalogs::default(),
             pools: watch::Sender::new(Arc::clone(&config.pools)),
-            brought: Brought::beside(config.pools),
+            brought: Brought::beside(config.pools, config.places),
             sharing: watch::Sender::new(config.sharing),
             steered: Vec::new(),
             has_steered: false,

@@ -1,7 +1,7 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
 use super::asking::{self, Asker};
-use super::{Change, Entry, Keeper, Moment, Request, fold};
+use super::{Change, Entry, Keeper, Moment, Request, chart, fold};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::memory::{NUDGE_AFTER, NUDGES, nudge_allocator};
 use crate::pools;
@@ -86,18 +86,20 @@ impl Keeper {
         let mut nudges_left = NUDGES;
         loop {
             self.fold();
+            self.look_at_chart();
             self.ask();
             self.renew_signatures();
             let renewal = self.renewal_in().unwrap_or(Duration::MAX);
             let wait = match &self.folding {
                 _ if self.asking.is_going_on() => asking::LOOK_EVERY,
                 Some(_) => fold::LOOK_EVERY,
+                None if self.brought.chart.is_being_read() => chart::LOOK_EVERY,
                 None if nudges_left > 0 => NUDGE_AFTER,
                 None => Duration::MAX,
             };
             let first = match requests.recv_timeout(wait.min(renewal)) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) if self.folding.is_some() || self.asking.is_going_on() => {
+                Err(RecvTimeoutError::Timeout) if self.is_waiting() => {
                     nudges_left = NUDGES;
                     continue;
                 }
@@ -291,7 +293,7 @@ impl Keeper {
         self.transfers.configure(&config);
         self.sharing
             .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);
-        self.brought.configure(Arc::clone(&config.pools));
+        self.brought.configure(Arc::clone(&config.pools), config.places);
         self.remove_missing(&config.zones, report);
         for zone in config.zones {
             match self.entries.position(&zone.name) {
@@ -328,6 +330,11 @@ impl Keeper {
         if has_other_keys || (was_private != entry.zone.is_private() && !entry.expired) {
             self.publish_again(index);
         }
+    }
+
+    /// Whether something is done aside that is looked at again and again.
+    fn is_waiting(&self) -> bool {
+        self.folding.is_some() || self.asking.is_going_on() || self.brought.chart.is_being_read()
     }
 
     /// Stops serving the zones that are no longer configured; those that a catalog has brought stay with that.

@@ -32,15 +32,18 @@ pub(crate) struct Atlas {
     map: Arc<Places>,
     /// For each place, by number, its words, from the narrowest; the first place has none.
     words: Vec<Vec<String>>,
-    /// Words that endpoints name and no network is in.
+    /// The words that it was read for.
+    wanted: BTreeSet<String>,
+    /// Those of them that no network is in.
     unknown: Vec<String>,
     /// That of the file.
     digest: blake3::Hash,
 }
 
 impl PartialEq for Atlas {
+    /// The rest follows.
     fn eq(&self, other: &Atlas) -> bool {
-        (&self.digest, &self.words, &self.unknown) == (&other.digest, &other.words, &other.unknown)
+        (&self.digest, &self.wanted) == (&other.digest, &other.wanted)
     }
 }
 
@@ -102,12 +105,22 @@ impl Atlas {
         let Gazetteer { wanted, words, networks, .. } = gazetteer;
         let known: BTreeSet<&String> = words.iter().flatten().collect();
         let unknown = wanted.iter().filter(|word| !known.contains(word)).cloned().collect();
-        Ok(Atlas { map: Arc::new(networks.finish()), words, unknown, digest })
+        Ok(Atlas { map: Arc::new(networks.finish()), words, wanted, unknown, digest })
     }
 
     /// The map.
     pub(crate) fn map(&self) -> &Arc<Places> {
         &self.map
+    }
+
+    /// Whether it has these words, as far as there are networks in them.
+    pub(crate) fn has(&self, words: &BTreeSet<String>) -> bool {
+        words.is_subset(&self.wanted)
+    }
+
+    /// Whether it is of the same file as another one, and has its words.
+    pub(crate) fn is_as_good_as(&self, other: &Atlas) -> bool {
+        self.digest == other.digest && self.has(&other.wanted)
     }
 
     /// Words that endpoints name and no network is in.

@@ -6,7 +6,6 @@
 use super::super::pool::PoolConfig;
 use super::super::problem::Problem;
 use super::{Section, pool, probe};
-use ::pool::Kind;
 use toml::de::DeTable;
 use wire::{Name, NameBuf};
 
@@ -50,11 +49,6 @@ impl PoolReader {
             let name = owner.to_string().trim_end_matches('.').to_owned();
             let zone = Some(NameBuf::from(zone));
             let decoded = pool::called(section, name, names, zone, &mut self.around, &mut problems);
-            let decoded = decoded.filter(|_| problems.is_empty());
-            if decoded.as_ref().is_some_and(|(pool, _)| pool.spec.kind == Kind::Nearest) {
-                let title = "where clients are is of a node, and a zone can't say it";
-                problems.push(Problem::general(title, "make it a [[pool]] of the configuration"));
-            }
             if let Some((pool, _)) = decoded.filter(|_| problems.is_empty()) {
                 return Ok(pool);
             }
