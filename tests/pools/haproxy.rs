@@ -2,7 +2,7 @@
 //! what either does, and why.
 
 mod agents;
-
+mod backups;
 mod looks;
 
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ impl HaProxy {
         );
         std::fs::write(&configuration, text)?;
         let mut command = Command::new(tools::program("haproxy")?);
-        command.arg("-db").arg("-f").arg(&configuration);
+        command.arg("-db").arg("-f").arg(&configuration).current_dir(folder.path());
         let process = Process::spawn("haproxy", &command, &folder.path().join("log"))?;
         let mut haproxy = Self { folder, process };
         tools::poll("HAProxy is there", SEEN_WITHIN, || {
