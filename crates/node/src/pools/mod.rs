@@ -3,9 +3,10 @@
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered
 //! with, it tells the keeper, which publishes that like any change of a zone. Answers may have parts of them
 //! ([`portions`]), by weights that follow loads ([`loads`]). What it knows outlives the process ([`memory`]), so that a
-//! restart begins with it. Zones may bring pools along ([`records`]). Nodes may tell each other what their checks see ([`sharing`]),
+//! restart begins with it. Zones may bring pools along ([`records`], [`beside`]). Nodes may tell each other what their checks see ([`sharing`]),
 //! and a pool go by that. What could never be answered with is a mistake of whoever has written it ([`reach`]).
 
+pub(crate) mod beside;
 mod director;
 mod given;
 mod loads;

@@ -1,0 +1,95 @@
+//! Which pools of zones there can be beside those of the configuration, which go before them.
+
+use crate::config::{CheckId, POOLS_MAX, PoolConfig, SIGHTS_MAX, ZoneConfig};
+use crate::status::RefusedPool;
+use ::pool::View;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use wire::{Name, NameBuf};
+
+/// That records at `_pool.` and the owner make no pool.
+pub(crate) fn refusal(zone: &ZoneConfig, owner: &NameBuf, problems: Vec<String>) -> RefusedPool {
+    let name = owner.to_string().trim_end_matches('.').to_owned();
+    RefusedPool { name, zone: zone.name.to_string(), problems }
+}
+
+/// What keeps a zone from having such a pool; `home` is the zone that answers for a name.
+pub(crate) fn obstacle(
+    zone: &ZoneConfig,
+    pool: &PoolConfig,
+    home: impl Fn(Name<'_>) -> Option<NameBuf>,
+) -> Option<String> {
+    for name in &pool.names {
+        match home(name.as_name()) {
+            Some(home) if home == zone.name => {}
+            Some(home) => return Some(format!("{name} is in the zone {home}, and for that to say")),
+            None => return Some(format!("{name} is not in this zone")),
+        }
+    }
+    let signing = zone.signing.as_ref().filter(|signing| pool.ttl > signing.ttl_max())?;
+    let (ttl, most, validity) = (pool.ttl, signing.ttl_max(), signing.validity_s);
+    Some(format!(
+        "its answers may be kept for {ttl} s, and signatures in the zone are good for {validity} s; make its `ttl-s` at most \
+         {most}"
+    ))
+}
+
+/// What is taken by pools already.
+pub(crate) struct Room {
+    count: usize,
+    /// Which pools there are, and which of them a name answers with.
+    pools: HashSet<String>,
+    names: HashMap<NameBuf, String>,
+    /// What nodes tell each other of, if they do.
+    sights: Option<HashSet<(IpAddr, CheckId)>>,
+}
+
+impl Room {
+    /// What the pools of the configuration take; nodes share what checks see, or not.
+    pub(crate) fn new(configured: &[PoolConfig], is_shared: bool) -> Room {
+        let sights = is_shared.then(HashSet::new);
+        let mut room = Room { count: 0, pools: HashSet::new(), names: HashMap::new(), sights };
+        configured.iter().for_each(|pool| room.take(pool));
+        room
+    }
+
+    /// Has another pool in it.
+    pub(crate) fn take(&mut self, pool: &PoolConfig) {
+        self.count += 1;
+        self.pools.insert(pool.name.clone());
+        self.names.extend(pool.names.iter().map(|name| (name.clone(), pool.name.clone())));
+        if let Some(sights) = &mut self.sights {
+            sights.extend(sights_of(pool));
+        }
+    }
+
+    /// Why there can't be this pool besides.
+    pub(crate) fn obstacle(&self, pool: &PoolConfig) -> Option<String> {
+        if self.count >= POOLS_MAX {
+            return Some(format!("there are {POOLS_MAX} pools already; take some out"));
+        }
+        if self.pools.contains(&pool.name) {
+            return Some(format!("the configuration has a pool {}, which counts", pool.name));
+        }
+        if let Some((name, other)) = pool.names.iter().find_map(|name| Some((name, self.names.get(name)?))) {
+            return Some(format!("{name} answers with the pool {other}"));
+        }
+        match &self.sights {
+            None if pool.view != View::Local => Some(
+                "it goes by what other nodes see, and nodes don't share it; add [pool-sharing], or take out `view`"
+                    .to_owned(),
+            ),
+            Some(sights) => {
+                let more = sights_of(pool).filter(|sight| !sights.contains(sight)).count();
+                let is_too_many = sights.len() + more > SIGHTS_MAX;
+                is_too_many.then(|| format!("pools check more than {SIGHTS_MAX} addresses, which nodes share"))
+            }
+            None => None,
+        }
+    }
+}
+
+/// What checks of a pool see.
+fn sights_of(pool: &PoolConfig) -> impl Iterator<Item = (IpAddr, CheckId)> + '_ {
+    pool.checked().map(|(_, address, check)| (address, check.identity()))
+}
