@@ -8,7 +8,7 @@ use crate::config::{self, Config, Purpose, Rotation, ZoneConfig};
 use crate::control::Request;
 use crate::exit::Exit;
 use crate::oracle::{Oracle, Question, reasons};
-use crate::pools;
+use crate::pools::{self, beside};
 use crate::progress::Progress;
 use crate::status::{LookedUp, PoolStatus};
 use crate::zones::load::{self, Compiled};
@@ -130,10 +130,12 @@ fn copy(config: &Config, zone: &ZoneConfig) -> anyhow::Result<Table> {
     image::open(&path).with_context(|| format!("{} comes from elsewhere", zone.name))
 }
 
-/// The table with the answers that its names have from pools.
+/// The table with the answers that its names have from pools, those of the configuration and those of its records.
 fn with_pools(config: &Config, zone: &ZoneConfig, table: Arc<Table>) -> Subject {
     let memory = config.node.state_dir.as_deref().map(|folder| folder.join(state_dir::POOLS_FILE));
-    let (answers, mut pools) = pools::as_left(&config.pools, memory.as_deref());
+    let (brought, refused) = beside::of_configured(config, zone, &table);
+    let all = config.pools.iter().cloned().chain(brought).collect();
+    let (answers, mut pools) = pools::as_left(&all, memory.as_deref());
     let mut signer = zone.signing.as_deref().map(pools::signer);
     let mut steered = |answers: &[Steered]| {
         steer(&table, answers, signer.as_mut().map(|signer| (signer, pools::unix_time())))
@@ -156,6 +158,7 @@ fn with_pools(config: &Config, zone: &ZoneConfig, table: Arc<Table>) -> Subject 
         // Each can be alone; should they be too many together, the zone answers.
         false => steered(&good).map_or_else(|_| Arc::clone(&table), Arc::new),
     };
+    pools.extend(refused.into_iter().map(PoolStatus::refused));
     Subject { table, pools }
 }
 

@@ -1,11 +1,56 @@
 //! Which pools of zones there can be beside those of the configuration, which go before them.
 
-use crate::config::{CheckId, POOLS_MAX, PoolConfig, SIGHTS_MAX, ZoneConfig};
+use super::records::{self, Found};
+use crate::config::{CheckId, Config, POOLS_MAX, PoolConfig, SIGHTS_MAX, ZoneConfig};
 use crate::status::RefusedPool;
 use ::pool::View;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use table::Table;
 use wire::{Name, NameBuf};
+
+/// The pools that the records of a zone say, and those that they try to.
+pub(crate) fn of_records(zone: &ZoneConfig, table: &Table) -> (Vec<PoolConfig>, Vec<RefusedPool>) {
+    let (mut pools, mut refused) = (Vec::new(), Vec::new());
+    if !zone.pool_records || zone.is_private() {
+        return (pools, refused);
+    }
+    for Found { owner, pool } in records::of_zone(table) {
+        match pool {
+            Ok(pool) => pools.push(pool),
+            Err(problems) => refused.push(refusal(zone, &owner, problems)),
+        }
+    }
+    (pools, refused)
+}
+
+/// The same of a zone that a configuration has, as far as they can be beside its pools.
+pub(crate) fn of_configured(
+    config: &Config,
+    zone: &ZoneConfig,
+    table: &Table,
+) -> (Vec<PoolConfig>, Vec<RefusedPool>) {
+    let (found, mut refused) = of_records(zone, table);
+    let mut room = Room::new(&config.pools, config.sharing.is_some());
+    let home = |name: Name<'_>| {
+        let above = config.zones.iter().filter(|zone| name.is_at_or_below(zone.name.as_name()));
+        above.max_by_key(|zone| zone.name.as_name().label_count()).map(|zone| zone.name.clone())
+    };
+    let mut pools = Vec::new();
+    for pool in found {
+        match obstacle(zone, &pool, home).or(room.obstacle(&pool)) {
+            None => {
+                room.take(&pool);
+                pools.push(pool);
+            }
+            Some(problem) => {
+                let zone = zone.name.to_string();
+                refused.push(RefusedPool { name: pool.name, zone, problems: vec![problem] });
+            }
+        }
+    }
+    (pools, refused)
+}
 
 /// That records at `_pool.` and the owner make no pool.
 pub(crate) fn refusal(zone: &ZoneConfig, owner: &NameBuf, problems: Vec<String>) -> RefusedPool {

@@ -181,21 +181,21 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
 }
 
 /// What of pools could never be answered with, and what to do.
-pub(crate) fn unreachable(config: &Config) -> Vec<String> {
-    reach::unreachable(&config.pools)
+pub(crate) fn unreachable(pools: &[PoolConfig]) -> Vec<String> {
+    reach::unreachable(pools)
 }
 
 /// What operators have said of endpoints, as far as this machine knows, and how to end that.
-pub(crate) fn set_by_hand(config: &Config) -> Vec<String> {
+pub(crate) fn set_by_hand(config: &Config, pools: &[PoolConfig]) -> Vec<String> {
     let file = config.node.state_dir.as_ref().map(|folder| folder.join(POOLS_FILE));
     let known = file.filter(|file| file.exists()).map(|file| Memory::read(&file));
-    known.map_or_else(Vec::new, |known| reach::set_by_hand(&config.pools, &known))
+    known.map_or_else(Vec::new, |known| reach::set_by_hand(pools, &known))
 }
 
 /// What this machine can't look at of pools, and what to do.
-pub(crate) fn obstacles(config: &Config) -> Vec<String> {
-    let mut obstacles = probe::obstacles(&config.pools);
-    obstacles.extend(unknown_places(&config.pools));
+pub(crate) fn obstacles(pools: &[PoolConfig]) -> Vec<String> {
+    let mut obstacles = probe::obstacles(pools);
+    obstacles.extend(unknown_places(pools));
     obstacles
 }
 
