@@ -34,7 +34,7 @@ fn all_checked(address: Ipv4Addr, checks: &[&str]) -> String {
 }
 
 /// A listener at a port that the kernel chooses, and where that is.
-fn listen(address: Ipv4Addr) -> Result<(TcpListener, SocketAddr)> {
+pub(crate) fn listen(address: Ipv4Addr) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind((address, 0)).with_context(|| address.to_string())?;
     let at = listener.local_addr()?;
     Ok((listener, at))

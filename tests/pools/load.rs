@@ -27,7 +27,7 @@ struct Said {
 }
 
 /// A server that says to everybody what a test wants; a web server waits for a request first.
-struct Server {
+pub(crate) struct Server {
     said: Arc<Mutex<Said>>,
     _fake: Fake,
 }
@@ -50,11 +50,11 @@ impl Server {
         Self::start(address, port, true, &page(line, body))
     }
 
-    fn agent(address: Ipv4Addr, port: u16, text: &str) -> Result<Self> {
+    pub(crate) fn agent(address: Ipv4Addr, port: u16, text: &str) -> Result<Self> {
         Self::start(address, port, false, text)
     }
 
-    fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).text = text.to_owned();
     }
 
@@ -62,7 +62,7 @@ impl Server {
         self.says(&page(line, "all is well"));
     }
 
-    fn is_late(&self, late: Duration) {
+    pub(crate) fn is_late(&self, late: Duration) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).late = late;
     }
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod failing;
 mod gdnsd;
 mod given;
+mod haproxy;
 mod load;
 mod lookup;
 mod mmdb;

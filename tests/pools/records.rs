@@ -9,11 +9,12 @@ use starling_tests::{http, openmetrics, server, tools};
 use crate::endpoint::{Endpoint, Manner, addresses};
 use crate::node::{Node, SEEN_WITHIN, TYPE_TXT, WWW, ZONE};
 
-const WITH_RECORDS: &str = "[[zone]]\nname = \"example.com\"\nfile = \"example.com\"\npool-records = true\n";
+pub(crate) const WITH_RECORDS: &str =
+    "[[zone]]\nname = \"example.com\"\nfile = \"example.com\"\npool-records = true\n";
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 
 /// The zone in a version, with these records at `_pool.www`, and these lines.
-fn zone(serial: u32, records: &[String], lines: &str) -> String {
+pub(crate) fn zone(serial: u32, records: &[String], lines: &str) -> String {
     let mut text = ZONE.replace("hostmaster 1", &format!("hostmaster {serial}"));
     for record in records {
         // A text is as long as there is room in several strings.
@@ -27,19 +28,29 @@ fn zone(serial: u32, records: &[String], lines: &str) -> String {
     text + lines
 }
 
-fn check(port: u16) -> String {
+pub(crate) fn check(port: u16) -> String {
     format!(
         "check = {{ kind = 'http', port = {port}, path = '/health', contains = 'well', interval-ms = 50, timeout-ms = 500, \
          rise = 1, fall = 2 }}"
     )
 }
 
-fn failover(port: u16, endpoints: &[Ipv4Addr]) -> Vec<String> {
+pub(crate) fn failover(port: u16, endpoints: &[Ipv4Addr]) -> Vec<String> {
     let endpoint = |(index, address): (usize, &Ipv4Addr)| {
         format!("endpoint = {{ name = 'e{index}', address = '{address}', tier = {} }}", index + 1)
     };
     let said = ["kind = 'failover'", "fail-back-ms = 0", "ttl-s = 7"].map(str::to_owned);
     said.into_iter().chain([check(port)]).chain(endpoints.iter().enumerate().map(endpoint)).collect()
+}
+
+/// The lines of a zone with these records for a name.
+pub(crate) fn brought_by(name: &str, records: &[&str]) -> String {
+    records.iter().map(|record| format!("_pool.{name} TXT \"{record}\"\n")).collect()
+}
+
+/// The record of an endpoint named `a`.
+pub(crate) fn endpoint(address: Ipv4Addr) -> String {
+    format!("endpoint = {{ name = 'a', address = '{address}' }}")
 }
 
 #[test]
@@ -178,23 +189,20 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
     let _endpoints = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
     let folder_and_ports = server::own_socket_address()?;
     let mut node = Node::new("")?;
-    let texts = |name: &str, records: &[&str]| -> String {
-        records.iter().map(|record| format!("_pool.{name} TXT \"{record}\"\n")).collect()
-    };
-    let endpoint = format!("endpoint = {{ name = 'a', address = '{first}' }}");
+    let endpoint = endpoint(first);
     let good = check(port);
     let exec = "check = { kind = 'exec', command = ['/bin/true'] }";
     let file = "check = { kind = 'tls', port = 443, ca-file = '/etc/passwd' }";
     let lines = [
-        texts("exec", &[exec, &endpoint]),
-        texts("file", &[file, &endpoint]),
-        texts("header", &["[check]", &endpoint]),
-        texts("child", &[&good, &endpoint]),
-        texts("abroad", &[&good, &endpoint, "names = ['www.example.net']"]),
-        texts("lone", &[&good]),
-        texts("seen", &[&good, &endpoint, "view = 'quorum'"]),
-        texts("ours", &[&good, &endpoint, "names = ['www.example.com']"]),
-        texts("fine", &[&good, &endpoint]),
+        brought_by("exec", &[exec, &endpoint]),
+        brought_by("file", &[file, &endpoint]),
+        brought_by("header", &["[check]", &endpoint]),
+        brought_by("child", &[&good, &endpoint]),
+        brought_by("abroad", &[&good, &endpoint, "names = ['www.example.net']"]),
+        brought_by("lone", &[&good]),
+        brought_by("seen", &[&good, &endpoint, "view = 'quorum'"]),
+        brought_by("ours", &[&good, &endpoint, "names = ['www.example.com']"]),
+        brought_by("fine", &[&good, &endpoint]),
         "_pool.octets TXT \"\\255\"\n".to_owned(),
     ]
     .concat();
@@ -213,7 +221,7 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
     node.answers(WWW, &[second])?;
     node.answers("child.example.com", &[Ipv4Addr::new(192, 0, 2, 70)])?;
     let shown = node.does(&["pools"])?;
-    for (name, said) in [
+    let refused = [
         ("exec", "`command` is of a node"),
         ("file", "`ca-file` is of a node"),
         ("header", "`[check]` is no key with its value"),
@@ -223,7 +231,8 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
         ("lone", "has no endpoint"),
         ("seen", "nodes don't share it"),
         ("ours", "www.example.com. answers with the pool web"),
-    ] {
+    ];
+    for (name, said) in refused {
         let at = shown
             .find(&format!("{name}.example.com  refused, by records of example.com."))
             .context(shown.clone())?;
@@ -232,9 +241,52 @@ fn what_a_zone_may_not_say_is_refused() -> Result<()> {
     }
     let samples = openmetrics::read(&http::get(folder_and_ports, "/metrics")?.body)?;
     ensure!(samples.get("starling_pool_records_refused") == Some(&9.0), "{shown}");
+    // The same is found before it is served.
+    let (is_good, text) = node.check()?;
+    ensure!(!is_good, "{text}");
+    for (name, said) in refused {
+        let found = format!("example.com: error: the pool at _pool.{name}.example.com.: ");
+        let of_it =
+            text.lines().find(|line| line.contains(&found)).with_context(|| format!("{name}: {text}"))?;
+        ensure!(of_it.contains(said), "{name}: {text}");
+    }
+    ensure!(!text.contains("_pool.fine"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_check_finds_what_of_a_zones_pools_can_never_answer_and_what_is_set_by_hand() -> Result<()> {
+    let ([first, second], port) = addresses()?;
+    let _endpoints = (Endpoint::start(first, port)?, Endpoint::start(second, port)?);
+    let mut node = Node::new("")?;
+    node.configure(WITH_RECORDS)?;
+    node.write("example.com", &zone(1, &failover(port, &[first, second]), ""))?;
+    let (is_good, text) = node.check()?;
+    ensure!(is_good && !text.contains("note"), "{text}");
+    node.start()?;
+    node.answers(WWW, &[first])?;
+    node.does(&["pool", "set", WWW, "e0", "drain"])?;
+    node.answers(WWW, &[second])?;
+    tools::poll("it is kept and told", SEEN_WITHIN, || {
+        let (is_good, text) = node.check()?;
+        let note = "example.com: note: the endpoint e0 of the pool www.example.com is drain by hand";
+        Ok((is_good && text.contains(note)).then_some(()))
+    })?;
+    // Nothing is looked at for a target without an address to check.
+    let never = brought_by(
+        "alias",
+        &[
+            "endpoint = { name = 'a', target = 'a.example.net' }",
+            "endpoint = { name = 'b', target = 'b.example.net', tier = 2 }",
+        ],
+    );
+    node.write("example.com", &zone(2, &failover(port, &[first, second]), &never))?;
     let (is_good, text) = node.check()?;
     ensure!(
-        !is_good && text.contains("the pool at _pool.exec.example.com.: `command` is of a node"),
+        !is_good
+            && text.contains(
+                "example.com: error: tiers after 1 of the pool alias.example.com never answer (CNAME)"
+            ),
         "{text}"
     );
     Ok(())

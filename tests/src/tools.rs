@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("birdc", "bird2"),
     ("dig", "bind9-dnsutils"),
     ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
     ("pdns_server", "pdns-backend-bind"),
     ("pdns_control", "pdns-backend-bind"),
     ("python3", "python3"),

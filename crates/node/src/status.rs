@@ -8,8 +8,8 @@ mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
 pub(crate) use pool::{
-    AddressStatus, CheckTimes, FamilyStatus, LastFailure, LoadStatus, LookedUp, PlacesStatus, PoolStatus,
-    PoolTransition, RefusedPool,
+    AddressStatus, CheckTimes, FamilyStatus, LastFailure, LoadStatus, LookedUp, OF_RECORDS, PlacesStatus,
+    PoolStatus, PoolTransition, REFUSED, RefusedPool,
 };
 pub(crate) use publish::{PublishOutcome, PublishReport};
 pub(crate) use sharing::{PeerSight, SharingPeer, SharingStatus};

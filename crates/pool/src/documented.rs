@@ -1,5 +1,5 @@
 //! What gdnsd 3.8 and HAProxy 2.6 document for the same thresholds, as cases: each names the page it is from. Where we differ,
-//! the case says how, and why.
+//! the case says how, and why. The tests of pools run both of them beside us.
 
 use crate::{
     AllDown, Basis, Condition, Decider, FailBack, Health, Kind, Member, Portion, Selector, Spec, Spread,
@@ -52,10 +52,11 @@ fn so_many_results_in_a_row_change_a_state() {
         // With ok_thresh = 2 gdnsd is down here, because it counts what is not in a row. For us, and for HAProxy, an endpoint that
         // fails every other look is up: `rise` and `fall` say how long a row is, and nothing else has to be known.
         ("gdnsd.config(5), ok_thresh = 2, differs", 1, 3, "p", "fpfpf", "uuuuu"),
-        // Before anything is known gdnsd takes a resource for what it was when it ended, and HAProxy a server for up.
-        // Ours is neither, and not answered with.
+        // Before anything is known gdnsd takes a resource for what it was when it ended. HAProxy takes a server for up, and, as long
+        // as it was never good, for down with the first bad result; its manual doesn't say so. Ours is neither, and not answered with.
         ("gdnsd(8), admin and saved states, differs", 2, 2, "", "pp", "?u"),
-        ("HAProxy 5.2, differs", 2, 2, "", "fp", "??"),
+        ("HAProxy, differs: dduu", 2, 2, "", "fppp", "??uu"),
+        ("HAProxy, differs: uuud", 3, 3, "", "pfff", "???d"),
     ] {
         let mut check = check(rise, fall);
         standings(&mut check, before);
@@ -125,7 +126,7 @@ fn a_backup_answers_when_nothing_before_it_is_good() {
         // "By default, only the first operational backup server is used"
         ("HAProxy backup", &[1, 2, 3], "duu", &[1]),
         ("HAProxy backup", &[1, 2, 3], "ddu", &[2]),
-        // "all backup servers are used at once"
+        // "the load balancing will be performed among all backup servers when all normal ones are unavailable"
         ("HAProxy allbackups", &[1, 2, 2], "duu", &[1, 2]),
     ] {
         let spec = Spec { kind, answers_max: None, all_down: AllDown::Fallback, panic_percent: 0 };

@@ -3,19 +3,18 @@
 use super::{UsageError, print_json, source};
 use crate::agent;
 use crate::cli::CheckArguments;
-use crate::config::{self, PoolConfig, Purpose, Rotation, Style, ZoneConfig};
+use crate::config::{self, Config, PoolConfig, Purpose, Rotation, Style, ZoneConfig};
 use crate::exit::Exit;
 use crate::gate;
-use crate::pools;
-use crate::pools::records::Found;
+use crate::pools::{self, beside};
 use crate::progress::Progress;
+use crate::status::RefusedPool;
 use crate::zones::load::{self, Compiled, ZoneErrors};
 use crate::zones::parallel::{self, Priority};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use table::Table;
 use transfer::catalog;
 
 /// What was found, as `--json` prints it.
@@ -47,6 +46,14 @@ struct ZoneFindings {
     content: Option<Content>,
     errors: Vec<String>,
     warnings: Vec<String>,
+    /// What this machine can't do of its pools. Another may.
+    notes: Vec<String>,
+}
+
+/// A zone that is checked, and the configuration that has it, where there is one without errors.
+struct Subject {
+    zone: ZoneConfig,
+    config: Option<Arc<Config>>,
 }
 
 #[derive(Serialize)]
@@ -74,10 +81,12 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         findings.configurations.push(check_config(file, &mut zones, &mut pools, arguments.output.json));
     }
     for source in sources {
-        zones.push(source::zone(source, arguments.origin.as_ref(), Rotation::On)?);
+        let zone = source::zone(source, arguments.origin.as_ref(), Rotation::On)?;
+        zones.push(Subject { zone, config: None });
     }
     for zone in &arguments.zones {
-        zones.push(ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On));
+        let zone = ZoneConfig::of_file(zone.name.clone(), zone.file.clone(), Rotation::On);
+        zones.push(Subject { zone, config: None });
     }
 
     let mut checked: Vec<(usize, ZoneFindings)> = Vec::new();
@@ -111,7 +120,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
 /// Checks a configuration, and adds its zones and pools to those to be checked.
 fn check_config(
     file: &Path,
-    zones: &mut Vec<ZoneConfig>,
+    zones: &mut Vec<Subject>,
     pools: &mut Vec<Arc<[PoolConfig]>>,
     json: bool,
 ) -> ConfigFindings {
@@ -124,17 +133,18 @@ fn check_config(
     let errors = match loaded {
         Ok(config) => {
             let mut idle = pools::homeless(&config);
-            idle.extend(pools::unreachable(&config));
+            idle.extend(pools::unreachable(&config.pools));
             if !json {
                 idle.iter().for_each(|line| eprintln!("{}: error: {line}", file.display()));
             }
-            notes.extend(pools::obstacles(&config));
-            notes.extend(pools::set_by_hand(&config));
+            notes.extend(pools::obstacles(&config.pools));
+            notes.extend(pools::set_by_hand(&config, &config.pools));
             notes.extend(config.node.tls.as_ref().and_then(|tls| tls.identity.concern()));
-            zones.extend(of_files(config.zones));
-            pools.push(config.pools);
-            let bird = config.anycast.and_then(|anycast| anycast.bird);
-            notes.extend(agent::no_delay_obstacle(bird.as_ref()));
+            let bird = config.anycast.as_ref().and_then(|anycast| anycast.bird.as_ref());
+            notes.extend(agent::no_delay_obstacle(bird));
+            let config = Arc::new(config);
+            zones.extend(of_files(config.zones.clone(), Some(&config)));
+            pools.push(Arc::clone(&config.pools));
             idle
         }
         Err(error) => {
@@ -143,7 +153,7 @@ fn check_config(
                 eprintln!("{}", error.render(style));
             }
             // The zones that could be read are checked all the same: one run tells everything.
-            zones.extend(of_files(config::zones_despite_errors(file)));
+            zones.extend(of_files(config::zones_despite_errors(file), None));
             error.lines()
         }
     };
@@ -151,12 +161,15 @@ fn check_config(
 }
 
 /// The zones that there is something to check of: the others are with their primaries.
-fn of_files(zones: Vec<ZoneConfig>) -> impl Iterator<Item = ZoneConfig> {
-    zones.into_iter().filter(|zone| zone.file().is_some())
+fn of_files(zones: Vec<ZoneConfig>, config: Option<&Arc<Config>>) -> impl Iterator<Item = Subject> {
+    let zones = zones.into_iter().filter(|zone| zone.file().is_some());
+    zones.map(move |zone| Subject { zone, config: config.cloned() })
 }
 
-fn check_zone(zone: &ZoneConfig, pools: &[Arc<[PoolConfig]>], progress: &Progress) -> ZoneFindings {
+fn check_zone(subject: &Subject, pools: &[Arc<[PoolConfig]>], progress: &Progress) -> ZoneFindings {
+    let Subject { zone, config } = subject;
     let file = zone.file().unwrap_or(Path::new(""));
+    let mut notes = Vec::new();
     let (content, errors, warnings) = match load::compile(zone, &progress.zone(zone.name.as_name())) {
         Ok(Compiled { table, warnings, zonemd, .. }) => {
             let content =
@@ -167,13 +180,22 @@ fn check_zone(zone: &ZoneConfig, pools: &[Arc<[PoolConfig]>], progress: &Progres
             let table = Arc::new(table);
             let broken = zone.follow.as_ref().and_then(|_| catalog::read(&table).err());
             let broken = broken.map(|error| format!("not followed as a catalog: {error}"));
-            let (brought, refused) = brought(zone, &table);
+            let (mut brought, refused) = match config {
+                Some(config) => beside::of_configured(config, zone, &table),
+                None => beside::of_records(zone, &table),
+            };
+            let charted = config.as_ref().map_or(Ok(()), |config| beside::chart(config, &mut brought));
+            let unreachable = pools::unreachable(&brought);
+            notes.extend(pools::obstacles(&brought));
+            notes.extend(config.iter().flat_map(|config| pools::set_by_hand(config, &brought)));
             let all = [pools, &[brought.into()]].concat();
             let (misfits, idle) = pools::misfits(&all, &table, zone.signing.as_deref());
             let errors: Vec<String> = fault
                 .into_iter()
                 .chain(broken)
-                .chain(refused)
+                .chain(refused.iter().flat_map(refusals))
+                .chain(charted.err().map(|error| error.to_string()))
+                .chain(unreachable)
                 .chain(misfits)
                 .map(|error| format!("{}: error: {error}", file.display()))
                 .collect();
@@ -183,24 +205,15 @@ fn check_zone(zone: &ZoneConfig, pools: &[Arc<[PoolConfig]>], progress: &Progres
         }
         Err(ZoneErrors { errors, warnings, .. }) => (None, errors, warnings),
     };
-    ZoneFindings { name: zone.name.to_string(), file: file.display().to_string(), content, errors, warnings }
+    let (name, file) = (zone.name.to_string(), file.display().to_string());
+    ZoneFindings { name, file, content, errors, warnings, notes }
 }
 
-/// The pools that a zone brings along, and what is wrong with others.
-fn brought(zone: &ZoneConfig, table: &Table) -> (Vec<PoolConfig>, Vec<String>) {
-    let (mut pools, mut refused) = (Vec::new(), Vec::new());
-    if !zone.pool_records {
-        return (pools, refused);
-    }
-    for Found { owner, pool } in pools::records::of_zone(table) {
-        match pool {
-            Ok(pool) => pools.push(pool),
-            Err(errors) => {
-                refused.extend(errors.iter().map(|error| format!("the pool at _pool.{owner}: {error}")));
-            }
-        }
-    }
-    (pools, refused)
+/// Why records make no pool.
+fn refusals(pool: &RefusedPool) -> impl Iterator<Item = String> {
+    let place = format!("_pool.{}", pool.name);
+    let problems = pool.problems.iter();
+    problems.map(move |problem| format!("the pool at {}.: {problem}", place.trim_end_matches('.')))
 }
 
 fn print(findings: &Findings) -> std::io::Result<()> {
@@ -217,6 +230,9 @@ fn print(findings: &Findings) -> std::io::Result<()> {
     for zone in &findings.zones {
         for line in zone.errors.iter().chain(&zone.warnings) {
             writeln!(out, "{line}")?;
+        }
+        for note in &zone.notes {
+            writeln!(out, "{}: note: {note}", zone.file)?;
         }
         write!(out, "{}: ", zone.name)?;
         match &zone.content {

@@ -4,11 +4,11 @@ use super::message::Message;
 use super::steered::{self, Knowledge, PoolPart};
 use super::{UsageError, dig, print_json, source};
 use crate::cli::{LookupArguments, QuestionArguments};
-use crate::config::{self, Config, Purpose, Rotation, ZoneConfig};
+use crate::config::{self, Config, PoolConfig, Purpose, Rotation, ZoneConfig};
 use crate::control::Request;
 use crate::exit::Exit;
 use crate::oracle::{Oracle, Question, reasons};
-use crate::pools;
+use crate::pools::{self, beside};
 use crate::progress::Progress;
 use crate::status::{LookedUp, PoolStatus};
 use crate::zones::load::{self, Compiled};
@@ -118,7 +118,7 @@ fn configured(file: &Path, name: &str) -> anyhow::Result<Option<Subject>> {
         Some(_) => compile(zone),
         None => Some(copy(&config, zone)?),
     };
-    Ok(table.map(|table| with_pools(&config, zone, Arc::new(table))))
+    table.map(|table| with_pools(&config, zone, Arc::new(table))).transpose()
 }
 
 /// What the node has last had of a zone that others have.
@@ -130,10 +130,13 @@ fn copy(config: &Config, zone: &ZoneConfig) -> anyhow::Result<Table> {
     image::open(&path).with_context(|| format!("{} comes from elsewhere", zone.name))
 }
 
-/// The table with the answers that its names have from pools.
-fn with_pools(config: &Config, zone: &ZoneConfig, table: Arc<Table>) -> Subject {
+/// The table with the answers that its names have from pools, those of the configuration and those of its records.
+fn with_pools(config: &Config, zone: &ZoneConfig, table: Arc<Table>) -> anyhow::Result<Subject> {
     let memory = config.node.state_dir.as_deref().map(|folder| folder.join(state_dir::POOLS_FILE));
-    let (answers, mut pools) = pools::as_left(&config.pools, memory.as_deref());
+    let (brought, refused) = beside::of_configured(config, zone, &table);
+    let mut all: Vec<PoolConfig> = config.pools.iter().cloned().chain(brought).collect();
+    beside::chart(config, &mut all)?;
+    let (answers, mut pools) = pools::as_left(&all.into(), memory.as_deref());
     let mut signer = zone.signing.as_deref().map(pools::signer);
     let mut steered = |answers: &[Steered]| {
         steer(&table, answers, signer.as_mut().map(|signer| (signer, pools::unix_time())))
@@ -156,7 +159,8 @@ fn with_pools(config: &Config, zone: &ZoneConfig, table: Arc<Table>) -> Subject 
         // Each can be alone; should they be too many together, the zone answers.
         false => steered(&good).map_or_else(|_| Arc::clone(&table), Arc::new),
     };
-    Subject { table, pools }
+    pools.extend(refused.into_iter().map(PoolStatus::refused));
+    Ok(Subject { table, pools })
 }
 
 fn compile(zone: &ZoneConfig) -> Option<Table> {

@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::pool::percent;
-use crate::status::{AddressStatus, FamilyStatus, PoolStatus};
+use crate::status::{AddressStatus, FamilyStatus, OF_RECORDS, PlacesStatus, PoolStatus, REFUSED};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -30,6 +30,10 @@ pub(super) struct PoolPart {
     families: Vec<FamilyPart>,
     /// Why the name can't answer with it, and answers as the zone says.
     problem: Option<String>,
+    /// Whose records say it, where it is not of the configuration.
+    zone: Option<String>,
+    /// Why these make no pool. Where there was one before, that stays.
+    refused: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +80,11 @@ pub(super) fn parts(
     };
     let mut parts = Vec::new();
     for pool in pools {
+        // One that can't be has no names, and is for the name that it is called by.
+        let name = format!("{}.", pool.name);
+        if pool.is_refused() && is_of_answer(&name) {
+            parts.push(refused(pool, name));
+        }
         for name in pool.names.iter().filter(|name| is_of_answer(name.as_str())) {
             let of_name = message.answer.iter().filter(|record| record.name.eq_ignore_ascii_case(name));
             let given: Vec<&str> = of_name.map(|record| record.data.as_str()).collect();
@@ -92,11 +101,33 @@ pub(super) fn parts(
                     .filter(|family| families.contains(&family.family.as_str()))
                     .map(|family| of_family(pool, family, &given, client, knowledge))
                     .collect(),
-                problem: pool.problems.iter().find_map(|it| it.strip_prefix(&prefix)).map(str::to_owned),
+                problem: said(pool, &prefix).next(),
+                zone: pool.zone.clone(),
+                refused: said(pool, OF_RECORDS).collect(),
             });
         }
     }
     parts
+}
+
+/// What is wrong with a pool that is said after this.
+fn said(pool: &PoolStatus, prefix: &str) -> impl Iterator<Item = String> {
+    pool.problems.iter().filter_map(move |it| it.strip_prefix(prefix)).map(str::to_owned)
+}
+
+/// The part of a pool that can't be.
+fn refused(pool: &PoolStatus, name: String) -> PoolPart {
+    PoolPart {
+        name,
+        pool: pool.name.clone(),
+        kind: pool.kind.clone(),
+        portion: String::new(),
+        ttl: 0,
+        families: Vec::new(),
+        problem: None,
+        zone: pool.zone.clone(),
+        refused: pool.problems.clone(),
+    }
 }
 
 fn of_family(
@@ -160,6 +191,17 @@ fn choice(pool: &PoolStatus, family: &FamilyStatus, given: &[&str], client: Opti
         ("hash", None) => {
             "each network of clients has one of its own: `--client ADDRESS` says which is meant".to_owned()
         }
+        ("nearest", Some(_)) => {
+            let is_given =
+                |it: &&PlacesStatus| it.answers.iter().all(|answer| given.contains(&answer.as_str()));
+            match family.places.iter().filter(|it| it.answers.len() == count).find(is_given) {
+                Some(places) => format!("it is for clients in {}", places.places.join(", ")),
+                None => "it is for where the client is".to_owned(),
+            }
+        }
+        ("nearest", None) => {
+            "clients get what is nearest to them: `--client ADDRESS` says which is meant".to_owned()
+        }
         _ => "answers take turns: this is one of them, and the next has another part".to_owned(),
     }
 }
@@ -207,8 +249,17 @@ pub(super) fn print(out: &mut impl Write, parts: &[PoolPart], knowledge: Knowled
             Knowledge::LastRun => "by what the last run of the node knew",
             Knowledge::Now => "as it is now",
         };
-        let PoolPart { name, pool, kind, portion, ttl, .. } = part;
-        writeln!(out, "\n;; POOL: {pool}, for {name} ({kind}, {portion}, TTL {ttl} s), {when}")?;
+        let PoolPart { name, pool, kind, portion, ttl, zone, refused, .. } = part;
+        let of_zone = zone.as_ref().map_or_else(String::new, |zone| format!(", by records of {zone}"));
+        if kind == REFUSED {
+            writeln!(out, "\n;; POOL: {pool}, for {name} ({kind}){of_zone}")?;
+            refused.iter().try_for_each(|problem| writeln!(out, ";  its records make no pool: {problem}"))?;
+            continue;
+        }
+        writeln!(out, "\n;; POOL: {pool}, for {name} ({kind}, {portion}, TTL {ttl} s){of_zone}, {when}")?;
+        for problem in refused {
+            writeln!(out, ";  its records make no pool now, and it stays as it was: {problem}")?;
+        }
         if let Some(problem) = &part.problem {
             writeln!(out, ";  the name can't answer with it, and answers as the zone says: {problem}")?;
         }

@@ -44,6 +44,6 @@ pub(super) async fn look_up(asked: Asked, subject: &Ready) -> Response {
     let (response, explanation) = oracle.ask(question);
     let (response, why) = (response.to_vec(), reasons(&explanation));
     let mut pools: Vec<PoolStatus> = subject.pools.board().pools().to_vec();
-    pools::complete(&mut pools, subject);
+    pools::complete(&mut pools, subject.board.refused_pools(), subject);
     Response::Answer(Box::new(LookedUp { response, why, pools }))
 }

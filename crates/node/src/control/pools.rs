@@ -3,7 +3,7 @@
 use super::Response;
 use super::server::Ready;
 use crate::pools::{NotAsked, Told, Wish};
-use crate::status::{PoolStatus, RefusedPool};
+use crate::status::{OF_RECORDS, PoolStatus, RefusedPool};
 use pool::Admin;
 
 /// How the pools are.
@@ -18,25 +18,27 @@ pub(super) fn status(pool: Option<&str>, subject: &Ready) -> Response {
             "there is no pool {pool} here; `starling ctl pools` lists those there are"
         ));
     }
-    complete(&mut pools, subject);
-    for RefusedPool { name, zone, problems } in refused {
-        let of_records = |it: &&mut PoolStatus| it.name == name && it.zone.as_ref() == Some(&zone);
-        match pools.iter_mut().find(of_records) {
-            Some(pool) => {
-                pool.problems.extend(problems.iter().map(|problem| format!("its records: {problem}")))
-            }
-            None => pools.push(PoolStatus { problems, ..PoolStatus::refused(name, zone) }),
-        }
-    }
+    complete(&mut pools, refused, subject);
     Response::Pools(pools)
 }
 
-/// Adds what others know of pools.
-pub(super) fn complete(pools: &mut [PoolStatus], subject: &Ready) {
-    for pool in pools {
+/// Adds what others know of pools, and those that records of zones try to say.
+pub(super) fn complete(pools: &mut Vec<PoolStatus>, refused: Vec<RefusedPool>, subject: &Ready) {
+    for pool in pools.iter_mut() {
         let problem = |name: &String| Some(format!("{name}: {}", subject.board.unsteered(name)?));
         pool.problems = pool.names.iter().filter_map(problem).collect();
         subject.pools.exchange().add_to(pool);
+    }
+    for refused in refused {
+        let of_records =
+            |it: &&mut PoolStatus| it.name == refused.name && it.zone.as_ref() == Some(&refused.zone);
+        match pools.iter_mut().find(of_records) {
+            Some(pool) => {
+                let problems = refused.problems.iter();
+                pool.problems.extend(problems.map(|problem| format!("{OF_RECORDS}{problem}")));
+            }
+            None => pools.push(PoolStatus::refused(refused)),
+        }
     }
 }
 

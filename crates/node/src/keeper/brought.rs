@@ -1,13 +1,12 @@
 //! Pools that zones bring along in their records, beside those of the configuration.
 
+use super::Keeper;
 use super::chart::{Chart, Charted};
-use super::{Entry, Keeper};
-use crate::config::{CheckId, POOLS_MAX, PlacesConfig, PoolConfig, SIGHTS_MAX, places};
+use crate::config::{PlacesConfig, PoolConfig, places};
+use crate::pools::beside::{self, Room};
 use crate::pools::records::{self, Found};
 use crate::status::RefusedPool;
-use ::pool::View;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use table::Table;
 use wire::{Name, NameBuf};
@@ -129,7 +128,11 @@ impl Keeper {
 
     /// Has the pools kept that there may be.
     fn merge_pools(&mut self) {
-        let mut room = Room::new(&self.brought.configured, self.sharing.borrow().is_some());
+        let mut room = Room::new(
+            &self.brought.configured,
+            self.sharing.borrow().is_some(),
+            self.brought.chart.is_named(),
+        );
         let mut pools = self.brought.configured.to_vec();
         let configured = pools.len();
         let mut refused = Vec::new();
@@ -138,7 +141,12 @@ impl Keeper {
             let entry = &self.entries[index];
             for Standing { owner, pool, errors } in standings {
                 let mut problems = errors.clone();
-                match pool.as_ref().map(|pool| (pool, self.obstacle(entry, pool).or(room.obstacle(pool)))) {
+                match pool.as_ref().map(|pool| {
+                    (
+                        pool,
+                        beside::obstacle(&entry.zone, pool, |name| self.home(name)).or(room.obstacle(pool)),
+                    )
+                }) {
                     Some((pool, None)) => {
                         room.take(pool);
                         pools.push(pool.clone());
@@ -147,8 +155,7 @@ impl Keeper {
                     None => {}
                 }
                 if !problems.is_empty() {
-                    let name = owner.to_string().trim_end_matches('.').to_owned();
-                    refused.push(RefusedPool { name, zone: entry.zone.name.to_string(), problems });
+                    refused.push(beside::refusal(&entry.zone, owner, problems));
                 }
             }
         }
@@ -210,27 +217,6 @@ impl Keeper {
         }
     }
 
-    /// What keeps a zone from having such a pool.
-    fn obstacle(&self, entry: &Entry, pool: &PoolConfig) -> Option<String> {
-        for name in &pool.names {
-            match self.home(name.as_name()) {
-                Some(home) if home == entry.zone.name => {}
-                Some(home) => return Some(format!("{name} is in the zone {home}, and for that to say")),
-                None => return Some(format!("{name} is not in this zone")),
-            }
-        }
-        if pool.is_nearest() && !self.brought.chart.is_named() {
-            let obstacle = "nothing says where clients are, and so what is nearest: add [places] to the node's configuration";
-            return Some(obstacle.to_owned());
-        }
-        let signing = entry.zone.signing.as_ref().filter(|signing| pool.ttl > signing.ttl_max())?;
-        let (ttl, most, validity) = (pool.ttl, signing.ttl_max(), signing.validity_s);
-        Some(format!(
-            "its answers may be kept for {ttl} s, and signatures in the zone are good for {validity} s; make its `ttl-s` at most \
-             {most}"
-        ))
-    }
-
     /// The zone that answers for a name.
     fn home(&self, name: Name<'_>) -> Option<NameBuf> {
         let mut above = Some(name);
@@ -242,62 +228,4 @@ impl Keeper {
         }
         None
     }
-}
-
-/// What is taken by pools already.
-struct Room {
-    count: usize,
-    /// Which pools there are, and which of them a name answers with.
-    pools: HashSet<String>,
-    names: HashMap<NameBuf, String>,
-    /// What nodes tell each other of, if they do.
-    sights: Option<HashSet<(IpAddr, CheckId)>>,
-}
-
-impl Room {
-    fn new(configured: &[PoolConfig], is_shared: bool) -> Room {
-        let sights = is_shared.then(HashSet::new);
-        let mut room = Room { count: 0, pools: HashSet::new(), names: HashMap::new(), sights };
-        configured.iter().for_each(|pool| room.take(pool));
-        room
-    }
-
-    fn take(&mut self, pool: &PoolConfig) {
-        self.count += 1;
-        self.pools.insert(pool.name.clone());
-        self.names.extend(pool.names.iter().map(|name| (name.clone(), pool.name.clone())));
-        if let Some(sights) = &mut self.sights {
-            sights.extend(sights_of(pool));
-        }
-    }
-
-    /// Why there can't be this pool besides.
-    fn obstacle(&self, pool: &PoolConfig) -> Option<String> {
-        if self.count >= POOLS_MAX {
-            return Some(format!("there are {POOLS_MAX} pools already; take some out"));
-        }
-        if self.pools.contains(&pool.name) {
-            return Some(format!("the configuration has a pool {}, which counts", pool.name));
-        }
-        if let Some((name, other)) = pool.names.iter().find_map(|name| Some((name, self.names.get(name)?))) {
-            return Some(format!("{name} answers with the pool {other}"));
-        }
-        match &self.sights {
-            None if pool.view != View::Local => Some(
-                "it goes by what other nodes see, and nodes don't share it; add [pool-sharing], or take out `view`"
-                    .to_owned(),
-            ),
-            Some(sights) => {
-                let more = sights_of(pool).filter(|sight| !sights.contains(sight)).count();
-                let is_too_many = sights.len() + more > SIGHTS_MAX;
-                is_too_many.then(|| format!("pools check more than {SIGHTS_MAX} addresses, which nodes share"))
-            }
-            None => None,
-        }
-    }
-}
-
-/// What checks of a pool see.
-fn sights_of(pool: &PoolConfig) -> impl Iterator<Item = (IpAddr, CheckId)> + '_ {
-    pool.checked().map(|(_, address, check)| (address, check.identity()))
 }

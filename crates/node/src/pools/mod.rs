@@ -3,9 +3,10 @@
 //! A thread runs the checks ([`probe`]) and keeps what they find ([`roster`]); when other endpoints are to be answered
 //! with, it tells the keeper, which publishes that like any change of a zone. Answers may have parts of them
 //! ([`portions`]), by weights that follow loads ([`loads`]). What it knows outlives the process ([`memory`]), so that a
-//! restart begins with it. Zones may bring pools along ([`records`]). Nodes may tell each other what their checks see ([`sharing`]),
+//! restart begins with it. Zones may bring pools along ([`records`], [`beside`]). Nodes may tell each other what their checks see ([`sharing`]),
 //! and a pool go by that. What could never be answered with is a mistake of whoever has written it ([`reach`]).
 
+pub(crate) mod beside;
 mod director;
 mod given;
 mod loads;
@@ -180,21 +181,21 @@ pub(crate) fn homeless(config: &Config) -> Vec<String> {
 }
 
 /// What of pools could never be answered with, and what to do.
-pub(crate) fn unreachable(config: &Config) -> Vec<String> {
-    reach::unreachable(&config.pools)
+pub(crate) fn unreachable(pools: &[PoolConfig]) -> Vec<String> {
+    reach::unreachable(pools)
 }
 
 /// What operators have said of endpoints, as far as this machine knows, and how to end that.
-pub(crate) fn set_by_hand(config: &Config) -> Vec<String> {
+pub(crate) fn set_by_hand(config: &Config, pools: &[PoolConfig]) -> Vec<String> {
     let file = config.node.state_dir.as_ref().map(|folder| folder.join(POOLS_FILE));
     let known = file.filter(|file| file.exists()).map(|file| Memory::read(&file));
-    known.map_or_else(Vec::new, |known| reach::set_by_hand(&config.pools, &known))
+    known.map_or_else(Vec::new, |known| reach::set_by_hand(pools, &known))
 }
 
 /// What this machine can't look at of pools, and what to do.
-pub(crate) fn obstacles(config: &Config) -> Vec<String> {
-    let mut obstacles = probe::obstacles(&config.pools);
-    obstacles.extend(unknown_places(&config.pools));
+pub(crate) fn obstacles(pools: &[PoolConfig]) -> Vec<String> {
+    let mut obstacles = probe::obstacles(pools);
+    obstacles.extend(unknown_places(pools));
     obstacles
 }
 

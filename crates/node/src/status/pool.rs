@@ -42,12 +42,15 @@ pub(crate) struct PoolStatus {
     pub(crate) times: Latencies,
 }
 
+/// How a problem begins with what the records say now of a pool that stays as it was.
+pub(crate) const OF_RECORDS: &str = "its records: ";
 /// The kind of a pool that can't be.
-const REFUSED: &str = "refused";
+pub(crate) const REFUSED: &str = "refused";
 
 impl PoolStatus {
     /// One that is in the records of a zone, and can't be.
-    pub(crate) fn refused(name: String, zone: String) -> PoolStatus {
+    pub(crate) fn refused(pool: RefusedPool) -> PoolStatus {
+        let RefusedPool { name, zone, problems } = pool;
         PoolStatus {
             name,
             names: Vec::new(),
@@ -57,7 +60,7 @@ impl PoolStatus {
             families: Vec::new(),
             addresses: Vec::new(),
             transitions: Vec::new(),
-            problems: Vec::new(),
+            problems,
             zone: Some(zone),
             view: String::new(),
             check: String::new(),
