@@ -1,7 +1,7 @@
 //! Probes and checks: what is asked of the node, and when a row of results makes it good or bad.
 //!
 //! The state machine of a check is pure and takes the time as an argument; probes do the asking. The crate decides
-//! nothing about routes: it hands a [`Verdict`] to whoever does. It must never read configuration, and a probe must
+//! nothing about routes: it hands a [`Verdict`] to whoever does. What endpoints of pools say is read by [`said`]. It must never read configuration, and a probe must
 //! never go around the path that clients take.
 
 mod check;
@@ -9,6 +9,7 @@ pub mod exec;
 mod panel;
 mod probe;
 pub mod resources;
+pub mod said;
 mod verdict;
 
 pub use check::{

@@ -1,7 +1,8 @@
 //! Pages of endpoints, over HTTP/1.1 and HTTP/2, in clear text and over TLS.
 
-use super::{Fault, Visit, number, shown, tcp, tls};
+use super::{Fault, Visit, shown, tcp, tls};
 use crate::config::{HttpProbe, HttpVersion, Measure, Method};
+use health::said;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -168,7 +169,7 @@ async fn judge(visit: &Visit<'_>, page: &HttpProbe, response: Response<Incoming>
         let said =
             |value: &[u8]| format!("its answer has {name}: {}", shown(&String::from_utf8_lossy(value)));
         let load = field.ok_or_else(|| format!("its answer has no {name}"));
-        visit.note_load(load.and_then(|value| number::decimal(value).ok_or_else(|| said(value))));
+        visit.note_load(load.and_then(|value| said::decimal(value).ok_or_else(|| said(value))));
     }
     let load_after = match visit.measure() {
         Some(Measure::Body { after }) => Some(after.as_deref().unwrap_or_default()),
@@ -195,7 +196,7 @@ async fn judge(visit: &Visit<'_>, page: &HttpProbe, response: Response<Incoming>
         }
     }
     if let Some(before) = load_after {
-        let load = number::after(&seen, before).and_then(number::decimal);
+        let load = said::after(&seen, before).and_then(said::decimal);
         visit.note_load(load.ok_or_else(|| no_load(before, seen.len())));
     }
     match &page.contains {

@@ -7,6 +7,7 @@
 use super::tcp::{no_socket, no_source};
 use super::{Fault, Visit};
 use crate::config::{PoolCheck, PoolConfig, Probe};
+use health::said::echo::{COOKIE_LEN, REPLY_LEN_MAX, reply, request, without_header};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,22 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Octets of a request: the header, and what shows that a reply is to it.
-const REQUEST_LEN: usize = 8 + COOKIE_LEN;
-/// Sixteen octets can't be guessed.
-const COOKIE_LEN: usize = 16;
-/// The longest reply in octets that is looked at, with the longest header of IPv4 in front.
-const REPLY_LEN_MAX: usize = 60 + REQUEST_LEN;
 /// How long a raw socket is left alone that can't be read.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-
-/// Types of messages.
-const ECHO: u8 = 8;
-const ECHO_REPLY: u8 = 0;
-const ECHO_V6: u8 = 128;
-const ECHO_REPLY_V6: u8 = 129;
-/// The number of ICMP in the header of IPv4.
-const PROTOCOL_ICMP: u8 = 1;
 
 const HELP: &str = "let a group of the server's have such sockets (sysctl net.ipv4.ping_group_range), or start it with CAP_NET_RAW";
 
@@ -144,7 +131,7 @@ impl Pinger {
         let key = (address, cookie);
         let _forgets = Forgets { waiting: &self.waiting, key };
         lock(&self.waiting).insert(key, sender);
-        let request = request(address.is_ipv4(), cookie);
+        let request = request(address.is_ipv4(), fastrand::u16(..), cookie);
         socket.send_to(&request, SocketAddr::new(address, 0)).await.map_err(no_reply)?;
         // The sender goes when the reply has come, and not before.
         replied.await.map_err(|_| Fault::Blind("the node is ending".to_owned()))
@@ -186,7 +173,7 @@ async fn alone(socket: Socket, address: IpAddr) -> Result<(), Fault> {
     socket.connect(&SocketAddr::new(address, 0).into()).map_err(no_reply)?;
     let socket = UdpSocket::from_std(socket.into()).map_err(|error| no_socket(&error))?;
     let cookie = cookie();
-    socket.send(&request(address.is_ipv4(), cookie)).await.map_err(no_reply)?;
+    socket.send(&request(address.is_ipv4(), fastrand::u16(..), cookie)).await.map_err(no_reply)?;
     let mut buffer = [0; REPLY_LEN_MAX];
     loop {
         let len = socket.recv(&mut buffer).await.map_err(no_reply)?;
@@ -219,71 +206,6 @@ async fn read(socket: Arc<UdpSocket>, is_ipv4: bool, waiting: Waiting) {
     }
 }
 
-/// What comes after the header of IPv4, which raw sockets of that family are given.
-fn without_header(packet: &[u8]) -> Option<&[u8]> {
-    let words = packet.first()? & 0xf;
-    if *packet.get(9)? != PROTOCOL_ICMP {
-        return None;
-    }
-    packet.get(usize::from(words) * 4..)
-}
-
 fn cookie() -> [u8; COOKIE_LEN] {
     fastrand::u128(..).to_ne_bytes()
-}
-
-/// A request with this cookie. Sockets for echo alone put an identifier of their own in, and the kernel the checksum of ICMPv6.
-fn request(is_ipv4: bool, cookie: [u8; COOKIE_LEN]) -> [u8; REQUEST_LEN] {
-    let mut request = [0; REQUEST_LEN];
-    request[0] = if is_ipv4 { ECHO } else { ECHO_V6 };
-    request[4..6].copy_from_slice(&fastrand::u16(..).to_be_bytes());
-    request[8..].copy_from_slice(&cookie);
-    if is_ipv4 {
-        let sum = checksum(&request);
-        request[2..4].copy_from_slice(&sum.to_be_bytes());
-    }
-    request
-}
-
-/// The cookie of a reply; `None` if it is none.
-fn reply(is_ipv4: bool, message: &[u8]) -> Option<[u8; COOKIE_LEN]> {
-    let wanted = if is_ipv4 { ECHO_REPLY } else { ECHO_REPLY_V6 };
-    let (header, cookie) = message.split_at_checked(8)?;
-    (header[..2] == [wanted, 0]).then_some(())?;
-    cookie.try_into().ok()
-}
-
-/// RFC 1071.
-fn checksum(octets: &[u8]) -> u16 {
-    let words =
-        octets.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)));
-    let mut sum: u32 = words.sum(); // few words
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    !(sum as u16) // as just made sure
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_sums_up_and_its_reply_is_known() {
-        let cookie = *b"0123456789abcdef";
-        let mut message = request(true, cookie);
-        assert_eq!(checksum(&message), 0, "RFC 1071 §1: with the checksum in it everything is");
-        assert_eq!(reply(true, &message), None, "it is no reply");
-        message[0] = ECHO_REPLY;
-        assert_eq!(reply(true, &message), Some(cookie));
-        assert_eq!(reply(true, &message[..REQUEST_LEN - 1]), None);
-        assert_eq!(reply(false, &message), None);
-        // With options, and of another protocol.
-        let packet = [&[0x46, 0, 0, 0, 0, 0, 0, 0, 64, PROTOCOL_ICMP][..], &[0; 14], &message].concat();
-        assert_eq!(without_header(&packet).and_then(|message| reply(true, message)), Some(cookie));
-        assert_eq!(without_header(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17]), None);
-        for len in 0..packet.len() {
-            assert_eq!(without_header(&packet[..len]).and_then(|message| reply(true, message)), None);
-        }
-    }
 }

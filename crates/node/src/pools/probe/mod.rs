@@ -10,15 +10,15 @@ mod file;
 mod grpc;
 mod http;
 mod icmp;
-mod number;
 mod tcp;
 mod tls;
 
-pub(super) use agent::Agent;
+pub(super) use health::said::Agent;
 pub(crate) use icmp::{EchoSockets, takes_raw};
 
 use crate::config::{Measure, PoolCheck, PoolConfig, Probe};
 use health::Outcome;
+use health::said::shown;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -197,11 +197,4 @@ pub(super) fn obstacles(pools: &[PoolConfig]) -> Vec<String> {
 /// A time as a load.
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-/// A text of somebody else's, fit to be shown: in one line, and short.
-fn shown(text: &str) -> String {
-    /// Enough for a sentence.
-    const CHARS_MAX: usize = 200;
-    text.trim().chars().take(CHARS_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

@@ -2,7 +2,7 @@
 
 /// The decimal number at the beginning of a text, after white space: `0.42`, `12`, `1e-05`. What follows it is no
 /// letter or digit that could belong to it.
-pub(super) fn decimal(text: &[u8]) -> Option<f64> {
+pub fn decimal(text: &[u8]) -> Option<f64> {
     let text = text.trim_ascii_start();
     let is_part = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'+' | b'-' | b'_');
     let len = text.iter().take_while(|octet| is_part(octet)).count();
@@ -19,7 +19,7 @@ pub(super) fn whole(text: &str) -> Option<u32> {
 }
 
 /// What stands after a text; all, where that is empty.
-pub(super) fn after<'t>(text: &'t [u8], before: &str) -> Option<&'t [u8]> {
+pub fn after<'t>(text: &'t [u8], before: &str) -> Option<&'t [u8]> {
     if before.is_empty() {
         return Some(text);
     }
