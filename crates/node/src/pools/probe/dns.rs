@@ -143,6 +143,8 @@ fn shown(query: &DnsProbe, data: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use wire::{Name, RecordType};
 
     fn query(rtype: RecordType, answer: Option<&str>) -> DnsProbe {
@@ -197,13 +199,67 @@ mod tests {
         refused[3] = 5;
         refused[4..8].fill(0);
         assert!(judge(&query, &message, &refused).unwrap().unwrap_err().contains("REFUSED"));
-        let mut rng = fastrand::Rng::with_seed(3);
-        for _ in 0..20_000 {
-            let mut other = good[..rng.usize(..=good.len())].to_vec();
-            if let Some(octet) = rng.choice(&mut other) {
-                *octet = rng.u8(..);
+    }
+
+    /// Types whose data has names, texts, bit maps and lists, with data as a zone file has it.
+    const TYPES: &[(RecordType, &str)] = &[
+        (RecordType::A, "192.0.2.1"),
+        (RecordType::MX, "10 mail.a.example."),
+        (RecordType::TXT, "\"one\" \"another\""),
+        (RecordType::SOA, "a.example. b.example. 1 2 3 4 5"),
+        (RecordType::NSEC, "b.example. A TXT TYPE1234"),
+        (RecordType::RRSIG, "A 13 2 60 20260101000000 20250101000000 7 example. AAAA"),
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        /// Octets that somebody sends in place of an answer, or of a part of one.
+        #[test]
+        fn only_an_answer_to_the_message_is_good(
+            kind in 0..TYPES.len(),
+            changes in vec((prop_oneof![0..HEADER_LEN, 0_usize..200], prop_oneof![(0..8).prop_map(|bit| 1_u8 << bit), any::<u8>()]), 0..4),
+            cut in prop::option::weighted(0.2, 0_usize..200),
+            behind in vec(any::<u8>(), 0..64),
+        ) {
+            let (rtype, text) = TYPES[kind];
+            let query = query(rtype, Some(text));
+            let message = question(query.name.as_name(), rtype, 7);
+            let good = answer(&message, rtype, query.answer.as_deref().unwrap_or_default());
+            prop_assert_eq!(judge(&query, &message, &good), Some(Ok(())));
+            let mut sent = good.clone();
+            for (at, bits) in changes {
+                let at = at % sent.len();
+                sent[at] ^= bits;
             }
-            let _judged = judge(&query, &message, &other);
+            sent.truncate(cut.unwrap_or(sent.len()));
+            sent.extend(behind);
+            match judge(&query, &message, &sent) {
+                None => {}
+                Some(Ok(())) => {
+                    // The id, that it is a response with authority to a query, and that it went well; and the data is there,
+                    // whose names may be written in other ways.
+                    prop_assert_eq!((&sent[..2], sent[2] & 0xfc, sent[3] & 0xf), (&[0, 7][..], 0x84, 0));
+                    prop_assert!(u16_at(&sent, 6) > Some(0));
+                    let data = query.answer.as_deref().unwrap_or_default();
+                    let has_data = sent.windows(data.len()).any(|it| it.eq_ignore_ascii_case(data));
+                    prop_assert!(has_data || rtype != RecordType::A);
+                }
+                Some(Err(why)) => prop_assert!(!why.contains(char::is_control) && why.chars().count() < 300, "{}", why),
+            }
+        }
+
+        /// Octets of which nothing is known.
+        #[test]
+        fn any_octets_are_judged(kind in 0..TYPES.len(), sent in vec(any::<u8>(), 0..600)) {
+            let (rtype, text) = TYPES[kind];
+            let query = query(rtype, Some(text));
+            let message = question(query.name.as_name(), rtype, 7);
+            // As they are, and as the answer section of a response to the message.
+            let with_head = [&answer(&message, rtype, b"")[..HEADER_LEN], &message[HEADER_LEN..], &sent].concat();
+            for sent in [&sent, &with_head] {
+                prop_assert!(!matches!(judge(&query, &message, sent), Some(Err(why)) if why.contains(char::is_control)));
+            }
         }
     }
 }
