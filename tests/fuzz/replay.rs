@@ -13,6 +13,8 @@ mod master;
 mod message;
 #[path = "src/reply.rs"]
 mod reply;
+#[path = "src/said.rs"]
+mod said;
 #[path = "src/seeds.rs"]
 mod seeds;
 #[path = "../property/signing.rs"]
@@ -50,6 +52,11 @@ fn transfers() {
 #[test]
 fn journals() {
     replay("journal", journal::run);
+}
+
+#[test]
+fn what_endpoints_say() {
+    replay("said", said::run);
 }
 
 fn replay(target: &str, run: fn(&[u8])) {

@@ -9,6 +9,7 @@ mod journal;
 mod master;
 mod message;
 mod reply;
+mod said;
 mod seeds;
 #[path = "../../property/signing.rs"]
 mod signing;
@@ -37,6 +38,11 @@ pub fn transfer(octets: &[u8]) {
 /// Any octets as the journal of a zone.
 pub fn journal(octets: &[u8]) {
     journal::run(octets);
+}
+
+/// Any octets as what an endpoint of a pool, or its agent, says.
+pub fn said(octets: &[u8]) {
+    said::run(octets);
 }
 
 /// Inputs of a target that code makes.

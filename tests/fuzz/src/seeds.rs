@@ -28,8 +28,36 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "image" => images(),
         "transfer" => transfers(),
         "journal" => journals(),
+        "said" => said(),
         _ => Vec::new(),
     }
+}
+
+/// Lines of agents, numbers in pages, answers of the health protocol of gRPC, and replies by ICMP.
+fn said() -> Vec<Vec<u8>> {
+    let texts = [
+        "75%\n",
+        "UP 50%\ndown # for repair\nup\n",
+        "ready,\t25%,maxconn:30 up\r\n",
+        "drain 0%\nmaint\nready drain 100%\n",
+        "stopped\nfail #disk\n7.5% up 50% 1001%\n",
+        "<html>\n",
+        "0.42",
+        " 1e-05, 3",
+        "{\"load\": 3}",
+        "load -1",
+    ];
+    let octets: [&[u8]; 6] = [
+        b"\0\0\0\0\x02\x08\x01",
+        b"\0\0\0\0\x07\x12\x01x\x08\x01\x10\0",
+        b"\0\0\0\0\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\0\0\x12\x34\0\x07\0\0fedcba9876543210",
+        b"\x81\0\x12\x34\0\x07\0\0fedcba9876543210",
+        b"\x46\0\0\x38\0\0\0\0\x40\x01\0\0\x7f\0\0\x01\x7f\0\0\x01\0\0\0\0\0\0\x12\x34\0\x07\0\0fedcba9876543210",
+    ];
+    let long = ["x".repeat(2000).into_bytes(), [&b"up "[..], &b"50% ".repeat(300)].concat()];
+    let texts = texts.iter().map(|text| text.as_bytes().to_vec());
+    texts.chain(octets.iter().map(|octets| octets.to_vec())).chain(long).collect()
 }
 
 /// Queries over all zones, names and kinds of EDNS, with some malformed ones.
