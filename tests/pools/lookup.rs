@@ -191,11 +191,7 @@ fn pools_of_a_zone_are_accounted_for() -> Result<()> {
     node.does(&["reload"])?;
     says(
         || node.does(&["lookup", WWW]),
-        &[
-            heading,
-            ";  its records make no pool now, and it stays as it was: this is not TOML",
-            &of_second[2],
-        ],
+        &[heading, ";  its records make no pool now, and it stays as it was: this is not TOML", of_second[2]],
     )?;
     says(
         || by_files(&node, &[WWW]),
