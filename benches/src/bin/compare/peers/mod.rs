@@ -35,6 +35,8 @@ pub(crate) enum Server {
     Starling,
     /// The same on AF_XDP
     StarlingXdp,
+    /// The same, with answers from the kernel to what takes no zone
+    StarlingKernel,
     /// gdnsd
     Gdnsd,
     /// NSD
@@ -70,19 +72,23 @@ impl Server {
 
     /// Whether it is one of those that Starling is compared with.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Reflector | Self::Starling | Self::StarlingXdp)
+        self != Self::Reflector && !self.is_starling()
     }
 
     /// Whether the sending of answers is a socket's: the best of these is the one to beat by socket.
     pub(crate) fn is_on_sockets(self) -> bool {
-        !matches!(self, Self::KnotXdp | Self::StarlingXdp)
+        !matches!(self, Self::KnotXdp | Self::StarlingXdp | Self::StarlingKernel)
+    }
+
+    fn is_starling(self) -> bool {
+        matches!(self, Self::Starling | Self::StarlingXdp | Self::StarlingKernel)
     }
 
     /// The version, as its package or the program itself has it; the error says what to install.
     pub(crate) fn version(self) -> Result<String> {
         match self {
             Self::Reflector => reflector::program().map(|_| "of this repository".to_owned()),
-            Self::Starling | Self::StarlingXdp => {
+            Self::Starling | Self::StarlingXdp | Self::StarlingKernel => {
                 first_line(Command::new(tools::starling()?).arg("--version"))
             }
             Self::Gdnsd => packaged("gdnsd", "gdnsd"),
@@ -95,7 +101,7 @@ impl Server {
 
     /// Where it keeps what it has made of the zones, so that it need not do it again at the next start.
     pub(crate) fn images(self, setup: &Setup<'_>) -> Option<Images> {
-        matches!(self, Self::Starling | Self::StarlingXdp).then(|| starling::images(setup))
+        self.is_starling().then(|| starling::images(setup))
     }
 
     /// Writes its configuration into the folder, and says how it is started.
@@ -105,6 +111,7 @@ impl Server {
             Self::Reflector => reflector::prepare(setup),
             Self::Starling => starling::prepare(setup, starling::Path::Sockets),
             Self::StarlingXdp => starling::prepare(setup, starling::Path::Xdp),
+            Self::StarlingKernel => starling::prepare(setup, starling::Path::Kernel),
             Self::Gdnsd => gdnsd::prepare(setup),
             Self::Nsd => nsd::prepare(setup),
             Self::Knot => knot::prepare(setup, knot::Path::Sockets),

@@ -1,4 +1,4 @@
-//! Starling, by a configuration file: on sockets, or on AF_XDP.
+//! Starling, by a configuration file: on sockets, or on AF_XDP, with answers from the kernel or without.
 
 use std::fmt::Write as _;
 
@@ -13,6 +13,7 @@ use crate::site::{SERVER_INTERFACE, Site};
 pub(super) enum Path {
     Sockets,
     Xdp,
+    Kernel,
 }
 
 pub(super) fn prepare(setup: &Setup<'_>, path: Path) -> Result<Recipe> {
@@ -41,8 +42,11 @@ fn config(setup: &Setup<'_>, path: Path) -> Result<String> {
         text(&setup.folder.join("control"))?,
         text(&setup.folder.join("state"))?
     );
-    if path == Path::Xdp {
+    if path != Path::Sockets {
         writeln!(config, "[[interface]]\nname = \"{SERVER_INTERFACE}\"\npacket-path = \"xdp\"")?;
+    }
+    if path == Path::Kernel {
+        writeln!(config, "kernel-answers = true")?;
     }
     // The real root zone has a placeholder for its ZONEMD record, and the others don't verify any.
     writeln!(config, "[admission]\nzonemd = \"ignore\"")?;

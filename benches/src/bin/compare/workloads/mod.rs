@@ -3,6 +3,7 @@
 mod draw;
 mod hosts;
 mod hot;
+mod outside;
 mod real_root;
 mod root;
 mod zones;
@@ -47,6 +48,8 @@ pub(crate) enum Workload {
     Hosts,
     /// Ten thousand small zones
     Zones,
+    /// A flood of names in none of the zones
+    Outside,
     /// The real root zone and captured queries, where there are any ($STARLING_DATA)
     RealRoot,
 }
@@ -154,6 +157,7 @@ impl Plan {
             Workload::RootNsec3 => root::plan(&mut lots, root::Delegation::Signed, Some(Denial::Nsec3)),
             Workload::Hosts => hosts::plan(&mut lots, options.hosts),
             Workload::Zones => zones::plan(&mut lots, options.zones),
+            Workload::Outside => outside::plan(&mut lots),
             Workload::RealRoot => return real_root::plan(&mut lots),
         }))
     }
