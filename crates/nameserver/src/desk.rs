@@ -126,7 +126,7 @@ impl Desk {
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        (bytes, client): (&[u8], &dyn Client),
+        (bytes, client): (&[u8], &impl Client),
         transport: Transport,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -179,7 +179,7 @@ impl Desk {
     fn plain_hit(
         &mut self,
         query: &Query,
-        (bytes, client): (&[u8], &dyn Client),
+        (bytes, client): (&[u8], &impl Client),
         table: &Table,
         node: Node<'_>,
         response: &mut [u8],
