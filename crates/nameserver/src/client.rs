@@ -49,7 +49,10 @@ pub(crate) fn chosen<'t>(
 #[inline(never)]
 fn chosen_by_client<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
     let Some(IpAddr::V4(address)) = client.address() else { return chosen_at_length(variants, client) };
-    variants.of_network(|| number_of(Some(address.into()))).or_else(|| chosen_at_length(variants, client))
+    variants
+        .of_network(|| number_of(Some(address.into())))
+        .or_else(|| variants.of_known_place(address))
+        .or_else(|| chosen_at_length(variants, client))
 }
 
 /// As [`chosen_by_client`], of any client.
