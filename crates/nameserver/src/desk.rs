@@ -139,10 +139,16 @@ impl Desk {
         if let Kind::Usual = pending.kind
             && !trace.is_wanted()
             && let Some(table) = pending.lookup.table(reader)
-            && let Some(node) = table.find_exact(&pending.lookup.name, &pending.lookup.seek)
-            && let Some(len) = self.plain_hit(&pending.query, (bytes, client), table, node, response)
         {
-            return len;
+            match table.find_exact(&pending.lookup.name, &pending.lookup.seek) {
+                Some(node) => {
+                    let len = self.plain_hit(&pending.query, (bytes, client), table, node, response);
+                    if let Some(len) = len {
+                        return len;
+                    }
+                }
+                None => pending.kind = Kind::Inexact,
+            }
         }
         self.respond_at_length(reader, pending, &Came { bytes, client, transport }, response, trace)
     }
@@ -166,6 +172,7 @@ impl Desk {
         let asked = Asked { came, query, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
+            Kind::Inexact => inexact_lead(reader, lookup),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
             Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
@@ -475,6 +482,16 @@ fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, qtype: RecordType, trace: 
         return unusual_lead(reader, slot, &lookup.name, qtype, trace);
     };
     Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
+}
+
+/// As [`zone_lead`], for a name that was looked for and that its zone does not have.
+#[inline(always)]
+fn inexact_lead<'t>(reader: &'t Reader, lookup: &Lookup) -> Lead<'t> {
+    match lookup.table(reader) {
+        Some(table) => Lead::Zone(table, table.find_encloser(&lookup.name, &lookup.seek)),
+        // It is the one that the name was looked for in.
+        None => Lead::End(Outcome::error(Rcode::SERVFAIL)),
+    }
 }
 
 #[inline(always)]

@@ -21,6 +21,8 @@ pub(crate) struct Pending {
 pub(crate) enum Kind {
     /// A question for zone data of class IN, which is looked for in the zones as it is.
     Usual,
+    /// Such a question, of whose name it is known that its zone has no node for it that answers: see [`table::Table::find_exact`].
+    Inexact,
     /// Another question.
     Odd,
     /// Nothing that can be looked up.
