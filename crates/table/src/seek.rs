@@ -55,6 +55,8 @@ enum Sought {
     Whole,
     /// Only its last label above the apex, where a walk begins.
     Top,
+    /// The whole name, in the overlay and in its base, where it has one hash.
+    Both,
     /// In the base of an overlay, what [`Seek::in_base`] says. The overlay itself is small and stays in the cache: it is looked
     /// at when the answer is made.
     Over,
@@ -68,6 +70,8 @@ pub struct Seek {
     /// After the last label, where only that is looked for.
     state: State,
     place: Place,
+    /// In the overlay, where the name is sought in both.
+    over: Place,
 }
 
 /// Where in the index a hash leads.
@@ -90,17 +94,20 @@ impl Table {
     #[inline(always)]
     pub fn seek(&self, name: &FoldedName, seek: &mut Seek) {
         match &self.overlaid {
-            None => self.seek_here(name, seek),
-            Some(overlaid) => seek_over(overlaid, name, seek),
+            None => {
+                self.seek_here(name, seek);
+            }
+            Some(overlaid) => self.seek_over(overlaid, name, seek),
         }
     }
 
+    /// As [`Table::seek`], in this image; the hash that the place is of.
     #[inline(always)]
-    fn seek_here(&self, name: &FoldedName, seek: &mut Seek) {
+    fn seek_here(&self, name: &FoldedName, seek: &mut Seek) -> u64 {
         let labels = self.labels_below(name);
         if labels == 0 {
             seek.sought = Sought::Apex;
-            return;
+            return 0;
         }
         let mut state = self.start;
         if labels > self.depth_max || (labels > 1 && self.flags().has(ImageFlags::DELEGATES)) {
@@ -111,17 +118,36 @@ impl Table {
             seek.sought = Sought::Whole;
             state.absorb_labels(name, 0, labels);
         }
-        seek.place = self.place(state.finish());
+        let hash = state.finish();
+        seek.place = self.place(hash);
         self.backing.prefetch(self.bucket_at(seek.place.bucket));
+        hash
+    }
+
+    #[inline(never)]
+    fn seek_over(&self, overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
+        let hash = overlaid.base.seek_here(name, seek);
+        match seek.sought {
+            // An overlay has the apex itself.
+            Sought::Apex => {}
+            Sought::Whole if overlaid.has_key_of_base => {
+                seek.sought = Sought::Both;
+                seek.over = self.place(hash);
+                self.backing.prefetch(self.bucket_at(seek.over.bucket));
+            }
+            sought => {
+                seek.in_base = sought;
+                seek.sought = Sought::Over;
+            }
+        }
     }
 
     /// Looks at the bucket.
     #[inline(always)]
     pub fn approach(&self, seek: &mut Seek) {
         match seek.sought {
-            Sought::Apex => {}
             Sought::Whole | Sought::Top => self.approach_here(seek),
-            Sought::Over => self.approach_over(seek),
+            Sought::Apex | Sought::Both | Sought::Over => self.approach_over(seek),
         }
     }
 
@@ -136,9 +162,16 @@ impl Table {
 
     #[inline(never)]
     fn approach_over(&self, seek: &mut Seek) {
-        if let Some(overlaid) = &self.overlaid
-            && seek.in_base != Sought::Apex
-        {
+        let Some(overlaid) = &self.overlaid else { return };
+        if seek.sought == Sought::Both {
+            seek.over = seek.over.looked_at(self);
+            if seek.over.is_worth_a_look() {
+                // Mostly the name is there, so that the base has nothing to say.
+                self.backing.prefetch(seek.over.node.at());
+                return;
+            }
+        }
+        if seek.sought != Sought::Apex {
             overlaid.base.approach_here(seek);
         }
     }
@@ -160,11 +193,18 @@ impl Table {
     /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
     #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
+        // Two comparisons: a list of places to jump to costs more.
         match seek.sought {
-            Sought::Apex => Some(self.apex()),
-            Sought::Top => None,
             Sought::Whole => self.find_whole(name, seek.place),
-            Sought::Over => self.find_exact_over(name, seek),
+            Sought::Top => None,
+            Sought::Apex | Sought::Both | Sought::Over => {
+                let node = self.find_exact_over(name, seek);
+                let (image, node) = match (&self.overlaid, node.of_base()) {
+                    (Some(overlaid), Some(of_base)) => (overlaid.base.image(), of_base),
+                    _ => (self.image(), node),
+                };
+                (!node.is_none()).then(|| Node::new(image, node))
+            }
         }
     }
 
@@ -175,15 +215,31 @@ impl Table {
         (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
     }
 
-    /// The node in the overlay, or else in the base, where `seek` has looked.
+    /// The node in the overlay, or else in the base; or the apex. It is told by its reference, which takes one register.
     #[inline(never)]
-    fn find_exact_over(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
-        if let Some(node) = self.probe_whole(name) {
-            let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
-            return (!hidden.iter().any(|flag| node.flags().has(*flag))).then_some(node);
+    fn find_exact_over(&self, name: &FoldedName, seek: &Seek) -> NodeRef {
+        if seek.sought == Sought::Apex {
+            return self.apex().reference();
         }
-        let base = &self.overlaid.as_ref()?.base;
-        if seek.in_base == Sought::Whole { base.find_whole(name, seek.place) } else { None }
+        let Some(Overlaid { base, .. }) = self.overlaid.as_deref() else { return NodeRef::NONE };
+        let own = |node: Node<'_>| if is_in_sight(node) { node.reference() } else { NodeRef::NONE };
+        let of_base =
+            |place| base.find_whole(name, place).map_or(NodeRef::NONE, |node| node.reference().to_base());
+        if seek.sought == Sought::Both {
+            if !seek.over.is_worth_a_look() {
+                return of_base(seek.place);
+            }
+            return match self.probe(seek.over, name, 0, name.label_start(self.labels_below(name))) {
+                Some(node) => own(node),
+                // It was another name.
+                None => of_base(seek.place.looked_at(base)),
+            };
+        }
+        match self.probe_whole(name) {
+            Some(node) => own(node),
+            None if seek.in_base == Sought::Whole => of_base(seek.place),
+            None => NodeRef::NONE,
+        }
     }
 
     /// Where a name leads that [`Table::find_exact`] did not find.
@@ -205,15 +261,15 @@ impl Table {
         } else if !leads_away && seek.sought == Sought::Whole && labels == 1 {
             return Found::Missing(Encloser { node: apex, next_closer: 0 });
         }
-        match &self.overlaid {
-            None => self.descend(name, seek),
-            Some(overlaid) => self.descend_over(overlaid, name),
-        }
+        self.descend(name, seek)
     }
 
     /// The walk down from the apex, a label at a time.
     #[inline(never)]
     fn descend(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        if let Some(overlaid) = &self.overlaid {
+            return self.descend_over(overlaid, name, seek);
+        }
         let labels = self.labels_below(name);
         let end = name.label_start(labels);
         let mut state = self.start;
@@ -253,7 +309,7 @@ impl Table {
 
     /// The walk down from the apex in overlay and base.
     #[inline(never)]
-    fn descend_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName) -> Found<'t> {
+    fn descend_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName, seek: &Seek) -> Found<'t> {
         let base: &Table = &overlaid.base;
         let depth_max = self.depth_max.max(base.depth_max);
         let labels = self.labels_below(name);
@@ -268,15 +324,23 @@ impl Table {
             if node.flags().has(NodeFlags::DNAME) {
                 return Found::BelowDname(encloser);
             }
-            if labels - below > depth_max {
+            // As in `descend`.
+            let is_known_missing = below == 0 && seek.sought == Sought::Both;
+            if is_known_missing || labels - below > depth_max {
                 return Found::Missing(encloser);
             }
             state.absorb_labels(name, below, below + 1);
-            base_state.absorb_labels(name, below, below + 1);
-            let probe = |table: &'t Table, state: State| {
-                table.probe(table.place(state.finish()).looked_at(table), name, name.label_start(below), end)
+            let hash = state.finish();
+            let base_hash = if overlaid.has_key_of_base {
+                hash
+            } else {
+                base_state.absorb_labels(name, below, below + 1);
+                base_state.finish()
             };
-            node = match probe(self, state).or_else(|| probe(base, base_state)) {
+            let probe = |table: &'t Table, hash: u64| {
+                table.probe(table.place(hash).looked_at(table), name, name.label_start(below), end)
+            };
+            node = match probe(self, hash).or_else(|| probe(base, base_hash)) {
                 Some(next) if !next.flags().has(NodeFlags::GONE) => next,
                 Some(_) | None => return Found::Missing(encloser),
             };
@@ -327,40 +391,52 @@ impl Table {
                 return Some(node);
             }
         }
-        if place.goes_on { self.probe_on(place, name, start, end) } else { None }
+        if !place.goes_on {
+            return None;
+        }
+        let node = self.probe_on(place, name, start, end);
+        (!node.is_none()).then(|| Node::new(self.image(), node))
     }
 
-    /// As [`Table::probe`], where it was not the first node.
+    /// As [`Table::probe`], where it was not the first node. A reference takes one register, where a node would have to be written to
+    /// memory on every way.
     #[inline(never)]
-    fn probe_on(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+    fn probe_on(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> NodeRef {
         let image = self.image();
         let mut index = place.bucket;
         for _ in 0..CHAIN_MAX {
-            let bucket = self.bucket(index)?;
+            let Some(bucket) = self.bucket(index) else { break };
             let mut marks = marks(bucket, place.tag);
             while marks != 0 {
-                let node = Node::new(image, node_in(bucket, marks));
-                if node.is_named(name, start, end) {
-                    return Some(node);
+                let node = node_in(bucket, marks);
+                if Node::new(image, node).is_named(name, start, end) {
+                    return node;
                 }
                 marks &= marks - 1;
             }
             if bucket[BUCKET_SPILL] == 0 {
-                return None;
+                break;
             }
             index = if index + 1 == self.buckets { 0 } else { index + 1 };
         }
-        None
+        NodeRef::NONE
     }
 }
 
-#[inline(never)]
-fn seek_over(overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
-    overlaid.base.seek_here(name, seek);
-    seek.in_base = std::mem::replace(&mut seek.sought, Sought::Over);
+/// Whether a node of an overlay, of a name in the zone, stands for a name that is there and not below a cut.
+#[inline(always)]
+fn is_in_sight(node: Node<'_>) -> bool {
+    let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
+    !hidden.iter().any(|flag| node.flags().has(*flag))
 }
 
 impl Place {
+    /// Whether the name may be where its bucket has led.
+    #[inline(always)]
+    fn is_worth_a_look(self) -> bool {
+        !self.node.is_none() || self.goes_on
+    }
+
     /// With what its bucket has.
     #[inline(always)]
     fn looked_at(mut self, table: &Table) -> Place {
