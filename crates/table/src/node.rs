@@ -412,6 +412,9 @@ impl<'t> Rrset<'t> {
     #[inline]
     fn data_at(self) -> usize {
         let flags = self.flags();
+        if flags == RrsetFlags::NONE {
+            return self.at + RRSET_FIXED;
+        }
         let signed = if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 };
         let fixups = if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
         let glue = if flags.has(RrsetFlags::GLUE) { 4 } else { 0 };
