@@ -66,6 +66,10 @@ enum Sought {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Seek {
     sought: Sought,
+    /// Whether that is [`Sought::Whole`]. Of its own, so that for most names nothing else has to be told apart.
+    is_whole: bool,
+    /// Where the apex begins in the name, if the whole of it is sought.
+    apex_at: u8,
     in_base: Sought,
     /// After the last label, where only that is looked for.
     state: State,
@@ -107,15 +111,19 @@ impl Table {
         let labels = self.labels_below(name);
         if labels == 0 {
             seek.sought = Sought::Apex;
+            seek.is_whole = false;
             return 0;
         }
         let mut state = self.start;
         if labels > self.depth_max || (labels > 1 && self.flags().has(ImageFlags::DELEGATES)) {
             seek.sought = Sought::Top;
+            seek.is_whole = false;
             state.absorb_labels(name, labels - 1, labels);
             seek.state = state;
         } else {
             seek.sought = Sought::Whole;
+            seek.is_whole = true;
+            seek.apex_at = name.label_start(labels) as u8; // a name has 255 octets at most
             state.absorb_labels(name, 0, labels);
         }
         let hash = state.finish();
@@ -127,6 +135,7 @@ impl Table {
     #[inline(never)]
     fn seek_over(&self, overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
         let hash = overlaid.base.seek_here(name, seek);
+        seek.is_whole = false;
         match seek.sought {
             // An overlay has the apex itself.
             Sought::Apex => {}
@@ -193,10 +202,11 @@ impl Table {
     /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
     #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
-        // Two comparisons: a list of places to jump to costs more.
+        if seek.is_whole {
+            return self.find_whole(name, &seek.place, seek.apex_at);
+        }
         match seek.sought {
-            Sought::Whole => self.find_whole(name, seek.place),
-            Sought::Top => None,
+            Sought::Top | Sought::Whole => None,
             Sought::Apex | Sought::Both | Sought::Over => {
                 let node = self.find_exact_over(name, seek);
                 let (image, node) = match (&self.overlaid, node.of_base()) {
@@ -209,9 +219,8 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find_whole(&self, name: &FoldedName, place: Place) -> Option<Node<'_>> {
-        let end = name.label_start(self.labels_below(name));
-        let node = self.probe(place, name, 0, end)?;
+    fn find_whole(&self, name: &FoldedName, place: &Place, apex_at: u8) -> Option<Node<'_>> {
+        let node = self.probe(place, name, 0, usize::from(apex_at))?;
         (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
     }
 
@@ -222,24 +231,21 @@ impl Table {
             return self.apex().reference();
         }
         let Some(Overlaid { base, .. }) = self.overlaid.as_deref() else { return NodeRef::NONE };
-        let own = |node: Node<'_>| if is_in_sight(node) { node.reference() } else { NodeRef::NONE };
-        let of_base =
-            |place| base.find_whole(name, place).map_or(NodeRef::NONE, |node| node.reference().to_base());
-        if seek.sought == Sought::Both {
-            if !seek.over.is_worth_a_look() {
-                return of_base(seek.place);
+        let (node, place) = if seek.sought == Sought::Both {
+            if seek.over.is_worth_a_look() {
+                let node = self.probe(&seek.over, name, 0, usize::from(seek.apex_at));
+                (node, node.is_none().then(|| seek.place.looked_at(base)))
+            } else {
+                (None, Some(seek.place))
             }
-            return match self.probe(seek.over, name, 0, name.label_start(self.labels_below(name))) {
-                Some(node) => own(node),
-                // It was another name.
-                None => of_base(seek.place.looked_at(base)),
-            };
+        } else {
+            (self.probe_whole(name), (seek.in_base == Sought::Whole).then_some(seek.place))
+        };
+        if let Some(node) = node {
+            return if is_in_sight(node) { node.reference() } else { NodeRef::NONE };
         }
-        match self.probe_whole(name) {
-            Some(node) => own(node),
-            None if seek.in_base == Sought::Whole => of_base(seek.place),
-            None => NodeRef::NONE,
-        }
+        let of_base = place.and_then(|place| base.find_whole(name, &place, seek.apex_at));
+        of_base.map_or(NodeRef::NONE, |node| node.reference().to_base())
     }
 
     /// Where a name leads that [`Table::find_exact`] did not find.
@@ -251,7 +257,7 @@ impl Table {
         // Where the walk ends after one step, it needs no more than what is known already.
         if !leads_away && seek.sought == Sought::Top {
             let top = labels - 1;
-            match self.probe(seek.place, name, name.label_start(top), name.label_start(labels)) {
+            match self.probe(&seek.place, name, name.label_start(top), name.label_start(labels)) {
                 None => return Found::Missing(Encloser { node: apex, next_closer: top }),
                 Some(node) if top > 0 && node.flags().has(NodeFlags::CUT) => {
                     return Found::BelowCut(Encloser { node, next_closer: top - 1 });
@@ -299,7 +305,7 @@ impl Table {
                 state.absorb_labels(name, below, below + 1);
                 self.place(state.finish()).looked_at(self)
             };
-            match self.probe(place, name, name.label_start(below), end) {
+            match self.probe(&place, name, name.label_start(below), end) {
                 Some(exact) if below == 0 => return Found::Exact(exact),
                 Some(next) => node = next,
                 None => return Found::Missing(encloser),
@@ -338,7 +344,7 @@ impl Table {
                 base_state.finish()
             };
             let probe = |table: &'t Table, hash: u64| {
-                table.probe(table.place(hash).looked_at(table), name, name.label_start(below), end)
+                table.probe(&table.place(hash).looked_at(table), name, name.label_start(below), end)
             };
             node = match probe(self, hash).or_else(|| probe(base, base_hash)) {
                 Some(next) if !next.flags().has(NodeFlags::GONE) => next,
@@ -357,7 +363,7 @@ impl Table {
         let mut state = self.start;
         state.absorb_labels(name, 0, labels);
         let place = self.place(state.finish()).looked_at(self);
-        self.probe(place, name, 0, name.label_start(labels))
+        self.probe(&place, name, 0, name.label_start(labels))
     }
 
     #[inline]
@@ -384,7 +390,7 @@ impl Table {
 
     /// The node with this name, in a bucket that was looked at or one that it spills into.
     #[inline(always)]
-    fn probe(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+    fn probe(&self, place: &Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
         if !place.node.is_none() {
             let node = Node::new(self.image(), place.node);
             if node.is_named(name, start, end) {
@@ -401,7 +407,7 @@ impl Table {
     /// As [`Table::probe`], where it was not the first node. A reference takes one register, where a node would have to be written to
     /// memory on every way.
     #[inline(never)]
-    fn probe_on(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> NodeRef {
+    fn probe_on(&self, place: &Place, name: &FoldedName, start: usize, end: usize) -> NodeRef {
         let image = self.image();
         let mut index = place.bucket;
         for _ in 0..CHAIN_MAX {
