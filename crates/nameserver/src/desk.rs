@@ -17,11 +17,13 @@ use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::Seat;
 use wire::query::is_notify;
-use wire::{Class, Edns, FoldedName, Options, Query, Rcode, RecordType, Rejected};
+use wire::{Behind, Class, FoldedName, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
     settings: Arc<Settings>,
+    /// The OPT records of answers without options, that with the DO bit second.
+    plain_opts: [[u8; OPT_LEN]; 2],
     /// What options tell.
     told: Told,
     counters: Arc<Counters>,
@@ -71,8 +73,11 @@ enum Lead<'t> {
 impl Desk {
     /// A desk for the thread at this seat.
     pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Desk {
+        let plain_opts =
+            [false, true].map(|dnssec_ok| opt::fixed(Rcode::NOERROR, dnssec_ok, settings.udp_payload_max));
         Desk {
             settings,
+            plain_opts,
             told: Told::new(seat),
             counters,
             family: Family::default(),
@@ -191,11 +196,11 @@ impl Desk {
         node: Node<'_>,
         response: &mut [u8],
     ) -> Option<usize> {
-        let (opt_len, dnssec_ok) = match query.edns {
-            None => (0, false),
-            Some(Edns { asks_for: Options::NONE, probe_at: None, dnssec_ok, .. }) => (OPT_LEN, dnssec_ok),
-            Some(_) => return None,
-        };
+        if query.behind == Behind::Other {
+            return None;
+        }
+        let opt_len = if query.behind == Behind::Nothing { 0 } else { OPT_LEN };
+        let dnssec_ok = query.behind == Behind::OptWithDo;
         if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS {
             return None;
         }
@@ -212,33 +217,36 @@ impl Desk {
             }
         }
         let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
-        let (signatures, signature_count) =
-            if dnssec_ok { (rrset.signatures(), rrset.signature_count()) } else { (&[][..], 0) };
         let records = rrset.records();
-        let records_end = query.question_end + records.len();
-        let end = records_end + signatures.len();
+        let mut end = query.question_end + records.len();
         if end + opt_len > UDP_PLAIN_MAX {
             return None;
         }
         copy(&mut response[..query.question_end], &bytes[..query.question_end]);
         if first == 0 {
-            copy(&mut response[query.question_end..records_end], records);
+            copy(&mut response[query.question_end..end], records);
         } else {
             let (head, tail) = records.split_at(first * rrset.stride());
             let middle = query.question_end + tail.len();
             copy(&mut response[query.question_end..middle], tail);
-            copy(&mut response[middle..records_end], head);
+            copy(&mut response[middle..end], head);
         }
-        if !signatures.is_empty() {
-            response[records_end..end].copy_from_slice(signatures);
+        let mut answers = rrset.count();
+        if dnssec_ok && rrset.is_signed() {
+            let (from, signatures) = (end, rrset.signatures());
+            end += signatures.len();
+            if end + opt_len > UDP_PLAIN_MAX {
+                return None;
+            }
+            response[from..end].copy_from_slice(signatures);
+            answers += rrset.signature_count();
         }
+        // The other counts came with the question and are right: see `Behind`.
         let flags = QR | AA | (query.flags & RD);
-        let answers = rrset.count() + signature_count;
-        let additional = u16::from(opt_len != 0);
-        response[2..HEADER_LEN].copy_from_slice(&header(flags, 1, [answers, 0, additional]));
+        response[2..4].copy_from_slice(&flags.to_be_bytes());
+        response[6..8].copy_from_slice(&answers.to_be_bytes());
         if opt_len != 0 {
-            let opt = opt::fixed(Rcode::NOERROR, dnssec_ok, self.settings.udp_payload_max);
-            response[end..end + OPT_LEN].copy_from_slice(&opt);
+            response[end..end + OPT_LEN].copy_from_slice(&self.plain_opts[usize::from(dnssec_ok)]);
         }
         self.counts.count_rcode(Rcode::NOERROR);
         Some(end + opt_len)
