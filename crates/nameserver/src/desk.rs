@@ -6,7 +6,7 @@ use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
 use crate::opt::{self, EDE_LEN, OptPlan, Told};
-use crate::pending::{Kind, Lookup, Pending};
+use crate::pending::{Kind, Lookup, NOWHERE, Pending};
 use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
@@ -482,12 +482,12 @@ impl Desk {
 /// Finds the table and the node for a question for zone data.
 #[inline(always)]
 fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, qtype: RecordType, trace: &mut impl Trace) -> Lead<'t> {
-    let Some(slot) = lookup.zone else {
-        trace.note(Rule::Outside);
-        return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
-    };
-    let Some(table) = reader.table(slot) else {
-        return unusual_lead(reader, slot, &lookup.name, qtype, trace);
+    let Some(table) = lookup.table(reader) else {
+        if lookup.zone == NOWHERE {
+            trace.note(Rule::Outside);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
+        }
+        return unusual_lead(reader, lookup.zone, &lookup.name, qtype, trace);
     };
     Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
 }
