@@ -8,7 +8,7 @@
 use crate::format::{header, u64_at};
 use wire::FoldedName;
 
-/// The key of an image's hash, made from the image's content.
+/// The key of an image's hash, made from the image's content; that of an overlay mostly is that of its base.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
     pub(crate) k0: u64,

@@ -1,9 +1,10 @@
 //! A table over another one: what has changed in a zone, beside the image of the whole as it was.
 //!
-//! An overlay is an image like any other, but for four things. It has only the names that have changed, their ancestors, and
+//! An overlay is an image like any other, but for five things. It has only the names that have changed, their ancestors, and
 //! those whose nodes depend on them, each with all of its records. Names that are no more have a node that says so
-//! ([`NodeFlags::GONE`]). Its references may lead to nodes of the base. And it is made here, in memory, so that nothing
-//! has to be verified.
+//! ([`NodeFlags::GONE`]). Its references may lead to nodes of the base. Its index has the key of the base, so that
+//! names have one hash in both, unless that would make its chains too long. And it is made here, in memory, so that nothing has
+//! to be verified.
 //!
 //! Whoever looks for a name looks in the overlay first. References of the base lead to nodes that may have moved here, and
 //! are followed through a list of these. What a reference of the base *proves* may have changed with the record that it
