@@ -58,8 +58,10 @@ fn chosen_by_client<'t>(variants: &'t Variants, client: &(impl Client + ?Sized))
 /// As [`chosen_by_client`], of any client.
 #[inline(never)]
 fn chosen_at_length<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
-    let address = client.address().map(|address| address.to_canonical());
-    variants.of_network(|| number_of(address)).or_else(|| variants.of_place(address))
+    let address = client.address();
+    let network = || number_of(address.map(|address| address.to_canonical()));
+    // The map itself takes an address as what it is.
+    variants.of_network(network).or_else(|| variants.of_place(address))
 }
 
 /// The network that a client is in as far as answers go, and how many bits of the address say so.
