@@ -1,6 +1,6 @@
 //! Inputs that the benches share: zones of a given size, and queries for them.
 
-use nameserver::{Batch, Client};
+use nameserver::Batch;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -147,6 +147,8 @@ impl SameQuery {
 }
 
 impl Batch for SameQuery {
+    type Client<'c> = Option<IpAddr>;
+
     fn len(&self) -> usize {
         self.len
     }
@@ -155,7 +157,7 @@ impl Batch for SameQuery {
         &self.query
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         let (len, octets) = &mut self.responses[index];
         *len = answer(&self.query, &self.client, octets);
     }

@@ -9,9 +9,10 @@ mod seeds;
 mod signing;
 
 use counting::calls_during;
-use nameserver::{Batch, Client, Family, Responder, Transport};
+use nameserver::{Batch, Family, Responder, Transport};
 use starling_tests::message::{AA, Message, TC};
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::sync::Arc;
 use table::{PlacesBuilder, SLOTS};
 use wire::RecordType;
@@ -271,6 +272,8 @@ struct Together<'q> {
 }
 
 impl Batch for Together<'_> {
+    type Client<'c> = Option<IpAddr>;
+
     fn len(&self) -> usize {
         self.queries.len()
     }
@@ -279,7 +282,7 @@ impl Batch for Together<'_> {
         &self.queries[index]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         answer(&self.queries[index], &None, &mut self.response);
     }
 }

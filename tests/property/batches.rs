@@ -3,8 +3,9 @@
 use crate::config;
 use crate::fixtures;
 use crate::seeds;
-use nameserver::{Batch, Client, Family, Responder, Transport, UDP_RESPONSE_MAX};
+use nameserver::{Batch, Family, Responder, Transport, UDP_RESPONSE_MAX};
 use proptest::prelude::*;
+use std::net::IpAddr;
 
 /// Wider than any batch that a worker receives, so that it is worked on in several parts.
 const WIDTH_MAX: usize = 80;
@@ -16,6 +17,8 @@ struct Messages<'q> {
 }
 
 impl Batch for Messages<'_> {
+    type Client<'c> = Option<IpAddr>;
+
     fn len(&self) -> usize {
         self.queries.len()
     }
@@ -24,7 +27,7 @@ impl Batch for Messages<'_> {
         self.queries[index]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         assert_eq!(self.responses.len(), index, "in order, and each once");
         let mut response = vec![0xaa; UDP_RESPONSE_MAX];
         let len = answer(self.queries[index], &None, &mut response);

@@ -3,7 +3,7 @@
 use crate::serving::{Dnssec, query, serve_table};
 use crate::signing::{Record, compile};
 use crate::zones::Question;
-use nameserver::{Batch, Client, Family, Responder, Transport};
+use nameserver::{Batch, Family, Responder, Transport};
 use starling_tests::message::Message;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -144,6 +144,8 @@ struct Asked<'q> {
 }
 
 impl Batch for Asked<'_> {
+    type Client<'c> = Option<IpAddr>;
+
     fn len(&self) -> usize {
         self.clients.len()
     }
@@ -152,7 +154,7 @@ impl Batch for Asked<'_> {
         self.query
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         let mut response = [0; 512];
         let len = answer(self.query, &Some(self.clients[index]), &mut response);
         self.answers.push(of_answer(&response[..len]));

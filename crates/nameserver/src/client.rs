@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use table::{Place, Places, Table, Variant, Variants};
+use table::{Table, Variant, Variants};
 use wire::ClientSubnet;
 
 /// Which bits of an address say which network a client is in: a /24 of IPv4, a /48 of IPv6. Those of one network mostly are
@@ -17,19 +17,6 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub trait Client {
     /// The address that the query came from; `None` where nobody knows.
     fn address(&self) -> Option<IpAddr>;
-
-    /// The number of the network that it is in. As the place, it is made where the address is, so that no address has to be
-    /// handed on: a number takes a register.
-    #[inline]
-    fn network(&self) -> u64 {
-        number_of(self.address().map(|address| address.to_canonical()))
-    }
-
-    /// The place that it is in.
-    #[inline]
-    fn place(&self, map: &Places) -> Place {
-        self.address().map_or(0, |address| map.find(address))
-    }
 }
 
 impl Client for Option<IpAddr> {
@@ -41,26 +28,40 @@ impl Client for Option<IpAddr> {
 
 /// The set that one answer has, of the variants with this number.
 ///
-/// It is a function of its own for the sake of answers that have nothing to choose, and a short one for the sake of those that do:
-/// what clients decide is in another, so that here no register has to be kept.
+/// It is a function of its own for the sake of answers that have nothing to choose, with one for each kind of client: the address
+/// is read where it is. What takes more registers is in further ones, at their ends, so that here none has to be kept.
 #[cold]
 #[inline(never)]
 pub(crate) fn chosen<'t>(
     table: &'t Table,
     number: u16,
     rotation: usize,
-    client: &dyn Client,
+    client: &(impl Client + ?Sized),
 ) -> Option<Variant<'t>> {
     let variants = table.variants(number)?;
-    match variants.at_turn(turn(rotation)) {
-        Some(variant) => Some(variant),
-        None => chosen_by(client, variants),
+    if let Some(variant) = variants.of_turn(turn(rotation)) {
+        return Some(variant);
     }
+    chosen_by_client(variants, client)
 }
 
+/// As [`chosen`], where the client decides: of one with an IPv4 address, where no search is needed.
 #[inline(never)]
-fn chosen_by<'t>(client: &dyn Client, variants: &'t Variants) -> Option<Variant<'t>> {
-    variants.of_client(|| client.network(), |map| client.place(map))
+fn chosen_by_client<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
+    let Some(IpAddr::V4(address)) = client.address() else { return chosen_at_length(variants, client) };
+    variants
+        .of_network(|| number_of(Some(address.into())))
+        .or_else(|| variants.of_known_place(address))
+        .or_else(|| chosen_at_length(variants, client))
+}
+
+/// As [`chosen_by_client`], of any client.
+#[inline(never)]
+fn chosen_at_length<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
+    let address = client.address();
+    let network = || number_of(address.map(|address| address.to_canonical()));
+    // The map itself takes an address as what it is.
+    variants.of_network(network).or_else(|| variants.of_place(address))
 }
 
 /// The network that a client is in as far as answers go, and how many bits of the address say so.
@@ -115,14 +116,14 @@ pub(crate) fn chosen_for<'t>(
     // RFC 7871 §7.1.2: whoever wants nothing said of it is answered as the resolver is.
     let Some(address) = subnet.option.address() else { return chosen(table, number, rotation, client) };
     let variants = table.variants(number)?;
-    if let Some(variant) = variants.at_turn(turn(rotation)) {
+    if let Some(variant) = variants.of_turn(turn(rotation)) {
         return Some(variant);
     }
-    let (variant, len) = match variants.of_network(address) {
+    let (variant, len) = match variants.of_subnet(address) {
         Some(found) => found,
         None => {
             let len = NETWORK_BITS[usize::from(address.is_ipv6())] as u8; // at most 48
-            (variants.of_client(|| number_of(Some(address)), |_| 0)?, len)
+            (variants.of_network(|| number_of(Some(address)))?, len)
         }
     };
     subnet.scope_len.set(subnet.scope_len.get().max(len));

@@ -6,7 +6,7 @@ use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
 use crate::negative::Proofs;
 use crate::opt::{self, EDE_LEN, OptPlan, Told};
-use crate::pending::{Kind, Lookup, Pending};
+use crate::pending::{Kind, Lookup, NOWHERE, Pending};
 use crate::responder::{Notifies, Settings, Transport};
 use crate::short;
 use crate::trace::{Rule, Trace};
@@ -17,11 +17,13 @@ use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::Seat;
 use wire::query::is_notify;
-use wire::{Class, Edns, FoldedName, Options, Query, Rcode, RecordType, Rejected};
+use wire::{Behind, Class, FoldedName, Query, Rcode, RecordType, Rejected};
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
     settings: Arc<Settings>,
+    /// The OPT records of answers without options, that with the DO bit second.
+    plain_opts: [[u8; OPT_LEN]; 2],
     /// What options tell.
     told: Told,
     counters: Arc<Counters>,
@@ -71,8 +73,11 @@ enum Lead<'t> {
 impl Desk {
     /// A desk for the thread at this seat.
     pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, seat: Seat) -> Desk {
+        let plain_opts =
+            [false, true].map(|dnssec_ok| opt::fixed(Rcode::NOERROR, dnssec_ok, settings.udp_payload_max));
         Desk {
             settings,
+            plain_opts,
             told: Told::new(seat),
             counters,
             family: Family::default(),
@@ -126,7 +131,7 @@ impl Desk {
         &mut self,
         reader: &Reader,
         pending: &mut Pending,
-        (bytes, client): (&[u8], &dyn Client),
+        (bytes, client): (&[u8], &impl Client),
         transport: Transport,
         response: &mut [u8],
         trace: &mut impl Trace,
@@ -139,10 +144,16 @@ impl Desk {
         if let Kind::Usual = pending.kind
             && !trace.is_wanted()
             && let Some(table) = pending.lookup.table(reader)
-            && let Some(node) = table.find_exact(&pending.lookup.name, &pending.lookup.seek)
-            && let Some(len) = self.plain_hit(&pending.query, (bytes, client), table, node, response)
         {
-            return len;
+            match table.find_exact(&pending.lookup.name, &pending.lookup.seek) {
+                Some(node) => {
+                    let len = self.plain_hit(&pending.query, (bytes, client), table, node, response);
+                    if let Some(len) = len {
+                        return len;
+                    }
+                }
+                None => pending.kind = Kind::Inexact,
+            }
         }
         self.respond_at_length(reader, pending, &Came { bytes, client, transport }, response, trace)
     }
@@ -166,6 +177,7 @@ impl Desk {
         let asked = Asked { came, query, opt };
         let lead = match kind {
             Kind::Usual => zone_lead(reader, lookup, query.qtype, trace),
+            Kind::Inexact => inexact_lead(reader, lookup),
             Kind::Odd => self.oddity(reader, &asked, lookup, trace),
             Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
@@ -179,16 +191,16 @@ impl Desk {
     fn plain_hit(
         &mut self,
         query: &Query,
-        (bytes, client): (&[u8], &dyn Client),
+        (bytes, client): (&[u8], &impl Client),
         table: &Table,
         node: Node<'_>,
         response: &mut [u8],
     ) -> Option<usize> {
-        let (opt_len, dnssec_ok) = match query.edns {
-            None => (0, false),
-            Some(Edns { asks_for: Options::NONE, probe_at: None, dnssec_ok, .. }) => (OPT_LEN, dnssec_ok),
-            Some(_) => return None,
-        };
+        if query.behind == Behind::Other {
+            return None;
+        }
+        let opt_len = if query.behind == Behind::Nothing { 0 } else { OPT_LEN };
+        let dnssec_ok = query.behind == Behind::OptWithDo;
         if node.flags().has(NodeFlags::CUT) || query.qtype == RecordType::NS {
             return None;
         }
@@ -205,33 +217,36 @@ impl Desk {
             }
         }
         let response = response.first_chunk_mut::<UDP_PLAIN_MAX>()?;
-        let (signatures, signature_count) =
-            if dnssec_ok { (rrset.signatures(), rrset.signature_count()) } else { (&[][..], 0) };
         let records = rrset.records();
-        let records_end = query.question_end + records.len();
-        let end = records_end + signatures.len();
+        let mut end = query.question_end + records.len();
         if end + opt_len > UDP_PLAIN_MAX {
             return None;
         }
         copy(&mut response[..query.question_end], &bytes[..query.question_end]);
         if first == 0 {
-            copy(&mut response[query.question_end..records_end], records);
+            copy(&mut response[query.question_end..end], records);
         } else {
             let (head, tail) = records.split_at(first * rrset.stride());
             let middle = query.question_end + tail.len();
             copy(&mut response[query.question_end..middle], tail);
-            copy(&mut response[middle..records_end], head);
+            copy(&mut response[middle..end], head);
         }
-        if !signatures.is_empty() {
-            response[records_end..end].copy_from_slice(signatures);
+        let mut answers = rrset.count();
+        if dnssec_ok && rrset.is_signed() {
+            let (from, signatures) = (end, rrset.signatures());
+            end += signatures.len();
+            if end + opt_len > UDP_PLAIN_MAX {
+                return None;
+            }
+            response[from..end].copy_from_slice(signatures);
+            answers += rrset.signature_count();
         }
+        // The other counts came with the question and are right: see `Behind`.
         let flags = QR | AA | (query.flags & RD);
-        let answers = rrset.count() + signature_count;
-        let additional = u16::from(opt_len != 0);
-        response[2..HEADER_LEN].copy_from_slice(&header(flags, 1, [answers, 0, additional]));
+        response[2..4].copy_from_slice(&flags.to_be_bytes());
+        response[6..8].copy_from_slice(&answers.to_be_bytes());
         if opt_len != 0 {
-            let opt = opt::fixed(Rcode::NOERROR, dnssec_ok, self.settings.udp_payload_max);
-            response[end..end + OPT_LEN].copy_from_slice(&opt);
+            response[end..end + OPT_LEN].copy_from_slice(&self.plain_opts[usize::from(dnssec_ok)]);
         }
         self.counts.count_rcode(Rcode::NOERROR);
         Some(end + opt_len)
@@ -467,14 +482,24 @@ impl Desk {
 /// Finds the table and the node for a question for zone data.
 #[inline(always)]
 fn zone_lead<'t>(reader: &'t Reader, lookup: &Lookup, qtype: RecordType, trace: &mut impl Trace) -> Lead<'t> {
-    let Some(slot) = lookup.zone else {
-        trace.note(Rule::Outside);
-        return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
-    };
-    let Some(table) = reader.table(slot) else {
-        return unusual_lead(reader, slot, &lookup.name, qtype, trace);
+    let Some(table) = lookup.table(reader) else {
+        if lookup.zone == NOWHERE {
+            trace.note(Rule::Outside);
+            return Lead::End(Outcome::error(Rcode::REFUSED).with_ede(ede::NOT_AUTHORITATIVE));
+        }
+        return unusual_lead(reader, lookup.zone, &lookup.name, qtype, trace);
     };
     Lead::Zone(table, find(table, &lookup.name, &lookup.seek))
+}
+
+/// As [`zone_lead`], for a name that was looked for and that its zone does not have.
+#[inline(always)]
+fn inexact_lead<'t>(reader: &'t Reader, lookup: &Lookup) -> Lead<'t> {
+    match lookup.table(reader) {
+        Some(table) => Lead::Zone(table, table.find_encloser(&lookup.name, &lookup.seek)),
+        // It is the one that the name was looked for in.
+        None => Lead::End(Outcome::error(Rcode::SERVFAIL)),
+    }
 }
 
 #[inline(always)]

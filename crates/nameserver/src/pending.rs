@@ -21,6 +21,8 @@ pub(crate) struct Pending {
 pub(crate) enum Kind {
     /// A question for zone data of class IN, which is looked for in the zones as it is.
     Usual,
+    /// Such a question, of whose name it is known that its zone has no node for it that answers: see [`table::Table::find_exact`].
+    Inexact,
     /// Another question.
     Odd,
     /// Nothing that can be looked up.
@@ -28,12 +30,14 @@ pub(crate) enum Kind {
     Rejected,
 }
 
+/// No zone: one that there is no table of. To look for its table is one comparison less than to ask first whether there is a zone.
+pub(crate) const NOWHERE: SlotIndex = SlotIndex(u32::MAX);
+
 /// The name that is asked for, and where it leads.
-#[derive(Default)]
 pub(crate) struct Lookup {
     pub(crate) name: FoldedName,
-    /// The zone of a question for zone data; none where none encloses its name.
-    pub(crate) zone: Option<SlotIndex>,
+    /// The zone of a question for zone data; [`NOWHERE`] where none encloses its name.
+    pub(crate) zone: SlotIndex,
     /// The search in that zone's table, where it has one.
     pub(crate) seek: Seek,
 }
@@ -48,7 +52,7 @@ impl Pending {
     /// Reads a query, and begins to look for what it asks.
     #[inline(always)]
     pub(crate) fn take_in(&mut self, reader: &Reader, bytes: &[u8], trace: &mut impl Trace) {
-        self.lookup.zone = None;
+        self.lookup.zone = NOWHERE;
         self.kind = match self.query.read(bytes, &mut self.lookup.name) {
             Err(rejected) => {
                 self.rejected = Some(rejected);
@@ -63,11 +67,17 @@ impl Pending {
     }
 }
 
+impl Default for Lookup {
+    fn default() -> Lookup {
+        Lookup { name: FoldedName::default(), zone: NOWHERE, seek: Seek::default() }
+    }
+}
+
 impl Lookup {
     /// Begins to look for zone data.
     #[inline(always)]
     pub(crate) fn begin(&mut self, reader: &Reader, qtype: RecordType, trace: &mut impl Trace) {
-        self.zone = reader.directory().find(&self.name);
+        self.zone = reader.directory().find(&self.name).unwrap_or(NOWHERE);
         if qtype == RecordType::DS {
             self.turn_to_parent(reader, trace);
         }
@@ -80,8 +90,9 @@ impl Lookup {
     #[cold]
     fn turn_to_parent(&mut self, reader: &Reader, trace: &mut impl Trace) {
         // An apex without a table still has its place in the directory, so compare labels there.
-        let above = reader.directory().find_above(&self.name);
-        if above.is_some() && above != self.zone {
+        if let Some(above) = reader.directory().find_above(&self.name)
+            && above != self.zone
+        {
             trace.note(Rule::DsAtParent);
             self.zone = above;
         }
@@ -90,7 +101,7 @@ impl Lookup {
     /// The table of the name's zone.
     #[inline(always)]
     pub(crate) fn table<'t>(&self, reader: &'t Reader) -> Option<&'t Table> {
-        self.zone.and_then(|slot| reader.table(slot))
+        reader.table(self.zone)
     }
 
     /// Goes the next step.

@@ -110,6 +110,8 @@ impl BatchResponder for BatchAnswers {
 struct Datagrams<'b, 'd>(&'b mut [Datagram<'d>]);
 
 impl Batch for Datagrams<'_, '_> {
+    type Client<'c> = Sender<'c>;
+
     #[inline]
     fn len(&self) -> usize {
         self.0.len()
@@ -121,7 +123,7 @@ impl Batch for Datagrams<'_, '_> {
     }
 
     #[inline]
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         let Datagram { query, peer, reply, .. } = &mut self.0[index];
         let len = answer(query, &Sender(peer), reply.buffer());
         reply.set_len(len);

@@ -351,7 +351,7 @@ impl Builder {
     /// # Errors
     /// When there is no memory, or the names can't be spread over buckets.
     pub fn finish(self, source: SourceStamp) -> Result<Table, BuildError> {
-        Ok(Table::from_backing(self.into_backing(source)?)?)
+        Ok(Table::from_backing(self.into_backing(None, source)?)?)
     }
 
     /// Completes the image of an overlay, which stands over `base` from now on. `moved` says which nodes of the base this
@@ -380,8 +380,10 @@ impl Builder {
             ImageFlags::NONE
         });
         let variants = std::mem::take(&mut self.variants).into();
-        let backing = self.into_backing(source)?;
-        Table::over(backing, Overlaid { base, moved: moved.into(), counts }, variants)
+        let base_key = Key::of(base.image());
+        let backing = self.into_backing(Some(base_key), source)?;
+        let has_key_of_base = Key::of(backing.bytes()) == base_key;
+        Table::over(backing, Overlaid { base, has_key_of_base, moved: moved.into(), counts }, variants)
             .map_err(BuildError::Invalid)
     }
 
@@ -396,7 +398,7 @@ impl Builder {
         }
     }
 
-    fn into_backing(mut self, source: SourceStamp) -> Result<Backing, BuildError> {
+    fn into_backing(mut self, preferred: Option<Key>, source: SourceStamp) -> Result<Backing, BuildError> {
         if self.delegated > self.names.len() / 2 {
             self.flags = self.flags.with(ImageFlags::DELEGATES);
         }
@@ -407,7 +409,7 @@ impl Builder {
         self.append_negative_part()?;
         self.image.resize(self.image.len().next_multiple_of(BUCKET_LEN), 0);
         let buckets_at = self.image.len();
-        let (key, buckets) = self.index(nodes_end)?;
+        let (key, buckets) = self.index(preferred, nodes_end)?;
         let nsec_keys_at = self.image.len();
         self.append_nsec_keys();
         let nsec_refs_at = self.image.len();
@@ -535,14 +537,15 @@ impl Builder {
     /// The index over the names: a key that gives no long chains, and the buckets.
     ///
     /// The key comes from the content, so that equal content gives equal images, and so that whoever chooses
-    /// the records would have to choose them by their own hash.
-    fn index(&mut self, nodes_end: usize) -> Result<(Key, u32), BuildError> {
+    /// the records would have to choose them by their own hash. An overlay prefers that of its base, with which a query is hashed
+    /// once for both; that somebody chooses what is added by this key costs no more than that.
+    fn index(&mut self, preferred: Option<Key>, nodes_end: usize) -> Result<(Key, u32), BuildError> {
         let content = blake3::hash(&self.image[HEADER_LEN..nodes_end]);
         let word = |at: usize| crate::format::u64_at(content.as_bytes(), at);
         let buckets = (self.names.len() * 10).div_ceil(BUCKET_FILL_TENTHS).max(1);
         let buckets_at = self.image.len();
-        for attempt in 0..KEYS_MAX {
-            let key = Key { k0: word(0) ^ attempt, k1: word(8) };
+        let own = (0..KEYS_MAX).map(|attempt| Key { k0: word(0) ^ attempt, k1: word(8) });
+        for key in preferred.into_iter().chain(own) {
             self.image.truncate(buckets_at);
             self.image.resize(buckets_at + BUCKET_LEN * buckets, 0);
             if self.fill_buckets(key, buckets_at, buckets as u32) {

@@ -5,13 +5,21 @@
 //! every label once. Because each label starts with its length, different names are different strings of
 //! words and the length block that ends ordinary SipHash input adds nothing; it is left out.
 
+use crate::format::{header, u64_at};
 use wire::FoldedName;
 
-/// The key of an image's hash, made from the image's content.
+/// The key of an image's hash, made from the image's content; that of an overlay mostly is that of its base.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
     pub(crate) k0: u64,
     pub(crate) k1: u64,
+}
+
+impl Key {
+    /// That of an image.
+    pub(crate) fn of(image: &[u8]) -> Key {
+        Key { k0: u64_at(image, header::KEY0), k1: u64_at(image, header::KEY1) }
+    }
 }
 
 /// The state after some labels.

@@ -268,15 +268,21 @@ struct Layout {
     end: usize,
 }
 
+/// Two numbers of two octets, by one look at them.
 #[inline]
+fn two_at(image: &[u8], at: usize) -> (usize, usize) {
+    let both = u32_at(image, at) as usize;
+    (both & 0xffff, both >> 16)
+}
+
+#[inline(never)]
 fn layout(image: &[u8], at: usize) -> Layout {
-    let flags = RrsetFlags(image[at + 7]);
-    let data_len = usize::from(u16_at(image, at + 4));
+    let set = Rrset::new(image, at);
+    let (flags, data_len) = (set.flags(), set.data_len());
     let mut next = at + RRSET_FIXED;
     let (mut sigs, mut sigs_len) = (0, 0);
     if flags.has(RrsetFlags::SIGNED) {
-        sigs = usize::from(u16_at(image, next));
-        sigs_len = usize::from(u16_at(image, next + 2));
+        (sigs, sigs_len) = two_at(image, next);
         next += 4;
     }
     let (mut owner_fixups, mut apex_fixups, mut inner_fixups, mut additional) = (0, 0, 0, 0);
@@ -290,8 +296,7 @@ fn layout(image: &[u8], at: usize) -> Layout {
     }
     let (mut glue, mut glue_len) = (0, 0);
     if flags.has(RrsetFlags::GLUE) {
-        glue = usize::from(u16_at(image, next));
-        glue_len = usize::from(u16_at(image, next + 2));
+        (glue, glue_len) = two_at(image, next);
         next += 4;
     }
     let fixups_end = next + data_len + sigs_len + glue_len + 2 * (owner_fixups + apex_fixups + inner_fixups);
@@ -407,6 +412,9 @@ impl<'t> Rrset<'t> {
     #[inline]
     fn data_at(self) -> usize {
         let flags = self.flags();
+        if flags == RrsetFlags::NONE {
+            return self.at + RRSET_FIXED;
+        }
         let signed = if flags.has(RrsetFlags::SIGNED) { 4 } else { 0 };
         let fixups = if flags.has(RrsetFlags::FIXUPS) { 8 } else { 0 };
         let glue = if flags.has(RrsetFlags::GLUE) { 4 } else { 0 };

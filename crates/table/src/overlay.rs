@@ -1,9 +1,10 @@
 //! A table over another one: what has changed in a zone, beside the image of the whole as it was.
 //!
-//! An overlay is an image like any other, but for four things. It has only the names that have changed, their ancestors, and
+//! An overlay is an image like any other, but for five things. It has only the names that have changed, their ancestors, and
 //! those whose nodes depend on them, each with all of its records. Names that are no more have a node that says so
-//! ([`NodeFlags::GONE`]). Its references may lead to nodes of the base. And it is made here, in memory, so that nothing
-//! has to be verified.
+//! ([`NodeFlags::GONE`]). Its references may lead to nodes of the base. Its index has the key of the base, so that
+//! names have one hash in both, unless that would make its chains too long. And it is made here, in memory, so that nothing has
+//! to be verified.
 //!
 //! Whoever looks for a name looks in the overlay first. References of the base lead to nodes that may have moved here, and
 //! are followed through a list of these. What a reference of the base *proves* may have changed with the record that it
@@ -39,6 +40,8 @@ pub(crate) type Unaddressed = HashMap<Box<[u8]>, Vec<NodeRef>>;
 pub(crate) struct Overlaid {
     /// The whole zone as it was; itself no overlay.
     pub(crate) base: Arc<Table>,
+    /// Whether names have one hash in both, as they nearly always have.
+    pub(crate) has_key_of_base: bool,
     /// Which nodes of the base have one of the overlay in their place, in ascending order.
     pub(crate) moved: Box<[(NodeRef, NodeRef)]>,
     pub(crate) counts: Counts,
@@ -159,5 +162,93 @@ impl Table {
             at = node.end();
             Some(node)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{Builder, Fixups, NodeIndex, NodeSpec, RrsetSpec};
+    use crate::format::{ImageFlags, SourceStamp};
+    use crate::seek::Found;
+    use wire::NameBuf;
+
+    /// So many names of the base; of each ten one is changed, and one gone.
+    const NAMES: usize = 1000;
+
+    fn builder(names: impl Iterator<Item = (String, NodeFlags)>) -> Builder {
+        let mut builder = Builder::new(Name::ROOT, 1, ImageFlags::NONE, NAMES, 0);
+        let fixups = Fixups::default();
+        let mut set = RrsetSpec {
+            rtype: RecordType::A,
+            count: 1,
+            records: b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01",
+            signature_count: 0,
+            signatures: &[],
+            glue_count: 0,
+            glue: &[],
+            fixups: &fixups,
+        };
+        let apex = NodeSpec { relative: b"", flags: NodeFlags::NONE, denial: [NodeIndex::None; 5] };
+        builder.name(&apex).unwrap();
+        for (label, flags) in names {
+            let relative = [&[label.len() as u8], label.as_bytes()].concat();
+            builder.name(&NodeSpec { relative: &relative, flags, ..apex }).unwrap();
+            if flags == NodeFlags::NONE {
+                builder.rrset(&set).unwrap();
+            }
+        }
+        set.rtype = RecordType::SOA;
+        builder.negative_soa(&set).unwrap();
+        builder
+    }
+
+    fn label(index: usize) -> String {
+        format!("h{index:04}")
+    }
+
+    /// Whether a name is in the overlay, or in the base; `None` where it is in neither.
+    fn found(table: &Table, text: &str) -> Option<bool> {
+        let mut name = FoldedName::default();
+        name.set(NameBuf::from_text(text.as_bytes(), Some(Name::ROOT)).unwrap().as_name());
+        match table.find(&name) {
+            Found::Exact(node) => Some(table.nodes().any(|own| own.id() == node.id())),
+            Found::Missing(_) => None,
+            Found::BelowCut(_) | Found::BelowDname(_) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_in_overlay_or_base_by_one_hash_or_by_two() {
+        let base = builder((0..NAMES).map(|index| (label(index), NodeFlags::NONE)));
+        let base = Arc::new(base.finish(SourceStamp::default()).unwrap());
+        let changed = (0..NAMES)
+            .step_by(5)
+            .map(|index| (label(index), if index % 10 == 0 { NodeFlags::NONE } else { NodeFlags::GONE }));
+        let over = builder(changed.chain([("new".to_owned(), NodeFlags::NONE)]));
+        let moved: Vec<(NodeRef, NodeIndex)> = base
+            .nodes()
+            .skip(1)
+            .step_by(5)
+            .zip(1..)
+            .map(|(node, index)| (node.reference(), NodeIndex::Name(index)))
+            .collect();
+        let mut table = over.finish_over(base, &moved, SourceStamp::default()).unwrap();
+        assert!(table.overlaid.as_ref().unwrap().has_key_of_base);
+        for has_key_of_base in [true, false] {
+            table.overlaid.as_mut().unwrap().has_key_of_base = has_key_of_base;
+            for index in 0..NAMES {
+                let wanted = match index % 10 {
+                    0 => Some(true),
+                    5 => None,
+                    _ => Some(false),
+                };
+                assert_eq!(found(&table, &label(index)), wanted, "{index}");
+                assert_eq!(found(&table, &format!("below.{}", label(index))), None, "{index}");
+            }
+            assert_eq!(found(&table, "new"), Some(true));
+            assert_eq!(found(&table, "."), Some(true));
+            assert_eq!(found(&table, "nothing"), None);
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! Where addresses are: each network has the number of a place.
 //!
 //! Networks that lie in each other are taken apart when the map is made: what is kept is where each range of addresses of
-//! one place begins, in order, and for the upper bits of an address between which of these it has to be looked for. So an
-//! answer costs one line of memory for the upper bits and, for the search, some of a list of 4 octets a range of IPv4 and
-//! 16 of IPv6; the places are in a list of their own, 2 octets each.
+//! one place begins, in order, and for the upper bits of an address between which of these it has to be looked for. The
+//! search takes some lines of a list of 4 octets a range of IPv4 and 16 of IPv6; the places are in a list of their own, 2
+//! octets each.
+//!
+//! Most addresses need no search. All that have the same upper bits are divided up into equal leaves, by as many of the bits
+//! that follow as there are ranges to tell apart, and a leaf has the place of all its addresses, or else says that it has to
+//! be searched for. So an answer costs a line for the upper bits and one for the leaf.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{BitAnd, BitXor};
@@ -16,6 +20,13 @@ pub type Place = u16;
 const UPPER_BITS: u32 = 16;
 const UPPER_COUNT: usize = 1 << UPPER_BITS;
 
+/// How many leaves there are for a range, at most. Of 200,000 networks from /14 to /24 at random, 91 % of the addresses are in
+/// leaves that know their place, and the map has 4.2 MiB where without leaves it had 2.2; with 2 leaves a range it is 77 % and 3.5
+/// MiB, with 8 leaves 97 % and 5.6. Of two million IPv4 and a million IPv6 networks it is 94 % and 53 MiB, 40 without.
+const LEAVES_FOR_RANGE: usize = 4;
+/// A leaf whose addresses are searched for. So are those of the place with this number.
+const SEARCHED: Place = Place::MAX;
+
 /// How many ranges to each side are looked at for some that are answered alike. Each costs some instructions, for queries with a
 /// subnet alone; with fewer, resolvers would keep more answers that are the same.
 const ALIKE_MAX: usize = 64;
@@ -24,11 +35,17 @@ const ALIKE_MAX: usize = 64;
 trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
     const BITS: u8;
     const ZERO: Self;
+    /// How many bits beside the upper ones lead to a leaf, at most: those of a /24, and of a /32 of IPv6.
+    const LEAF_BITS_MAX: u32;
     /// Its upper bits.
     fn upper(self) -> usize;
-    /// The first one with these upper bits.
-    fn with_upper(upper: usize) -> Self;
+    /// The bits that follow them, the first one uppermost.
+    fn lower(self) -> u64;
+    /// The first one with these upper bits, so many.
+    fn with_upper(upper: usize, len: u32) -> Self;
     fn leading_zeros(self) -> u8;
+    /// How many bits of a network say where it begins, if it begins here.
+    fn len_min(self) -> u32;
     fn checked_add_one(self) -> Option<Self>;
     /// The one before, of one that is not the first.
     fn before(self) -> Self;
@@ -37,19 +54,27 @@ trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
 }
 
 macro_rules! word {
-    ($word:ty, $bits:literal) => {
+    ($word:ty, $bits:literal, $leaf_bits:literal, $lower:expr) => {
         impl Word for $word {
             const BITS: u8 = $bits;
             const ZERO: Self = 0;
+            const LEAF_BITS_MAX: u32 = $leaf_bits;
             #[inline(always)]
             fn upper(self) -> usize {
                 (self >> ($bits - UPPER_BITS)) as usize
             }
-            fn with_upper(upper: usize) -> Self {
-                (upper as $word) << ($bits - UPPER_BITS)
+            #[inline(always)]
+            fn lower(self) -> u64 {
+                $lower(self)
+            }
+            fn with_upper(upper: usize, len: u32) -> Self {
+                (upper as $word) << ($bits - len)
             }
             fn leading_zeros(self) -> u8 {
                 <$word>::leading_zeros(self) as u8 // at most 128
+            }
+            fn len_min(self) -> u32 {
+                $bits - self.trailing_zeros()
             }
             fn checked_add_one(self) -> Option<Self> {
                 self.checked_add(1)
@@ -64,8 +89,8 @@ macro_rules! word {
     };
 }
 
-word!(u32, 32);
-word!(u128, 128);
+word!(u32, 32, 8, |word| u64::from(word) << (32 + UPPER_BITS));
+word!(u128, 128, 16, |word| (word >> (64 - UPPER_BITS)) as u64);
 
 /// A map of addresses to places.
 #[derive(PartialEq, Eq)]
@@ -82,6 +107,32 @@ struct Ranges<W> {
     /// Where each range begins; the first at zero.
     starts: Box<[W]>,
     places: Box<[Place]>,
+    /// For each value of the upper bits, where its leaves are.
+    branches: Box<[Branch; UPPER_COUNT]>,
+    leaves: Box<[Place]>,
+}
+
+/// The leaves of some upper bits: the number of the first one, and in the lowest six bits how far what follows the upper bits is
+/// to be shifted so that it is the number of a leaf among these. They have one bit at least.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Branch(u32);
+
+/// How many leaves there can be.
+const LEAVES_MAX: usize = 1 << (u32::BITS - Branch::SHIFT_BITS);
+
+impl Branch {
+    const SHIFT_BITS: u32 = 6;
+    /// That of addresses that are all searched for: the first two leaves.
+    const SEARCHED: Branch = Branch::new(0, 1);
+
+    const fn new(first: usize, bits: u32) -> Branch {
+        Branch((first as u32) << Branch::SHIFT_BITS | (u64::BITS - bits))
+    }
+
+    #[inline(always)]
+    fn leaf(self, lower: u64) -> usize {
+        (self.0 >> Branch::SHIFT_BITS) as usize + (lower >> (self.0 & (u64::BITS - 1))) as usize
+    }
 }
 
 impl std::fmt::Debug for Places {
@@ -93,7 +144,6 @@ impl std::fmt::Debug for Places {
 
 impl Places {
     /// The place of an address. An IPv4 address in the form of an IPv6 one is taken as what it is.
-    #[inline]
     pub fn find(&self, address: IpAddr) -> Place {
         match address {
             IpAddr::V4(address) => self.ipv4.find(address.to_bits()),
@@ -102,6 +152,12 @@ impl Places {
                 None => self.ipv6.find(address.to_bits()),
             },
         }
+    }
+
+    /// The place of an address, where it is known without a search, as of most.
+    #[inline(always)]
+    pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<Place> {
+        self.ipv4.known(address.to_bits())
     }
 
     /// The place of an address, and the fewest bits of it that make a network all of which is in places that are `alike` to that
@@ -120,9 +176,7 @@ impl Places {
 
     /// Octets of memory.
     pub fn memory_bytes(&self) -> usize {
-        let upper = size_of_val(&*self.ipv4.upper) + size_of_val(&*self.ipv6.upper);
-        let starts = size_of_val(&*self.ipv4.starts) + size_of_val(&*self.ipv6.starts);
-        upper + starts + size_of_val(&*self.ipv4.places) + size_of_val(&*self.ipv6.places)
+        self.ipv4.memory_bytes() + self.ipv6.memory_bytes()
     }
 }
 
@@ -137,8 +191,14 @@ impl<W: Word> Ranges<W> {
     }
 
     #[inline(always)]
+    fn known(&self, address: W) -> Option<Place> {
+        let leaf = self.branches[address.upper()].leaf(address.lower());
+        let place = self.leaves.get(leaf).copied().unwrap_or(SEARCHED);
+        (place != SEARCHED).then_some(place)
+    }
+
     fn find(&self, address: W) -> Place {
-        self.places[self.index(address)]
+        self.known(address).unwrap_or_else(|| self.places[self.index(address)])
     }
 
     fn find_network(&self, address: W, alike: impl Fn(Place, Place) -> bool) -> (Place, u8) {
@@ -154,6 +214,12 @@ impl<W: Word> Ranges<W> {
         let from_before = if first == W::ZERO { 0 } else { bits_from(first.before()) };
         let from_after = self.starts.get(index + after + 1).map_or(0, |next| bits_from(*next));
         (place, from_before.max(from_after))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let Ranges { upper, starts, places, branches, leaves } = self;
+        let of_ranges = size_of_val(&**upper) + size_of_val(&**starts) + size_of_val(&**places);
+        of_ranges + size_of_val(&**branches) + size_of_val(&**leaves)
     }
 }
 
@@ -271,10 +337,53 @@ fn ranges<W: Word>(mut networks: Vec<(W, u8, Place)>) -> Ranges<W> {
     let upper = (0..=UPPER_COUNT).map(|upper| match upper {
         UPPER_COUNT => starts.len() - 1,
         // The first begins at zero.
-        _ => starts.partition_point(|start| *start <= W::with_upper(upper)) - 1,
+        _ => starts.partition_point(|start| *start <= W::with_upper(upper, UPPER_BITS)) - 1,
     });
-    let upper = upper.map(|index| index as u32).collect(); // two for each of `NETWORKS_MAX` at most
-    Ranges { upper, starts: starts.into(), places: places.into() }
+    let upper: Box<[u32]> = upper.map(|index| index as u32).collect(); // two for each of `NETWORKS_MAX` at most
+    let (branches, leaves) = leaves(&upper, &starts, &places);
+    Ranges { upper, starts: starts.into(), places: places.into(), branches, leaves }
+}
+
+/// Makes the leaves of ranges, given as in [`Ranges`].
+fn leaves<W: Word>(
+    upper: &[u32],
+    starts: &[W],
+    places: &[Place],
+) -> (Box<[Branch; UPPER_COUNT]>, Box<[Place]>) {
+    let mut branches = Box::new([Branch::SEARCHED; UPPER_COUNT]);
+    let mut leaves = vec![SEARCHED; 2];
+    let mut last_uniform = (SEARCHED, Branch::SEARCHED);
+    for (bits, (branch, ends)) in branches.iter_mut().zip(upper.windows(2)).enumerate() {
+        let (mut index, last) = (ends[0] as usize, ends[1] as usize);
+        // Where the next upper bits begin may be where a range does.
+        let begins_within = |index: usize| starts.get(index).is_some_and(|start| start.upper() == bits);
+        let end = if last > index && !begins_within(last) { last } else { last + 1 };
+        let within = &starts[index + 1..end];
+        if within.is_empty() && last_uniform.0 == places[index] {
+            *branch = last_uniform.1;
+            continue;
+        }
+        let needed = within.iter().map(|start| start.len_min() - UPPER_BITS).max().unwrap_or(0);
+        let bits_max = (LEAVES_FOR_RANGE * within.len()).checked_ilog2().unwrap_or(0);
+        let leaf_bits = needed.min(bits_max).clamp(1, W::LEAF_BITS_MAX);
+        if leaves.len() + (1 << leaf_bits) > LEAVES_MAX {
+            continue;
+        }
+        *branch = Branch::new(leaves.len(), leaf_bits);
+        for leaf in 0..1 << leaf_bits {
+            let first = W::with_upper(bits << leaf_bits | leaf, UPPER_BITS + leaf_bits);
+            let last = first.last_of((UPPER_BITS + leaf_bits) as u8);
+            while index + 1 < end && starts[index + 1] <= first {
+                index += 1;
+            }
+            let is_of_one = index + 1 == end || starts[index + 1] > last;
+            leaves.push(if is_of_one { places[index] } else { SEARCHED });
+        }
+        if within.is_empty() {
+            last_uniform = (places[index], *branch);
+        }
+    }
+    (branches, leaves.into())
 }
 
 /// Ends the smallest network; what begins behind it, if it does not end with the last address.
@@ -380,7 +489,9 @@ mod tests {
             let class = |place: Place| place / 2;
             for address in &edges {
                 let wanted = naive(&networks, *address);
-                assert_eq!(places.find(Ipv4Addr::from_bits(*address).into()), wanted, "{seed}: {address:x}");
+                let ipv4 = Ipv4Addr::from_bits(*address);
+                assert_eq!(places.find(ipv4.into()), wanted, "{seed}: {address:x}");
+                assert!(places.known_ipv4(ipv4).is_none_or(|place| place == wanted), "{seed}: {address:x}");
                 let wide = Ipv6Addr::from_bits(u128::from(*address) << 96 | 7);
                 assert_eq!(places.find(wide.into()), wanted, "{seed}: {address:x}");
                 for merged in [false, true] {
@@ -410,6 +521,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn most_places_are_known_without_a_search() {
+        let places = map(&[
+            ("10.0.0.0", 8, 1),
+            ("10.1.0.0", 16, 2),
+            ("10.2.64.0", 18, 3),
+            ("10.3.1.0", 24, 4),
+            ("10.4.0.0", 16, SEARCHED),
+        ]);
+        for (address, place) in [
+            ("9.0.0.0", Some(0)),
+            ("10.0.255.255", Some(1)),
+            ("10.1.2.3", Some(2)),
+            ("10.2.63.255", Some(1)),
+            ("10.2.64.0", Some(3)),
+            ("10.2.128.0", Some(1)),
+            // Two ranges begin in the /16, so that it is eight leaves.
+            ("10.3.31.255", None),
+            ("10.3.32.0", Some(1)),
+            ("10.4.0.0", None),
+            ("255.255.255.255", Some(0)),
+        ] {
+            assert_eq!(places.known_ipv4(address.parse().unwrap()), place, "{address}");
+        }
+        assert_eq!([places.find(ip("10.3.1.7")), places.find(ip("10.4.0.0"))], [4, SEARCHED]);
     }
 
     #[test]

@@ -39,22 +39,23 @@ pub struct Directory {
 /// The apex of a zone, ready to be compared with the end of a name.
 struct Apex {
     labels: usize,
-    /// The first eight octets, and which of them there are.
-    start: u64,
-    start_mask: u64,
+    /// The first eight octets and the next eight, and which of them there are.
+    start: [u64; 2],
+    start_masks: [u64; 2],
     wire: Box<[u8]>,
     slot: SlotIndex,
 }
 
 impl Apex {
     fn new(wire: Box<[u8]>, slot: SlotIndex) -> Apex {
-        let mut start = [0; 8];
-        let len = wire.len().min(8);
+        let mut start = [0; 16];
+        let len = wire.len().min(16);
         start[..len].copy_from_slice(&wire[..len]);
+        let words = |number: u128| [number as u64, (number >> 64) as u64];
         Apex {
             labels: Name::from_wire(&wire).map_or(0, Name::label_count),
-            start: u64::from_le_bytes(start),
-            start_mask: u64::MAX >> (8 * (8 - len)),
+            start: words(u128::from_le_bytes(start)),
+            start_masks: words(u128::MAX >> (8 * (16 - len))),
             wire,
             slot,
         }
@@ -65,8 +66,8 @@ impl Apex {
     fn ends(&self, name: &FoldedName) -> bool {
         let start = name.label_start(name.label_count() - self.labels);
         // A name ends with the root's octet, so what is equal to that is equally long.
-        (name.word(start) ^ self.start) & self.start_mask == 0
-            && (self.wire.len() <= 8 || name.is_from(start, &self.wire))
+        let differs = |word: usize| (name.word(start + 8 * word) ^ self.start[word]) & self.start_masks[word];
+        differs(0) | differs(1) == 0 && (self.wire.len() <= 16 || name.is_from(start, &self.wire))
     }
 }
 

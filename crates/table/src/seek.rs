@@ -55,6 +55,8 @@ enum Sought {
     Whole,
     /// Only its last label above the apex, where a walk begins.
     Top,
+    /// The whole name, in the overlay and in its base, where it has one hash.
+    Both,
     /// In the base of an overlay, what [`Seek::in_base`] says. The overlay itself is small and stays in the cache: it is looked
     /// at when the answer is made.
     Over,
@@ -64,10 +66,16 @@ enum Sought {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Seek {
     sought: Sought,
+    /// Whether that is [`Sought::Whole`]. Of its own, so that for most names nothing else has to be told apart.
+    is_whole: bool,
+    /// Where the apex begins in the name, if the whole of it is sought.
+    apex_at: u8,
     in_base: Sought,
     /// After the last label, where only that is looked for.
     state: State,
     place: Place,
+    /// In the overlay, where the name is sought in both.
+    over: Place,
 }
 
 /// Where in the index a hash leads.
@@ -90,38 +98,65 @@ impl Table {
     #[inline(always)]
     pub fn seek(&self, name: &FoldedName, seek: &mut Seek) {
         match &self.overlaid {
-            None => self.seek_here(name, seek),
-            Some(overlaid) => seek_over(overlaid, name, seek),
+            None => {
+                self.seek_here(name, seek);
+            }
+            Some(overlaid) => self.seek_over(overlaid, name, seek),
         }
     }
 
+    /// As [`Table::seek`], in this image; the hash that the place is of.
     #[inline(always)]
-    fn seek_here(&self, name: &FoldedName, seek: &mut Seek) {
+    fn seek_here(&self, name: &FoldedName, seek: &mut Seek) -> u64 {
         let labels = self.labels_below(name);
         if labels == 0 {
             seek.sought = Sought::Apex;
-            return;
+            seek.is_whole = false;
+            return 0;
         }
         let mut state = self.start;
         if labels > self.depth_max || (labels > 1 && self.flags().has(ImageFlags::DELEGATES)) {
             seek.sought = Sought::Top;
+            seek.is_whole = false;
             state.absorb_labels(name, labels - 1, labels);
             seek.state = state;
         } else {
             seek.sought = Sought::Whole;
+            seek.is_whole = true;
+            seek.apex_at = name.label_start(labels) as u8; // a name has 255 octets at most
             state.absorb_labels(name, 0, labels);
         }
-        seek.place = self.place(state.finish());
+        let hash = state.finish();
+        seek.place = self.place(hash);
         self.backing.prefetch(self.bucket_at(seek.place.bucket));
+        hash
+    }
+
+    #[inline(never)]
+    fn seek_over(&self, overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
+        let hash = overlaid.base.seek_here(name, seek);
+        seek.is_whole = false;
+        match seek.sought {
+            // An overlay has the apex itself.
+            Sought::Apex => {}
+            Sought::Whole if overlaid.has_key_of_base => {
+                seek.sought = Sought::Both;
+                seek.over = self.place(hash);
+                self.backing.prefetch(self.bucket_at(seek.over.bucket));
+            }
+            sought => {
+                seek.in_base = sought;
+                seek.sought = Sought::Over;
+            }
+        }
     }
 
     /// Looks at the bucket.
     #[inline(always)]
     pub fn approach(&self, seek: &mut Seek) {
         match seek.sought {
-            Sought::Apex => {}
             Sought::Whole | Sought::Top => self.approach_here(seek),
-            Sought::Over => self.approach_over(seek),
+            Sought::Apex | Sought::Both | Sought::Over => self.approach_over(seek),
         }
     }
 
@@ -136,9 +171,16 @@ impl Table {
 
     #[inline(never)]
     fn approach_over(&self, seek: &mut Seek) {
-        if let Some(overlaid) = &self.overlaid
-            && seek.in_base != Sought::Apex
-        {
+        let Some(overlaid) = &self.overlaid else { return };
+        if seek.sought == Sought::Both {
+            seek.over = seek.over.looked_at(self);
+            if seek.over.is_worth_a_look() {
+                // Mostly the name is there, so that the base has nothing to say.
+                self.backing.prefetch(seek.over.node.at());
+                return;
+            }
+        }
+        if seek.sought != Sought::Apex {
             overlaid.base.approach_here(seek);
         }
     }
@@ -160,30 +202,50 @@ impl Table {
     /// The node of a name that exists and is not below a cut, if it was looked for as a whole.
     #[inline(always)]
     pub fn find_exact(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
+        if seek.is_whole {
+            return self.find_whole(name, &seek.place, seek.apex_at);
+        }
         match seek.sought {
-            Sought::Apex => Some(self.apex()),
-            Sought::Top => None,
-            Sought::Whole => self.find_whole(name, seek.place),
-            Sought::Over => self.find_exact_over(name, seek),
+            Sought::Top | Sought::Whole => None,
+            Sought::Apex | Sought::Both | Sought::Over => {
+                let node = self.find_exact_over(name, seek);
+                let (image, node) = match (&self.overlaid, node.of_base()) {
+                    (Some(overlaid), Some(of_base)) => (overlaid.base.image(), of_base),
+                    _ => (self.image(), node),
+                };
+                (!node.is_none()).then(|| Node::new(image, node))
+            }
         }
     }
 
     #[inline(always)]
-    fn find_whole(&self, name: &FoldedName, place: Place) -> Option<Node<'_>> {
-        let end = name.label_start(self.labels_below(name));
-        let node = self.probe(place, name, 0, end)?;
+    fn find_whole(&self, name: &FoldedName, place: &Place, apex_at: u8) -> Option<Node<'_>> {
+        let node = self.probe(place, name, 0, usize::from(apex_at))?;
         (!node.flags().has(NodeFlags::OCCLUDED)).then_some(node)
     }
 
-    /// The node in the overlay, or else in the base, where `seek` has looked.
+    /// The node in the overlay, or else in the base; or the apex. It is told by its reference, which takes one register.
     #[inline(never)]
-    fn find_exact_over(&self, name: &FoldedName, seek: &Seek) -> Option<Node<'_>> {
-        if let Some(node) = self.probe_whole(name) {
-            let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
-            return (!hidden.iter().any(|flag| node.flags().has(*flag))).then_some(node);
+    fn find_exact_over(&self, name: &FoldedName, seek: &Seek) -> NodeRef {
+        if seek.sought == Sought::Apex {
+            return self.apex().reference();
         }
-        let base = &self.overlaid.as_ref()?.base;
-        if seek.in_base == Sought::Whole { base.find_whole(name, seek.place) } else { None }
+        let Some(Overlaid { base, .. }) = self.overlaid.as_deref() else { return NodeRef::NONE };
+        let (node, place) = if seek.sought == Sought::Both {
+            if seek.over.is_worth_a_look() {
+                let node = self.probe(&seek.over, name, 0, usize::from(seek.apex_at));
+                (node, node.is_none().then(|| seek.place.looked_at(base)))
+            } else {
+                (None, Some(seek.place))
+            }
+        } else {
+            (self.probe_whole(name), (seek.in_base == Sought::Whole).then_some(seek.place))
+        };
+        if let Some(node) = node {
+            return if is_in_sight(node) { node.reference() } else { NodeRef::NONE };
+        }
+        let of_base = place.and_then(|place| base.find_whole(name, &place, seek.apex_at));
+        of_base.map_or(NodeRef::NONE, |node| node.reference().to_base())
     }
 
     /// Where a name leads that [`Table::find_exact`] did not find.
@@ -195,7 +257,7 @@ impl Table {
         // Where the walk ends after one step, it needs no more than what is known already.
         if !leads_away && seek.sought == Sought::Top {
             let top = labels - 1;
-            match self.probe(seek.place, name, name.label_start(top), name.label_start(labels)) {
+            match self.probe(&seek.place, name, name.label_start(top), name.label_start(labels)) {
                 None => return Found::Missing(Encloser { node: apex, next_closer: top }),
                 Some(node) if top > 0 && node.flags().has(NodeFlags::CUT) => {
                     return Found::BelowCut(Encloser { node, next_closer: top - 1 });
@@ -205,15 +267,15 @@ impl Table {
         } else if !leads_away && seek.sought == Sought::Whole && labels == 1 {
             return Found::Missing(Encloser { node: apex, next_closer: 0 });
         }
-        match &self.overlaid {
-            None => self.descend(name, seek),
-            Some(overlaid) => self.descend_over(overlaid, name),
-        }
+        self.descend(name, seek)
     }
 
     /// The walk down from the apex, a label at a time.
     #[inline(never)]
     fn descend(&self, name: &FoldedName, seek: &Seek) -> Found<'_> {
+        if let Some(overlaid) = &self.overlaid {
+            return self.descend_over(overlaid, name, seek);
+        }
         let labels = self.labels_below(name);
         let end = name.label_start(labels);
         let mut state = self.start;
@@ -243,7 +305,7 @@ impl Table {
                 state.absorb_labels(name, below, below + 1);
                 self.place(state.finish()).looked_at(self)
             };
-            match self.probe(place, name, name.label_start(below), end) {
+            match self.probe(&place, name, name.label_start(below), end) {
                 Some(exact) if below == 0 => return Found::Exact(exact),
                 Some(next) => node = next,
                 None => return Found::Missing(encloser),
@@ -253,7 +315,7 @@ impl Table {
 
     /// The walk down from the apex in overlay and base.
     #[inline(never)]
-    fn descend_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName) -> Found<'t> {
+    fn descend_over<'t>(&'t self, overlaid: &'t Overlaid, name: &FoldedName, seek: &Seek) -> Found<'t> {
         let base: &Table = &overlaid.base;
         let depth_max = self.depth_max.max(base.depth_max);
         let labels = self.labels_below(name);
@@ -268,15 +330,23 @@ impl Table {
             if node.flags().has(NodeFlags::DNAME) {
                 return Found::BelowDname(encloser);
             }
-            if labels - below > depth_max {
+            // As in `descend`.
+            let is_known_missing = below == 0 && seek.sought == Sought::Both;
+            if is_known_missing || labels - below > depth_max {
                 return Found::Missing(encloser);
             }
             state.absorb_labels(name, below, below + 1);
-            base_state.absorb_labels(name, below, below + 1);
-            let probe = |table: &'t Table, state: State| {
-                table.probe(table.place(state.finish()).looked_at(table), name, name.label_start(below), end)
+            let hash = state.finish();
+            let base_hash = if overlaid.has_key_of_base {
+                hash
+            } else {
+                base_state.absorb_labels(name, below, below + 1);
+                base_state.finish()
             };
-            node = match probe(self, state).or_else(|| probe(base, base_state)) {
+            let probe = |table: &'t Table, hash: u64| {
+                table.probe(&table.place(hash).looked_at(table), name, name.label_start(below), end)
+            };
+            node = match probe(self, hash).or_else(|| probe(base, base_hash)) {
                 Some(next) if !next.flags().has(NodeFlags::GONE) => next,
                 Some(_) | None => return Found::Missing(encloser),
             };
@@ -293,7 +363,7 @@ impl Table {
         let mut state = self.start;
         state.absorb_labels(name, 0, labels);
         let place = self.place(state.finish()).looked_at(self);
-        self.probe(place, name, 0, name.label_start(labels))
+        self.probe(&place, name, 0, name.label_start(labels))
     }
 
     #[inline]
@@ -320,47 +390,59 @@ impl Table {
 
     /// The node with this name, in a bucket that was looked at or one that it spills into.
     #[inline(always)]
-    fn probe(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+    fn probe(&self, place: &Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
         if !place.node.is_none() {
             let node = Node::new(self.image(), place.node);
             if node.is_named(name, start, end) {
                 return Some(node);
             }
         }
-        if place.goes_on { self.probe_on(place, name, start, end) } else { None }
+        if !place.goes_on {
+            return None;
+        }
+        let node = self.probe_on(place, name, start, end);
+        (!node.is_none()).then(|| Node::new(self.image(), node))
     }
 
-    /// As [`Table::probe`], where it was not the first node.
+    /// As [`Table::probe`], where it was not the first node. A reference takes one register, where a node would have to be written to
+    /// memory on every way.
     #[inline(never)]
-    fn probe_on(&self, place: Place, name: &FoldedName, start: usize, end: usize) -> Option<Node<'_>> {
+    fn probe_on(&self, place: &Place, name: &FoldedName, start: usize, end: usize) -> NodeRef {
         let image = self.image();
         let mut index = place.bucket;
         for _ in 0..CHAIN_MAX {
-            let bucket = self.bucket(index)?;
+            let Some(bucket) = self.bucket(index) else { break };
             let mut marks = marks(bucket, place.tag);
             while marks != 0 {
-                let node = Node::new(image, node_in(bucket, marks));
-                if node.is_named(name, start, end) {
-                    return Some(node);
+                let node = node_in(bucket, marks);
+                if Node::new(image, node).is_named(name, start, end) {
+                    return node;
                 }
                 marks &= marks - 1;
             }
             if bucket[BUCKET_SPILL] == 0 {
-                return None;
+                break;
             }
             index = if index + 1 == self.buckets { 0 } else { index + 1 };
         }
-        None
+        NodeRef::NONE
     }
 }
 
-#[inline(never)]
-fn seek_over(overlaid: &Overlaid, name: &FoldedName, seek: &mut Seek) {
-    overlaid.base.seek_here(name, seek);
-    seek.in_base = std::mem::replace(&mut seek.sought, Sought::Over);
+/// Whether a node of an overlay, of a name in the zone, stands for a name that is there and not below a cut.
+#[inline(always)]
+fn is_in_sight(node: Node<'_>) -> bool {
+    let hidden = [NodeFlags::OCCLUDED, NodeFlags::GONE];
+    !hidden.iter().any(|flag| node.flags().has(*flag))
 }
 
 impl Place {
+    /// Whether the name may be where its bucket has led.
+    #[inline(always)]
+    fn is_worth_a_look(self) -> bool {
+        !self.node.is_none() || self.goes_on
+    }
+
     /// With what its bucket has.
     #[inline(always)]
     fn looked_at(mut self, table: &Table) -> Place {
@@ -397,5 +479,7 @@ fn matches(word: u64) -> u64 {
 fn node_in(bucket: &[u8; BUCKET_LEN], marks: u64) -> NodeRef {
     let bit = marks.trailing_zeros();
     let slot = ((bit >> 3) + ((!bit & 1) << 3)) as usize;
-    NodeRef(u32_at(bucket, BUCKET_REFS + 4 * (slot % BUCKET_SLOTS)))
+    // The bucket as sixteen numbers: the compiler sees that each of these slots is there.
+    let (numbers, _) = bucket.as_chunks::<4>();
+    NodeRef(u32::from_le_bytes(numbers[(BUCKET_REFS / 4 + slot) % (BUCKET_LEN / 4)]))
 }

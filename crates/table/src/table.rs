@@ -57,12 +57,11 @@ impl Table {
         variants: Box<[Arc<Variants>]>,
     ) -> Result<Table, ImageError> {
         let image = backing.bytes();
-        let key = Key { k0: u64_at(image, header::KEY0), k1: u64_at(image, header::KEY1) };
         let apex_len = usize::from(image[header::APEX_LEN]);
         let apex =
             Name::from_wire(&image[header::APEX..header::APEX + apex_len]).map_err(|_| ImageError::Bounds)?;
         Ok(Table {
-            start: State::new(key),
+            start: State::new(Key::of(image)),
             buckets: u32_at(image, header::BUCKETS),
             buckets_at: u64_at(image, header::BUCKETS_AT) as usize,
             depth_max: u32_at(image, header::DEPTH_MAX) as usize,

@@ -7,7 +7,7 @@
 use crate::build::{self, BuildError, RrsetSpec};
 use crate::node::Rrset;
 use crate::places::{Place, Places};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Into how many slots clients are divided. As many as give each of a dozen endpoints its share but for some percent; the list
@@ -107,33 +107,38 @@ impl Variants {
         Ok(Variants { octets: octets.into(), lead })
     }
 
-    /// The set whose turn it is at this number; `None` where it depends on who asks.
+    /// The set whose turn it is at this number; `None` where turns don't decide.
     #[inline(always)]
-    pub fn at_turn(&self, number: u64) -> Option<Variant<'_>> {
+    pub fn of_turn(&self, number: u64) -> Option<Variant<'_>> {
         let Lead::Turns(columns) = &self.lead else { return None };
         let scaled = (number >> 32) * columns.len() as u64;
         let column = columns.get((scaled >> 32) as usize)?;
         self.at(column.sets[usize::from(scaled as u32 >= column.below)])
     }
 
-    /// The set of a client, of whom it is asked which number its network has or in which place of a map it is; `None` where turns
-    /// decide.
+    /// The set of clients whose network has this number; `None` where networks don't decide, for which it is not asked.
     #[inline(always)]
-    pub fn of_client(
-        &self,
-        network: impl FnOnce() -> u64,
-        place: impl FnOnce(&Places) -> Place,
-    ) -> Option<Variant<'_>> {
-        match &self.lead {
-            Lead::Turns(_) | Lead::Withheld(_) => None,
-            Lead::Clients(slots) => self.at(slots[(network() >> SLOT_SHIFT) as usize]),
-            Lead::Places(map, lead) => self.at(of_place(lead, place(map))),
-        }
+    pub fn of_network(&self, number: impl FnOnce() -> u64) -> Option<Variant<'_>> {
+        let Lead::Clients(slots) = &self.lead else { return None };
+        self.at(slots[(number() >> SLOT_SHIFT) as usize])
+    }
+
+    /// The set of clients at an IPv4 address, where their place decides and is known without a search.
+    #[inline(always)]
+    pub fn of_known_place(&self, address: Ipv4Addr) -> Option<Variant<'_>> {
+        let Lead::Places(map, lead) = &self.lead else { return None };
+        self.at(*lead.get(usize::from(map.known_ipv4(address)?))?)
+    }
+
+    /// The set of clients at an address, or at one that nobody knows; `None` where their place doesn't decide.
+    pub fn of_place(&self, address: Option<IpAddr>) -> Option<Variant<'_>> {
+        let Lead::Places(map, lead) = &self.lead else { return None };
+        self.at(of_place(lead, address.map_or(0, |address| map.find(address))))
     }
 
     /// The set of a client that is somewhere in a network which begins at this address, and of how many bits the network is that
     /// has the same, where it is by places; `None` where it isn't.
-    pub fn of_network(&self, address: IpAddr) -> Option<(Variant<'_>, u8)> {
+    pub fn of_subnet(&self, address: IpAddr) -> Option<(Variant<'_>, u8)> {
         let Lead::Places(map, lead) = &self.lead else { return None };
         let alike = |one, other| of_place(lead, one) == of_place(lead, other);
         let (place, len) = map.find_network(address, alike);
@@ -166,7 +171,6 @@ impl Variants {
 }
 
 /// Where the set of a place stands; a place that there is none for is as nowhere.
-#[inline(always)]
 fn of_place(lead: &[u32], place: Place) -> u32 {
     lead.get(usize::from(place)).or(lead.first()).copied().unwrap_or(0)
 }
@@ -239,7 +243,7 @@ mod tests {
         let mut shares = vec![0.0; count];
         for number in 0..NUMBERS {
             let number = number << 44;
-            shares[index(variants.at_turn(number).unwrap().rrset())] += 1.0 / NUMBERS as f64;
+            shares[index(variants.of_turn(number).unwrap().rrset())] += 1.0 / NUMBERS as f64;
         }
         shares
     }
@@ -267,13 +271,10 @@ mod tests {
         for (slot, wanted) in slots.iter().enumerate() {
             let first = (slot as u64) << SLOT_SHIFT;
             for number in [first, first + 1, first | (u64::MAX >> 12)] {
-                assert_eq!(
-                    index(variants.of_client(|| number, |_| 0).unwrap().rrset()),
-                    usize::from(*wanted)
-                );
+                assert_eq!(index(variants.of_network(|| number).unwrap().rrset()), usize::from(*wanted));
             }
         }
-        assert!(variants.at_turn(0).is_none());
+        assert!(variants.of_turn(0).is_none() && variants.of_place(None).is_none());
         assert_eq!(variants.sets().map(index).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
@@ -288,11 +289,7 @@ mod tests {
         }
         let map = Arc::new(map.finish());
         let variants = variants(3, Pick::Places(&map, &[0, 1, 2])).unwrap();
-        let of = |address: Option<IpAddr>| {
-            let place = |map: &Places| address.map_or(0, |address| map.find(address));
-            let set = variants.of_client(|| panic!("its network means nothing"), place).unwrap();
-            index(set.rrset())
-        };
+        let of = |address| index(variants.of_place(address).unwrap().rrset());
         for (address, set, len) in [
             ("10.200.0.1", 1, 9),
             ("10.0.0.1", 2, 9),
@@ -301,11 +298,14 @@ mod tests {
             ("11.0.0.1", 0, 8),
         ] {
             assert_eq!(of(Some(ip(address))), set, "{address}");
-            let (found, found_len) = variants.of_network(ip(address)).unwrap();
+            let (found, found_len) = variants.of_subnet(ip(address)).unwrap();
             assert_eq!((index(found.rrset()), found_len), (set, len), "{address}");
         }
         assert_eq!(of(None), 0);
-        assert!(variants.at_turn(0).is_none());
+        assert!(variants.of_turn(0).is_none() && variants.of_network(|| 0).is_none());
+        let known = |text: &str| variants.of_known_place(text.parse().unwrap()).map(|set| index(set.rrset()));
+        assert_eq!(known("10.0.0.1"), Some(2));
+        assert_eq!(known("192.0.2.1"), None, "a place that the list has none for");
     }
 
     #[test]
@@ -326,7 +326,8 @@ mod tests {
         for withheld in [Withheld::Nothing, Withheld::Failure] {
             let none = variants(0, Pick::Withheld(withheld)).unwrap();
             assert_eq!(none.withheld(), Some(withheld));
-            assert!(none.at_turn(7).is_none() && none.of_client(|| 7, |_| 0).is_none());
+            let any = none.of_turn(7).or(none.of_network(|| 7)).or(none.of_place(None));
+            assert!(any.is_none());
             assert_eq!(none.sets().count(), 0);
         }
         assert_eq!(variants(1, Pick::Turns(&[1])).unwrap().withheld(), None);

@@ -153,20 +153,8 @@ impl FoldedName {
     }
 
     /// Whether the name from `start` on is exactly these octets.
-    #[inline]
     pub fn is_from(&self, start: usize, octets: &[u8]) -> bool {
-        let len = usize::from(self.len).wrapping_sub(start);
-        if len != octets.len() {
-            return false;
-        }
-        // Whole words, the last one overlapping the one before: a call to compare memory costs more than that.
-        match (octets.first_chunk::<8>(), octets.last_chunk::<8>()) {
-            (Some(first), Some(last)) if len <= 16 => {
-                u64::from_le_bytes(*first) == self.word(start)
-                    && u64::from_le_bytes(*last) == self.word(start + len - 8)
-            }
-            _ => self.bytes[start..start + len] == *octets,
-        }
+        self.bytes.get(start..usize::from(self.len)) == Some(octets)
     }
 
     /// The octets from the label with this index up to `end`.

@@ -14,6 +14,6 @@ mod subnet;
 
 pub use fold::FoldedName;
 pub use name::{LABEL_MAX, Labels, NAME_MAX, Name, NameBuf, NameError, NameTextError};
-pub use query::{Edns, Options, Query, Rejected};
+pub use query::{Behind, Edns, Options, Query, Rejected};
 pub use rtype::{Class, Opcode, Rcode, RecordType};
 pub use subnet::{ClientSubnet, SUBNET_LEN_MAX};

@@ -57,6 +57,28 @@ impl Edns {
     }
 }
 
+/// What a query has behind its question. Where it is nothing unusual, the counts of its header are those of an answer, but for the
+/// answer section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Behind {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// An OPT record of version 0, with no options that an answer depends on.
+    Opt,
+    /// The same with the DO bit.
+    OptWithDo,
+    /// Anything else.
+    Other,
+}
+
+impl Behind {
+    #[inline]
+    fn opt(edns: Edns) -> Behind {
+        if edns.dnssec_ok { Behind::OptWithDo } else { Behind::Opt }
+    }
+}
+
 /// A query that can be answered. Its name is in the [`FoldedName`] that was filled while reading.
 ///
 /// One value is kept for each query of a batch and filled anew.
@@ -70,6 +92,8 @@ pub struct Query {
     pub qclass: Class,
     /// Where the question ends; it starts at octet 12.
     pub question_end: usize,
+    /// What follows the question.
+    pub behind: Behind,
     /// The OPT record, where there is one.
     pub edns: Option<Edns>,
     /// Whether it is noted for which network an answer is to be; where not, the option is one of those that mean nothing
@@ -136,14 +160,22 @@ impl Query {
         }
         let rest = self.read_question(bytes, name)?;
         if counts == ONE_QUESTION {
+            self.behind = Behind::Nothing;
             self.edns = None;
             return if rest.is_empty() { Ok(()) } else { Err(form_error(self.question_end, None)) };
         }
         if let Some(edns) = plain_opt(rest) {
+            self.behind = Behind::opt(edns);
             self.edns = Some(edns);
             return Ok(());
         }
         self.edns = self.read_additional(bytes)?;
+        self.behind = match self.edns {
+            Some(edns @ Edns { version: 0, asks_for: Options::NONE, probe_at: None, .. }) => {
+                Behind::opt(edns)
+            }
+            _ => Behind::Other,
+        };
         Ok(())
     }
 
@@ -187,6 +219,7 @@ impl Query {
             return Err(form_error(HEADER_LEN, None));
         }
         self.read_question(bytes, name)?;
+        self.behind = Behind::Other;
         self.edns = self.read_records_of(bytes, header, self.question_end)?;
         Ok(())
     }
@@ -208,7 +241,9 @@ impl Query {
     /// Whether this is anything but a question of class IN and EDNS version 0 for records that a zone can have.
     #[inline]
     pub fn is_odd(&self) -> bool {
-        !self.asks_for_data() || self.qclass != Class::IN || self.edns.is_some_and(|edns| edns.version != 0)
+        !self.asks_for_data()
+            || self.qclass != Class::IN
+            || (self.behind == Behind::Other && self.edns.is_some_and(|edns| edns.version != 0))
     }
 
     /// Whether the type is one that a zone can have, or ANY.
@@ -223,7 +258,7 @@ impl Query {
     }
 }
 
-/// What an OPT record says that has no options and is all that follows the question, as in nearly every query of a
+/// What an OPT record of version 0 says that has no options and is all that follows the question, as in nearly every query of a
 /// resolver; `None` for anything else.
 #[inline(always)]
 fn plain_opt(rest: &[u8]) -> Option<Edns> {
@@ -231,11 +266,11 @@ fn plain_opt(rest: &[u8]) -> Option<Edns> {
     let [root, type_high, type_low, size_high, size_low, _, version, flags, _, len_high, len_low] = *opt;
     // As numbers: octet by octet takes a branch each.
     let is_opt = u32::from_be_bytes([0, root, type_high, type_low]) == u32::from(RecordType::OPT.0);
-    if !is_opt || u16::from_be_bytes([len_high, len_low]) != 0 {
+    if !is_opt || u32::from_be_bytes([0, version, len_high, len_low]) != 0 {
         return None;
     }
     let udp_size = u16::from_be_bytes([size_high, size_low]);
-    Some(Edns { udp_size, version, dnssec_ok: flags & 0x80 != 0, asks_for: Options::NONE, probe_at: None })
+    Some(Edns { udp_size, version: 0, dnssec_ok: flags & 0x80 != 0, asks_for: Options::NONE, probe_at: None })
 }
 
 impl Query {
@@ -419,6 +454,30 @@ mod tests {
         let both = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x09\x00\x13\x00\x01x\x00\x03\x00\x00";
         let asks_for = read(&with(&[both])).unwrap().edns.unwrap().asks_for;
         assert!(asks_for.have(Options::NSID) && asks_for.have(Options::ZONE_VERSION));
+    }
+
+    #[test]
+    fn what_is_behind_a_question_is_nothing_usual_or_other() {
+        let mut opt = OPT.to_vec();
+        opt[7] = 0;
+        let cookie = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x0c\x00\x0a\x00\x0812345678";
+        let nsid = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x04\x00\x03\x00\x00";
+        let mut other_version = OPT.to_vec();
+        other_version[6] = 1;
+        let a = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x01\x02\x03\x04";
+        let cases: [(&[&[u8]], Behind); 8] = [
+            (&[], Behind::Nothing),
+            (&[&opt], Behind::Opt),
+            (&[OPT], Behind::OptWithDo),
+            (&[cookie], Behind::OptWithDo),
+            (&[nsid], Behind::Other),
+            (&[&other_version], Behind::Other),
+            (&[a], Behind::Other),
+            (&[a, OPT], Behind::Other),
+        ];
+        for (additional, behind) in cases {
+            assert_eq!(read(&with(additional)).unwrap().behind, behind, "{additional:?}");
+        }
     }
 
     #[test]

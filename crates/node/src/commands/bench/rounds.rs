@@ -2,10 +2,11 @@
 
 use super::hardware::{Counters as HardwareCounters, Counts};
 use super::query_file::Queries;
-use nameserver::{Batch, Client, Counters, Family, Responder, Settings};
+use nameserver::{Batch, Counters, Family, Responder, Settings};
 use netio::batch::{QUERY_MAX_BYTES, REPLY_MAX_BYTES};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::Table;
@@ -88,6 +89,8 @@ const _: () = assert!(HEADER_LEN + NAME_MAX + 4 + wire::message::OPT_LEN <= QUER
 struct Filled<'s>(&'s mut [Slot]);
 
 impl Batch for Filled<'_> {
+    type Client<'c> = Option<IpAddr>;
+
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -97,7 +100,7 @@ impl Batch for Filled<'_> {
         &slot.query[..slot.query_len]
     }
 
-    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &dyn Client, &mut [u8]) -> usize) {
+    fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
         let slot = &mut self.0[index];
         slot.reply_len = answer(&slot.query[..slot.query_len], &None, &mut slot.reply);
     }
