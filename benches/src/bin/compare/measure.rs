@@ -35,6 +35,8 @@ const STEADY: f64 = 0.6;
 pub(crate) const RELOAD: f64 = 0.4;
 /// How long a load is on before it is measured. Queues fill and frequencies rise in a few milliseconds.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// How long a server may take from its first answer to its program in the kernel.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(5);
 /// How long killed processes may take to be gone: a large one has its memory to give back.
 const CLEAR_LIMIT: Duration = Duration::from_secs(30);
 /// How long images may take to be written once all zones are served: disks take a second for a million records.
@@ -135,12 +137,16 @@ impl Bench<'_> {
         }
         let running = self.start(server, &setup)?;
         sample.set(Metric::StartS, running.start.as_secs_f64());
-        // Both that can fall back to sockets, and that would not show in their answers.
-        ensure!(
-            server.is_on_sockets() || self.site.server_has_xdp()?,
-            "{server} has no program on its interface: AF_XDP does not work here\n{}",
-            running.log_tail()
-        );
+        // All that can fall back to sockets, and that would not show in their answers; sockets may answer before there is a program.
+        if !server.is_on_sockets() {
+            let has_program = || Ok(self.site.server_has_xdp()?.then_some(()));
+            tools::poll("a program", PROGRAM_LIMIT, has_program).with_context(|| {
+                format!(
+                    "{server} has no program on its interface: AF_XDP does not work here\n{}",
+                    running.log_tail()
+                )
+            })?;
+        }
         let mut run = Run { bench: self, prepared, running, folder: folder.clone(), sample };
         if server != Server::Reflector {
             run.compare_answers(server, known)?;

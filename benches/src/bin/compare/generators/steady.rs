@@ -43,7 +43,7 @@ pub(crate) struct Tally {
     pub(crate) sent: u64,
     /// Queries that were due, and were left out because this thread did not keep up.
     pub(crate) missed: u64,
-    /// Answers with NOERROR or NXDOMAIN.
+    /// Answers with NOERROR, NXDOMAIN or REFUSED.
     pub(crate) answered: u64,
     /// The longest time without an answer, in nanoseconds, while this thread looked.
     pub(crate) silence_ns: u64,
@@ -142,8 +142,8 @@ impl Lane {
             }
             let id = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
             let sent_at = std::mem::take(&mut self.sent_at[id]);
-            // NOERROR and NXDOMAIN; whoever says SERVFAIL has nothing to serve.
-            if sent_at != 0 && matches!(buffer[3] & 15, 0 | 3) {
+            // NOERROR, NXDOMAIN and REFUSED; whoever says SERVFAIL has nothing to serve.
+            if sent_at != 0 && matches!(buffer[3] & 15, 0 | 3 | 5) {
                 tally.answered += 1;
                 tally.latency.add((start.elapsed().as_nanos() as u64).saturating_sub(sent_at));
             }
