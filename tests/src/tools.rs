@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("pdns_server", "pdns-backend-bind"),
     ("pdns_control", "pdns-backend-bind"),
+    ("pdnsutil", "pdns-backend-bind"),
     ("python3", "python3"),
     ("ethtool", "ethtool"),
 ];

@@ -3,14 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use starling_tests::name::Name;
-use starling_tests::process::Process;
-use starling_tests::server::{Kind, own_socket_address};
+use starling_tests::server::Kind;
 use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
@@ -30,16 +28,16 @@ const TYPE_RRSIG: u16 = 46;
 const TYPE_NSEC3: u16 = 50;
 
 /// Intervals that leave it to commands and NOTIFY when the node asks.
-const ASKED: &str = "refresh-min-s = 3600\nretry-min-s = 3600";
+pub(crate) const ASKED: &str = "refresh-min-s = 3600\nretry-min-s = 3600";
 /// A little before where serials wrap.
-const FIRST_SERIAL: u32 = u32::MAX - 20;
+pub(crate) const FIRST_SERIAL: u32 = u32::MAX - 20;
 
 fn steps() -> u32 {
     if tools::long_run() { 2000 } else { 300 }
 }
 
 /// A zone that changes at random.
-struct World {
+pub(crate) struct World {
     rng: Rng,
     /// By owner and type.
     sets: BTreeMap<(String, u16), Set>,
@@ -49,14 +47,14 @@ struct World {
 type Set = (u32, BTreeSet<Vec<u8>>);
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self { rng: Rng::with_seed(seed), sets: BTreeMap::new() };
         (0..100).for_each(|_| drop(world.change()));
         world
     }
 
     /// The master file.
-    fn text(&self, serial: u32) -> String {
+    pub(crate) fn text(&self, serial: u32) -> String {
         let mut text = format!(
             "$ORIGIN {ZONE}\n@ 300 SOA ns1 host {serial} 3600 3600 604800 60\n@ 300 NS ns1\nns1 300 A 192.0.2.1\n"
         );
@@ -105,7 +103,7 @@ impl World {
     }
 
     /// Several changes at once.
-    fn step(&mut self) -> Vec<Change> {
+    pub(crate) fn step(&mut self) -> Vec<Change> {
         let count = self.rng.usize(1..8);
         (0..count).flat_map(|_| self.change()).collect()
     }
@@ -245,54 +243,6 @@ fn changes_come_from_knot_that_signs() -> Result<()> {
 #[test]
 fn changes_come_from_bind_that_signs() -> Result<()> {
     follows(Kind::Bind, true, by_update)
-}
-
-/// PowerDNS answers a request for what has changed with the whole zone.
-#[test]
-fn a_zone_comes_from_powerdns() -> Result<()> {
-    let site = Site::new()?;
-    let folder = site.path("powerdns");
-    std::fs::create_dir_all(&folder)?;
-    let address = own_socket_address()?;
-    let mut world = World::new(5);
-    let file = folder.join("small.zone");
-    std::fs::write(&file, world.text(FIRST_SERIAL))?;
-    let here = folder.display();
-    std::fs::write(
-        folder.join("named.conf"),
-        format!("zone \"{ZONE}\" {{ type master; file \"{here}/small.zone\"; }};\n"),
-    )?;
-    let config = format!(
-        "launch=bind\nbind-config={here}/named.conf\nbind-check-interval=1\nlocal-address={}\nlocal-port={}\n\
-         socket-dir={here}\ndaemon=no\nguardian=no\nprimary=yes\nallow-axfr-ips=127.0.0.0/8\ncache-ttl=0\n\
-         query-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\ndisable-syslog=yes\n\
-         only-notify=\nversion-string=anonymous\n",
-        address.ip(),
-        address.port()
-    );
-    std::fs::write(folder.join("pdns.conf"), config)?;
-    let mut command = Command::new(tools::program("pdns_server")?);
-    command.arg(format!("--config-dir={here}"));
-    let process = Process::spawn("pdns", &command, &folder.join("log"))?;
-    let apex = Name::parse(ZONE)?;
-    let what = "PowerDNS has the zone";
-    tools::poll(what, SEEN_WITHIN, || Ok(transfer(address, &apex).ok()))
-        .with_context(|| process.log_tail())?;
-    let node = site.start(&[address], ASKED)?;
-    node.wait_for(Seen::served(FIRST_SERIAL))?;
-    for serial in (1..6).map(|step| FIRST_SERIAL.wrapping_add(10 * step)) {
-        world.step();
-        std::fs::write(folder.join("small.new"), world.text(serial))?;
-        std::fs::rename(folder.join("small.new"), &file)?;
-        let mut control = Command::new(tools::program("pdns_control")?);
-        control.arg(format!("--config-dir={here}")).args(["bind-reload-now", ZONE.trim_end_matches('.')]);
-        let output = control.output()?;
-        ensure!(output.status.success(), "{output:?}");
-        let output = node.ctl(&["refresh", ZONE])?;
-        ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{serial}: {output:?}");
-        same_records("PowerDNS", &transfer(address, &apex)?, &transfer(node.address, &apex)?)?;
-    }
-    Ok(())
 }
 
 /// Ten changes in a zone of a million names: how long it takes until they are served.

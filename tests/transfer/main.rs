@@ -16,6 +16,7 @@ mod many;
 mod notify;
 mod over_tls;
 mod peers;
+mod powerdns;
 mod primary;
 mod published;
 mod secondaries;
