@@ -131,6 +131,23 @@ pub struct RrsetSpec<'a> {
     pub fixups: &'a Fixups,
 }
 
+#[cfg(test)]
+impl<'a> RrsetSpec<'a> {
+    /// An A record, for tests of what is around it.
+    pub(crate) fn one_address(fixups: &'a Fixups) -> RrsetSpec<'a> {
+        RrsetSpec {
+            rtype: RecordType::A,
+            count: 1,
+            records: b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01",
+            signature_count: 0,
+            signatures: &[],
+            glue_count: 0,
+            glue: &[],
+            fixups,
+        }
+    }
+}
+
 /// Makes an image.
 pub struct Builder {
     apex: NameBuf,

@@ -375,16 +375,7 @@ mod tests {
     fn large_image() -> Vec<u8> {
         let mut builder = Builder::new(Name::ROOT, 1, ImageFlags::NONE, NAMES as usize, 0);
         let fixups = Fixups::default();
-        let mut set = RrsetSpec {
-            rtype: RecordType::A,
-            count: 1,
-            records: b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01",
-            signature_count: 0,
-            signatures: &[],
-            glue_count: 0,
-            glue: &[],
-            fixups: &fixups,
-        };
+        let mut set = RrsetSpec::one_address(&fixups);
         let plain = NodeSpec { relative: b"", flags: NodeFlags::NONE, denial: [NodeIndex::None; 5] };
         builder.name(&plain).unwrap();
         for i in 0..NAMES {
