@@ -46,21 +46,25 @@ impl Zones {
     /// Every owner name of every zone, and the empty non-terminals between them and their apex.
     #[must_use]
     pub fn names(&self) -> BTreeSet<Name> {
-        let mut names = BTreeSet::new();
-        for (apex, records) in &self.records {
-            for record in records {
-                let mut name = Some(record.owner.clone());
-                while let Some(current) = name {
-                    if !current.is_at_or_below(apex) || names.contains(&current) {
-                        break;
-                    }
-                    name = current.parent();
-                    names.insert(current);
-                }
-            }
-        }
-        names
+        self.records.iter().flat_map(|(apex, records)| names_of(apex, records)).collect()
     }
+}
+
+/// Every owner name of a zone, and the empty non-terminals between them and the apex.
+#[must_use]
+pub fn names_of(apex: &Name, records: &[Record]) -> BTreeSet<Name> {
+    let mut names = BTreeSet::new();
+    for record in records {
+        let mut name = Some(record.owner.clone());
+        while let Some(current) = name {
+            if !current.is_at_or_below(apex) || names.contains(&current) {
+                break;
+            }
+            name = current.parent();
+            names.insert(current);
+        }
+    }
+    names
 }
 
 /// Fetches a zone (RFC 5936 §2.2); the SOA stands first, once.
@@ -82,7 +86,7 @@ pub fn transfer(server: SocketAddr, apex: &Name) -> Result<Vec<Record>> {
 }
 
 /// Master file text with every RDATA in the form of RFC 3597 §5.
-fn generic(records: &[Record]) -> Result<String> {
+pub fn generic(records: &[Record]) -> Result<String> {
     let mut text = String::new();
     for record in records {
         write!(

@@ -9,8 +9,8 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
+use crate::copies::same_records;
 use crate::incremental::publish;
-use crate::primary::same_records;
 use crate::secondaries::{FOLLOWS_WITHIN, Primary};
 
 /// Changes, usually and in a long run.

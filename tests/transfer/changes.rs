@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use starling_tests::name::Name;
-use starling_tests::server::Kind;
-use starling_tests::tools;
+use starling_tests::server::{Kind, free_port, own_address};
 use starling_tests::zonedata::transfer;
+use starling_tests::{certificates, tools};
 
+use crate::copies::{is_asked, same_answers_to_all, same_digest, same_records, without_signature_ttls};
 use crate::fake::wire;
 use crate::peers::{Change, Peer, Wishes};
-use crate::primary::{same_records, without_signature_ttls};
 use crate::secondaries::serial_of;
 use crate::site::{Node, SEEN_WITHIN, Seen, Site, ZONE};
 
@@ -29,6 +31,7 @@ const TYPE_NSEC3: u16 = 50;
 
 /// Intervals that leave it to commands and NOTIFY when the node asks.
 pub(crate) const ASKED: &str = "refresh-min-s = 3600\nretry-min-s = 3600";
+const SEED: u64 = 0x1995;
 /// A little before where serials wrap.
 pub(crate) const FIRST_SERIAL: u32 = u32::MAX - 20;
 
@@ -156,8 +159,8 @@ fn full(owner: &str) -> String {
     format!("{owner}.{ZONE}")
 }
 
-/// Has the node ask until it has what the primary has; the serial of that.
-fn same(node: &Node, peer: &Peer, is_signed: bool) -> Result<u32> {
+/// Has the node ask until it has what the primary has: records and digest, and at some steps all answers.
+fn same(node: &Node, peer: &Peer, is_signed: bool, step: u32, folder: &Path) -> Result<()> {
     let apex = Name::parse(ZONE)?;
     tools::poll(&format!("the node has what {} has", peer.kind), SEEN_WITHIN, || {
         let asked = node.ctl(&["refresh", ZONE])?;
@@ -171,8 +174,23 @@ fn same(node: &Node, peer: &Peer, is_signed: bool) -> Result<u32> {
             return Ok(None);
         }
         let prepared = |records| if is_signed { without_signature_ttls(records) } else { records };
-        same_records(&format!("serial {our_serial}, {asked:?}"), &prepared(theirs), &prepared(ours))?;
-        Ok(Some(our_serial))
+        let who = format!("{}, serial {our_serial}, {asked:?}", peer.kind);
+        same_records(&who, &prepared(theirs.clone()), &prepared(ours.clone()))?;
+        // Where TTLs of signatures differ, those here.
+        let records = if is_signed { &ours } else { &theirs };
+        let digests = node.digests()?;
+        if !same_digest(&who, &apex, (our_serial, records), &digests, folder)? {
+            return Ok(None);
+        }
+        if is_asked(step) {
+            let answers = same_answers_to_all(&who, &apex, records, node.address, peer.address);
+            // They are those of this version where it still is the one that is served.
+            if is_signed && peer.serial()? != Some(our_serial) {
+                return Ok(None);
+            }
+            answers?;
+        }
+        Ok(Some(()))
     })
     .with_context(|| node.process.log_tail())
 }
@@ -183,21 +201,31 @@ fn follows(
     dnssec: bool,
     make: impl Fn(&Peer, &World, &[Change], u32) -> Result<()>,
 ) -> Result<()> {
-    let seed = 0x1995;
     let site = Site::new()?;
-    let mut world = World::new(seed);
+    let world = World::new(SEED);
     let wishes = Wishes { secondary: site.listen, key: None, dnssec, tls: None };
-    let peer = Peer::start(kind, &world.text(FIRST_SERIAL), wishes, site.path("").as_path())?;
+    let peer = Peer::start(kind, &world.text(FIRST_SERIAL), wishes, &site.path(""))?;
     let node = site.start(&[peer.address], ASKED)?;
+    follows_steps(&site, (&peer, dnssec), &node, world, make)
+}
+
+fn follows_steps(
+    site: &Site,
+    (peer, dnssec): (&Peer, bool),
+    node: &Node,
+    mut world: World,
+    make: impl Fn(&Peer, &World, &[Change], u32) -> Result<()>,
+) -> Result<()> {
+    let kind = peer.kind;
     tools::poll("the node has the zone", SEEN_WITHIN, || Ok((node.seen()?.serial.is_some()).then_some(())))?;
     let start = Instant::now();
     let mut serial = FIRST_SERIAL;
     for step in 0..steps() {
         let changes = world.step();
         serial = serial.wrapping_add(1 + step % 3);
-        make(&peer, &world, &changes, serial).with_context(|| format!("step {step}"))?;
-        same(&node, &peer, dnssec)
-            .with_context(|| format!("seed {seed}, step {step}: {changes:?}\n{}", peer.process.log_tail()))?;
+        make(peer, &world, &changes, serial).with_context(|| format!("step {step}"))?;
+        same(node, peer, dnssec, step, &site.path(""))
+            .with_context(|| format!("seed {SEED}, step {step}: {changes:?}\n{}", peer.process.log_tail()))?;
     }
     let took = start.elapsed();
     let log = node.process.log();
@@ -216,6 +244,10 @@ fn follows(
     Ok(())
 }
 
+fn by_file(peer: &Peer, world: &World, _: &[Change], serial: u32) -> Result<()> {
+    peer.load(&world.text(serial), serial)
+}
+
 fn by_update(peer: &Peer, _: &World, changes: &[Change], _: u32) -> Result<()> {
     peer.update(changes)
 }
@@ -232,7 +264,24 @@ fn changes_come_from_bind() -> Result<()> {
 
 #[test]
 fn changes_come_from_nsd() -> Result<()> {
-    follows(Kind::Nsd, false, |peer, world, _, serial| peer.load(&world.text(serial), serial))
+    follows(Kind::Nsd, false, by_file)
+}
+
+/// NSD 4.6 agrees to no protocol in TLS.
+#[test]
+fn changes_come_from_nsd_over_tls() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    certificates::authority(&folder, "authority")?;
+    certificates::certificate(&folder, "own", "authority", "DNS:primary.example", 30)?;
+    let ip = own_address();
+    let at = SocketAddr::new(ip.into(), free_port(ip)?);
+    let world = World::new(SEED);
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: Some((at, "own")) };
+    let peer = Peer::start(Kind::Nsd, &world.text(FIRST_SERIAL), wishes, &folder)?;
+    let section = "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"authority.pem\"\nalpn = false\n";
+    let node = site.start_with(section, &format!("{at} tls xot"), ASKED)?;
+    follows_steps(&site, (&peer, false), &node, world, by_file)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use starling_tests::name::Name;
 
-use crate::primary::Canonical;
+use crate::copies::Canonical;
 
 /// The apex.
 pub(crate) const APEX: &str = "changing.example.";

@@ -21,8 +21,8 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
+use crate::copies::{Canonical, canonical};
 use crate::incremental::{applied, ask};
-use crate::primary::{Canonical, canonical};
 use crate::secondaries::{FOLLOWS_WITHIN, serial_of};
 
 const TYPE_SOA: u16 = 6;

@@ -14,7 +14,7 @@ use starling_tests::zonedata::transfer;
 use starling_tests::{certificates, client};
 
 use crate::changing::{APEX, Changing};
-use crate::primary::{Canonical, canonical, same_records};
+use crate::copies::{Canonical, canonical, is_asked, same_answers_to_all, same_digest, same_records};
 use crate::secondaries::{FOLLOWS_WITHIN, Key, Origin, Primary, Secondary, Trust, serial_of};
 
 const TYPE_SOA: u16 = 6;
@@ -131,17 +131,7 @@ fn has_every_version(kind: Kind, key: Option<Key>, tls: Option<Trust<'static>>) 
         }
         publish(&zone, &primary, folder.path())?;
         secondary.follows(&apex, zone.serial).with_context(|| format!("step {step}"))?;
-        let ours = transfer(primary.address, &apex)?;
-        // NSD's processes come to know of a version one after the other.
-        let what = format!("{kind} has step {step}");
-        let mut last = Ok(());
-        tools::poll(&what, FOLLOWS_WITHIN, || {
-            // One that ends while it answers cuts the transfer off.
-            last = transfer(secondary.address, &apex)
-                .and_then(|theirs| same_records(&format!("{kind}, step {step}"), &ours, &theirs));
-            Ok(last.is_ok().then_some(()))
-        })
-        .with_context(|| format!("{last:?}\n{}", secondary.process.log_tail()))?;
+        has_version(&primary, &secondary, &apex, step, folder.path())?;
     }
     let incremental = outgoing(&primary, "incremental")?;
     tools::announce(&format!("{kind}: {incremental} of {steps} steps were incremental"));
@@ -156,6 +146,34 @@ fn has_every_version(kind: Kind, key: Option<Key>, tls: Option<Trust<'static>>) 
         ensure!(tls["handshakes-failed"].as_u64() <= Some(failed), "{tls}");
     }
     Ok(())
+}
+
+/// Waits until the secondary has what the primary has: records and digest, and at some steps all answers.
+fn has_version(
+    primary: &Primary,
+    secondary: &Secondary,
+    apex: &Name,
+    step: u32,
+    folder: &Path,
+) -> Result<()> {
+    let what = format!("{} has step {step}", secondary.kind);
+    let ours = transfer(primary.address, apex)?;
+    let serial = serial_of(&ours[0]).context("a zone begins with its SOA record")?;
+    let mut last = Ok(());
+    // NSD's processes come to know of a version one after the other, and one that ends while it answers cuts it off.
+    tools::poll(&what, FOLLOWS_WITHIN, || {
+        last = transfer(secondary.address, apex).and_then(|theirs| {
+            same_records(&what, &ours, &theirs)?;
+            if is_asked(step) {
+                same_answers_to_all(&what, apex, &theirs, primary.address, secondary.address)?;
+            }
+            let digests = primary.ctl(&["zones", "--digests", "--json"])?;
+            ensure!(same_digest(&what, apex, (serial, &theirs), &digests, folder)?, "{digests}");
+            Ok(())
+        });
+        Ok(last.is_ok().then_some(()))
+    })
+    .with_context(|| format!("{last:?}\n{}", secondary.process.log_tail()))
 }
 
 /// A listener for TLS at a port that the kernel chooses, with the certificate `own`.

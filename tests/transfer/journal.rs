@@ -10,8 +10,8 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
+use crate::copies::same_records;
 use crate::incremental::{ask, journal_leads_to, publish, start, start_as_it_is};
-use crate::primary::same_records;
 use crate::secondaries::{FOLLOWS_WITHIN, Primary};
 
 const TYPE_SOA: u16 = 6;

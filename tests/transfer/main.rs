@@ -5,6 +5,7 @@ mod catalog;
 mod chain;
 mod changes;
 mod changing;
+mod copies;
 mod crash;
 mod fake;
 mod hostile;

@@ -12,7 +12,7 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changes::{ASKED, FIRST_SERIAL, World};
-use crate::primary::same_records;
+use crate::copies::{is_asked, same_answers_to_all, same_digest, same_records};
 use crate::secondaries::Key;
 use crate::site::{KEY_NAME, SEEN_WITHIN, Seen, Site, ZONE, key_section};
 
@@ -103,12 +103,21 @@ fn a_zone_comes_from_powerdns() -> Result<()> {
     let node = site.start(&[powerdns.address], ASKED)?;
     node.wait_for(Seen::served(FIRST_SERIAL))?;
     let apex = Name::parse(ZONE)?;
-    for serial in (1..=steps()).map(|step| FIRST_SERIAL.wrapping_add(10 * step)) {
+    for step in 1..=steps() {
+        let serial = FIRST_SERIAL.wrapping_add(10 * step);
         world.step();
         powerdns.load(&world.text(serial))?;
         let output = node.ctl(&["refresh", ZONE])?;
         ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{serial}: {output:?}");
-        same_records("PowerDNS", &transfer(powerdns.address, &apex)?, &transfer(node.address, &apex)?)?;
+        let theirs = transfer(powerdns.address, &apex)?;
+        same_records("PowerDNS", &theirs, &transfer(node.address, &apex)?)?;
+        tools::poll("a digest", SEEN_WITHIN, || {
+            let same = same_digest("PowerDNS", &apex, (serial, &theirs), &node.digests()?, &site.path(""))?;
+            Ok(same.then_some(()))
+        })?;
+        if is_asked(step) {
+            same_answers_to_all("PowerDNS", &apex, &theirs, node.address, powerdns.address)?;
+        }
     }
     Ok(())
 }

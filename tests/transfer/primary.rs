@@ -1,6 +1,5 @@
 //! Starling as the primary: what it sends is what its master files have.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -9,21 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::client;
-use starling_tests::message::{Message, Record};
+use starling_tests::message::Message;
 use starling_tests::name::Name;
-use starling_tests::query::{Edns, Query};
-use starling_tests::rdata::{Part, parts};
+use starling_tests::query::Query;
 use starling_tests::server::Kind;
 use starling_tests::signing::{Denial, sign};
 use starling_tests::tools;
 use starling_tests::zonedata::{Zones, transfer};
 
+use crate::copies::{same_answers, same_records, without_signature_ttls};
 use crate::secondaries::{FOLLOWS_WITHIN, Primary, Secondary, serial_of};
 
-const TYPE_A: u16 = 1;
-const TYPE_CNAME: u16 = 5;
 const TYPE_SOA: u16 = 6;
-const TYPE_RRSIG: u16 = 46;
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
 const REFUSED: u16 = 5;
@@ -84,7 +80,7 @@ fn secondaries_have_everything(denial: Option<Denial>) -> Result<()> {
             same_records(&format!("{kind}, {apex}"), &without_signature_ttls(records.clone()), &has)?;
         }
         let names = zones.names().into_iter().filter(|name| is_taken(&alias) || !name.is_at_or_below(&alias));
-        same_answers(primary.address, &secondary, &names.collect())?;
+        same_answers(&kind.to_string(), primary.address, secondary.address, &names.collect())?;
     }
     ensure!(primary.process.exited().is_none(), "{}", primary.process.log_tail());
     let status = primary.ctl(&["status", "--json"])?;
@@ -102,68 +98,6 @@ fn configuration(zones: &[(Name, PathBuf)], transfer_lines: &str) -> String {
             .expect("a String takes all");
     }
     text
-}
-
-/// Owner, type, TTL and data.
-pub(crate) type Canonical = (Name, u16, u32, Vec<u8>);
-
-/// A record with its names in lower case: where they are compressed, the case is that of the name pointed to.
-pub(crate) fn canonical(record: &Record) -> Canonical {
-    let mut rdata = record.rdata.clone();
-    let mut at = 0;
-    for part in parts(record.rtype) {
-        match part {
-            Part::Octets(count) => at += count,
-            Part::Text => at += 1 + usize::from(rdata[at]),
-            Part::CompressibleName | Part::Name => {
-                while rdata[at] != 0 {
-                    let end = at + 1 + usize::from(rdata[at]);
-                    rdata[at + 1..end].make_ascii_lowercase();
-                    at = end;
-                }
-                at += 1;
-            }
-        }
-    }
-    (record.owner.lower(), record.rtype, record.ttl, rdata)
-}
-
-/// The same records with one TTL for all signatures: Knot keeps one for all signatures of a name.
-pub(crate) fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
-    records.iter_mut().filter(|record| record.rtype == TYPE_RRSIG).for_each(|record| record.ttl = 0);
-    records
-}
-
-pub(crate) fn same_records(who: &str, expected: &[Record], found: &[Record]) -> Result<()> {
-    let set = |records: &[Record]| records.iter().map(canonical).collect::<BTreeSet<_>>();
-    let (wanted, got) = (set(expected), set(found));
-    ensure!(got.len() == found.len(), "{who}: {} records were sent twice", found.len() - got.len());
-    let missing: Vec<_> = wanted.difference(&got).collect();
-    let extra: Vec<_> = got.difference(&wanted).collect();
-    ensure!(missing.is_empty() && extra.is_empty(), "{who}: missing {missing:?}\nand too much {extra:?}");
-    Ok(())
-}
-
-/// Response code and answers are the same from both, for every name; how far a chain of CNAMEs is followed into other
-/// zones is for each server to choose.
-fn same_answers(primary: SocketAddr, secondary: &Secondary, names: &BTreeSet<Name>) -> Result<()> {
-    let query = |name: &Name| Query::new(name.clone(), TYPE_A).with_edns(Edns::dnssec(1232)).bytes(0);
-    let queries: Vec<Vec<u8>> = names.iter().map(query).collect();
-    let ours = client::tcp(primary, &queries)?;
-    let theirs = client::tcp(secondary.address, &queries)?;
-    for ((name, ours), theirs) in names.iter().zip(ours).zip(theirs) {
-        let read = |bytes: Option<Vec<u8>>| -> Result<_> {
-            let mut message = Message::decode(&bytes.with_context(|| format!("no answer for {name}"))?)?;
-            message.answer = without_signature_ttls(message.answer);
-            let own = message.answer.iter().map(canonical).filter(|(owner, ..)| *owner == name.lower());
-            let own: BTreeSet<_> = own.collect();
-            let is_chain = message.answer.iter().any(|record| record.rtype == TYPE_CNAME);
-            Ok((if is_chain { 0 } else { message.rcode() }, own)) // the code is that of the chain's end
-        };
-        let (ours, theirs) = (read(ours)?, read(theirs)?);
-        ensure!(ours == theirs, "{name}: {ours:?} from starling, {theirs:?} from {}", secondary.kind);
-    }
-    Ok(())
 }
 
 /// A zone of a million hosts goes over in bounded memory.

@@ -10,8 +10,8 @@ use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 
 use crate::changing::{APEX, Changing};
+use crate::copies::same_records;
 use crate::incremental::{journal_leads_to, outgoing};
-use crate::primary::same_records;
 use crate::secondaries::{FOLLOWS_WITHIN, Primary, Secondary};
 
 const STEPS: u32 = 10;

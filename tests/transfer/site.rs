@@ -147,6 +147,11 @@ impl Node {
         zones.get(0).cloned().with_context(|| format!("no zone: {output:?}"))
     }
 
+    /// What `ctl zones --digests --json` says.
+    pub(crate) fn digests(&self) -> Result<String> {
+        Ok(String::from_utf8(self.ctl(&["zones", "--digests", "--json"])?.stdout)?)
+    }
+
     /// What is answered now.
     pub(crate) fn seen(&self) -> Result<Seen> {
         let query = Query::new(Name::parse(ZONE)?, TYPE_SOA).with_edns(Edns::size(1232)).bytes(77);

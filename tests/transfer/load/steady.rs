@@ -15,8 +15,8 @@ use starling_tests::{client, http, openmetrics, tools};
 use super::light::Light;
 use super::resources::{Memory, cpu_ms, memory, waited_ms, written};
 use super::{Hosts, alone, percentile, setting};
+use crate::copies::same_records;
 use crate::peers::{Peer, Wishes};
-use crate::primary::same_records;
 use crate::site::{Node, SEEN_WITHIN, Seen, Site, ZONE};
 
 const TYPE_SOA: u16 = 6;

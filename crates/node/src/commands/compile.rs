@@ -27,6 +27,8 @@ struct Result {
     names: u32,
     bytes: usize,
     digest: String,
+    /// The digest of the records, as `ctl zones --digests` has it.
+    content: String,
     signature: Option<String>,
     signed_by: Option<String>,
     took_ms: u64,
@@ -71,6 +73,7 @@ pub(crate) fn run(arguments: &CompileArguments) -> anyhow::Result<Exit> {
         names: table.name_count(),
         bytes: table.image().len(),
         digest: table.digest().to_string(),
+        content: table.content().to_string(),
         signature: signed.as_ref().map(|(path, _)| path.display().to_string()),
         signed_by: signed.as_ref().map(|(_, key)| key.to_string()),
         took_ms: start.elapsed().as_millis() as u64, // no compilation takes 500 million years
