@@ -31,7 +31,7 @@ pub(crate) struct Wishes {
     pub(crate) key: Option<Key>,
     /// Whether it signs the zone (DNSSEC).
     pub(crate) dnssec: bool,
-    /// Where BIND has the zone transferred by TLS, and by nothing else, and the name of its certificate and key.
+    /// Where BIND or NSD has the zone transferred by TLS, BIND by nothing else, and the name of its certificate and key.
     pub(crate) tls: Option<(SocketAddr, &'static str)>,
 }
 
@@ -145,6 +145,15 @@ fn nsd(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         write!(text, "key:\n name: \"{name}\"\n algorithm: {algorithm}\n secret: \"{secret}\"\n")?;
     }
     let key = wishes.key.map_or("NOKEY", |key| key.name);
+    if let Some((at, name)) = wishes.tls {
+        let lines = format!(
+            "server:\n ip-address: {}@{port}\n tls-port: {port}\n tls-service-key: \"{here}/../{name}.key\"\n \
+             tls-service-pem: \"{here}/../{name}.pem\"\n",
+            at.ip(),
+            port = at.port()
+        );
+        text = text.replacen("server:\n", &lines, 1);
+    }
     let (ip, port) = (wishes.secondary.ip(), wishes.secondary.port());
     write!(
         text,

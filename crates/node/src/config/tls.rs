@@ -79,6 +79,15 @@ pub(super) fn client(
     Ok(client)
 }
 
+/// Whether a server has to agree to the protocol in TLS (ALPN).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Agreement {
+    /// RFC 9103 §7.1.
+    Required,
+    /// A server that knows of no ALPN will do. It is offered all the same.
+    Offered,
+}
+
 /// How to speak TLS with a primary.
 #[derive(Clone)]
 pub(crate) struct Tls {
@@ -87,6 +96,7 @@ pub(crate) struct Tls {
     server_name: Option<ServerName<'static>>,
     proof: Proof,
     own: Option<Arc<OwnCertificate>>,
+    agreement: Agreement,
     client: Arc<ClientConfig>,
 }
 
@@ -100,9 +110,18 @@ impl Tls {
         server_name: Option<ServerName<'static>>,
         proof: Proof,
         own: Option<OwnCertificate>,
+        agreement: Agreement,
     ) -> Result<Tls, rustls::Error> {
         let client = client(&proof, own.as_ref(), &[&TLS13], &[ALPN])?;
-        Ok(Tls { name, server_name, proof, own: own.map(Arc::new), client: Arc::new(client) })
+        Ok(Tls { name, server_name, proof, own: own.map(Arc::new), agreement, client: Arc::new(client) })
+    }
+
+    /// Whether a server will do that has agreed to this protocol.
+    pub(crate) fn takes(&self, protocol: Option<&[u8]>) -> bool {
+        match protocol {
+            Some(protocol) => protocol == ALPN,
+            None => self.agreement == Agreement::Offered,
+        }
     }
 
     /// What the library works with.
@@ -119,8 +138,8 @@ impl Tls {
 impl PartialEq for Tls {
     /// The client follows from the rest.
     fn eq(&self, other: &Tls) -> bool {
-        (&self.name, &self.server_name, &self.proof, &self.own)
-            == (&other.name, &other.server_name, &other.proof, &other.own)
+        (&self.name, &self.server_name, &self.proof, &self.own, self.agreement)
+            == (&other.name, &other.server_name, &other.proof, &other.own, other.agreement)
     }
 }
 

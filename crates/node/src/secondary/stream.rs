@@ -1,6 +1,6 @@
 //! Messages to and from a primary over TCP or TLS (RFC 9103), and what may go wrong with a primary.
 
-use crate::config::{ALPN, Primary, Tls};
+use crate::config::{Primary, Tls};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -44,7 +44,9 @@ pub(super) enum Failure {
         messages: u64,
     },
     /// TLS, but for something else.
-    #[error("it has not agreed to speak DNS over TLS (the ALPN token `dot`)")]
+    #[error(
+        "it has not agreed to speak DNS over TLS (the ALPN token `dot`); `alpn = false` in its [[tls]] takes it as it is"
+    )]
     OtherProtocol,
     /// What it sent.
     #[error(transparent)]
@@ -96,7 +98,7 @@ async fn handshake(tcp: TcpStream, tls: &Tls, address: IpAddr) -> Result<Box<dyn
         .await
         .map_err(|_| Failure::TooSlow { doing: DOING, within: CONNECT_WITHIN })?
         .map_err(io(DOING))?;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+    if !tls.takes(stream.get_ref().1.alpn_protocol()) {
         return Err(Failure::OtherProtocol);
     }
     Ok(Box::new(stream))

@@ -1,7 +1,7 @@
 //! What is said about TLS with primaries: `[[tls]]`.
 
 use super::super::problem::Problem;
-use super::super::tls::{OwnCertificate, PIN_LEN, PINS_MAX, Proof, TLS_MAX, Tls};
+use super::super::tls::{Agreement, OwnCertificate, PIN_LEN, PINS_MAX, Proof, TLS_MAX, Tls};
 use super::transfer::read_secret;
 use super::{Placed, Section, Value, wrong_type};
 use rustls::pki_types::pem::PemObject;
@@ -73,12 +73,16 @@ fn one(mut section: Section<'_, '_>, folder: &Path, problems: &mut Vec<Problem>)
     let own = if shows_own { own_certificate(&mut section, folder, problems) } else { None };
     section.know("certificate-file");
     section.know("key-file");
+    let agreement = match section.flag("alpn", problems) {
+        Some(false) => Agreement::Offered,
+        Some(true) | None => Agreement::Required,
+    };
     section.finish(problems);
     let (name, name_place) = name?;
     if (wants_name && server_name.is_none()) || (shows_own && own.is_none()) {
         return None;
     }
-    match Tls::new(name, server_name, proof?, own) {
+    match Tls::new(name, server_name, proof?, own, agreement) {
         Ok(tls) => Some((tls, name_place)),
         Err(error) => {
             problems.push(unusable(&error, place));
