@@ -45,14 +45,20 @@ pub(crate) fn chosen<'t>(
     chosen_by_client(variants, client)
 }
 
-/// As [`chosen`], where the client decides: of one with an IPv4 address, where no search is needed.
+/// As [`chosen`], where the client decides: of one with an address that needs no search, and is what it looks like.
 #[inline(never)]
 fn chosen_by_client<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
-    let Some(IpAddr::V4(address)) = client.address() else { return chosen_at_length(variants, client) };
-    variants
-        .of_network(|| number_of(Some(address.into())))
-        .or_else(|| variants.of_known_place(address))
-        .or_else(|| chosen_at_length(variants, client))
+    let known = |address: IpAddr| {
+        let of_network = variants.of_network(|| number_of(Some(address)));
+        of_network.or_else(|| variants.of_known_place(address))
+    };
+    match client.address() {
+        Some(address @ IpAddr::V4(_)) => known(address),
+        // One of IPv4 in the form of IPv6 begins with zeros.
+        Some(IpAddr::V6(address)) if address.to_bits() >> 64 != 0 => known(IpAddr::V6(address)),
+        _ => None,
+    }
+    .or_else(|| chosen_at_length(variants, client))
 }
 
 /// As [`chosen_by_client`], of any client.

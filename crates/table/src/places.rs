@@ -5,9 +5,9 @@
 //! search takes some lines of a list of 4 octets a range of IPv4 and 16 of IPv6; the places are in a list of their own, 2
 //! octets each.
 //!
-//! Most addresses need no search. All that have the same upper bits are divided up into equal leaves, by as many of the bits
-//! that follow as there are ranges to tell apart, and a leaf has the place of all its addresses, or else says that it has to
-//! be searched for. So an answer costs a line for the upper bits and one for the leaf.
+//! Addresses of clients need no search. All that have the same upper bits are divided up into equal leaves, by as many of the
+//! bits that follow as there are ranges to tell apart, and a leaf has the place of all its addresses, or is divided up again.
+//! So an answer costs a line for the upper bits and one for each level of leaves, mostly one or two.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{BitAnd, BitXor};
@@ -20,12 +20,19 @@ pub type Place = u16;
 const UPPER_BITS: u32 = 16;
 const UPPER_COUNT: usize = 1 << UPPER_BITS;
 
-/// How many leaves there are for a range, at most. Of 200,000 networks from /14 to /24 at random, 91 % of the addresses are in
-/// leaves that know their place, and the map has 4.2 MiB where without leaves it had 2.2; with 2 leaves a range it is 77 % and 3.5
-/// MiB, with 8 leaves 97 % and 5.6. Of two million IPv4 and a million IPv6 networks it is 94 % and 53 MiB, 40 without.
-const LEAVES_FOR_RANGE: usize = 4;
-/// A leaf whose addresses are searched for. So are those of the place with this number.
-const SEARCHED: Place = Place::MAX;
+/// How many leaves there are for a range that begins among them, at least half of that.
+const LEAVES_FOR_RANGE: usize = 8;
+/// Into how many bits of leaves whatever is divided is divided, unless fewer tell everything apart: the most for which all leaves
+/// of a family have no more octets than they may. The more, the fewer levels there are, and the more memory they take.
+const LEAF_BITS_MIN: [u32; 6] = [16, 12, 8, 6, 5, 4];
+/// How many bits there are on a level at most.
+const LEAF_BITS_MAX: u32 = 16;
+/// How many bits of an address lead to leaves, at most. What begins behind them, as only a few networks of IPv6, is searched for.
+const LEN_MAX: u32 = UPPER_BITS + u64::BITS;
+/// How many leaves a family may have before it is made with more levels: they have a mebibyte, and 64 octets for each range.
+const fn leaves_max(ranges: usize) -> usize {
+    (1 << 18) + 16 * ranges
+}
 
 /// How many ranges to each side are looked at for some that are answered alike. Each costs some instructions, for queries with a
 /// subnet alone; with fewer, resolvers would keep more answers that are the same.
@@ -35,14 +42,14 @@ const ALIKE_MAX: usize = 64;
 trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
     const BITS: u8;
     const ZERO: Self;
-    /// How many bits beside the upper ones lead to a leaf, at most: those of a /24, and of a /32 of IPv6.
-    const LEAF_BITS_MAX: u32;
     /// Its upper bits.
     fn upper(self) -> usize;
-    /// The bits that follow them, the first one uppermost.
+    /// The bits that follow them up to [`LEN_MAX`], the first one uppermost.
     fn lower(self) -> u64;
-    /// The first one with these upper bits, so many.
-    fn with_upper(upper: usize, len: u32) -> Self;
+    /// The first one with these upper bits.
+    fn with_upper(upper: usize) -> Self;
+    /// The first one of the leaf with this number, of those that have so many bits and begin with this one.
+    fn leaf(self, number: usize, len: u32) -> Self;
     fn leading_zeros(self) -> u8;
     /// How many bits of a network say where it begins, if it begins here.
     fn len_min(self) -> u32;
@@ -54,11 +61,10 @@ trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
 }
 
 macro_rules! word {
-    ($word:ty, $bits:literal, $leaf_bits:literal, $lower:expr) => {
+    ($word:ty, $bits:literal, $lower:expr) => {
         impl Word for $word {
             const BITS: u8 = $bits;
             const ZERO: Self = 0;
-            const LEAF_BITS_MAX: u32 = $leaf_bits;
             #[inline(always)]
             fn upper(self) -> usize {
                 (self >> ($bits - UPPER_BITS)) as usize
@@ -67,8 +73,11 @@ macro_rules! word {
             fn lower(self) -> u64 {
                 $lower(self)
             }
-            fn with_upper(upper: usize, len: u32) -> Self {
-                (upper as $word) << ($bits - len)
+            fn with_upper(upper: usize) -> Self {
+                (upper as $word) << ($bits - UPPER_BITS)
+            }
+            fn leaf(self, number: usize, len: u32) -> Self {
+                self | (number as $word) << ($bits - len)
             }
             fn leading_zeros(self) -> u8 {
                 <$word>::leading_zeros(self) as u8 // at most 128
@@ -89,8 +98,8 @@ macro_rules! word {
     };
 }
 
-word!(u32, 32, 8, |word| u64::from(word) << (32 + UPPER_BITS));
-word!(u128, 128, 16, |word| (word >> (64 - UPPER_BITS)) as u64);
+word!(u32, 32, |word| u64::from(word) << (32 + UPPER_BITS));
+word!(u128, 128, |word| (word >> (64 - UPPER_BITS)) as u64);
 
 /// A map of addresses to places.
 #[derive(PartialEq, Eq)]
@@ -107,33 +116,39 @@ struct Ranges<W> {
     /// Where each range begins; the first at zero.
     starts: Box<[W]>,
     places: Box<[Place]>,
-    /// For each value of the upper bits, where its leaves are.
-    branches: Box<[Branch; UPPER_COUNT]>,
-    leaves: Box<[Place]>,
+    /// For each value of the upper bits.
+    branches: Box<[Leaf; UPPER_COUNT]>,
+    leaves: Box<[Leaf]>,
 }
 
-/// The leaves of some upper bits: the number of the first one, and in the lowest six bits how far what follows the upper bits is
-/// to be shifted so that it is the number of a leaf among these. They have one bit at least.
+/// What all addresses have that begin alike: a place, or leaves by the bits that follow. In the lowest bits it has how many of
+/// these there are, none where it is a place; above them the number of the place, or of the first leaf.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Branch(u32);
+struct Leaf(u32);
 
-/// How many leaves there can be.
-const LEAVES_MAX: usize = 1 << (u32::BITS - Branch::SHIFT_BITS);
+impl Leaf {
+    const BITS_LEN: u32 = 6;
+    /// Of addresses that are searched for: a place that there is not.
+    const SEARCHED: Leaf = Leaf::new(Leaf::COUNT_MAX - 1, 0);
+    /// How many leaves there can be.
+    const COUNT_MAX: usize = 1 << (u32::BITS - Leaf::BITS_LEN);
 
-impl Branch {
-    const SHIFT_BITS: u32 = 6;
-    /// That of addresses that are all searched for: the first two leaves.
-    const SEARCHED: Branch = Branch::new(0, 1);
-
-    const fn new(first: usize, bits: u32) -> Branch {
-        Branch((first as u32) << Branch::SHIFT_BITS | (u64::BITS - bits))
+    const fn new(number: usize, bits: u32) -> Leaf {
+        Leaf((number as u32) << Leaf::BITS_LEN | bits)
     }
 
     #[inline(always)]
-    fn leaf(self, lower: u64) -> usize {
-        (self.0 >> Branch::SHIFT_BITS) as usize + (lower >> (self.0 & (u64::BITS - 1))) as usize
+    fn bits(self) -> u32 {
+        self.0 % (1 << Leaf::BITS_LEN)
+    }
+
+    #[inline(always)]
+    fn number(self) -> usize {
+        (self.0 >> Leaf::BITS_LEN) as usize
     }
 }
+
+const _: () = assert!(Leaf::COUNT_MAX - 1 > Place::MAX as usize && LEAF_BITS_MAX < 1 << Leaf::BITS_LEN);
 
 impl std::fmt::Debug for Places {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -154,10 +169,16 @@ impl Places {
         }
     }
 
-    /// The place of an address, where it is known without a search, as of most.
+    /// The number of the place of an address, if it is known without a search, or of none that there is.
     #[inline(always)]
-    pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<Place> {
+    pub fn known_ipv4(&self, address: Ipv4Addr) -> usize {
         self.ipv4.known(address.to_bits())
+    }
+
+    /// As [`Places::known_ipv4`], of an IPv6 address, which none of IPv4 is in.
+    #[inline(always)]
+    pub fn known_ipv6(&self, address: Ipv6Addr) -> usize {
+        self.ipv6.known(address.to_bits())
     }
 
     /// The place of an address, and the fewest bits of it that make a network all of which is in places that are `alike` to that
@@ -191,14 +212,21 @@ impl<W: Word> Ranges<W> {
     }
 
     #[inline(always)]
-    fn known(&self, address: W) -> Option<Place> {
-        let leaf = self.branches[address.upper()].leaf(address.lower());
-        let place = self.leaves.get(leaf).copied().unwrap_or(SEARCHED);
-        (place != SEARCHED).then_some(place)
+    fn known(&self, address: W) -> usize {
+        let mut leaf = self.branches[address.upper()];
+        let mut lower = address.lower();
+        while leaf.bits() != 0 {
+            // The uppermost bits come out above the rest.
+            let shifted = u128::from(lower) << leaf.bits();
+            lower = shifted as u64;
+            leaf =
+                self.leaves.get(leaf.number() + (shifted >> 64) as usize).copied().unwrap_or(Leaf::SEARCHED);
+        }
+        leaf.number()
     }
 
     fn find(&self, address: W) -> Place {
-        self.known(address).unwrap_or_else(|| self.places[self.index(address)])
+        Place::try_from(self.known(address)).unwrap_or_else(|_| self.places[self.index(address)])
     }
 
     fn find_network(&self, address: W, alike: impl Fn(Place, Place) -> bool) -> (Place, u8) {
@@ -337,53 +365,83 @@ fn ranges<W: Word>(mut networks: Vec<(W, u8, Place)>) -> Ranges<W> {
     let upper = (0..=UPPER_COUNT).map(|upper| match upper {
         UPPER_COUNT => starts.len() - 1,
         // The first begins at zero.
-        _ => starts.partition_point(|start| *start <= W::with_upper(upper, UPPER_BITS)) - 1,
+        _ => starts.partition_point(|start| *start <= W::with_upper(upper)) - 1,
     });
     let upper: Box<[u32]> = upper.map(|index| index as u32).collect(); // two for each of `NETWORKS_MAX` at most
-    let (branches, leaves) = leaves(&upper, &starts, &places);
-    Ranges { upper, starts: starts.into(), places: places.into(), branches, leaves }
+    let divided = |bits_min, leaves_max| Divider::divided(bits_min, leaves_max, &upper, &starts, &places);
+    let made = LEAF_BITS_MIN.iter().map(|bits_min| divided(*bits_min, leaves_max(starts.len())));
+    let Divided { branches, leaves, .. } = made.into_iter().find(|made| made.is_whole).unwrap_or_else(|| {
+        let [.., fewest] = LEAF_BITS_MIN;
+        divided(fewest, Leaf::COUNT_MAX)
+    });
+    Ranges { upper, starts: starts.into(), places: places.into(), branches, leaves: leaves.into() }
 }
 
-/// Makes the leaves of ranges, given as in [`Ranges`].
-fn leaves<W: Word>(
-    upper: &[u32],
-    starts: &[W],
-    places: &[Place],
-) -> (Box<[Branch; UPPER_COUNT]>, Box<[Place]>) {
-    let mut branches = Box::new([Branch::SEARCHED; UPPER_COUNT]);
-    let mut leaves = vec![SEARCHED; 2];
-    let mut last_uniform = (SEARCHED, Branch::SEARCHED);
-    for (bits, (branch, ends)) in branches.iter_mut().zip(upper.windows(2)).enumerate() {
-        let (mut index, last) = (ends[0] as usize, ends[1] as usize);
-        // Where the next upper bits begin may be where a range does.
-        let begins_within = |index: usize| starts.get(index).is_some_and(|start| start.upper() == bits);
-        let end = if last > index && !begins_within(last) { last } else { last + 1 };
-        let within = &starts[index + 1..end];
-        if within.is_empty() && last_uniform.0 == places[index] {
-            *branch = last_uniform.1;
-            continue;
+/// What all upper bits lead to.
+struct Divided {
+    branches: Box<[Leaf; UPPER_COUNT]>,
+    leaves: Vec<Leaf>,
+    /// Whether it has all leaves that it should: instead of those that are missing it is searched.
+    is_whole: bool,
+}
+
+/// Divides ranges up, given as in [`Ranges`].
+struct Divider<'r, W> {
+    starts: &'r [W],
+    places: &'r [Place],
+    bits_min: u32,
+    leaves_max: usize,
+    leaves: Vec<Leaf>,
+    is_whole: bool,
+}
+
+impl<'r, W: Word> Divider<'r, W> {
+    fn divided(
+        bits_min: u32,
+        leaves_max: usize,
+        upper: &[u32],
+        starts: &'r [W],
+        places: &'r [Place],
+    ) -> Divided {
+        let mut divider =
+            Divider { starts, places, bits_min, leaves_max, leaves: Vec::new(), is_whole: true };
+        let mut branches = Box::new([Leaf::SEARCHED; UPPER_COUNT]);
+        for (bits, (branch, first)) in branches.iter_mut().zip(upper).enumerate() {
+            *branch = divider.leaf(W::with_upper(bits), UPPER_BITS, &mut (*first as usize));
         }
-        let needed = within.iter().map(|start| start.len_min() - UPPER_BITS).max().unwrap_or(0);
-        let bits_max = (LEAVES_FOR_RANGE * within.len()).checked_ilog2().unwrap_or(0);
-        let leaf_bits = needed.min(bits_max).clamp(1, W::LEAF_BITS_MAX);
-        if leaves.len() + (1 << leaf_bits) > LEAVES_MAX {
-            continue;
-        }
-        *branch = Branch::new(leaves.len(), leaf_bits);
-        for leaf in 0..1 << leaf_bits {
-            let first = W::with_upper(bits << leaf_bits | leaf, UPPER_BITS + leaf_bits);
-            let last = first.last_of((UPPER_BITS + leaf_bits) as u8);
-            while index + 1 < end && starts[index + 1] <= first {
-                index += 1;
-            }
-            let is_of_one = index + 1 == end || starts[index + 1] > last;
-            leaves.push(if is_of_one { places[index] } else { SEARCHED });
-        }
-        if within.is_empty() {
-            last_uniform = (places[index], *branch);
-        }
+        let Divider { leaves, is_whole, .. } = divider;
+        Divided { branches, leaves, is_whole }
     }
-    (branches, leaves.into())
+
+    /// That of all addresses with the first so many bits of this one. `index` goes on to the range that this one is in.
+    fn leaf(&mut self, first: W, len: u32, index: &mut usize) -> Leaf {
+        let starts = self.starts;
+        while starts.get(*index + 1).is_some_and(|start| *start <= first) {
+            *index += 1;
+        }
+        let last = first.last_of(len as u8); // at most 80
+        let within = starts[*index + 1..].iter().take_while(|start| **start <= last);
+        let (count, len_max) =
+            within.fold((0, len), |(count, most), start| (count + 1, most.max(start.len_min())));
+        if count == 0 {
+            return Leaf::new(self.places[*index].into(), 0);
+        }
+        let wanted = (LEAVES_FOR_RANGE * count).ilog2().max(self.bits_min).min(LEAF_BITS_MAX);
+        let bits = wanted.min(len_max - len).min(LEN_MAX - len);
+        let at = self.leaves.len();
+        if bits == 0 {
+            return Leaf::SEARCHED;
+        }
+        if at + (1 << bits) > self.leaves_max {
+            self.is_whole = false;
+            return Leaf::SEARCHED;
+        }
+        self.leaves.resize(at + (1 << bits), Leaf::SEARCHED);
+        for number in 0..1 << bits {
+            self.leaves[at + number] = self.leaf(first.leaf(number, len + bits), len + bits, index);
+        }
+        Leaf::new(at, bits)
+    }
 }
 
 /// Ends the smallest network; what begins behind it, if it does not end with the last address.
@@ -491,9 +549,10 @@ mod tests {
                 let wanted = naive(&networks, *address);
                 let ipv4 = Ipv4Addr::from_bits(*address);
                 assert_eq!(places.find(ipv4.into()), wanted, "{seed}: {address:x}");
-                assert!(places.known_ipv4(ipv4).is_none_or(|place| place == wanted), "{seed}: {address:x}");
+                assert_eq!(places.known_ipv4(ipv4), usize::from(wanted), "{seed}: {address:x}");
                 let wide = Ipv6Addr::from_bits(u128::from(*address) << 96 | 7);
                 assert_eq!(places.find(wide.into()), wanted, "{seed}: {address:x}");
+                assert_eq!(places.known_ipv6(wide), usize::from(wanted), "{seed}: {address:x}");
                 for merged in [false, true] {
                     let same = |one, other| if merged { class(one) == class(other) } else { one == other };
                     let found = places.find_network(Ipv4Addr::from_bits(*address).into(), same);
@@ -524,30 +583,62 @@ mod tests {
     }
 
     #[test]
-    fn most_places_are_known_without_a_search() {
+    fn what_begins_behind_the_leaves_is_searched_for() {
         let places = map(&[
-            ("10.0.0.0", 8, 1),
-            ("10.1.0.0", 16, 2),
-            ("10.2.64.0", 18, 3),
-            ("10.3.1.0", 24, 4),
-            ("10.4.0.0", 16, SEARCHED),
+            ("2001:db8::", 32, 1),
+            ("2001:db8:1::", 80, 2),
+            ("2001:db8:2::1", 128, 3),
+            ("2001:db8:3::", 64, Place::MAX),
         ]);
-        for (address, place) in [
-            ("9.0.0.0", Some(0)),
-            ("10.0.255.255", Some(1)),
-            ("10.1.2.3", Some(2)),
-            ("10.2.63.255", Some(1)),
-            ("10.2.64.0", Some(3)),
-            ("10.2.128.0", Some(1)),
-            // Two ranges begin in the /16, so that it is eight leaves.
-            ("10.3.31.255", None),
-            ("10.3.32.0", Some(1)),
-            ("10.4.0.0", None),
-            ("255.255.255.255", Some(0)),
+        for (address, place, is_known) in [
+            ("2001:db8::", 1, true),
+            ("2001:db8:1:0:0:ffff:ffff:ffff", 2, true),
+            ("2001:db8:1:0:1::", 1, true),
+            ("2001:db8:2::", 1, false),
+            ("2001:db8:2::1", 3, false),
+            ("2001:db8:2:0:1::", 1, true),
+            ("2001:db8:3::7", Place::MAX, true),
+            ("2001:db9::", 0, true),
         ] {
-            assert_eq!(places.known_ipv4(address.parse().unwrap()), place, "{address}");
+            let known = places.known_ipv6(address.parse().unwrap());
+            assert_eq!(known == usize::from(place), is_known, "{address}: {known}");
+            assert_eq!(places.find(ip(address)), place, "{address}");
         }
-        assert_eq!([places.find(ip("10.3.1.7")), places.find(ip("10.4.0.0"))], [4, SEARCHED]);
+    }
+
+    #[test]
+    fn all_levels_and_limits_lead_to_the_same_places() {
+        let mut random = Random(5);
+        let mut ends: Vec<u32> = (0..2000).map(|_| random.below(u32::MAX) >> random.below(8)).collect();
+        ends.push(0);
+        ends.sort_unstable();
+        ends.dedup();
+        let places: Vec<Place> = (0..ends.len()).map(|index| (index % 7) as Place).collect();
+        let of = |address: u32| ends.partition_point(|start| *start <= address) - 1;
+        let upper: Vec<u32> = (0..=UPPER_COUNT)
+            .map(|upper| of(u32::try_from(upper << UPPER_BITS).unwrap_or(u32::MAX)) as u32)
+            .collect();
+        for bits_min in LEAF_BITS_MIN {
+            let mut whole = 0;
+            for leaves_max in [0, 1000, 1 << 22] {
+                let divided = Divider::divided(bits_min, leaves_max, &upper, &ends, &places);
+                whole += usize::from(divided.is_whole);
+                let ranges = Ranges {
+                    upper: upper.clone().into(),
+                    starts: ends.clone().into(),
+                    places: places.clone().into(),
+                    branches: divided.branches,
+                    leaves: divided.leaves.into(),
+                };
+                assert!(ranges.leaves.len() <= leaves_max);
+                for address in ends.iter().flat_map(|end| [*end, end.wrapping_sub(1), end.wrapping_add(77)]) {
+                    let place = places[of(address)];
+                    assert_eq!(ranges.find(address), place, "{bits_min} {leaves_max} {address:x}");
+                    assert!(!divided.is_whole || ranges.known(address) == usize::from(place));
+                }
+            }
+            assert!(whole < 3 && (whole > 0 || bits_min > 12), "{bits_min}: {whole}");
+        }
     }
 
     #[test]

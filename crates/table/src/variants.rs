@@ -7,7 +7,7 @@
 use crate::build::{self, BuildError, RrsetSpec};
 use crate::node::Rrset;
 use crate::places::{Place, Places};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Into how many slots clients are divided. As many as give each of a dozen endpoints its share but for some percent; the list
@@ -123,11 +123,16 @@ impl Variants {
         self.at(slots[(number() >> SLOT_SHIFT) as usize])
     }
 
-    /// The set of clients at an IPv4 address, where their place decides and is known without a search.
+    /// The set of clients at an address, where their place decides and is known without a search. An address of IPv4 in the form of
+    /// IPv6 is not known.
     #[inline(always)]
-    pub fn of_known_place(&self, address: Ipv4Addr) -> Option<Variant<'_>> {
+    pub fn of_known_place(&self, address: IpAddr) -> Option<Variant<'_>> {
         let Lead::Places(map, lead) = &self.lead else { return None };
-        self.at(*lead.get(usize::from(map.known_ipv4(address)?))?)
+        let number = match address {
+            IpAddr::V4(address) => map.known_ipv4(address),
+            IpAddr::V6(address) => map.known_ipv6(address),
+        };
+        self.at(*lead.get(number)?)
     }
 
     /// The set of clients at an address, or at one that nobody knows; `None` where their place doesn't decide.
@@ -303,8 +308,9 @@ mod tests {
         }
         assert_eq!(of(None), 0);
         assert!(variants.of_turn(0).is_none() && variants.of_network(|| 0).is_none());
-        let known = |text: &str| variants.of_known_place(text.parse().unwrap()).map(|set| index(set.rrset()));
+        let known = |text: &str| variants.of_known_place(ip(text)).map(|set| index(set.rrset()));
         assert_eq!(known("10.0.0.1"), Some(2));
+        assert_eq!(known("2001:db8::1"), Some(2));
         assert_eq!(known("192.0.2.1"), None, "a place that the list has none for");
     }
 
