@@ -117,21 +117,16 @@ pub const BATCH_LEN: usize = 32;
 /// A batch of one query so many times over, each with a place for its response.
 pub struct SameQuery {
     query: Vec<u8>,
-    client: Option<IpAddr>,
     len: usize,
-    responses: Vec<(usize, Vec<u8>)>,
+    responses: Vec<(usize, Vec<u8>, Option<IpAddr>)>,
 }
 
 impl SameQuery {
     /// A full batch of this query.
     pub fn new(query: &[u8]) -> SameQuery {
-        let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX]);
-        SameQuery {
-            query: query.to_vec(),
-            client: Some(Ipv4Addr::LOCALHOST.into()),
-            len: BATCH_LEN,
-            responses: vec![response; BATCH_LEN],
-        }
+        let client = Some(Ipv4Addr::LOCALHOST.into());
+        let response = (0, vec![0; nameserver::UDP_RESPONSE_MAX], client);
+        SameQuery { query: query.to_vec(), len: BATCH_LEN, responses: vec![response; BATCH_LEN] }
     }
 
     /// Makes it a batch of so many, at most [`BATCH_LEN`].
@@ -139,9 +134,16 @@ impl SameQuery {
         self.len = len.min(BATCH_LEN);
     }
 
+    /// Has these clients send them, as many as there are.
+    pub fn set_clients(&mut self, clients: &[IpAddr]) {
+        for ((.., of_query), client) in self.responses.iter_mut().zip(clients) {
+            *of_query = Some(*client);
+        }
+    }
+
     /// What the first one was answered.
     pub fn response(&self) -> &[u8] {
-        let (len, octets) = &self.responses[0];
+        let (len, octets, _) = &self.responses[0];
         &octets[..*len]
     }
 }
@@ -158,8 +160,8 @@ impl Batch for SameQuery {
     }
 
     fn reply(&mut self, index: usize, answer: impl FnOnce(&[u8], &Self::Client<'_>, &mut [u8]) -> usize) {
-        let (len, octets) = &mut self.responses[index];
-        *len = answer(&self.query, &self.client, octets);
+        let (len, octets, client) = &mut self.responses[index];
+        *len = answer(&self.query, client, octets);
     }
 }
 
