@@ -637,7 +637,7 @@ mod tests {
                     assert!(!divided.is_whole || ranges.known(address) == usize::from(place));
                 }
             }
-            assert!(whole < 3 && (whole > 0 || bits_min > 12), "{bits_min}: {whole}");
+            assert!(whole < 3 && (whole > 0 || bits_min > 8), "{bits_min}: {whole}");
         }
     }
 
