@@ -20,8 +20,6 @@ use wire::probe::Seat;
 use wire::query::is_notify;
 use wire::{Behind, Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
 
-/// The TC bit, in the third octet of a message.
-const TC_OCTET: u8 = (TC >> 8) as u8;
 /// What a pointer has above the place that it leads to (RFC 1035 §4.1.4).
 const POINTER: usize = 0xc000;
 
@@ -229,19 +227,19 @@ impl Desk {
             }
             Verdict::Shortened => {
                 self.counts.limited_shortened += 1;
-                self.counts.truncated += u64::from(response[2] & TC_OCTET == 0);
+                self.counts.truncated += u64::from(response[2] & (TC >> 8) as u8 == 0);
                 self.without_records(&pending.query, response)
             }
         }
     }
 
-    /// Leaves of a response what its question and its code are, and says that the rest is to be had over TCP.
+    /// Leaves of a response its question alone, and says that all the rest is to be had over TCP: the same whatever it was.
     fn without_records(&self, query: &Query, response: &mut [u8]) -> usize {
-        response[2] |= TC_OCTET;
-        response[6..HEADER_LEN].fill(0);
+        let flags = QR | TC | (query.flags & (OPCODE_MASK | RD));
+        let additional = u16::from(query.edns.is_some());
+        response[2..HEADER_LEN].copy_from_slice(&header(flags, 1, [0, 0, additional]));
         let end = query.question_end;
         let Some(edns) = query.edns else { return end };
-        response[HEADER_LEN - 1] = 1;
         response[end..end + OPT_LEN].copy_from_slice(&self.plain_opts[usize::from(edns.dnssec_ok)]);
         end + OPT_LEN
     }
