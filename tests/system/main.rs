@@ -16,6 +16,7 @@ mod overload;
 mod packet_path;
 mod privileges;
 mod publish;
+mod rate_limit;
 mod reload;
 mod renewed;
 mod run;

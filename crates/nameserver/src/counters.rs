@@ -96,6 +96,10 @@ counters! {
     malformed,
     /// Responses with the TC bit.
     truncated,
+    /// Those of them that the rate limit has left without records.
+    limited_shortened,
+    /// Responses that the rate limit has withheld; the response codes count them, too.
+    limited_withheld,
 }
 
 impl CounterSnapshot {

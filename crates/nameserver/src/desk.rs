@@ -4,6 +4,7 @@ use crate::answer::{Answering, Outcome};
 use crate::chaos;
 use crate::client::{self, Client};
 use crate::counters::{CounterSnapshot, Counters, Family};
+use crate::limit::{self, Limiter, Verdict};
 use crate::negative::Proofs;
 use crate::opt::{self, EDE_LEN, OptPlan, Told};
 use crate::pending::{Kind, Lookup, NOWHERE, Pending};
@@ -17,7 +18,10 @@ use table::{Found, ImageFlags, Node, NodeFlags, Seek, Table};
 use wire::message::{AA, HEADER_LEN, MESSAGE_MAX, OPCODE_MASK, OPT_LEN, QR, RD, TC, UDP_PLAIN_MAX, ede};
 use wire::probe::Seat;
 use wire::query::is_notify;
-use wire::{Behind, Class, FoldedName, Query, Rcode, RecordType, Rejected};
+use wire::{Behind, Class, Edns, FoldedName, Query, Rcode, RecordType, Rejected};
+
+/// What a pointer has above the place that it leads to (RFC 1035 §4.1.4).
+const POINTER: usize = 0xc000;
 
 /// Settings, counts, and what is used again for every query.
 pub(crate) struct Desk {
@@ -37,6 +41,8 @@ pub(crate) struct Desk {
     rotation: usize,
     /// NOTIFY requests that were left to the caller.
     notifies: u32,
+    /// What decides which responses are too many, if anything does.
+    pub(crate) limiter: Option<Limiter>,
 }
 
 /// A query as it came. It is handed on by reference: what only some answers use takes no register on the way.
@@ -87,6 +93,7 @@ impl Desk {
             proofs: Proofs::default(),
             rotation: 0,
             notifies: 0,
+            limiter: None,
         }
     }
 
@@ -182,6 +189,59 @@ impl Desk {
             Kind::Rejected => return self.reject(came.bytes, query, *rejected, response, trace),
         };
         self.assemble(&asked, lookup, lead, response, trace)
+    }
+
+    /// Whether responses may be too many.
+    #[inline]
+    pub(crate) fn is_limiting(&self) -> bool {
+        self.limiter.as_ref().is_some_and(Limiter::is_on)
+    }
+
+    /// Leaves a response over UDP of so many octets as it is, or, where the client's network has had enough of these, without its records, or unsent;
+    /// its length.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn limit(
+        &mut self,
+        pending: &Pending,
+        (bytes, client): (&[u8], &dyn Client),
+        response: &mut [u8],
+        len: usize,
+    ) -> usize {
+        let (Some(limiter), Some(client)) = (&mut self.limiter, client.address()) else { return len };
+        // What is wrong with a query that can't be read, or its version, fits no other response. And whatever clients are told,
+        // the node is well.
+        let is_apart = |edns: Edns| edns.version != 0 || opt::is_probe(edns, bytes, &self.settings);
+        if len < HEADER_LEN
+            || matches!(pending.kind, Kind::Rejected)
+            || pending.query.edns.is_some_and(is_apart)
+        {
+            return len;
+        }
+        let (kind, name) = limited_as(pending, &response[..len]);
+        match limiter.judge(client, kind, name) {
+            Verdict::Sent => len,
+            Verdict::Withheld => {
+                self.counts.limited_withheld += 1;
+                0
+            }
+            Verdict::Shortened => {
+                self.counts.limited_shortened += 1;
+                self.counts.truncated += u64::from(response[2] & (TC >> 8) as u8 == 0);
+                self.without_records(&pending.query, response)
+            }
+        }
+    }
+
+    /// Leaves of a response its question alone, and says that all the rest is to be had over TCP: the same whatever it was.
+    fn without_records(&self, query: &Query, response: &mut [u8]) -> usize {
+        let flags = QR | TC | (query.flags & (OPCODE_MASK | RD));
+        let additional = u16::from(query.edns.is_some());
+        response[2..HEADER_LEN].copy_from_slice(&header(flags, 1, [0, 0, additional]));
+        let end = query.question_end;
+        let Some(edns) = query.edns else { return end };
+        response[end..end + OPT_LEN].copy_from_slice(&self.plain_opts[usize::from(edns.dnssec_ok)]);
+        end + OPT_LEN
     }
 
     /// The commonest answer by far: one set at the name, in the place that its node foresaw, in a message of at most
@@ -476,6 +536,31 @@ impl Desk {
         }
         self.counts.count_rcode(outcome.rcode);
         len
+    }
+}
+
+/// Which responses count together with this one for a limit: by kind, and by name where there is one.
+fn limited_as<'p>(pending: &'p Pending, response: &[u8]) -> (limit::Kind, &'p [u8]) {
+    let number =
+        |at: usize| response.get(at..at + 2).map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
+    let lookup = &pending.lookup;
+    let rcode = u32::from(response[3] & 0xf);
+    // A zone has fewer bits than the rest.
+    let of_zone = limit::Kind(lookup.zone.0 << 8 | 1 << 4 | rcode);
+    if rcode != 0 {
+        return (of_zone, &[]);
+    }
+    match pending.kind {
+        Kind::Usual | Kind::Odd => (limit::Kind(0), lookup.name.as_wire()),
+        Kind::Inexact if number(6) == 0 => {
+            // The first record is of the delegation, or of the zone, whose name is part of the question's.
+            let pointer = usize::from(number(pending.query.question_end));
+            let name =
+                pointer.checked_sub(POINTER + HEADER_LEN).and_then(|at| lookup.name.as_wire().get(at..));
+            name.map_or((of_zone, &[]), |name| (limit::Kind(1), name))
+        }
+        // What a wildcard makes is as good as what there is not.
+        Kind::Inexact | Kind::Rejected => (of_zone, &[]),
     }
 }
 

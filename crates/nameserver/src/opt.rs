@@ -71,6 +71,12 @@ impl Told {
     }
 }
 
+/// Whether a query is a probe of this server: one that has its token.
+pub(crate) fn is_probe(edns: Edns, bytes: &[u8], settings: &Settings) -> bool {
+    let tokens = settings.probe_token.as_ref().zip(edns.probe_token(bytes));
+    tokens.is_some_and(|(ours, theirs)| probe::is_same_token(ours, theirs))
+}
+
 impl OptPlan {
     /// What a query calls for, whose OPT record says this.
     #[inline]
@@ -115,9 +121,7 @@ impl OptPlan {
             self.add(SUBNET, OPTION_FIXED + query.subnet.response_len());
             told.subnet = Subnet::new(query.subnet);
         }
-        // A probe has the token of this server.
-        let tokens = settings.probe_token.as_ref().zip(edns.probe_token(bytes));
-        if tokens.is_some_and(|(ours, theirs)| probe::is_same_token(ours, theirs)) {
+        if is_probe(edns, bytes, settings) {
             self.add(SEAT, PROBE_LEN);
         }
         self

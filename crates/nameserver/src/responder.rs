@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::counters::{Counters, Family};
 use crate::desk::Desk;
+use crate::limit::{Limiter, Moment, RateLimits};
 use crate::opt::{EDE_OTHER_LEN, OPTION_FIXED, PROBE_LEN, SUBNET_LEN, ZONE_VERSION_LEN};
 use crate::pending::Pending;
 use crate::samples::{self, Samples, Sampling};
@@ -136,10 +137,33 @@ impl Responder {
         self
     }
 
+    /// Has it limit responses over UDP.
+    #[must_use]
+    pub fn limited(mut self, limits: Arc<RateLimits>) -> Responder {
+        self.desk.limiter = Some(Limiter::new(limits));
+        self
+    }
+
     /// Takes in new tables. Once a batch, after it was received and before any of it is answered; and when idle.
     #[inline]
     pub fn refresh(&mut self) {
         self.reader.refresh();
+        if let Some(limiter) = &mut self.desk.limiter {
+            limiter.refresh();
+        }
+    }
+
+    /// Whether it has to be told when it is.
+    #[inline]
+    pub fn is_limiting(&self) -> bool {
+        self.desk.is_limiting()
+    }
+
+    /// Says when the messages have come that are answered next. Once a batch, where there is a limit.
+    pub fn expect_moment(&mut self, now: Moment) {
+        if let Some(limiter) = &mut self.desk.limiter {
+            limiter.expect_moment(now);
+        }
     }
 
     /// Says over which family the messages come that are answered next. Once a batch, before any of it is answered; a
@@ -204,8 +228,11 @@ impl Responder {
             }
             for (pending, index) in pending.iter_mut().zip(queries) {
                 batch.reply(index, |query, client, response| {
-                    let query = (query, client);
-                    let len = desk.respond(reader, pending, query, Transport::Udp, response, &mut Silent);
+                    let from = (query, client);
+                    let mut len = desk.respond(reader, pending, from, Transport::Udp, response, &mut Silent);
+                    if desk.is_limiting() {
+                        len = desk.limit(pending, (query, client), response, len);
+                    }
                     if index == sampled
                         && let Some(sampling) = sampling
                     {
@@ -255,6 +282,8 @@ impl Responder {
         let pending = &mut pending[0];
         pending.take_in(reader, bytes, trace);
         pending.lookup.approach(reader);
-        desk.respond(reader, pending, (bytes, client), transport, response, trace)
+        let len = desk.respond(reader, pending, (bytes, client), transport, response, trace);
+        let is_limited = transport == Transport::Udp && desk.is_limiting();
+        if is_limited { desk.limit(pending, (bytes, client), response, len) } else { len }
     }
 }

@@ -78,7 +78,7 @@ impl Sources {
                 &sockets,
                 queue_drops,
                 &workers.ring_drops(),
-                udp_answers.silent + tcp_answers.silent,
+                (udp_answers.silent + tcp_answers.silent, udp_answers.limited_withheld),
             ),
             interfaces,
             outgoing: service.transfer_counts(),
@@ -168,6 +168,8 @@ fn udp_counts(sockets: &netio::CounterSnapshot, queue_drops: u64, answers: &Coun
         dropped: dropped.iter().sum(),
         queue_drops,
         shed: sockets.shed(),
+        limited_shortened: answers.limited_shortened,
+        limited_withheld: answers.limited_withheld,
     }
 }
 
@@ -211,7 +213,7 @@ fn drops(
     sockets: &netio::CounterSnapshot,
     queue: u64,
     rings: &RingDrops,
-    silent: u64,
+    (silent, limited): (u64, u64),
 ) -> BTreeMap<String, u64> {
     let counts = [
         queue,
@@ -226,6 +228,7 @@ fn drops(
         sockets.dropped_unreachable,
         sockets.dropped_other,
         silent,
+        limited,
     ];
     DROP_CAUSES.map(str::to_owned).into_iter().zip(counts).collect()
 }

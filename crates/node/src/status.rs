@@ -301,7 +301,7 @@ pub(crate) struct InterfaceStatus {
 /// (`no-room`), was larger than the interface sends whole (`too-big`), forbidden by a packet filter (`forbidden`), without a
 /// route (`unreachable`), refused by the kernel for another reason (`other`). Over both: nothing may be answered, to less
 /// than a header or to a response (`silent`).
-pub(crate) const DROP_CAUSES: [&str; 12] = [
+pub(crate) const DROP_CAUSES: [&str; 13] = [
     "queue",
     "shed",
     "ring",
@@ -314,6 +314,7 @@ pub(crate) const DROP_CAUSES: [&str; 12] = [
     "unreachable",
     "other",
     "silent",
+    "limited",
 ];
 
 /// Messages received over a transport and a family.
@@ -381,6 +382,12 @@ pub(crate) struct UdpCounts {
     /// Datagrams lost on purpose in an overload, so that what is answered is fresh.
     #[serde(default)]
     pub(crate) shed: u64,
+    /// Answers that the rate limit has left without records.
+    #[serde(default)]
+    pub(crate) limited_shortened: u64,
+    /// Answers that the rate limit has withheld.
+    #[serde(default)]
+    pub(crate) limited_withheld: u64,
 }
 
 /// What the TCP service has counted since the start.

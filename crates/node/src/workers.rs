@@ -2,7 +2,7 @@
 
 use crate::secondary::Notices;
 use crate::transfers::{Keyring, Transfers};
-use nameserver::{Batch, Client, Counters, Family, Responder, Transport};
+use nameserver::{Batch, Client, Counters, Family, Moment, Responder, Transport};
 use netio::xdp::RingDrops;
 use netio::{BatchResponder, CounterSnapshot, Datagram, Peer, UdpListener, Worker, WorkerHandle, pin};
 use std::io;
@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use wire::probe::Seat;
 use wire::query::is_notify;
@@ -39,13 +40,20 @@ pub(crate) struct BatchAnswers {
     responder: Responder,
     keyring: Keyring,
     notices: Option<Arc<Notices>>,
+    /// When moments begin.
+    start: Instant,
 }
 
 impl BatchAnswers {
     /// Answers with this responder; what is signed with one of these keys is answered so, too, and NOTIFY requests with
-    /// `notices`.
-    pub(crate) fn new(responder: Responder, keyring: Keyring, notices: Option<Arc<Notices>>) -> BatchAnswers {
-        BatchAnswers { responder, keyring, notices }
+    /// `notices`. The moments of a rate limit are told from `start` on.
+    pub(crate) fn new(
+        responder: Responder,
+        keyring: Keyring,
+        notices: Option<Arc<Notices>>,
+        start: Instant,
+    ) -> BatchAnswers {
+        BatchAnswers { responder, keyring, notices, start }
     }
 
     /// Answers a batch in which some are signed, without what a batch gains. Nodes have few signed queries: one for each
@@ -71,7 +79,7 @@ impl BatchAnswers {
     /// Answers the NOTIFY requests of a batch, which the responder has left out.
     #[cold]
     fn answer_notifies(&mut self, batch: &mut [Datagram<'_>]) {
-        let BatchAnswers { responder, keyring, notices: Some(notices) } = self else { return };
+        let BatchAnswers { responder, keyring, notices: Some(notices), .. } = self else { return };
         for datagram in batch.iter_mut().filter(|datagram| is_notify(datagram.query)) {
             let buffer = datagram.reply.buffer();
             let (len, rcode) = notices.answer(datagram.query, datagram.peer.ip(), keyring, buffer);
@@ -87,6 +95,9 @@ impl BatchAnswers {
 impl BatchResponder for BatchAnswers {
     fn respond(&mut self, batch: &mut [Datagram<'_>]) {
         self.keyring.refresh();
+        if self.responder.is_limiting() {
+            self.responder.expect_moment(Moment::after(self.start.elapsed()));
+        }
         // A batch has one family: IPv6 sockets are opened for IPv6 alone, and rings see to it.
         let is_ipv4 = batch.first().is_none_or(|datagram| datagram.peer.is_ipv4());
         let family = if is_ipv4 { Family::V4 } else { Family::V6 };
@@ -181,7 +192,7 @@ impl Workers {
         notices: Option<&Arc<Notices>>,
         ended: &mpsc::UnboundedSender<WorkerEnded>,
     ) -> io::Result<()> {
-        let cpus = pin::allowed_cpus()?;
+        let (cpus, start) = (pin::allowed_cpus()?, Instant::now());
         for (index, Prepared { worker, responder }) in prepared.into_iter().enumerate() {
             let cpu = pin::cpu_of_worker(&cpus, index);
             let (ended, keyring, notices) = (ended.clone(), Keyring::new(transfers), notices.cloned());
@@ -194,7 +205,7 @@ impl Workers {
                         cpu.0
                     );
                 }
-                let result = worker.serve(&mut BatchAnswers::new(responder, keyring, notices));
+                let result = worker.serve(&mut BatchAnswers::new(responder, keyring, notices, start));
                 let failure = result.err().map(|error| format!("UDP worker {index} can't go on: {error}"));
                 // The receiver is gone only when the process ends anyway.
                 let _gone = ended.send(WorkerEnded { failure });

@@ -153,7 +153,7 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
         (
             "UDP",
             format!(
-                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed",
+                "{} queries ({} through AF_XDP) in {} batches, {} answers, {} truncated, {} not sent, {} lost in full queues, {} shed, {} shortened and {} withheld by the rate limit",
                 udp.queries,
                 udp.xdp_queries,
                 udp.batches,
@@ -161,7 +161,9 @@ fn print_status(status: &NodeStatus) -> io::Result<()> {
                 udp.truncated,
                 udp.dropped,
                 udp.queue_drops,
-                udp.shed
+                udp.shed,
+                udp.limited_shortened,
+                udp.limited_withheld
             ),
         ),
         (

@@ -13,6 +13,7 @@ mod pool;
 mod pool_records;
 mod probe;
 mod publish;
+mod rate_limit;
 mod secondary;
 mod section;
 mod sharing;
@@ -145,6 +146,11 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
     {
         let decoded = sharing::sharing(section, &config.keys, &config.peers, problems);
         config.sharing = decoded.map(Arc::new);
+    }
+    if let Some(value) = root.take("rate-limit")
+        && let Some(section) = Section::of(value, "[rate-limit]", problems)
+    {
+        config.rate_limit = rate_limit::rate_limit(section, problems);
     }
     sharing::require(&mut root, &config, problems);
     places::require(&mut root, &config, problems);

@@ -52,6 +52,7 @@ use crate::cli::{NodeArguments, ZoneArgument};
 use ::transfer::catalog::Listed;
 use ::transfer::outgoing::notify::Target;
 use ::transfer::tsig::Key;
+use nameserver::RateLimit;
 use netio::xdp::{Mode, Reply};
 use problem::Problem;
 use std::collections::HashSet;
@@ -105,6 +106,8 @@ pub(crate) struct Config {
     pub(crate) pools: Arc<[PoolConfig]>,
     /// How nodes share what the pools' checks see, if they do.
     pub(crate) sharing: Option<Arc<SharingConfig>>,
+    /// How many responses of a kind a network of clients gets over UDP, if there is a limit.
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// The part of the configuration that holds for the node as a whole.

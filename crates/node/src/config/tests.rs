@@ -2,6 +2,7 @@ mod catalog;
 mod load;
 mod pool;
 mod publish;
+mod rate_limit;
 mod signing;
 
 use super::*;

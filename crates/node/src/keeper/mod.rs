@@ -42,6 +42,7 @@ use brought::Brought;
 use catalogs::Catalogs;
 use entries::Entries;
 use entry::Entry;
+use nameserver::RateLimits;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +106,8 @@ pub(crate) struct Keeper {
     wake: Vec<Wake>,
     board: Arc<Board>,
     transfers: Arc<Transfers>,
+    /// How many responses there may be, for packet threads.
+    rate_limits: Arc<RateLimits>,
     /// Entries whose table was compiled and has no image yet.
     unstored: Vec<usize>,
     /// Entries that have changed, and what was served before.
@@ -173,6 +176,7 @@ impl Keeper {
             wake: Vec::new(),
             board,
             transfers,
+            rate_limits: Arc::default(),
             unstored: Vec::new(),
             changed: HashMap::new(),
             asking: Asking::default(),
@@ -191,6 +195,7 @@ impl Keeper {
             steered_zones: Vec::new(),
             homeless: HashMap::new(),
         };
+        keeper.rate_limits.set(config.rate_limit);
         let jobs: Vec<Job> = (0..keeper.entries.len()).map(|entry| keeper.job(entry, Images::Use)).collect();
         keeper.load(&jobs, Priority::Normal, progress, |_, _| {});
         keeper.judge_by_age(0);
@@ -362,6 +367,11 @@ impl Keeper {
                 format!("zone {}: what is known of its versions could not be stored", entry.zone.name)
             });
         }
+    }
+
+    /// How many responses packet threads may give.
+    pub(crate) fn rate_limits(&self) -> Arc<RateLimits> {
+        Arc::clone(&self.rate_limits)
     }
 
     /// What writes the images and journals.

@@ -291,6 +291,7 @@ impl Keeper {
             return false;
         }
         self.transfers.configure(&config);
+        self.rate_limits.set(config.rate_limit);
         self.sharing
             .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);
         self.brought.configure(Arc::clone(&config.pools), config.places);

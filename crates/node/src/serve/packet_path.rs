@@ -209,7 +209,7 @@ fn attach_all(
     let Start { services, workers, responder, udp_payload_max, outside } = start;
     let by_itself =
         outside.as_ref().map(|outside| KernelAnswers { udp_payload_max, authority: outside.authority() });
-    let mut answers = BatchAnswers::new(responder, Keyring::default(), None);
+    let mut answers = BatchAnswers::new(responder, Keyring::default(), None, Instant::now());
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;
     let mut is_first = true;

@@ -111,13 +111,14 @@ impl Running {
         }
         let (notices, heard) = Notices::new();
         let settings = Arc::new(settings(node, probe_token));
+        let rate_limits = keeper.rate_limits();
         let mut responder =
             |counters, seat| Responder::new(keeper.reader(), Arc::clone(&settings), counters, seat);
         let mut samples = Vec::new();
         let (workers, prepared_udp) = Workers::prepare(udp, |counters, seat| {
             let of_worker = Arc::<Samples>::default();
             samples.push(Arc::clone(&of_worker));
-            responder(counters, seat).sampled(of_worker)
+            responder(counters, seat).sampled(of_worker).limited(Arc::clone(&rate_limits))
         })?;
         let (tcp_threads, (ended, worker_ended)) = (tcp.len(), mpsc::unbounded_channel()); // one message a worker
         let (tcp_counters, prepared_tcp) = prepare_tcp(tcp, tls, &notices, &mut responder);

@@ -90,12 +90,16 @@ fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
         let labels = [("transport", &*by.transport), ("family", &*by.family), ("rcode", &*by.rcode)];
         (labels, by.count)
     });
-    families.counter("starling_answers", "Answers by response code, those lost in sending too.", answers)?;
+    families.counter(
+        "starling_answers",
+        "Answers by response code, those lost in sending or withheld by the rate limit too.",
+        answers,
+    )?;
     let drops = server.drops.iter().map(|(cause, count)| ([("cause", cause.as_str())], *count));
     let help = "Messages lost or left without an answer: in the kernel's full receive queue, shed in an overload so that \
                  answers are fresh, in a ring of AF_XDP, in frames that are \
                 no queries (frame) or damaged (checksum), too long, in sending (no room, too big, forbidden, unreachable, other), \
-                or because nothing may be answered (silent).";
+                because nothing may be answered (silent), or by the rate limit (limited).";
     families.counter("starling_drops", help, drops)?;
     let udp = &server.udp;
     let paths = [("sockets", udp.queries - udp.xdp_queries.min(udp.queries)), ("xdp", udp.xdp_queries)];
@@ -105,7 +109,15 @@ fn queries(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
         "Batches of datagrams received; queries by batches is how many are answered with one system call.";
     families.counter("starling_udp_batches", help, [([], udp.batches)])?;
     let help = "Answers over UDP with the TC bit.";
-    families.counter("starling_udp_truncated", help, [([], udp.truncated)])
+    families.counter("starling_udp_truncated", help, [([], udp.truncated)])?;
+    let help =
+        "Answers over UDP that the rate limit has shortened, to no records and the TC bit, or withheld.";
+    let limited = [("shortened", udp.limited_shortened), ("withheld", udp.limited_withheld)];
+    families.counter(
+        "starling_udp_limited",
+        help,
+        limited.map(|(action, count)| ([("action", action)], count)),
+    )
 }
 
 fn connections(server: &NodeStatus, families: &mut Families<'_>) -> fmt::Result {
