@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use table::{Table, Variant, Variants};
+use table::{OfPlaces, Table, Variant, Variants};
 use wire::ClientSubnet;
 
 /// Which bits of an address say which network a client is in: a /24 of IPv4, a /48 of IPv6. Those of one network mostly are
@@ -42,26 +42,56 @@ pub(crate) fn chosen<'t>(
     if let Some(variant) = variants.of_turn(turn(rotation)) {
         return Some(variant);
     }
-    chosen_by_client(variants, client)
-}
-
-/// As [`chosen`], where the client decides: of one with an address that needs no search, and is what it looks like.
-#[inline(never)]
-fn chosen_by_client<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
-    let known = |address: IpAddr| {
-        let of_network = variants.of_network(|| number_of(Some(address)));
-        of_network.or_else(|| variants.of_known_place(address))
-    };
-    match client.address() {
-        Some(address @ IpAddr::V4(_)) => known(address),
-        // One of IPv4 in the form of IPv6 begins with zeros.
-        Some(IpAddr::V6(address)) if address.to_bits() >> 64 != 0 => known(IpAddr::V6(address)),
-        _ => None,
+    match variants.of_places() {
+        Some(of_places) => chosen_by_place(variants, of_places, client),
+        None => chosen_by_network(variants, client),
     }
-    .or_else(|| chosen_at_length(variants, client))
 }
 
-/// As [`chosen_by_client`], of any client.
+/// As [`chosen`], where the client's network decides: of one whose address is what it looks like.
+#[inline(never)]
+fn chosen_by_network<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
+    match client.address() {
+        Some(address @ IpAddr::V4(_)) => variants.of_network(|| number_of(Some(address))),
+        Some(IpAddr::V6(address)) if is_apart(address) => {
+            variants.of_network(|| number_of(Some(address.into())))
+        }
+        _ => chosen_at_length(variants, client),
+    }
+}
+
+/// As [`chosen`], where the client's place decides: of one with an address of IPv4 that needs no more than a look.
+#[inline(never)]
+fn chosen_by_place<'t>(
+    variants: &'t Variants,
+    of_places: &'t OfPlaces,
+    client: &(impl Client + ?Sized),
+) -> Option<Variant<'t>> {
+    let Some(IpAddr::V4(address)) = client.address() else {
+        return chosen_by_ipv6_place(variants, of_places, client);
+    };
+    let known = of_places.known_ipv4(address).and_then(|place| variants.at(place));
+    known.or_else(|| chosen_at_length(variants, client))
+}
+
+#[inline(never)]
+fn chosen_by_ipv6_place<'t>(
+    variants: &'t Variants,
+    of_places: &'t OfPlaces,
+    client: &(impl Client + ?Sized),
+) -> Option<Variant<'t>> {
+    let Some(IpAddr::V6(address)) = client.address() else { return chosen_at_length(variants, client) };
+    let known = if is_apart(address) { of_places.known_ipv6(address) } else { None };
+    known.and_then(|place| variants.at(place)).or_else(|| chosen_at_length(variants, client))
+}
+
+/// Whether none of IPv4 can be in it: in the upper half that is all zeros.
+#[inline(always)]
+fn is_apart(address: Ipv6Addr) -> bool {
+    address.to_bits() >> 64 != 0
+}
+
+/// As [`chosen`], of any client that decides.
 #[inline(never)]
 fn chosen_at_length<'t>(variants: &'t Variants, client: &(impl Client + ?Sized)) -> Option<Variant<'t>> {
     let address = client.address();

@@ -36,6 +36,6 @@ pub use part::{Extent, Part};
 pub use places::{Place, Places, PlacesBuilder, PlacesError};
 pub use seek::{Encloser, Found, Seek};
 pub use table::Table;
-pub use variants::{Pick, SLOTS, Variant, Variants, Withheld};
+pub use variants::{OfPlaces, Pick, SLOTS, Variant, Variants, Withheld};
 pub use verify::ImageError;
 pub use walk::{BadPointer, Record, Walk};

@@ -7,7 +7,7 @@
 use crate::build::{self, BuildError, RrsetSpec};
 use crate::node::Rrset;
 use crate::places::{Place, Places};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Into how many slots clients are divided. As many as give each of a dozen endpoints its share but for some percent; the list
@@ -48,9 +48,33 @@ pub struct Variants {
 enum Lead {
     Turns(Box<[Column]>),
     Clients(Box<[u32; SLOTS]>),
-    /// For each place of the map.
-    Places(Arc<Places>, Box<[u32]>),
+    Places(OfPlaces),
     Withheld(Withheld),
+}
+
+/// Where the sets of places stand: what the map has, and for each place of it.
+pub struct OfPlaces {
+    map: Arc<Places>,
+    lead: Box<[u32]>,
+}
+
+impl OfPlaces {
+    /// Where the set stands of clients at an address of IPv4, if the place is known without a search.
+    #[inline(always)]
+    pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<u32> {
+        self.lead.get(usize::from(self.map.known_ipv4(address)?)).copied()
+    }
+
+    /// As [`OfPlaces::known_ipv4`], of IPv6, in which none of IPv4 is.
+    #[inline(always)]
+    pub fn known_ipv6(&self, address: Ipv6Addr) -> Option<u32> {
+        self.lead.get(usize::from(self.map.known_ipv6(address)?)).copied()
+    }
+
+    /// Where the set of a place stands; a place that there is none for is as nowhere.
+    fn of(&self, place: Place) -> u32 {
+        self.lead.get(usize::from(place)).or(self.lead.first()).copied().unwrap_or(0)
+    }
 }
 
 /// An equal part of all numbers. What of it is not its own set's is all another's, which any weights can be divided up into.
@@ -99,7 +123,7 @@ impl Variants {
             Pick::Places(_, []) => return Err(BuildError::Variants),
             Pick::Places(map, indexes) => {
                 let lead = indexes.iter().map(|index| place(usize::from(*index)));
-                Lead::Places(Arc::clone(map), lead.collect::<Result<_, _>>()?)
+                Lead::Places(OfPlaces { map: Arc::clone(map), lead: lead.collect::<Result<_, _>>()? })
             }
             Pick::Withheld(withheld) if sets.is_empty() => Lead::Withheld(withheld),
             Pick::Withheld(_) => return Err(BuildError::Variants),
@@ -123,31 +147,28 @@ impl Variants {
         self.at(slots[(number() >> SLOT_SHIFT) as usize])
     }
 
-    /// The set of clients at an address, where their place decides and is known without a search. An address of IPv4 in the form of
-    /// IPv6 is not known.
+    /// What the place of a client leads to, where that decides.
     #[inline(always)]
-    pub fn of_known_place(&self, address: IpAddr) -> Option<Variant<'_>> {
-        let Lead::Places(map, lead) = &self.lead else { return None };
-        let number = match address {
-            IpAddr::V4(address) => map.known_ipv4(address),
-            IpAddr::V6(address) => map.known_ipv6(address),
-        };
-        self.at(*lead.get(number)?)
+    pub fn of_places(&self) -> Option<&OfPlaces> {
+        match &self.lead {
+            Lead::Places(of_places) => Some(of_places),
+            Lead::Turns(_) | Lead::Clients(_) | Lead::Withheld(_) => None,
+        }
     }
 
     /// The set of clients at an address, or at one that nobody knows; `None` where their place doesn't decide.
     pub fn of_place(&self, address: Option<IpAddr>) -> Option<Variant<'_>> {
-        let Lead::Places(map, lead) = &self.lead else { return None };
-        self.at(of_place(lead, address.map_or(0, |address| map.find(address))))
+        let of_places = self.of_places()?;
+        self.at(of_places.of(address.map_or(0, |address| of_places.map.find(address))))
     }
 
     /// The set of a client that is somewhere in a network which begins at this address, and of how many bits the network is that
     /// has the same, where it is by places; `None` where it isn't.
     pub fn of_subnet(&self, address: IpAddr) -> Option<(Variant<'_>, u8)> {
-        let Lead::Places(map, lead) = &self.lead else { return None };
-        let alike = |one, other| of_place(lead, one) == of_place(lead, other);
-        let (place, len) = map.find_network(address, alike);
-        Some((self.at(of_place(lead, place))?, len))
+        let of_places = self.of_places()?;
+        let alike = |one, other| of_places.of(one) == of_places.of(other);
+        let (place, len) = of_places.map.find_network(address, alike);
+        Some((self.at(of_places.of(place))?, len))
     }
 
     /// What is answered instead of any of them; `None` where answers have one.
@@ -155,12 +176,13 @@ impl Variants {
     pub fn withheld(&self) -> Option<Withheld> {
         match self.lead {
             Lead::Withheld(withheld) => Some(withheld),
-            Lead::Turns(_) | Lead::Clients(_) | Lead::Places(..) => None,
+            Lead::Turns(_) | Lead::Clients(_) | Lead::Places(_) => None,
         }
     }
 
+    /// The set that stands there.
     #[inline(always)]
-    fn at(&self, place: u32) -> Option<Variant<'_>> {
+    pub fn at(&self, place: u32) -> Option<Variant<'_>> {
         self.octets.get(place as usize..).map(Variant)
     }
 
@@ -173,11 +195,6 @@ impl Variants {
             Some(set)
         })
     }
-}
-
-/// Where the set of a place stands; a place that there is none for is as nowhere.
-fn of_place(lead: &[u32], place: Place) -> u32 {
-    lead.get(usize::from(place)).or(lead.first()).copied().unwrap_or(0)
 }
 
 /// Divides the numbers up by weight (Walker's alias method): every column that a set does not fill is filled up with one that
@@ -308,9 +325,12 @@ mod tests {
         }
         assert_eq!(of(None), 0);
         assert!(variants.of_turn(0).is_none() && variants.of_network(|| 0).is_none());
-        let known = |text: &str| variants.of_known_place(ip(text)).map(|set| index(set.rrset()));
+        let index_at = |place: u32| index(variants.at(place).unwrap().rrset());
+        let of_places = variants.of_places().unwrap();
+        let known = |text: &str| of_places.known_ipv4(text.parse().unwrap()).map(index_at);
         assert_eq!(known("10.0.0.1"), Some(2));
-        assert_eq!(known("2001:db8::1"), Some(2));
+        let known_ipv6 = of_places.known_ipv6("2001:db8::1".parse().unwrap());
+        assert_eq!(known_ipv6.map(index_at), Some(2));
         assert_eq!(known("192.0.2.1"), None, "a place that the list has none for");
     }
 
