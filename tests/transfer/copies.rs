@@ -99,7 +99,7 @@ pub(crate) fn same_digest(
 
 /// Whether every name is to be asked at this step.
 pub(crate) fn is_asked(step: u32) -> bool {
-    tools::long_run() || step % ASKED_EVERY == 0
+    tools::long_run() || step.is_multiple_of(ASKED_EVERY)
 }
 
 /// That both give the same answers for every name of a zone with these records, and for one that is not there below each.

@@ -151,7 +151,7 @@ fn clients_of(kind: &str) -> Vec<IpAddr> {
     const CLIENTS: u64 = 1 << 12;
     let any = |index: u64| index.wrapping_mul(0xd6e8_feb8_6659_fd93);
     let client = |index: u64| -> IpAddr {
-        let is_in_network = index % 2 == 0;
+        let is_in_network = index.is_multiple_of(2);
         if kind.ends_with("ipv4") {
             let (network, len) = ipv4_network(any(index) as u32 % NETWORKS);
             let fixed = if is_in_network { u32::MAX << (32 - len) } else { 0 };
