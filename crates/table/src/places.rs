@@ -2,7 +2,7 @@
 //!
 //! Networks that lie in each other are taken apart when the map is made: what is kept is where each range of addresses of
 //! one place begins, in order, and for the upper bits of an address between which of these it has to be looked for. The
-//! search takes some lines of a list of 4 octets a range of IPv4 and 16 of IPv6; the places are in a list of their own, 2
+//! search takes some lines of a list of 4 octets a range of IPv4 and twice 8 of IPv6; the places are in a list of their own, 2
 //! octets each.
 //!
 //! Addresses of clients need no search. All that have the same upper bits are divided up into equal leaves, by as many of the
@@ -21,9 +21,9 @@ pub type Place = u16;
 const UPPER_BITS: u32 = 16;
 const UPPER_COUNT: usize = 1 << UPPER_BITS;
 
-/// How many leaves there are for a range that begins among them, at least half of that. With twice as many, there would be twice the
-/// memory for fewer ranges to look at; with half, more levels.
-const LEAVES_FOR_RANGE: usize = 8;
+/// How many leaves there are for a range that begins among them, at least half of that: 8 to 16 octets. With twice as many, a map of
+/// 250,000 networks has twice the memory, and finding an address takes as many instructions.
+const LEAVES_FOR_RANGE: usize = 4;
 /// How many bits lead to leaves at most.
 const LEAF_BITS_MAX: u32 = 16;
 /// How many bits of an address lead to leaves of leaves, at most.
@@ -35,15 +35,44 @@ const BEGIN_MAX: usize = 2;
 /// subnet alone; with fewer, resolvers would keep more answers that are the same.
 const ALIKE_MAX: usize = 64;
 
+/// An address in two parts: what tells ranges apart that clients are in, and the rest.
+trait Split: Copy {
+    /// All of IPv4, the upper half of IPv6.
+    type Head: Copy + Ord;
+    /// Zero where a network begins that is not smaller than clients have.
+    type Tail: Copy + Ord + Default;
+    fn split(self) -> (Self::Head, Self::Tail);
+    fn joined(head: Self::Head, tail: Self::Tail) -> Self;
+}
+
+impl Split for u32 {
+    type Head = u32;
+    type Tail = ();
+    #[inline(always)]
+    fn split(self) -> (u32, ()) {
+        (self, ())
+    }
+    fn joined(head: u32, (): ()) -> u32 {
+        head
+    }
+}
+
+impl Split for u128 {
+    type Head = u64;
+    type Tail = u64;
+    #[inline(always)]
+    fn split(self) -> (u64, u64) {
+        ((self >> 64) as u64, self as u64)
+    }
+    fn joined(head: u64, tail: u64) -> u128 {
+        u128::from(head) << 64 | u128::from(tail)
+    }
+}
+
 /// An address as a number.
-trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
+trait Word: Split + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
     const BITS: u8;
     const ZERO: Self;
-    /// What of an address tells ranges apart that clients are in: all of IPv4, the upper half of IPv6.
-    type Head: Copy + Ord + std::fmt::Debug;
-    fn head(self) -> Self::Head;
-    /// Whether the rest is zero.
-    fn is_head(self) -> bool;
     /// Its upper bits.
     fn upper(self) -> usize;
     /// The bits that follow them up to [`LEN_MAX`], the first one uppermost.
@@ -63,18 +92,10 @@ trait Word: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
 }
 
 macro_rules! word {
-    ($word:ty, $bits:literal, $head:ty, $lower:expr) => {
+    ($word:ty, $bits:literal, $lower:expr) => {
         impl Word for $word {
             const BITS: u8 = $bits;
             const ZERO: Self = 0;
-            type Head = $head;
-            #[inline(always)]
-            fn head(self) -> $head {
-                (self >> ($bits - <$head>::BITS)) as $head
-            }
-            fn is_head(self) -> bool {
-                self == (self.head() as $word) << ($bits - <$head>::BITS)
-            }
             #[inline(always)]
             fn upper(self) -> usize {
                 (self >> ($bits - UPPER_BITS)) as usize
@@ -108,8 +129,8 @@ macro_rules! word {
     };
 }
 
-word!(u32, 32, u32, |word| u64::from(word) << (32 + UPPER_BITS));
-word!(u128, 128, u64, |word| ((word >> 64) as u64) << UPPER_BITS);
+word!(u32, 32, |word| u64::from(word) << (32 + UPPER_BITS));
+word!(u128, 128, |word| ((word >> 64) as u64) << UPPER_BITS);
 
 /// A map of addresses to places.
 #[derive(PartialEq, Eq)]
@@ -123,11 +144,12 @@ pub struct Places {
 struct Ranges<W: Word> {
     /// For each value of the upper bits, the range that their first address is in; one more for the end.
     upper: Box<[u32]>,
-    /// Where each range begins; the first at zero.
-    starts: Box<[W]>,
+    /// Where each range begins, the first at zero; and behind the last one as many places where nothing more begins as a leaf looks at.
+    heads: Box<[W::Head]>,
+    /// Those of the ranges alone.
+    tails: Box<[W::Tail]>,
+    /// As many as there are heads; behind that of the last range, it again.
     places: Box<[Place]>,
-    /// The ranges as a leaf looks at them, with some behind the last one that have its place.
-    near: Box<[(W::Head, Place)]>,
     /// For each value of the upper bits.
     branches: Box<[Leaf; UPPER_COUNT]>,
     leaves: Box<[Leaf]>,
@@ -227,7 +249,7 @@ impl Places {
 
     /// How many ranges there are of IPv4 and of IPv6.
     pub fn range_counts(&self) -> [usize; 2] {
-        [self.ipv4.starts.len(), self.ipv6.starts.len()]
+        [self.ipv4.count(), self.ipv6.count()]
     }
 
     /// Octets of memory.
@@ -237,13 +259,25 @@ impl Places {
 }
 
 impl<W: Word> Ranges<W> {
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.tails.len()
+    }
+
+    fn start(&self, range: usize) -> W {
+        W::joined(self.heads[range], self.tails[range])
+    }
+
     /// The range that an address is in.
-    #[inline(always)]
     fn index(&self, address: W) -> usize {
         let upper = address.upper();
         // There is one more than upper bits have values, and each is one of the ranges.
         let (first, last) = (self.upper[upper] as usize, self.upper[upper + 1] as usize);
-        first + self.starts[first + 1..=last].partition_point(|start| *start <= address)
+        let (head, tail) = address.split();
+        let within = &self.heads[first + 1..=last];
+        let before = first + within.partition_point(|start| *start < head);
+        let upto = first + within.partition_point(|start| *start <= head);
+        before + self.tails[before + 1..=upto].partition_point(|start| *start <= tail)
     }
 
     /// The place of an address, if one leaf leads to it, as for most.
@@ -263,10 +297,10 @@ impl<W: Word> Ranges<W> {
     #[inline(always)]
     fn near(&self, leaf: Leaf, address: W) -> Option<Place> {
         let range = (leaf.0 - Leaf::NEAR) as usize;
-        let head = address.head();
-        let follow = self.near.get(range + 1..range + 1 + BEGIN_MAX)?;
-        let begun = follow.iter().map(|(start, _)| usize::from(*start <= head)).sum::<usize>();
-        self.near.get(range + begun).map(|(_, place)| *place)
+        let (head, _) = address.split();
+        let follow = self.heads.get(range + 1..range + 1 + BEGIN_MAX)?;
+        let begun = follow.iter().map(|start| usize::from(*start <= head)).sum::<usize>();
+        self.places.get(range + begun).copied()
     }
 
     fn find(&self, address: W) -> Place {
@@ -290,20 +324,21 @@ impl<W: Word> Ranges<W> {
         let place = self.places[index];
         let is_alike = |other: &&Place| alike(place, **other);
         let before = self.places[..index].iter().rev().take(ALIKE_MAX).take_while(is_alike).count();
-        let after = self.places[index + 1..].iter().take(ALIKE_MAX).take_while(is_alike).count();
+        let after = self.places[index + 1..self.count()].iter().take(ALIKE_MAX).take_while(is_alike).count();
         // The network may have neither the address before the ranges nor that behind them: it differs from each by a bit of
         // its prefix.
         let bits_from = |outside: W| (address ^ outside).leading_zeros() + 1;
-        let first = self.starts[index - before];
+        let first = self.start(index - before);
         let from_before = if first == W::ZERO { 0 } else { bits_from(first.before()) };
-        let from_after = self.starts.get(index + after + 1).map_or(0, |next| bits_from(*next));
+        let next = index + after + 1;
+        let from_after = if next < self.count() { bits_from(self.start(next)) } else { 0 };
         (place, from_before.max(from_after))
     }
 
     fn memory_bytes(&self) -> usize {
-        let Ranges { upper, starts, places, near, branches, leaves } = self;
-        let of_ranges = size_of_val(&**upper) + size_of_val(&**starts) + size_of_val(&**places);
-        of_ranges + size_of_val(&**near) + size_of_val(&**branches) + size_of_val(&**leaves)
+        let Ranges { upper, heads, tails, places, branches, leaves } = self;
+        let of_ranges = size_of_val(&**upper) + size_of_val(&**heads) + size_of_val(&**tails);
+        of_ranges + size_of_val(&**places) + size_of_val(&**branches) + size_of_val(&**leaves)
     }
 }
 
@@ -430,11 +465,12 @@ fn ranges<W: Word>(mut networks: Vec<(W, u8, Place)>) -> Ranges<W> {
         *branch = divider.leaf(W::with_upper(bits), UPPER_BITS, &mut (*first as usize));
     }
     let leaves = divider.leaves.into();
-    // Behind the last range there are as many of its place as a leaf looks at: whatever is in them is in that, too.
-    let rest = places.last().map(|place| (W::ZERO.last_of(0).head(), *place));
-    let near = starts.iter().map(|start| start.head()).zip(places.iter().copied());
-    let near = near.chain(std::iter::repeat_n(rest, BEGIN_MAX).flatten()).collect();
-    Ranges { upper, starts: starts.into(), places: places.into(), near, branches, leaves }
+    let (mut heads, tails): (Vec<_>, Vec<_>) = starts.into_iter().map(W::split).unzip();
+    // The last address may be where nothing more begins: the place is the same.
+    let (nothing_more, _) = W::ZERO.last_of(0).split();
+    heads.extend([nothing_more; BEGIN_MAX]);
+    places.resize(heads.len(), places.last().copied().unwrap_or_default());
+    Ranges { upper, heads: heads.into(), tails: tails.into(), places: places.into(), branches, leaves }
 }
 
 /// Divides ranges up.
@@ -454,7 +490,7 @@ impl<W: Word> Divider<'_, W> {
         let last = first.last_of(len as u8); // at most 64
         let within = starts[*index + 1..].iter().take_while(|start| **start <= last);
         let (count, len_max, are_heads) = within.fold((0, len, true), |(count, most, are_heads), start| {
-            (count + 1, most.max(start.len_min()), are_heads && start.is_head())
+            (count + 1, most.max(start.len_min()), are_heads && start.split().1 == W::Tail::default())
         });
         if count == 0 {
             return Leaf::place(self.places[*index]);
