@@ -4,7 +4,7 @@
 //! the difference of two runs divided by the difference of their times is one query, parse to response. `scripts/bench
 //! count` does that. `count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]` asks any question of any zone.
 
-use nameserver::{Settings, Subnets};
+use nameserver::{RateLimit, RateLimits, Responder, Settings, Subnets};
 use starling_benches::{
     BATCH_LEN, Edns, SameQuery, compiled, delegations_zone, hosts_zone, query, responder_with,
     signed_delegations_zone,
@@ -22,7 +22,7 @@ use zone::amend::{Choice, Decider, Steered, steer};
 const USAGE: &str = "usage: count image KIND NAMES FILE
        count query KIND NAMES TIMES FILE
        count zone TIMES ZONE-FILE APEX NAME TYPE [dnssec]
-KIND is one of hit, hit-edns, hit-subnet-ignored, hit-of-four, miss, nxdomain-signed, referral, referral-signed, and of a table with a name that answers
+KIND is one of hit, hit-edns, hit-limited, hit-subnet-ignored, hit-of-four, miss, nxdomain-signed, referral, referral-signed, and of a table with a name that answers
 with a pool: beside-steered, steered, weighted, by-client, nearest, nearest-subnet; the last four also with clients from all networks of the map:
 by-client-ipv4, by-client-ipv6, nearest-ipv4, nearest-ipv6";
 /// Networks of the map of places, about as many as countries have, of IPv4 and of IPv6.
@@ -38,14 +38,19 @@ fn main() {
             let (qname, edns) = question_of(kind, number(names));
             let table = steered_for(kind, Arc::new(stored(Path::new(file))));
             let subnets = if kind == "nearest-subnet" { Subnets::Heeded } else { Subnets::Ignored };
-            ask(table, &query(&qname, RecordType::A, edns), number(times), (subnets, clients_of(kind)));
+            let mut responder = responder_with(table, Settings { subnets, ..Settings::default() });
+            if kind == "hit-limited" {
+                responder = responder.limited(limits());
+            }
+            ask(responder, &query(&qname, RecordType::A, edns), number(times), &clients_of(kind));
         }
         ["zone", times, file, apex, qname, qtype, ref more @ ..] => {
             let text = std::fs::read_to_string(file).expect("the zone file can be read");
             let rtype = RecordType::from_text(qtype.as_bytes()).expect("TYPE is a record type");
             let edns = if more == ["dnssec"] { Edns::Dnssec } else { Edns::Plain };
             let query = query(qname, rtype, edns);
-            ask(Arc::new(compiled(apex, &text)), &query, number(times), (Subnets::Ignored, Vec::new()));
+            let responder = responder_with(Arc::new(compiled(apex, &text)), Settings::default());
+            ask(responder, &query, number(times), &[]);
         }
         _ => {
             eprintln!("{USAGE}");
@@ -63,9 +68,9 @@ fn number(text: &str) -> usize {
 
 fn zone_of(kind: &str, names: usize) -> Table {
     match kind {
-        "hit" | "hit-edns" | "hit-subnet-ignored" | "miss" | "beside-steered" | "steered" | "weighted"
-        | "by-client" | "by-client-ipv4" | "by-client-ipv6" | "nearest" | "nearest-ipv4" | "nearest-ipv6"
-        | "nearest-subnet" => compiled("example.com", &hosts_zone(names)),
+        "hit" | "hit-edns" | "hit-limited" | "hit-subnet-ignored" | "miss" | "beside-steered" | "steered"
+        | "weighted" | "by-client" | "by-client-ipv4" | "by-client-ipv6" | "nearest" | "nearest-ipv4"
+        | "nearest-ipv6" | "nearest-subnet" => compiled("example.com", &hosts_zone(names)),
         "hit-of-four" => {
             let addresses = (1..=4).map(|i| format!("pool IN A 192.0.2.{i}\n")).collect::<String>();
             compiled("example.com", &(hosts_zone(names) + &addresses))
@@ -86,7 +91,7 @@ fn question_of(kind: &str, names: usize) -> (String, Edns) {
         "hit-subnet-ignored" => (format!("host{middle}.example.com"), Edns::Subnet),
         "steered" | "weighted" | "by-client" | "by-client-ipv4" | "by-client-ipv6" | "nearest"
         | "nearest-ipv4" | "nearest-ipv6" => ("pool.example.com".to_owned(), Edns::Plain),
-        "hit-edns" | "beside-steered" => (format!("host{middle}.example.com"), Edns::Plain),
+        "hit-edns" | "hit-limited" | "beside-steered" => (format!("host{middle}.example.com"), Edns::Plain),
         "hit-of-four" => ("pool.example.com".to_owned(), Edns::Plain),
         "miss" => ("nothing.example.com".to_owned(), Edns::Plain),
         "nxdomain-signed" => ("nothing.example".to_owned(), Edns::Dnssec),
@@ -175,9 +180,23 @@ fn stored(file: &Path) -> Table {
     Table::from_backing(Backing::mapped(&file).expect("it can be mapped")).expect("an image of this version")
 }
 
+/// A limit that nobody reaches: no moment passes here.
+fn limits() -> Arc<RateLimits> {
+    let limits = RateLimits::default();
+    let responses_per_s = nameserver::RESPONSES_PER_S_MAX;
+    let burst = responses_per_s * nameserver::BURST_MAX_S;
+    limits.set(Some(RateLimit {
+        responses_per_s,
+        burst,
+        slip: 1,
+        prefix_lens: [24, 56],
+        exempt: Vec::new(),
+    }));
+    Arc::new(limits)
+}
+
 /// Asks so many times, in batches as a worker does.
-fn ask(table: Arc<Table>, query: &[u8], times: usize, (subnets, clients): (Subnets, Vec<IpAddr>)) {
-    let mut responder = responder_with(table, Settings { subnets, ..Settings::default() });
+fn ask(mut responder: Responder, query: &[u8], times: usize, clients: &[IpAddr]) {
     let mut batch = SameQuery::new(query);
     let mut clients = clients.chunks(BATCH_LEN).cycle();
     for asked in (0..times).step_by(BATCH_LEN) {

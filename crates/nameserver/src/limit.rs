@@ -158,13 +158,15 @@ impl Accounts {
     /// Which account this is.
     fn hash(&self, network: u64, kind: Kind, name: &[u8]) -> u64 {
         let [first, second] = self.secrets;
-        let mut hash = folded(network ^ first, u64::from(kind.0) ^ second);
-        for chunk in name.chunks(8) {
-            let mut octets = [0; 8];
-            octets[..chunk.len()].copy_from_slice(chunk);
-            hash = folded(hash ^ u64::from_le_bytes(octets), second);
-        }
-        folded(hash ^ first, name.len() as u64 ^ second)
+        let hash = folded(network ^ first, u64::from(kind.0) << 8 ^ name.len() as u64 ^ second);
+        let (chunks, rest) = name.as_chunks::<8>();
+        let hash = chunks.iter().fold(hash, |hash, chunk| folded(hash ^ u64::from_le_bytes(*chunk), second));
+        // Some of the octets were in it before, which does no harm.
+        let rest = match name.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)),
+        };
+        folded(hash ^ rest, first)
     }
 
     /// Whether one more response can be paid for, which it then is.
@@ -176,25 +178,20 @@ impl Accounts {
             let owed = (account as u32).wrapping_sub(now);
             if owed <= credit { owed } else { 0 }
         };
-        let (mut index, mut least) = (0, u32::MAX);
-        for (at, account) in set.iter().enumerate() {
-            let account = account.load(Ordering::Relaxed);
-            if (account >> 32) as u32 == tag {
-                (index, least) = (at, owed(account));
-                if least > credit - cost {
-                    return false;
-                }
-                break;
+        let with = |until: u32| u64::from(tag) << 32 | u64::from(until);
+        let is_of_it = |account: &&AtomicU64| (account.load(Ordering::Relaxed) >> 32) as u32 == tag;
+        let Some(account) = set.iter().find(is_of_it) else {
+            if let Some(account) = set.iter().min_by_key(|account| owed(account.load(Ordering::Relaxed))) {
+                account.store(with(now.wrapping_add(cost)), Ordering::Relaxed);
             }
-            if owed(account) < least {
-                (index, least) = (at, owed(account));
-            }
+            return true;
+        };
+        let before = owed(account.load(Ordering::Relaxed));
+        let pays = before <= credit - cost;
+        if pays {
+            account.store(with(now.wrapping_add(before + cost)), Ordering::Relaxed);
         }
-        let known = set[index].load(Ordering::Relaxed);
-        let before = if (known >> 32) as u32 == tag { least } else { 0 };
-        let until = now.wrapping_add(before + cost);
-        set[index].store(u64::from(tag) << 32 | u64::from(until), Ordering::Relaxed);
-        true
+        pays
     }
 }
 
