@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use starling_tests::{certificates, tools};
 
 use crate::copies::{is_asked, same_answers_to_all, same_digest, same_records, without_signature_ttls};
 use crate::fake::wire;
-use crate::peers::{Change, Peer, Wishes};
+use crate::peers::{Change, Peer, Wishes, Xot};
 use crate::secondaries::serial_of;
 use crate::site::{Node, SEEN_WITHIN, Seen, Site, ZONE};
 
@@ -35,9 +35,9 @@ const SEED: u64 = 0x1995;
 /// A little before where serials wrap.
 pub(crate) const FIRST_SERIAL: u32 = u32::MAX - 20;
 
-fn steps() -> u32 {
-    if tools::long_run() { 2000 } else { 300 }
-}
+/// Steps, usually and in a long run. Over TLS each takes several connections.
+const STEPS: (u32, u32) = (300, 2000);
+const STEPS_OVER_TLS: (u32, u32) = (60, 2000);
 
 /// A zone that changes at random.
 pub(crate) struct World {
@@ -206,21 +206,21 @@ fn follows(
     let wishes = Wishes { secondary: site.listen, key: None, dnssec, tls: None };
     let peer = Peer::start(kind, &world.text(FIRST_SERIAL), wishes, &site.path(""))?;
     let node = site.start(&[peer.address], ASKED)?;
-    follows_steps(&site, (&peer, dnssec), &node, world, make)
+    follows_steps(&site, (&peer, dnssec), &node, (world, STEPS), make)
 }
 
 fn follows_steps(
     site: &Site,
     (peer, dnssec): (&Peer, bool),
     node: &Node,
-    mut world: World,
+    (mut world, steps): (World, (u32, u32)),
     make: impl Fn(&Peer, &World, &[Change], u32) -> Result<()>,
 ) -> Result<()> {
-    let kind = peer.kind;
+    let (kind, steps) = (peer.kind, if tools::long_run() { steps.1 } else { steps.0 });
     tools::poll("the node has the zone", SEEN_WITHIN, || Ok((node.seen()?.serial.is_some()).then_some(())))?;
     let start = Instant::now();
     let mut serial = FIRST_SERIAL;
-    for step in 0..steps() {
+    for step in 0..steps {
         let changes = world.step();
         serial = serial.wrapping_add(1 + step % 3);
         make(peer, &world, &changes, serial).with_context(|| format!("step {step}"))?;
@@ -233,14 +233,13 @@ fn follows_steps(
     let (changed, whole) = (count("what has changed was transferred"), count("asking for the whole zone"));
     let transfers = count("transferred from");
     tools::announce(&format!(
-        "{kind}: {} steps in {took:?}, {transfers} transfers, {changed} of them of what has changed",
-        steps()
+        "{kind}: {steps} steps in {took:?}, {transfers} transfers, {changed} of them of what has changed"
     ));
     let records = transfer(node.address, &Name::parse(ZONE)?)?;
     let has = |rtype| records.iter().any(|record| record.rtype == rtype);
     ensure!(has(TYPE_RRSIG) == dnssec && has(TYPE_NSEC3) == (dnssec && kind == Kind::Knot), "signed, or not");
     ensure!(whole == 0, "{whole} times differences did not do\n{}", node.process.log_tail());
-    ensure!(changed * 10 >= steps() as usize * 9, "{changed} times differences were sent");
+    ensure!(changed * 10 >= steps as usize * 9, "{changed} times differences were sent");
     Ok(())
 }
 
@@ -270,18 +269,36 @@ fn changes_come_from_nsd() -> Result<()> {
 /// NSD 4.6 agrees to no protocol in TLS.
 #[test]
 fn changes_come_from_nsd_over_tls() -> Result<()> {
+    follows_over_tls(Kind::Nsd, "alpn = false", by_file)
+}
+
+#[test]
+fn changes_come_from_bind_over_tls() -> Result<()> {
+    follows_over_tls(Kind::Bind, "", by_update)
+}
+
+fn follows_over_tls(
+    kind: Kind,
+    line: &str,
+    make: impl Fn(&Peer, &World, &[Change], u32) -> Result<()>,
+) -> Result<()> {
     let site = Site::new()?;
     let folder = site.path("");
     certificates::authority(&folder, "authority")?;
     certificates::certificate(&folder, "own", "authority", "DNS:primary.example", 30)?;
-    let ip = own_address();
+    // BIND listens only on addresses that an interface lists, and loopback lists just the one.
+    let ip = if kind == Kind::Bind { Ipv4Addr::LOCALHOST } else { own_address() };
     let at = SocketAddr::new(ip.into(), free_port(ip)?);
     let world = World::new(SEED);
-    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: Some((at, "own")) };
-    let peer = Peer::start(Kind::Nsd, &world.text(FIRST_SERIAL), wishes, &folder)?;
-    let section = "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"authority.pem\"\nalpn = false\n";
-    let node = site.start_with(section, &format!("{at} tls xot"), ASKED)?;
-    follows_steps(&site, (&peer, false), &node, world, by_file)
+    // The tests themselves ask without.
+    let tls = Some(Xot { at, own: "own", alone: false });
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls };
+    let peer = Peer::start(kind, &world.text(FIRST_SERIAL), wishes, &folder)?;
+    let section = format!(
+        "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"authority.pem\"\n{line}\n"
+    );
+    let node = site.start_with(&section, &format!("{at} tls xot"), ASKED)?;
+    follows_steps(&site, (&peer, false), &node, (world, STEPS_OVER_TLS), make)
 }
 
 #[test]

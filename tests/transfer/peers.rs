@@ -31,8 +31,18 @@ pub(crate) struct Wishes {
     pub(crate) key: Option<Key>,
     /// Whether it signs the zone (DNSSEC).
     pub(crate) dnssec: bool,
-    /// Where BIND or NSD has the zone transferred by TLS, BIND by nothing else, and the name of its certificate and key.
-    pub(crate) tls: Option<(SocketAddr, &'static str)>,
+    /// How BIND or NSD has the zone transferred over TLS.
+    pub(crate) tls: Option<Xot>,
+}
+
+/// Transfers over TLS.
+#[derive(Clone, Copy)]
+pub(crate) struct Xot {
+    pub(crate) at: SocketAddr,
+    /// The name of the certificate and its key.
+    pub(crate) own: &'static str,
+    /// Whether BIND has them by nothing else.
+    pub(crate) alone: bool,
 }
 
 /// A primary that runs.
@@ -145,7 +155,7 @@ fn nsd(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         write!(text, "key:\n name: \"{name}\"\n algorithm: {algorithm}\n secret: \"{secret}\"\n")?;
     }
     let key = wishes.key.map_or("NOKEY", |key| key.name);
-    if let Some((at, name)) = wishes.tls {
+    if let Some(Xot { at, own: name, .. }) = wishes.tls {
         let lines = format!(
             "server:\n ip-address: {}@{port}\n tls-port: {port}\n tls-service-key: \"{here}/../{name}.key\"\n \
              tls-service-pem: \"{here}/../{name}.pem\"\n",
@@ -217,7 +227,7 @@ fn bind(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         with_key = format!(" key \"{name}\"");
         allowed = format!("key \"{name}\";");
     }
-    if let Some((at, name)) = wishes.tls {
+    if let Some(Xot { at, own: name, .. }) = wishes.tls {
         // BIND reads its files where it runs: `folder` is below that of the certificates.
         writeln!(text, "tls own {{ cert-file \"../{name}.pem\"; key-file \"../{name}.key\"; }};")?;
         text = text.replacen(
@@ -227,7 +237,8 @@ fn bind(at: SocketAddr, wishes: Wishes, folder: &Path) -> Result<String> {
         );
         allowed = format!("{LOOPBACK};");
     }
-    let transport = wishes.tls.map(|(at, _)| format!("port {} transport tls", at.port())).unwrap_or_default();
+    let alone = wishes.tls.filter(|tls| tls.alone);
+    let transport = alone.map(|tls| format!("port {} transport tls", tls.at.port())).unwrap_or_default();
     let changes = if wishes.dnssec {
         "dnssec-policy default; inline-signing no; allow-update { 127.0.0.1; };"
     } else if wishes.key.is_some() {

@@ -10,7 +10,7 @@ use starling_tests::process::Process;
 use starling_tests::server::{Kind, free_port};
 use starling_tests::tools;
 
-use crate::peers::{Peer, Wishes};
+use crate::peers::{Peer, Wishes, Xot};
 use crate::secondaries::Key;
 use crate::site::{KEY_NAME, Seen, Site, ZONE, key_section};
 
@@ -36,7 +36,12 @@ fn bind_has_to_prove_who_it_is() -> Result<()> {
     authority(&folder, "other")?;
     let pin = certificate(&folder, "good")?;
     let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
-    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls: Some((at, "own")) };
+    let wishes = Wishes {
+        secondary: site.listen,
+        key: None,
+        dnssec: false,
+        tls: Some(Xot { at, own: "own", alone: true }),
+    };
     let peer = Peer::start(Kind::Bind, &text(1), wishes, &folder)?;
     let ca = |name: &str| format!("ca-file = \"{}\"", folder.join(format!("{name}.pem")).display());
     let section = |proof: &str| format!("[[tls]]\nname = \"xot\"\n{proof}\n");
@@ -96,7 +101,12 @@ fn changes_come_over_tls_with_a_key() -> Result<()> {
     certificate(&folder, "good")?;
     let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
     let key = Key { name: KEY_NAME, algorithm: "hmac-sha256", secret: SECRET };
-    let wishes = Wishes { secondary: site.listen, key: Some(key), dnssec: false, tls: Some((at, "own")) };
+    let wishes = Wishes {
+        secondary: site.listen,
+        key: Some(key),
+        dnssec: false,
+        tls: Some(Xot { at, own: "own", alone: true }),
+    };
     let peer = Peer::start(Kind::Bind, &text(1), wishes, &folder)?;
     // Relative to the configuration.
     let tls = "[[tls]]\nname = \"xot\"\nserver-name = \"primary.example\"\nca-file = \"good.pem\"\n";
