@@ -18,7 +18,7 @@ use starling_tests::query::{Edns, Query};
 use starling_tests::server::Kind;
 use starling_tests::{tls, tools};
 
-use crate::incremental::tls_section;
+use crate::incremental::{journal_leads_to, tls_section};
 use crate::secondaries::{FOLLOWS_WITHIN, Key, Origin, Primary, Secondary, Trust, serial_of};
 use crate::site::{KEY_NAME, Seen, Site, ZONE, key_section};
 
@@ -120,6 +120,7 @@ fn another_node_has_the_zone() -> Result<()> {
     }
     write_zone(folder, 2)?;
     primary.ctl(&["reload"])?;
+    journal_leads_to(&primary, 2)?;
     for (_, node) in &nodes {
         node.ctl(&["refresh", ZONE])?;
         node.wait_for(Seen::served(2))?;
