@@ -30,7 +30,6 @@ impl Client for Option<IpAddr> {
 ///
 /// It is a function of its own for the sake of answers that have nothing to choose, with one for each kind of client: the address
 /// is read where it is. What takes more registers is in further ones, at their ends, so that here none has to be kept.
-#[cold]
 #[inline(never)]
 pub(crate) fn chosen<'t>(
     table: &'t Table,
