@@ -80,8 +80,8 @@ fn chosen_by_ipv6_place<'t>(
     client: &(impl Client + ?Sized),
 ) -> Option<Variant<'t>> {
     let Some(IpAddr::V6(address)) = client.address() else { return chosen_at_length(variants, client) };
-    let known = if is_apart(address) { of_places.known_ipv6(address) } else { None };
-    known.and_then(|place| variants.at(place)).or_else(|| chosen_at_length(variants, client))
+    let known = of_places.known_ipv6(address).and_then(|place| variants.at(place));
+    known.or_else(|| chosen_at_length(variants, client))
 }
 
 /// Whether none of IPv4 can be in it: in the upper half that is all zeros.

@@ -72,6 +72,8 @@ impl Split for u128 {
 /// An address as a number.
 trait Word: Split + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
     const BITS: u8;
+    /// From which upper bits on addresses are not searched for. Those of IPv6 that begin with zeros are of IPv4, or nobody's.
+    const UPPER_MIN: usize;
     const ZERO: Self;
     /// Its upper bits.
     fn upper(self) -> usize;
@@ -92,9 +94,10 @@ trait Word: Split + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
 }
 
 macro_rules! word {
-    ($word:ty, $bits:literal, $lower:expr) => {
+    ($word:ty, $bits:literal, $upper_min:literal, $lower:expr) => {
         impl Word for $word {
             const BITS: u8 = $bits;
+            const UPPER_MIN: usize = $upper_min;
             const ZERO: Self = 0;
             #[inline(always)]
             fn upper(self) -> usize {
@@ -129,8 +132,8 @@ macro_rules! word {
     };
 }
 
-word!(u32, 32, |word| u64::from(word) << (32 + UPPER_BITS));
-word!(u128, 128, |word| ((word >> 64) as u64) << UPPER_BITS);
+word!(u32, 32, 0, |word| u64::from(word) << (32 + UPPER_BITS));
+word!(u128, 128, 1, |word| ((word >> 64) as u64) << UPPER_BITS);
 
 /// A map of addresses to places.
 #[derive(PartialEq, Eq)]
@@ -144,26 +147,34 @@ pub struct Places {
 struct Ranges<W: Word> {
     /// For each value of the upper bits, the range that their first address is in; one more for the end.
     upper: Box<[u32]>,
-    /// Where each range begins, the first at zero; and behind the last one as many places where nothing more begins as a leaf looks at.
+    /// Where each range begins, the first at zero.
     heads: Box<[W::Head]>,
-    /// Those of the ranges alone.
     tails: Box<[W::Tail]>,
-    /// As many as there are heads; behind that of the last range, it again.
     places: Box<[Place]>,
-    /// For each value of the upper bits.
+    /// For each value of the upper bits. All of them are divided up, so that nobody has to look.
     branches: Box<[Leaf; UPPER_COUNT]>,
     leaves: Box<[Leaf]>,
+    near: Box<[Near<W::Head>]>,
 }
 
-/// What all addresses have that begin alike: the place that all of them have; the range that the first one is in, where at most
-/// two begin; or leaves. Which it is, the uppermost bits say, so that it takes a look at the sign and, mostly, no more.
+/// What begins among the addresses of a leaf.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Near<H> {
+    /// Where, one after the other; where it is less, the last of all addresses.
+    starts: [H; BEGIN_MAX],
+    /// The place before, and from each of these on.
+    places: [Place; BEGIN_MAX + 1],
+}
+
+/// What all addresses have that begin alike: the place that all of them have; what begins among them, where that are at most
+/// two ranges; or leaves. Which it is, the uppermost bits say, so that it takes a look at the sign and, mostly, no more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Leaf(u32);
 
 impl Leaf {
     /// Of those that are not divided up: a place, in the lowest bits.
     const PLACE: u32 = 2 << 30;
-    /// Or a range.
+    /// Or the number of what begins there.
     const NEAR: u32 = 3 << 30;
     /// Of those that are divided up, in so many of the lowest bits, how far what follows in an address is to be shifted so that it is the number
     /// of a leaf among theirs; above these which is the first one.
@@ -172,15 +183,15 @@ impl Leaf {
     const SEARCHED: Leaf = Leaf::divided(Leaf::COUNT_MAX - 1, 1);
     /// How many leaves there can be.
     const COUNT_MAX: usize = 1 << (31 - Leaf::SHIFT_BITS);
-    /// How many ranges a leaf can lead to.
+    /// How many of these there can be.
     const NEAR_MAX: usize = 1 << 30;
 
     const fn place(place: Place) -> Leaf {
         Leaf(Leaf::PLACE | place as u32)
     }
 
-    const fn near(range: usize) -> Leaf {
-        Leaf(Leaf::NEAR | range as u32)
+    const fn near(number: usize) -> Leaf {
+        Leaf(Leaf::NEAR | number as u32)
     }
 
     /// One that has leaves, by so many bits.
@@ -226,15 +237,15 @@ impl Places {
         }
     }
 
-    /// The place of an address, where it is known without a search, as of nearly all.
+    /// The number of the place of an address, where it is known without a search, as of nearly all.
     #[inline(always)]
-    pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<Place> {
+    pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<usize> {
         self.ipv4.known(address.to_bits())
     }
 
-    /// As [`Places::known_ipv4`], of an IPv6 address, which none of IPv4 is in.
+    /// As [`Places::known_ipv4`], of an IPv6 address. None is known that is one of IPv4.
     #[inline(always)]
-    pub fn known_ipv6(&self, address: Ipv6Addr) -> Option<Place> {
+    pub fn known_ipv6(&self, address: Ipv6Addr) -> Option<usize> {
         self.ipv6.known(address.to_bits())
     }
 
@@ -280,27 +291,24 @@ impl<W: Word> Ranges<W> {
         before + self.tails[before + 1..=upto].partition_point(|start| *start <= tail)
     }
 
-    /// The place of an address, if one leaf leads to it, as for most.
+    /// The number of the place of an address, if one leaf leads to it, as for most.
     #[inline(always)]
-    fn known(&self, address: W) -> Option<Place> {
-        let mut leaf = self.branches[address.upper()];
-        if leaf.is_divided() {
-            leaf = leaf.below(&self.leaves, address.lower())?;
-        }
-        if leaf.0 < Leaf::PLACE {
-            return None;
-        }
-        if leaf.0 < Leaf::NEAR { Some(leaf.0 as Place) } else { self.near(leaf, address) }
+    fn known(&self, address: W) -> Option<usize> {
+        let branch = self.branches[address.upper()];
+        let leaf = branch.below(&self.leaves, address.lower())?;
+        if leaf.is_divided() { None } else { self.of_leaf(leaf, address) }
     }
 
-    /// The place of an address in a leaf where some ranges begin.
+    /// The number of the place of an address in a leaf that is not divided up.
     #[inline(always)]
-    fn near(&self, leaf: Leaf, address: W) -> Option<Place> {
-        let range = (leaf.0 - Leaf::NEAR) as usize;
+    fn of_leaf(&self, leaf: Leaf, address: W) -> Option<usize> {
+        if leaf.0 < Leaf::NEAR {
+            return Some((leaf.0 as Place).into());
+        }
+        let near = self.near.get((leaf.0 - Leaf::NEAR) as usize)?;
         let (head, _) = address.split();
-        let follow = self.heads.get(range + 1..range + 1 + BEGIN_MAX)?;
-        let begun = follow.iter().map(|start| usize::from(*start <= head)).sum::<usize>();
-        self.places.get(range + begun).copied()
+        let begun = near.starts.iter().map(|start| usize::from(*start <= head)).sum::<usize>();
+        near.places.get(begun).map(|place| usize::from(*place))
     }
 
     fn find(&self, address: W) -> Place {
@@ -311,12 +319,8 @@ impl<W: Word> Ranges<W> {
             lower = leaf.rest(lower);
             leaf = below;
         }
-        let known = match leaf.0 {
-            Leaf::NEAR.. => self.near(leaf, address),
-            Leaf::PLACE.. => Some(leaf.0 as Place),
-            _ => None,
-        };
-        known.unwrap_or_else(|| self.places[self.index(address)])
+        let known = if leaf.is_divided() { None } else { self.of_leaf(leaf, address) };
+        known.map_or_else(|| self.places[self.index(address)], |number| number as Place)
     }
 
     fn find_network(&self, address: W, alike: impl Fn(Place, Place) -> bool) -> (Place, u8) {
@@ -324,7 +328,7 @@ impl<W: Word> Ranges<W> {
         let place = self.places[index];
         let is_alike = |other: &&Place| alike(place, **other);
         let before = self.places[..index].iter().rev().take(ALIKE_MAX).take_while(is_alike).count();
-        let after = self.places[index + 1..self.count()].iter().take(ALIKE_MAX).take_while(is_alike).count();
+        let after = self.places[index + 1..].iter().take(ALIKE_MAX).take_while(is_alike).count();
         // The network may have neither the address before the ranges nor that behind them: it differs from each by a bit of
         // its prefix.
         let bits_from = |outside: W| (address ^ outside).leading_zeros() + 1;
@@ -336,9 +340,10 @@ impl<W: Word> Ranges<W> {
     }
 
     fn memory_bytes(&self) -> usize {
-        let Ranges { upper, heads, tails, places, branches, leaves } = self;
+        let Ranges { upper, heads, tails, places, branches, leaves, near } = self;
         let of_ranges = size_of_val(&**upper) + size_of_val(&**heads) + size_of_val(&**tails);
-        of_ranges + size_of_val(&**places) + size_of_val(&**branches) + size_of_val(&**leaves)
+        let of_leaves = size_of_val(&**branches) + size_of_val(&**leaves) + size_of_val(&**near);
+        of_ranges + size_of_val(&**places) + of_leaves
     }
 }
 
@@ -459,25 +464,27 @@ fn ranges<W: Word>(mut networks: Vec<(W, u8, Place)>) -> Ranges<W> {
         _ => starts.partition_point(|start| *start <= W::with_upper(upper)) - 1,
     });
     let upper: Box<[u32]> = upper.map(|index| index as u32).collect(); // two for each of `NETWORKS_MAX` at most
-    let mut divider = Divider { starts: &starts, places: &places, leaves: Vec::new() };
+    let mut divider = Divider { starts: &starts, places: &places, leaves: Vec::new(), near: Vec::new() };
     let mut branches = Box::new([Leaf::SEARCHED; UPPER_COUNT]);
-    for (bits, (branch, first)) in branches.iter_mut().zip(&upper).enumerate() {
-        *branch = divider.leaf(W::with_upper(bits), UPPER_BITS, &mut (*first as usize));
+    let mut last = (Leaf::SEARCHED, Leaf::SEARCHED);
+    for (bits, (branch, first)) in branches.iter_mut().zip(&upper).enumerate().skip(W::UPPER_MIN) {
+        let leaf = divider.leaf(W::with_upper(bits), UPPER_BITS, &mut (*first as usize));
+        if leaf != last.0 {
+            last = (leaf, divider.divided(leaf));
+        }
+        *branch = last.1;
     }
-    let leaves = divider.leaves.into();
-    let (mut heads, tails): (Vec<_>, Vec<_>) = starts.into_iter().map(W::split).unzip();
-    // The last address may be where nothing more begins: the place is the same.
-    let (nothing_more, _) = W::ZERO.last_of(0).split();
-    heads.extend([nothing_more; BEGIN_MAX]);
-    places.resize(heads.len(), places.last().copied().unwrap_or_default());
-    Ranges { upper, heads: heads.into(), tails: tails.into(), places: places.into(), branches, leaves }
+    let (leaves, near) = (divider.leaves.into(), divider.near.into());
+    let (heads, tails): (Vec<_>, Vec<_>) = starts.into_iter().map(W::split).unzip();
+    Ranges { upper, heads: heads.into(), tails: tails.into(), places: places.into(), branches, leaves, near }
 }
 
 /// Divides ranges up.
-struct Divider<'r, W> {
+struct Divider<'r, W: Word> {
     starts: &'r [W],
     places: &'r [Place],
     leaves: Vec<Leaf>,
+    near: Vec<Near<W::Head>>,
 }
 
 impl<W: Word> Divider<'_, W> {
@@ -496,7 +503,7 @@ impl<W: Word> Divider<'_, W> {
             return Leaf::place(self.places[*index]);
         }
         if count <= BEGIN_MAX {
-            return if are_heads { Leaf::near(*index) } else { Leaf::SEARCHED };
+            return if are_heads { self.near(*index, count) } else { Leaf::SEARCHED };
         }
         let bits =
             (LEAVES_FOR_RANGE * count).ilog2().min(len_max - len).min(LEAF_BITS_MAX).min(LEN_MAX - len);
@@ -509,6 +516,26 @@ impl<W: Word> Divider<'_, W> {
             self.leaves[at + number] = self.leaf(first.leaf(number, len + bits), len + bits, index);
         }
         Leaf::divided(at, bits)
+    }
+
+    /// A leaf whose first address is in this range, and among which so many others begin, one at least.
+    fn near(&mut self, range: usize, count: usize) -> Leaf {
+        let (last, _) = W::ZERO.last_of(0).split();
+        let start =
+            |begun: usize| if begun < count { self.starts[range + 1 + begun].split().0 } else { last };
+        let place = |begun: usize| self.places[range + begun.min(count)];
+        self.near.push(Near { starts: std::array::from_fn(start), places: std::array::from_fn(place) });
+        Leaf::near(self.near.len() - 1)
+    }
+
+    /// A leaf with leaves, for one that may have none.
+    fn divided(&mut self, leaf: Leaf) -> Leaf {
+        let at = self.leaves.len();
+        if leaf.is_divided() || at + 2 >= Leaf::COUNT_MAX {
+            return if leaf.is_divided() { leaf } else { Leaf::SEARCHED };
+        }
+        self.leaves.extend([leaf; 2]);
+        Leaf::divided(at, 1)
     }
 }
 
@@ -617,7 +644,7 @@ mod tests {
                 let wanted = naive(&networks, *address);
                 let ipv4 = Ipv4Addr::from_bits(*address);
                 assert_eq!(places.find(ipv4.into()), wanted, "{seed}: {address:x}");
-                let is_right = |known: Option<Place>| known.is_none_or(|known| known == wanted);
+                let is_right = |known: Option<usize>| known.is_none_or(|known| known == wanted.into());
                 assert!(is_right(places.known_ipv4(ipv4)), "{seed}: {address:x}");
                 let wide = Ipv6Addr::from_bits(u128::from(*address) << 96 | 7);
                 assert_eq!(places.find(wide.into()), wanted, "{seed}: {address:x}");
@@ -678,7 +705,7 @@ mod tests {
             ("8000::", 0, true),
         ] {
             let known = places.known_ipv6(address.parse().unwrap());
-            assert_eq!(known, is_known.then_some(place), "{address}");
+            assert_eq!(known, is_known.then_some(place.into()), "{address}");
             assert_eq!(places.find(ip(address)), place, "{address}");
         }
     }
@@ -705,10 +732,10 @@ mod tests {
             for address in [bits, last, bits.wrapping_sub(1), last.wrapping_add(1), random.below(u32::MAX)] {
                 let (ipv4, ipv6) =
                     (Ipv4Addr::from_bits(address), Ipv6Addr::from_bits(u128::from(address) << 96 | 9));
-                let searched = places.ipv4.places[places.ipv4.index(address)];
+                let searched = usize::from(places.ipv4.places[places.ipv4.index(address)]);
                 assert_eq!(places.known_ipv4(ipv4).unwrap_or(searched), searched, "{ipv4}");
                 known += usize::from(places.known_ipv4(ipv4).is_some());
-                let searched = places.ipv6.places[places.ipv6.index(ipv6.to_bits())];
+                let searched = usize::from(places.ipv6.places[places.ipv6.index(ipv6.to_bits())]);
                 assert_eq!(places.known_ipv6(ipv6).unwrap_or(searched), searched, "{ipv6}");
                 known += usize::from(places.known_ipv6(ipv6).is_some());
                 all += 2;
