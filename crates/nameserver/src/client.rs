@@ -37,14 +37,11 @@ pub(crate) fn chosen<'t>(
     rotation: usize,
     client: &(impl Client + ?Sized),
 ) -> Option<Variant<'t>> {
-    let variants = table.variants(number)?;
-    if let Some(variant) = variants.of_turn(turn(rotation)) {
-        return Some(variant);
+    let Some(variants) = table.variants(number) else { return None };
+    if let Some(of_places) = variants.of_places() {
+        return chosen_by_place(variants, of_places, client);
     }
-    match variants.of_places() {
-        Some(of_places) => chosen_by_place(variants, of_places, client),
-        None => chosen_by_network(variants, client),
-    }
+    variants.of_turn(turn(rotation)).or_else(|| chosen_by_network(variants, client))
 }
 
 /// As [`chosen`], where the client's network decides: of one whose address is what it looks like.
