@@ -37,7 +37,7 @@ pub(crate) fn chosen<'t>(
     rotation: usize,
     client: &(impl Client + ?Sized),
 ) -> Option<Variant<'t>> {
-    let Some(variants) = table.variants(number) else { return None };
+    let variants = table.variants(number)?;
     if let Some(of_places) = variants.of_places() {
         return chosen_by_place(variants, of_places, client);
     }
