@@ -26,12 +26,23 @@ impl Client for Option<IpAddr> {
     }
 }
 
-/// The set that one answer has, of the variants with this number.
-///
-/// It is a function of its own for the sake of answers that have nothing to choose, with one for each kind of client: the address
-/// is read where it is. What takes more registers is in further ones, at their ends, so that here none has to be kept.
+/// As [`chosen_here`], elsewhere.
 #[inline(never)]
 pub(crate) fn chosen<'t>(
+    table: &'t Table,
+    number: u16,
+    rotation: usize,
+    client: &(impl Client + ?Sized),
+) -> Option<Variant<'t>> {
+    chosen_here(table, number, rotation, client)
+}
+
+/// The set that one answer has, of the variants with this number.
+///
+/// What takes registers is in functions of its own, for the sake of answers that have nothing to choose, with one for each kind of
+/// client: the address is read where it is. What takes more of them is in further ones, at their ends, so that none has to be kept.
+#[inline(always)]
+pub(crate) fn chosen_here<'t>(
     table: &'t Table,
     number: u16,
     rotation: usize,

@@ -266,7 +266,7 @@ impl Desk {
         }
         let mut rrset = node.rrset(query.qtype)?;
         if rrset.is_steered() {
-            rrset = client::chosen(table, rrset.variants_number(), self.rotation, client)?.rrset();
+            rrset = client::chosen_here(table, rrset.variants_number(), self.rotation, client)?.rrset();
         }
         let mut first = 0;
         if rrset.count() != 1 && table.flags().has(ImageFlags::ROTATE) {
