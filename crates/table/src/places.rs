@@ -5,7 +5,7 @@
 //! search takes some lines of a list of 4 octets a range of IPv4 and twice 8 of IPv6; the places are in a list of their own, 2
 //! octets each.
 //!
-//! Addresses of clients need no search. All that have the same upper bits are divided up into equal leaves, by as many of the
+//! Most addresses of clients need no search. All that have the same upper bits are divided up into equal leaves, by as many of the
 //! bits that follow as there are ranges to tell apart. A leaf has the place of all its addresses, or leads to where at most two
 //! ranges begin, or is divided up again. So an answer costs a line for the upper bits, one for the leaf, and one or two for the ranges,
 //! where they are needed.
