@@ -75,7 +75,7 @@ fn messages_without_an_answer_are_counted_by_cause() -> Result<()> {
     let status: Value = serde_json::from_slice(&output.stdout)?;
     let expected = json!({
         "queue": 0, "shed": 0, "ring": 0, "frame": 0, "checksum": 0, "too-long": 1, "no-room": 0, "too-big": 0, "forbidden": 0, "unreachable": 0, "other": 0,
-        "silent": 1,
+        "silent": 1, "limited": 0,
     });
     ensure!(status["drops"] == expected, "{}", status["drops"]);
     Ok(())
