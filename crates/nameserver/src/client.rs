@@ -81,6 +81,7 @@ fn chosen_by_place<'t>(
     known.or_else(|| chosen_at_length(variants, client))
 }
 
+/// As [`chosen_by_place`], of one with any other address: none of IPv4 is known in the map of IPv6.
 #[inline(never)]
 fn chosen_by_ipv6_place<'t>(
     variants: &'t Variants,

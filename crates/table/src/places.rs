@@ -183,7 +183,7 @@ impl Leaf {
     const SEARCHED: Leaf = Leaf::divided(Leaf::COUNT_MAX - 1, 1);
     /// How many leaves there can be.
     const COUNT_MAX: usize = 1 << (31 - Leaf::SHIFT_BITS);
-    /// How many of these there can be.
+    /// How many leaves there can be in which something begins.
     const NEAR_MAX: usize = 1 << 30;
 
     const fn place(place: Place) -> Leaf {
