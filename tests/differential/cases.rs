@@ -6,7 +6,7 @@ use starling_tests::name::Name;
 use starling_tests::query::{Edns, Query};
 use starling_tests::rdata::type_code;
 use starling_tests::tools;
-use starling_tests::zonedata::Zones;
+use starling_tests::zonedata::{Zones, neighbours};
 
 /// Asked at every name that exists.
 const TYPES: &[&str] = &[
@@ -134,22 +134,6 @@ pub(crate) fn captured(text: &str) -> Vec<Question> {
         Some(Question { name: Name::parse(name).ok()?, qtype: type_code(qtype)? })
     };
     lines.iter().step_by(step).filter_map(question).collect()
-}
-
-fn neighbours(name: &Name) -> Vec<Name> {
-    let mut found = vec![name.mixed_case()];
-    found.extend(name.child(b"below"));
-    found.extend(name.child(b"under").and_then(|below| below.child(b"far")));
-    found.extend(name.child(b"*"));
-    if let Some(parent) = name.parent() {
-        let sibling = parent.child(b"zz-none");
-        found.extend(sibling.as_ref().and_then(|sibling| sibling.child(b"deep")));
-        found.extend(sibling);
-        // The direct successor among the siblings, so that the name itself is the one that denies it.
-        let label = name.labels()[0];
-        found.extend(parent.child(&[label, b"0"].concat()));
-    }
-    found
 }
 
 fn ask(questions: &mut BTreeSet<Question>, name: &Name, types: &[u16]) {

@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 use starling_tests::client;
 use starling_tests::message::{Message, QR, Record, TC};
 use starling_tests::name::Name;
+use starling_tests::normalise::{Normal, normalise};
 use starling_tests::rdata::type_name;
 use starling_tests::server::{Kind, Server};
 use starling_tests::zonedata::Zones;
 
 use crate::cases::{PROFILES, Profile, Question, Transport};
 use crate::disputes::{Disputed, cause};
-use crate::normalise::{Normal, normalise};
 
 /// Questions asked between two comparisons: bounds memory to some 100 MB of answers.
 const CHUNK_LEN: usize = 2048;

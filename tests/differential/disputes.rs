@@ -1,6 +1,6 @@
 //! Why the peers differ among themselves, where they do.
 //!
-//! The rules of [`crate::normalise`] take away what any two servers may differ in. What is left here is open
+//! The rules of [`starling_tests::normalise`] take away what any two servers may differ in. What is left here is open
 //! to argument, or one peer's own way: each cause has its reason, and Starling has to side with one of the
 //! peers all the same. A dispute that no cause explains is printed as such: a new version of a peer, or a
 //! fault of this harness.

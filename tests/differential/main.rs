@@ -8,7 +8,6 @@
 mod cases;
 mod compare;
 mod disputes;
-mod normalise;
 mod oddities;
 
 use std::path::{Path, PathBuf};

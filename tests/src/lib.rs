@@ -11,6 +11,7 @@ pub mod lab;
 pub mod message;
 pub mod name;
 pub mod netns;
+pub mod normalise;
 pub mod openmetrics;
 pub mod process;
 pub mod query;

@@ -67,6 +67,24 @@ pub fn names_of(apex: &Name, records: &[Record]) -> BTreeSet<Name> {
     names
 }
 
+/// Names around this one, each of which leads to another branch of the algorithm of RFC 1034 §4.3.2.
+#[must_use]
+pub fn neighbours(name: &Name) -> Vec<Name> {
+    let mut found = vec![name.mixed_case()];
+    found.extend(name.child(b"below"));
+    found.extend(name.child(b"under").and_then(|below| below.child(b"far")));
+    found.extend(name.child(b"*"));
+    if let Some(parent) = name.parent() {
+        let sibling = parent.child(b"zz-none");
+        found.extend(sibling.as_ref().and_then(|sibling| sibling.child(b"deep")));
+        found.extend(sibling);
+        // The direct successor among the siblings, so that the name itself is the one that denies it.
+        let label = name.labels()[0];
+        found.extend(parent.child(&[label, b"0"].concat()));
+    }
+    found
+}
+
 /// Fetches a zone (RFC 5936 §2.2); the SOA stands first, once.
 pub fn transfer(server: SocketAddr, apex: &Name) -> Result<Vec<Record>> {
     let mut stream = client::connect(server)?;

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use starling_tests::client;
 use starling_tests::message::{Message, Record};
 use starling_tests::name::Name;
+use starling_tests::normalise::{Normal, next_link, normalise};
 use starling_tests::query::{Edns, Query};
 use starling_tests::rdata::{Part, parts};
+use starling_tests::server::Kind;
 use starling_tests::tools;
-use starling_tests::zonedata::{generic, names_of};
+use starling_tests::zonedata::{generic, names_of, neighbours};
 
 const TYPE_A: u16 = 1;
 const TYPE_NS: u16 = 2;
@@ -21,9 +24,15 @@ const TYPE_CNAME: u16 = 5;
 const TYPE_SOA: u16 = 6;
 const TYPE_MX: u16 = 15;
 const TYPE_TXT: u16 = 16;
+const TYPE_AAAA: u16 = 28;
+const TYPE_DNAME: u16 = 39;
+const TYPE_DS: u16 = 43;
 const TYPE_RRSIG: u16 = 46;
-/// What every name is asked for.
-const ASKED: [u16; 4] = [TYPE_A, TYPE_NS, TYPE_MX, TYPE_TXT];
+const TYPE_ANY: u16 = 255;
+/// What every name is asked for, and what those around it are.
+const ASKED: &[u16] =
+    &[TYPE_A, TYPE_NS, TYPE_CNAME, TYPE_SOA, TYPE_MX, TYPE_TXT, TYPE_AAAA, TYPE_DS, TYPE_ANY];
+const ASKED_AROUND: &[u16] = &[TYPE_A, TYPE_DS];
 /// At how many of the steps of a zone every name is asked, but for a long run, which does it at each.
 const ASKED_EVERY: u32 = 20;
 
@@ -102,7 +111,7 @@ pub(crate) fn is_asked(step: u32) -> bool {
     tools::long_run() || step.is_multiple_of(ASKED_EVERY)
 }
 
-/// That both give the same answers for every name of a zone with these records, and for one that is not there below each.
+/// That both give the same answers for every name of a zone with these records, and for those around them.
 pub(crate) fn same_answers_to_all(
     who: &str,
     apex: &Name,
@@ -111,42 +120,107 @@ pub(crate) fn same_answers_to_all(
     theirs: SocketAddr,
 ) -> Result<()> {
     let names = names_of(apex, records);
-    let below: BTreeSet<Name> = names.iter().filter_map(|name| name.child(b"nothing")).collect();
-    same_answers(who, ours, theirs, &names.union(&below).cloned().collect())
+    let around: BTreeSet<Name> = names.iter().flat_map(neighbours).collect();
+    let questions = questions(&names, ASKED).chain(questions(&around, ASKED_AROUND)).collect();
+    same_answers(who, ours, theirs, std::slice::from_ref(apex), questions)
 }
 
-/// Response code and answers are the same from both, for every name; how far a chain of CNAMEs is followed into other
-/// zones is for each server to choose. Where there is no answer, so are the SOA record or the delegation.
-pub(crate) fn same_answers(
+/// Every one of these names with each of the types.
+fn questions<'n>(names: &'n BTreeSet<Name>, types: &'static [u16]) -> impl Iterator<Item = (&'n Name, u16)> {
+    names.iter().flat_map(move |name| types.iter().map(move |rtype| (name, *rtype)))
+}
+
+/// That both give the same answers for these names, of zones with these apexes.
+pub(crate) fn same_answers_at(
     who: &str,
     ours: SocketAddr,
     theirs: SocketAddr,
+    apexes: &[Name],
     names: &BTreeSet<Name>,
 ) -> Result<()> {
-    let questions: Vec<(&Name, u16)> =
-        names.iter().flat_map(|name| ASKED.map(|rtype| (name, rtype))).collect();
+    same_answers(who, ours, theirs, apexes, questions(names, ASKED).collect())
+}
+
+/// Both give the same answers in all but what servers may differ in.
+fn same_answers(
+    who: &str,
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    apexes: &[Name],
+    questions: Vec<(&Name, u16)>,
+) -> Result<()> {
     let query = |(name, rtype): &(&Name, u16)| {
         Query::new((*name).clone(), *rtype).with_edns(Edns::dnssec(1232)).bytes(0)
     };
     let queries: Vec<Vec<u8>> = questions.iter().map(query).collect();
-    let (ours, theirs) = (client::tcp(ours, &queries)?, client::tcp(theirs, &queries)?);
-    for (((name, rtype), ours), theirs) in questions.into_iter().zip(ours).zip(theirs) {
-        let read =
-            |bytes: Option<Vec<u8>>| read(name, &bytes.with_context(|| format!("no answer for {name}"))?);
-        let (ours, theirs) = (read(ours)?, read(theirs)?);
-        ensure!(ours == theirs, "{name} TYPE{rtype}: {ours:?} from starling, {theirs:?} from {who}");
+    let (ours, theirs) = thread::scope(|scope| {
+        let theirs = scope.spawn(|| client::tcp(theirs, &queries));
+        (client::tcp(ours, &queries), theirs.join().expect("asking does not panic"))
+    });
+    for ((question, ours), theirs) in questions.into_iter().zip(ours?).zip(theirs?) {
+        let (name, rtype) = question;
+        let read = |bytes: Option<Vec<u8>>| {
+            let bytes = bytes.with_context(|| format!("no answer for {name} TYPE{rtype}"))?;
+            let message = Message::decode(&bytes)?;
+            let normal = loose(normalise(&message, name, rtype), question, apexes);
+            anyhow::Ok((message, normal))
+        };
+        let ((ours, our_normal), (theirs, their_normal)) = (read(ours)?, read(theirs)?);
+        if our_normal.rcode.is_none() != their_normal.rcode.is_none() {
+            continue; // how far a chain of DNAME is followed is nowhere said
+        }
+        let differing = match who == Kind::Nsd.to_string() {
+            true => our_normal.without_denials().differing(&their_normal.without_denials()),
+            false => our_normal.with_no_more_denials_than(&their_normal).differing(&their_normal),
+        };
+        ensure!(
+            differing.is_empty(),
+            "{name} TYPE{rtype}, {}:\n  starling: {ours}  {who}: {theirs}",
+            differing.join(" ")
+        );
     }
     Ok(())
 }
 
-/// Of a response: its code, the answers of the name, and what says that there are none.
-fn read(name: &Name, bytes: &[u8]) -> Result<(u16, BTreeSet<Canonical>, BTreeSet<Canonical>)> {
-    let message = Message::decode(bytes)?;
-    let rcode = message.rcode();
-    let is_chain = message.answer.iter().any(|record| record.rtype == TYPE_CNAME);
-    let says_so = if message.answer.is_empty() { message.authority } else { Vec::new() };
-    let own = without_signature_ttls(message.answer);
-    let own = own.iter().map(canonical).filter(|(owner, ..)| *owner == name.lower());
-    let says_so = says_so.iter().filter(|record| [TYPE_SOA, TYPE_NS].contains(&record.rtype)).map(canonical);
-    Ok((if is_chain { 0 } else { rcode }, own.collect(), says_so.collect())) // the code is that of the chain's end
+/// An answer in which some things count for nothing. The case of names and the TTLs of signatures: names are compressed to those
+/// that stand before, and Knot keeps one TTL for all signatures of a name. What an alias leads to in another of the zones with
+/// these apexes (NSD goes there), or from ANY (PowerDNS goes on).
+fn loose(mut normal: Normal, (name, rtype): (&Name, u16), apexes: &[Name]) -> Normal {
+    let zone = |name: &Name| {
+        let above = apexes.iter().filter(|apex| name.is_at_or_below(apex));
+        above.filter(|apex| rtype != TYPE_DS || *apex != name).max_by_key(|apex| apex.labels().len())
+    };
+    let mut links = vec![name.lower()];
+    let mut is_elsewhere = false;
+    while let Some(target) = next_link(&normal.answer, &links[links.len() - 1]) {
+        is_elsewhere = zone(&target) != zone(&links[0]) || rtype == TYPE_ANY;
+        if links.contains(&target) {
+            normal.rcode = None; // BIND calls a loop an error (RFC 1034 §3.6.2), others don't
+        }
+        if is_elsewhere || links.contains(&target) {
+            break;
+        }
+        links.push(target);
+    }
+    if is_elsewhere {
+        // All but the aliases is of where the chain ends.
+        let is_alias = |record: &Record| record.rtype == TYPE_DNAME || record.covered() == Some(TYPE_DNAME);
+        let is_above = |owner: &Name| links.iter().any(|link| link.is_at_or_below(owner));
+        normal.rcode = None;
+        normal.answer.retain(|it| links.contains(&it.owner) || is_alias(it) && is_above(&it.owner));
+        normal.authority.clear();
+        normal.glue.clear();
+    }
+    if rtype == TYPE_SOA {
+        // That there is none of it is nothing to keep, says BIND with a TTL of 0.
+        normal.authority.iter_mut().filter(|it| it.rtype == TYPE_SOA).for_each(|soa| soa.ttl = 0);
+    }
+    for section in [&mut normal.answer, &mut normal.authority, &mut normal.glue] {
+        for record in without_signature_ttls(std::mem::take(section)) {
+            let (owner, rtype, ttl, rdata) = canonical(&record);
+            section.push(Record { owner, rtype, ttl, rdata, class: record.class });
+        }
+        section.sort_unstable();
+    }
+    normal
 }

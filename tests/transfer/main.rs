@@ -12,6 +12,7 @@ mod hostile;
 mod incremental;
 mod journal;
 mod keys;
+mod leaving;
 mod load;
 mod many;
 mod notify;

@@ -28,6 +28,7 @@ pub(super) use section::{Section, wrong_type};
 
 use super::anycast;
 use super::problem::Problem;
+use super::sources::Sources;
 use super::{
     AdmissionConfig, Config, ControlSocket, LISTEN_MAX, NODE_NAME_MAX, NodeConfig, SecondaryConfig, Steering,
     TcpConfig, VERSION_MAX, WORKERS_MAX,
@@ -94,11 +95,14 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         let announced = config.anycast.as_ref().map_or(&[][..], |anycast| anycast.plan.addresses());
         config.transfer = transfer::transfer(section, &config.keys, announced, problems);
     }
+    // Those are given, or else the management addresses.
+    let sources = Sources::of_management(&config.node.management);
+    config.transfer.notify_sources.otherwise(&sources);
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
     let all_tls = root.take("tls").map(|value| tls::all(value, folder, problems)).unwrap_or_default();
     let known = secondary::Known { announced: &announced, keys: &config.keys, tls: &all_tls };
-    let mut defaults = SecondaryConfig::default();
+    let mut defaults = SecondaryConfig { sources: sources.clone(), ..SecondaryConfig::default() };
     if let Some(value) = root.take("secondary")
         && let Some(mut section) = Section::of(value, "[secondary]", problems)
     {
@@ -138,7 +142,7 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         config.places = places::places(section, folder, problems);
     }
     if let Some(value) = root.take("pool") {
-        config.pools = pool::pools(value, folder, &announced, problems).into();
+        config.pools = pool::pools(value, folder, &announced, sources, problems).into();
         signing::require_time(&config.zones, &config.pools, problems);
     }
     if let Some(value) = root.take("pool-sharing")

@@ -18,6 +18,7 @@ mod publish;
 mod secondary;
 mod sharing;
 mod signing;
+mod sources;
 mod tls;
 mod tls_service;
 mod transfer;
@@ -44,6 +45,7 @@ pub(crate) use secondary::Notifier;
 pub(crate) use secondary::{OnExpiry, Primary, SecondaryConfig};
 pub(crate) use sharing::{SIGHTS_MAX, SharingConfig};
 pub(crate) use signing::SigningConfig;
+pub(crate) use sources::Sources;
 pub(crate) use tls::{ALPN, Tls};
 pub(crate) use tls_service::{Identity, TlsService};
 pub(crate) use transfer::{Asker, Secondary, TransferConfig};
@@ -483,19 +485,7 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
         }
     }
-    let notifies = |is_ipv4| {
-        let mut targets = config.zones.iter().flat_map(|zone| &zone.notify);
-        targets.any(|target| target.address.is_ipv4() == is_ipv4)
-    };
-    for (is_ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
-        let has_source = config.transfer.notify_sources.iter().any(|source| source.is_ipv4() == is_ipv4);
-        if notifies(is_ipv4) && !has_source {
-            // The system might choose a service address, and the answer would reach another node.
-            let title = format!("nothing says where NOTIFY over {family} comes from");
-            let help = "add `notify-source` under [transfer]: an address of this machine alone";
-            problems.push(Problem::general(title, help));
-        }
-    }
+    sources::require(config, problems);
     for address in &config.node.management {
         // Peers would ask whichever node is nearest to them, themselves above all.
         if anycast.plan.addresses().contains(&address.ip()) {

@@ -1,6 +1,7 @@
 //! Checks of endpoints as they are configured: what is asked of them, and what is a good answer.
 
 use super::load::LoadConfig;
+use super::sources::Sources;
 use super::tls::{Proof, client};
 use hyper::header::HeaderName;
 use rustls::ClientConfig;
@@ -25,8 +26,8 @@ pub(crate) struct PoolCheck {
     pub(crate) probe: Probe,
     /// At which port; 0 where what is asked has none.
     pub(crate) port: u16,
-    /// From which addresses, at most one of each family; the system chooses where there is none.
-    pub(crate) sources: Vec<IpAddr>,
+    /// From which addresses.
+    pub(crate) sources: Sources,
     /// How often.
     pub(crate) interval: Duration,
     /// How much shorter an interval may be by chance, in percent.
@@ -39,13 +40,6 @@ pub(crate) struct PoolCheck {
     pub(crate) fall: u32,
     /// How the load of an endpoint is found out meanwhile.
     pub(crate) load: Option<LoadConfig>,
-}
-
-impl PoolCheck {
-    /// Where it is to be asked from, if that is said for the family of this address.
-    pub(crate) fn source_for(&self, address: IpAddr) -> Option<IpAddr> {
-        self.sources.iter().copied().find(|source| source.is_ipv4() == address.is_ipv4())
-    }
 }
 
 /// What is asked of an endpoint.
@@ -70,6 +64,11 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
+    /// Whether the node itself asks the endpoint.
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(self, Probe::Exec(_) | Probe::File(_))
+    }
+
     /// The word for its kind in the configuration and in metrics.
     pub(crate) fn word(&self) -> &'static str {
         match self {

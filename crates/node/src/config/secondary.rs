@@ -1,5 +1,6 @@
 //! How this node keeps copies of zones that other servers have.
 
+use super::sources::Sources;
 use super::tls::Tls;
 use ipnet::IpNet;
 use std::fmt;
@@ -48,9 +49,8 @@ pub(crate) struct Notifier {
 pub(crate) struct SecondaryConfig {
     /// Where the zone comes from; addresses are unique, and there is at least one.
     pub(crate) primaries: Vec<Primary>,
-    /// From which addresses of this machine they are asked, at most one of each family; where there is none of a
-    /// primary's family, the kernel chooses.
-    pub(crate) sources: Vec<IpAddr>,
+    /// From which addresses of this machine they are asked.
+    pub(crate) sources: Sources,
     /// From where NOTIFY requests are taken, besides from the primaries.
     pub(crate) notifiers: Vec<Notifier>,
     /// The most octets of a transfer.
@@ -80,7 +80,7 @@ impl Default for SecondaryConfig {
         let clamp = |min, max| Clamp { min: Duration::from_secs(min), max: Duration::from_secs(max) };
         SecondaryConfig {
             primaries: Vec::new(),
-            sources: Vec::new(),
+            sources: Sources::default(),
             notifiers: Vec::new(),
             // Some fifteen million hosts. Larger lets one primary take more memory, about six times this in the worst
             // case; smaller would refuse zones that exist.
@@ -104,11 +104,6 @@ impl Default for SecondaryConfig {
 }
 
 impl SecondaryConfig {
-    /// The address that a primary is asked from, if one was given.
-    pub(crate) fn source_for(&self, primary: SocketAddr) -> Option<IpAddr> {
-        self.sources.iter().copied().find(|source| source.is_ipv4() == primary.is_ipv4())
-    }
-
     /// Whether a NOTIFY request from this address, signed with this key or with none, is heard, and of which primary it is,
     /// if of one. A primary that has a key is believed nothing that isn't signed with it.
     pub(crate) fn hears(&self, from: IpAddr, key: Option<&Arc<Key>>) -> Option<Option<usize>> {

@@ -384,18 +384,21 @@ fn what_a_check_can_not_be() {
     assert!(decoded(shared).unwrap().checks[0].shared);
 }
 
-#[test]
-fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
+/// What is wrong with this and a zone for a node that holds a route.
+fn problems_of_a_run(text: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("node.toml");
     let zone = "[[zone]]\nname = \"a.example\"\nfile = \"a.zone\"\n";
-    let problems = |text: &str| {
-        std::fs::write(&file, format!("{text}{zone}")).unwrap();
-        match load(Some(&file), &NodeArguments::default(), &[], Purpose::Run) {
-            Ok(_) => Vec::new(),
-            Err(error) => error.lines(),
-        }
-    };
+    std::fs::write(&file, format!("{text}{zone}")).unwrap();
+    match load(Some(&file), &NodeArguments::default(), &[], Purpose::Run) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.lines(),
+    }
+}
+
+#[test]
+fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
+    let problems = problems_of_a_run;
     let management = |address: &str| format!("{ROUTE}[management]\nlisten = [\"{address}\"]\n");
     assert!(problems(&management("192.0.2.10:8053")).is_empty());
     let errors = problems(&management("[2001:db8:53::53]:8053"));
@@ -403,6 +406,79 @@ fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
     let errors = problems(&ROUTE.replace("\"203.0.113.53:53\", ", ""));
     assert!(errors.len() == 1 && errors[0].contains("nothing listens on"), "{errors:?}");
     assert!(problems("[node]\nlisten = [\"127.0.0.1:53\"]\n")[0].contains("no route to hold"));
+}
+
+/// A primary, a secondary that is notified, and an endpoint that is checked, all over one family; and with each what is said
+/// where nothing tells where to ask from.
+fn asking(at: &str) -> [(String, &'static str); 3] {
+    let of_primary =
+        format!("[[zone]]\nname = \"b\"\nprimaries = [\"{}\"]\n", SocketAddr::new(at.parse().unwrap(), 53));
+    let notifying = format!(
+        "[[zone]]\nname = \"c\"\nfile = \"c\"\nnotify = [\"{}\"]\n",
+        SocketAddr::new(at.parse().unwrap(), 53)
+    );
+    let pool = format!(
+        "[[pool]]\nname = \"p\"\nkind = \"failover\"\nnames = [\"p.example.com\"]\ncheck = {{ kind = \"tcp\", port = 1 }}\n\
+         [[pool.endpoint]]\nname = \"one\"\naddress = \"{at}\"\n"
+    );
+    [
+        (of_primary, "nothing says where the primaries of b. are asked"),
+        (notifying, "nothing says where NOTIFY goes out"),
+        (pool, "nothing says where the endpoints of the pool \"p\" are checked"),
+    ]
+}
+
+#[test]
+fn what_is_asked_of_others_leaves_from_no_service_address() {
+    let problems = problems_of_a_run;
+    let managed = "[management]\nlisten = [\"127.0.0.1:8053\", \"192.0.2.10:8053\"]\n";
+    for (text, what) in asking("192.0.2.9") {
+        let errors = problems(&format!("{ROUTE}{text}"));
+        assert!(
+            errors.len() == 1 && errors[0].contains(what) && errors[0].contains("over IPv4"),
+            "{errors:?}"
+        );
+        assert_eq!(problems(&format!("{ROUTE}{managed}{text}")), [""; 0]);
+    }
+    for (text, what) in asking("2001:db8::9") {
+        let errors = problems(&format!("{ROUTE}{managed}{text}"));
+        assert!(
+            errors.len() == 1 && errors[0].contains(what) && errors[0].contains("over IPv6"),
+            "{errors:?}"
+        );
+        assert_eq!(
+            problems(&format!("{ROUTE}{}{text}", managed.replace("192.0.2.10", "[2001:db8::1]"))),
+            [""; 0]
+        );
+    }
+    // What is on this machine is reached from anywhere on it.
+    for (text, _) in asking("127.0.0.1") {
+        assert_eq!(problems(&format!("{ROUTE}{text}")), [""; 0]);
+    }
+}
+
+#[test]
+fn questions_leave_from_where_is_said_or_else_from_the_management() {
+    let managed =
+        "[management]\nlisten = [\"127.0.0.1:8053\", \"192.0.2.10:8053\", \"[2001:db8::10]:8053\"]\n";
+    let given = "[secondary]\nsource = \"192.0.2.11\"\n[transfer]\nnotify-source = [\"192.0.2.12\"]\n";
+    let zone = "[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.1:53\"]\n";
+    let sources = |text: &str, to: &str| {
+        let config = decoded(text).unwrap();
+        let to = to.parse().unwrap();
+        [&config.zones[0].secondary().unwrap().sources, &config.transfer.notify_sources]
+            .map(|sources| sources.to(to).map(|source| source.to_string()))
+    };
+    let both = |address: &str| [Some(address.to_owned()), Some(address.to_owned())];
+    assert_eq!(sources(zone, "192.0.2.1"), [None, None]);
+    assert_eq!(sources(&format!("{managed}{zone}"), "192.0.2.1"), both("192.0.2.10"));
+    assert_eq!(sources(&format!("{managed}{zone}"), "2001:db8::1"), both("2001:db8::10"));
+    assert_eq!(sources(&format!("{managed}{zone}"), "127.0.0.2"), [None, None]);
+    let given = format!("{managed}{given}{zone}");
+    let expected = ["192.0.2.11", "192.0.2.12"].map(|address| Some(address.to_owned()));
+    assert_eq!(sources(&given, "192.0.2.1"), expected);
+    assert_eq!(sources(&given, "127.0.0.1"), expected);
+    assert_eq!(sources(&given, "2001:db8::1"), both("2001:db8::10"));
 }
 
 #[test]
@@ -433,7 +509,10 @@ fn who_may_transfer_and_who_is_notified_is_read() {
         secondaries.iter().map(shown).collect()
     };
     assert_eq!(shown(&config.transfer.allow), ["Some(192.0.2.0/24) None"]);
-    assert_eq!((config.transfer.outgoing_max, config.transfer.notify_sources.len()), (3, 2));
+    assert_eq!(
+        (config.transfer.outgoing_max, config.transfer.notify_sources.to("192.0.2.7".parse().unwrap())),
+        (3, Some("192.0.2.1".parse().unwrap()))
+    );
     let zone = &config.zones[0];
     let expected = [
         "Some(192.0.2.7/32) None",
@@ -511,8 +590,8 @@ on-expiry = "servfail"
     let [first, second] = [0, 1].map(|index| config.zones[index].secondary().unwrap());
     let addresses: Vec<SocketAddr> = first.primaries.iter().map(|primary| primary.address).collect();
     assert_eq!(addresses, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
-    assert_eq!(first.source_for(addresses[0]), Some("192.0.2.10".parse().unwrap()));
-    assert_eq!(first.source_for(addresses[1]), Some("2001:db8::10".parse().unwrap()));
+    assert_eq!(first.sources.to(addresses[0].ip()), Some("192.0.2.10".parse().unwrap()));
+    assert_eq!(first.sources.to(addresses[1].ip()), Some("2001:db8::10".parse().unwrap()));
     assert_eq!((first.on_expiry, second.on_expiry), (OnExpiry::Serve, OnExpiry::Servfail));
     assert_eq!(first.clamps.refresh.min, Duration::from_secs(5));
     assert_eq!(first.transfer_max, SecondaryConfig::default().transfer_max);
@@ -520,7 +599,7 @@ on-expiry = "servfail"
     assert_eq!(seconds(second.clamps.refresh), (5, 600));
     assert_eq!((seconds(second.clamps.retry), seconds(second.clamps.expire)), ((2, 3), (4, 5)));
     assert_eq!((second.transfer_max, second.transfer_timeout), (1_000_000, Duration::from_secs(5)));
-    assert_eq!(second.sources, ["192.0.2.11".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(second.sources.to(addresses[0].ip()), Some("192.0.2.11".parse().unwrap()));
     let hears = |from: &str| second.hears(from.parse().unwrap(), None);
     assert_eq!(hears("192.0.2.1"), Some(Some(0)));
     assert_eq!(hears("::ffff:192.0.2.7"), Some(None));

@@ -1,5 +1,6 @@
 //! Transfers of zones to other nodes, as they are configured.
 
+use super::sources::Sources;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,13 +24,13 @@ pub(crate) struct TransferConfig {
     pub(crate) allow: Vec<Secondary>,
     /// How many transfers go out at a time.
     pub(crate) outgoing_max: usize,
-    /// Where NOTIFY is sent from, at most one address of each family; the system chooses where there is none.
-    pub(crate) notify_sources: Vec<IpAddr>,
+    /// Where NOTIFY is sent from.
+    pub(crate) notify_sources: Sources,
 }
 
 impl Default for TransferConfig {
     fn default() -> TransferConfig {
-        TransferConfig { allow: Vec::new(), outgoing_max: OUTGOING_MAX, notify_sources: Vec::new() }
+        TransferConfig { allow: Vec::new(), outgoing_max: OUTGOING_MAX, notify_sources: Sources::default() }
     }
 }
 

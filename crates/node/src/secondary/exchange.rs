@@ -56,7 +56,7 @@ pub(super) async fn ask_soa(
     primary: &Primary,
     config: &SecondaryConfig,
 ) -> Result<Soa, Failure> {
-    let source = config.source_for(primary.address);
+    let source = config.sources.to(primary.address.ip());
     let asked = match primary.tls {
         None => ask_over_udp(zone, primary, source).await,
         // Nobody else is to know of it, or to answer (RFC 9103 §6.1).
@@ -140,7 +140,7 @@ pub(super) async fn transfer(
     };
     let transferring = async {
         let mut query = Question::new(incoming.question(), primary);
-        let mut stream = Stream::open(primary, config.source_for(primary.address)).await?;
+        let mut stream = Stream::open(primary, config.sources.to(primary.address.ip())).await?;
         stream.send(&query.message).await?;
         loop {
             stream.receive(incoming.counts().0).await?;

@@ -9,10 +9,9 @@ pub(crate) use notifications::{Notifications, notify_secondaries};
 pub(crate) use signed::{Keyring, now};
 
 use crate::archive::Index;
-use crate::config::{Asker, Config, Identity, Secondary, ZoneConfig};
+use crate::config::{Asker, Config, Identity, Secondary, Sources, ZoneConfig};
 use crate::status::OutgoingCounts;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use transfer::tsig::Keys;
@@ -40,7 +39,7 @@ struct Rules {
     members: HashMap<Box<[u8]>, Vec<Secondary>>,
     outgoing_max: u64,
     keys: Arc<Keys>,
-    notify_sources: Vec<IpAddr>,
+    notify_sources: Sources,
     /// What the node shows over TLS.
     identity: Option<Identity>,
 }
@@ -120,10 +119,9 @@ impl Transfers {
         !rules.everything.is_empty() || rules.zones.contains_key(zone.as_wire())
     }
 
-    /// Where NOTIFY of a family is sent from; the system chooses where nothing is said.
-    fn notify_source(&self, target: IpAddr) -> Option<IpAddr> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        rules.notify_sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4())
+    /// Where NOTIFY is sent from.
+    fn notify_sources(&self) -> Sources {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).notify_sources.clone()
     }
 
     /// Lets a client have a zone, whose name is in lower case.

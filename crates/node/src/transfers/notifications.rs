@@ -122,9 +122,10 @@ impl Sockets {
     async fn send(&mut self, transfers: &Transfers, to: SocketAddr, message: &[u8]) -> io::Result<()> {
         let any: IpAddr =
             if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let source = transfers.notify_source(to.ip()).unwrap_or(any);
-        // A reload may have brought another source: sockets of that family that nothing is sent from go.
-        self.0.retain(|address, _| address.is_ipv4() != to.is_ipv4() || *address == source);
+        let sources = transfers.notify_sources();
+        let source = sources.to(to.ip()).unwrap_or(any);
+        // A reload may have brought another source: sockets that nothing is sent from go.
+        self.0.retain(|address, _| address.is_unspecified() || sources.has(*address));
         let socket = match self.0.entry(source) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(UdpSocket::bind((source, 0)).await?),

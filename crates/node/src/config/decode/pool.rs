@@ -7,6 +7,7 @@ use super::super::load::LoadConfig;
 use super::super::pool::{Answer, EndpointConfig, NAMES_MAX, POOLS_MAX, PoolConfig, TTL, TTL_MAX, WORD_MAX};
 use super::super::probe::PoolCheck;
 use super::super::problem::Problem;
+use super::super::sources::Sources;
 use super::{Placed, Section, Value, apex, load, probe, sharing, wrong_type};
 use pool::{AllDown, FailBack, Kind, MEMBERS_MAX, Portion, Spec};
 use std::collections::HashSet;
@@ -29,9 +30,10 @@ pub(super) fn pools(
     value: &Value<'_>,
     folder: &Path,
     announced: &[IpAddr],
+    sources: Sources,
     problems: &mut Vec<Problem>,
 ) -> Vec<PoolConfig> {
-    let mut around = probe::Around::new(folder, announced);
+    let mut around = probe::Around::new(folder, announced, sources);
     let before = problems.len();
     let mut pools: Vec<PoolConfig> = Vec::new();
     let mut places: Vec<Range<usize>> = Vec::new();

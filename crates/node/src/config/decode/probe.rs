@@ -7,6 +7,7 @@ mod trust;
 use super::super::pool::EndpointConfig;
 use super::super::probe::{GrpcProbe, JITTER_PERCENT, PoolCheck, Probe, StateFile};
 use super::super::problem::Problem;
+use super::super::sources::Sources;
 use super::pool::texts;
 use super::{Section, secondary};
 use health::{INTERVAL_MIN, ROW_MAX, SPAN_MAX};
@@ -95,19 +96,27 @@ pub(super) struct Around<'a> {
     folder: &'a Path,
     /// The service addresses.
     announced: &'a [IpAddr],
+    /// Where checks come from that don't say it.
+    sources: Sources,
     /// Whether somebody else than the operator of this node says how to check.
     is_foreign: bool,
     trust: Trust,
 }
 
 impl<'a> Around<'a> {
-    pub(super) fn new(folder: &'a Path, announced: &'a [IpAddr]) -> Around<'a> {
-        Around { folder, announced, is_foreign: false, trust: Trust::default() }
+    pub(super) fn new(folder: &'a Path, announced: &'a [IpAddr], sources: Sources) -> Around<'a> {
+        Around { folder, announced, sources, is_foreign: false, trust: Trust::default() }
     }
 
     /// For checks that come from elsewhere, and may use nothing of this node's.
     pub(super) fn foreign() -> Around<'static> {
-        Around { folder: Path::new(""), announced: &[], is_foreign: true, trust: Trust::default() }
+        Around {
+            folder: Path::new(""),
+            announced: &[],
+            sources: Sources::default(),
+            is_foreign: true,
+            trust: Trust::default(),
+        }
     }
 }
 
@@ -152,10 +161,10 @@ pub(super) fn check(
     let rows = 1..=u64::from(ROW_MAX);
     let (rise, fall) = (count("rise", rows.clone(), 2), count("fall", rows, 2));
     let jitter_percent = count("jitter-percent", 0..=50, JITTER_PERCENT);
-    let sources = match section.take("source") {
-        Some(value) => secondary::sources(value, around.announced, problems),
-        None => Vec::new(),
-    };
+    let mut sources = around.sources.clone();
+    if let Some(value) = section.take("source") {
+        sources.give(secondary::sources(value, around.announced, problems));
+    }
     let probe = kind.and_then(|kind| probe(section, kind, endpoints, around, problems));
     for (key, _) in KEYS {
         section.know(key);

@@ -74,7 +74,7 @@ pub(super) fn settings(
     problems: &mut Vec<Problem>,
 ) {
     if let Some(value) = section.take("source") {
-        config.sources = sources(value, known.announced, problems);
+        config.sources.give(sources(value, known.announced, problems));
     }
     if let Some(value) = section.take("notify-from") {
         config.notifiers = notifiers(value, known.keys, problems);

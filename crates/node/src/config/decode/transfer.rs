@@ -129,6 +129,7 @@ pub(super) fn transfer(
         allow: secondaries("allow", &mut section, keys, problems),
         ..TransferConfig::default()
     };
+    let mut sources: Vec<IpAddr> = Vec::new();
     if let Some(count) = section.integer("outgoing-max", 1..=10_000, problems) {
         transfer.outgoing_max = count as usize; // at most 10,000
     }
@@ -137,12 +138,13 @@ pub(super) fn transfer(
         if announced.contains(&address) {
             return Err("every node has the service addresses: an answer would reach another one".to_owned());
         }
-        if transfer.notify_sources.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
+        if sources.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
             return Err(SOURCES.to_owned());
         }
-        transfer.notify_sources.push(address);
+        sources.push(address);
         Ok(())
     });
+    transfer.notify_sources.give(sources);
     section.finish(problems);
     transfer
 }

@@ -65,6 +65,8 @@ tier = 2
         |side| pool.members(side).map(|(endpoint, _, it)| (endpoint.name.as_str(), it.tier)).collect();
     let (of_v4, of_v6): (Vec<_>, Vec<_>) = (members(Side::Ipv4), members(Side::Ipv6));
     assert_eq!((of_v4, of_v6), (vec![("a", 1), ("b", 2)], vec![("a", 1)]));
+    let mut sources = Sources::default();
+    sources.give(vec!["192.0.2.53".parse().unwrap()]);
     let check = PoolCheck {
         probe: Probe::Http(Box::new(HttpProbe {
             version: HttpVersion::One,
@@ -80,7 +82,7 @@ tier = 2
             tls: None,
         })),
         port: 8080,
-        sources: vec!["192.0.2.53".parse().unwrap()],
+        sources,
         interval: Duration::from_millis(250),
         jitter_percent: 9,
         timeout: Duration::from_millis(100),

@@ -32,7 +32,7 @@ async fn over_udp(visit: &Visit<'_>, query: &DnsProbe, message: &[u8]) -> Result
     let is_ipv4 = visit.at.is_ipv4();
     let any: IpAddr = if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // The kernel picks a port at random, and takes datagrams from the endpoint alone (RFC 5452 §9.2, §9.1).
-    let source = visit.check.source_for(visit.at.ip());
+    let source = visit.check.sources.to(visit.at.ip());
     let socket = match source {
         Some(source) => UdpSocket::bind((source, 0)).await.map_err(|error| no_source(source, &error))?,
         None => UdpSocket::bind((any, 0)).await.map_err(|error| no_socket(&error))?,

@@ -51,7 +51,7 @@ fn needed(pools: &[PoolConfig]) -> HashSet<From> {
 }
 
 fn from(check: &PoolCheck, address: IpAddr) -> From {
-    (address.is_ipv4(), check.source_for(address))
+    (address.is_ipv4(), check.sources.to(address))
 }
 
 /// Whether sockets for echo alone are not allowed.

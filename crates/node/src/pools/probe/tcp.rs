@@ -22,7 +22,7 @@ pub(super) async fn connect(visit: &Visit<'_>) -> Result<TcpStream, Fault> {
 pub(super) async fn to(visit: &Visit<'_>, at: SocketAddr) -> Result<TcpStream, Fault> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| no_socket(&error))?;
-    if let Some(source) = visit.check.source_for(at.ip()) {
+    if let Some(source) = visit.check.sources.to(at.ip()) {
         socket.bind(SocketAddr::new(source, 0)).map_err(|error| no_source(source, &error))?;
     }
     socket.connect(at).await.map_err(|error| Fault::Bad(format!("no connection: {error}")))

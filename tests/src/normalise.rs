@@ -3,8 +3,8 @@
 //! Every rule has its reason beside it. What no rule covers counts as a difference. Differences of the
 //! header beyond response code, AA and TC, and of the OPT record's contents, are not looked at here.
 
-use starling_tests::message::{AA, Message, Record, rcode_name};
-use starling_tests::name::Name;
+use crate::message::{AA, Message, Record, rcode_name};
+use crate::name::Name;
 
 const TYPE_A: u16 = 1;
 const TYPE_NS: u16 = 2;
@@ -13,6 +13,8 @@ const TYPE_SOA: u16 = 6;
 const TYPE_AAAA: u16 = 28;
 const TYPE_DNAME: u16 = 39;
 const TYPE_RRSIG: u16 = 46;
+const TYPE_NSEC: u16 = 47;
+const TYPE_NSEC3: u16 = 50;
 const TYPE_ANY: u16 = 255;
 
 /// Links of a chain that every server gives: Knot stops after 5, NSD after 10, BIND after 11.
@@ -20,22 +22,22 @@ const CHAIN_LEN_SHARED: usize = 5;
 
 /// An answer without the differences that are allowed.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Normal {
+pub struct Normal {
     /// Response code; none where it depends on how far a chain was followed.
-    pub(crate) rcode: Option<u16>,
+    pub rcode: Option<u16>,
     /// The AA bit.
-    pub(crate) authoritative: bool,
+    pub authoritative: bool,
     /// Answer section, sorted.
-    pub(crate) answer: Vec<Record>,
+    pub answer: Vec<Record>,
     /// Authority section, sorted.
-    pub(crate) authority: Vec<Record>,
+    pub authority: Vec<Record>,
     /// What is necessary of the additional section, sorted.
-    pub(crate) glue: Vec<Record>,
+    pub glue: Vec<Record>,
 }
 
 impl Normal {
     /// Names of the parts in which two answers differ, this one's response code first.
-    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
+    pub fn differing(&self, other: &Self) -> Vec<String> {
         let mut parts = Vec::new();
         if self.rcode != other.rcode {
             let name = |rcode: Option<u16>| rcode.map_or("-".to_owned(), rcode_name);
@@ -53,13 +55,31 @@ impl Normal {
         parts
     }
 
+    /// This answer without the denials in its authority section that another does not have.
+    ///
+    /// How much is proved is open to argument where a wildcard is an empty non-terminal (RFC 4035 §3.1.3.4): NSD proves
+    /// more than Knot and BIND.
+    #[must_use]
+    pub fn with_no_more_denials_than(mut self, other: &Self) -> Self {
+        self.authority.retain(|record| !is_denial(record) || other.authority.contains(record));
+        self
+    }
+
+    /// This answer without what its authority section denies with. Which records prove what has been said is open as well where
+    /// several do.
+    #[must_use]
+    pub fn without_denials(mut self) -> Self {
+        self.authority.retain(|record| !is_denial(record));
+        self
+    }
+
     /// Whether this is the same answer with more of the glue.
     ///
     /// RFC 9471 §3.1: all glue has to be there or TC has to be on. The peers leave some out of a response that
     /// is full, each by a count of its own, and not all of them set TC (NSD and BIND ask only for glue enough
     /// to go on). A response that found room for more is the better one; that no glue is missing from it shows
     /// in comparison with the one over TCP, and that none is invented in comparison with the zone.
-    pub(crate) fn is_with_more_glue(&self, other: &Self) -> bool {
+    pub fn is_with_more_glue(&self, other: &Self) -> bool {
         let rest_is_same = self.rcode == other.rcode
             && self.authoritative == other.authoritative
             && self.answer == other.answer
@@ -68,8 +88,14 @@ impl Normal {
     }
 }
 
+/// Whether this is an NSEC or NSEC3 record, or signs one.
+fn is_denial(record: &Record) -> bool {
+    let denies = |rtype| matches!(rtype, TYPE_NSEC | TYPE_NSEC3);
+    denies(record.rtype) || record.covered().is_some_and(denies)
+}
+
 /// Applies every rule.
-pub(crate) fn normalise(message: &Message, qname: &Name, qtype: u16) -> Normal {
+pub fn normalise(message: &Message, qname: &Name, qtype: u16) -> Normal {
     let mut normal = Normal {
         rcode: Some(message.rcode()),
         authoritative: message.has(AA),
@@ -143,7 +169,9 @@ fn cut_long_chain(normal: &mut Normal, qname: &Name) {
     normal.answer.retain(|record| record.rtype != TYPE_RRSIG && kept.contains(&record.owner));
 }
 
-fn next_link(answer: &[Record], name: &Name) -> Option<Name> {
+/// Where the alias that this name is leads to, if it is one.
+#[must_use]
+pub fn next_link(answer: &[Record], name: &Name) -> Option<Name> {
     answer.iter().find(|record| record.rtype == TYPE_CNAME && record.owner == *name)?.target()
 }
 
