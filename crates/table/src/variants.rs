@@ -62,13 +62,13 @@ impl OfPlaces {
     /// Where the set stands of clients at an address of IPv4, if the place is known without a search.
     #[inline(always)]
     pub fn known_ipv4(&self, address: Ipv4Addr) -> Option<u32> {
-        self.lead.get(self.map.known_ipv4(address)?).copied()
+        self.lead.get(usize::from(self.map.known_ipv4(address)?)).copied()
     }
 
     /// As [`OfPlaces::known_ipv4`], of IPv6. None is known that is one of IPv4.
     #[inline(always)]
     pub fn known_ipv6(&self, address: Ipv6Addr) -> Option<u32> {
-        self.lead.get(self.map.known_ipv6(address)?).copied()
+        self.lead.get(usize::from(self.map.known_ipv6(address)?)).copied()
     }
 
     /// Where the set of a place stands; a place that there is none for is as nowhere.
@@ -120,7 +120,10 @@ impl Variants {
                 }
                 Lead::Clients(lead)
             }
-            Pick::Places(_, []) => return Err(BuildError::Variants),
+            // With one more, the last could not be told from what is not known.
+            Pick::Places(_, indexes) if !(1..=Place::MAX.into()).contains(&indexes.len()) => {
+                return Err(BuildError::Variants);
+            }
             Pick::Places(map, indexes) => {
                 let lead = indexes.iter().map(|index| place(usize::from(*index)));
                 Lead::Places(OfPlaces { map: Arc::clone(map), lead: lead.collect::<Result<_, _>>()? })
