@@ -12,12 +12,18 @@
 //! generic cell rate algorithm of ATM). Accounts are in a list of fixed size that all packet threads share; one that owes nothing
 //! is as good as none, and where there is no room the one that owes least gives way. Threads that write one at the same
 //! time may lose a response of the count, and nothing else.
+//!
+//! A network that gets far more over the limit than within it is a flood, in its name or of its own. Whoever [hears](RateLimits::hear_floods)
+//! of it may keep its queries from the packet threads.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
 
 /// Accounts that fit a line of memory, and are looked through.
 const SET_LEN: usize = 8;
@@ -35,6 +41,14 @@ pub const RESPONSES_PER_S_MAX: u32 = 100_000;
 pub const BURST_MAX_S: u32 = 60;
 /// The most networks that a limit is not for. They are looked through for those that are over it.
 pub const EXEMPT_MAX: usize = 256;
+
+/// With how many times the responses over the limit that it may have within it, for a while, a network is a flood. Less, and those whose
+/// clients have lost a resolver for a moment would be kept from the packet threads, who answer them one by one.
+const FLOOD_FACTOR: u32 = 10;
+/// How many floods may wait to be heard of. One for which there is no room is told again.
+const FLOODS_MAX: usize = 64;
+/// For how long a packet thread does not tell the same flood again, in moments.
+const TOLD_FOR: u32 = MOMENTS_PER_S / 8;
 
 /// A moment, in some millionths of a second, which comes again after an hour and more.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -68,9 +82,7 @@ impl RateLimit {
     /// The network that an address is in: a number of its own.
     fn network(&self, address: IpAddr) -> u64 {
         match address.to_canonical() {
-            IpAddr::V4(address) => {
-                1 << 63 | u64::from(upper_bits(address.to_bits(), self.prefix_lens[0])) >> 1
-            }
+            IpAddr::V4(address) => 1 << 63 | u64::from(upper_bits(address.to_bits(), self.prefix_lens[0])),
             IpAddr::V6(address) => {
                 let upper = (address.to_bits() >> 64) as u64;
                 // No address of the Internet begins with a bit that is set.
@@ -90,6 +102,22 @@ impl RateLimit {
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 let differing = network.to_bits() ^ address.to_bits();
                 differing.checked_shr(128 - u32::from(*len).min(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether an address that is not limited may be in the network of this one.
+    pub fn exempts_in_network(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let [of_ipv4, of_ipv6] = self.prefix_lens;
+        self.exempt.iter().any(|(network, len)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                upper_bits(network.to_bits() ^ address.to_bits(), *len.min(&of_ipv4)) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.checked_shr(128 - u32::from(*len.min(&of_ipv6)).min(128)).unwrap_or(0) == 0
             }
             _ => false,
         })
@@ -116,12 +144,20 @@ pub struct RateLimits {
     version: AtomicU64,
     rules: Mutex<Option<Arc<RateLimit>>>,
     accounts: OnceLock<Accounts>,
+    floods: ArrayQueue<IpAddr>,
+    hearer: OnceLock<Thread>,
 }
 
 impl Default for RateLimits {
     /// No limit.
     fn default() -> RateLimits {
-        RateLimits { version: AtomicU64::new(0), rules: Mutex::default(), accounts: OnceLock::new() }
+        RateLimits {
+            version: AtomicU64::new(0),
+            rules: Mutex::default(),
+            accounts: OnceLock::new(),
+            floods: ArrayQueue::new(FLOODS_MAX),
+            hearer: OnceLock::new(),
+        }
     }
 }
 
@@ -134,6 +170,21 @@ impl RateLimits {
         // A panic ends the process, so that nobody sees a poisoned lock.
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules.map(Arc::new);
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The limit.
+    pub fn rules(&self) -> Option<Arc<RateLimit>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the thread that calls this unparked whenever there is a flood to hear of. There is one such thread: the first.
+    pub fn hear_floods(&self) {
+        self.hearer.get_or_init(thread::current);
+    }
+
+    /// An address of the next network that is one, in its name or of its own; it may have been told before.
+    pub fn next_flood(&self) -> Option<IpAddr> {
+        self.floods.pop()
     }
 }
 
@@ -206,6 +257,11 @@ fn folded(one: u64, other: u64) -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Kind(pub(crate) u32);
 
+impl Kind {
+    /// All that a network gets over the limit; no responses are of this kind.
+    const OVER: Kind = Kind(u32::MAX);
+}
+
 /// What becomes of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
@@ -225,11 +281,13 @@ pub(crate) struct Limiter {
     now: Moment,
     /// Responses over the limit.
     over: u32,
+    /// The last flood that was told, and when.
+    told: Option<(u64, u32)>,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: Arc<RateLimits>) -> Limiter {
-        Limiter { limits, version: 0, rules: None, now: Moment::default(), over: 0 }
+        Limiter { limits, version: 0, rules: None, now: Moment::default(), over: 0, told: None }
     }
 
     /// Takes in changes.
@@ -258,11 +316,21 @@ impl Limiter {
         let (Some(rules), Some(accounts)) = (&self.rules, self.limits.accounts.get()) else {
             return Verdict::Sent;
         };
-        let hash = accounts.hash(rules.network(client), kind, name);
+        let network = rules.network(client);
+        let hash = accounts.hash(network, kind, name);
         if accounts.pays(hash, self.now.0, rules.cost(), rules.credit()) || rules.exempts(client) {
             return Verdict::Sent;
         }
         self.over = self.over.wrapping_add(1);
+        if let Some(hearer) = self.limits.hearer.get() {
+            let (cost, now) = ((rules.cost() / FLOOD_FACTOR).max(1), self.now.0);
+            let is_flood = !accounts.pays(accounts.hash(network, Kind::OVER, &[]), now, cost, rules.credit());
+            let is_told = |(other, then): (u64, u32)| other == network && now.wrapping_sub(then) < TOLD_FOR;
+            if is_flood && !self.told.is_some_and(is_told) && self.limits.floods.push(client).is_ok() {
+                self.told = Some((network, now));
+                hearer.unpark();
+            }
+        }
         if rules.slip != 0 && self.over.is_multiple_of(rules.slip) {
             Verdict::Shortened
         } else {
@@ -335,6 +403,9 @@ mod tests {
             assert_eq!(sent(&mut limiter, client, name, 20), count, "{client}");
         }
         assert_eq!(limiter.judge(ip("192.0.2.1"), Kind(1), b"\x01a"), Verdict::Sent);
+        let single = RateLimit { prefix_lens: [32, 64], ..RULES };
+        assert_ne!(single.network(ip("192.0.2.2")), single.network(ip("192.0.2.3")));
+        assert_ne!(single.network(ip("2001:db8::")), single.network(ip("2001:db8:0:1::")));
     }
 
     #[test]
@@ -355,6 +426,66 @@ mod tests {
         limiter.refresh();
         assert!(!limiter.is_on());
         assert_eq!(sent(&mut limiter, "192.0.2.1", b"", 100), 100);
+    }
+
+    #[test]
+    fn floods_are_told_to_who_hears() {
+        let mut limiter = limiter(RULES);
+        let start = Duration::from_secs(7);
+        let at_ms = |limiter: &mut Limiter, ms| {
+            limiter.expect_moment(Moment::after(start + Duration::from_millis(ms)))
+        };
+        at_ms(&mut limiter, 0);
+        sent(&mut limiter, "192.0.2.1", b"\x01a", 2000);
+        assert_eq!(limiter.limits.next_flood(), None, "nobody hears");
+        limiter.limits.hear_floods();
+        // Ten times as many as within the limit are none yet.
+        for ms in 2000..4000 {
+            at_ms(&mut limiter, ms);
+            sent(&mut limiter, "192.0.2.1", b"\x01a", 1);
+            assert_eq!(limiter.limits.next_flood(), None, "{ms}");
+        }
+        let mut told = Vec::new();
+        for ms in 4000..5000 {
+            at_ms(&mut limiter, ms);
+            sent(&mut limiter, "192.0.2.9", b"\x01a", 3);
+            told.extend(limiter.limits.next_flood());
+        }
+        assert!(
+            (6..=9).contains(&told.len()) && told.iter().all(|flood| *flood == ip("192.0.2.9")),
+            "{told:?}"
+        );
+        // There is room for some, and those for which there is none are told later.
+        let client = |network: u32| IpAddr::from((10 << 24 | network << 8).to_be_bytes());
+        let flood = |limiter: &mut Limiter| {
+            for network in 0..100 {
+                let judged = (0..200).map(|_| limiter.judge(client(network), Kind(0), b""));
+                assert!(judged.filter(|verdict| *verdict != Verdict::Sent).count() >= 190);
+            }
+            std::iter::from_fn(|| limiter.limits.next_flood()).collect::<Vec<_>>()
+        };
+        let first = flood(&mut limiter);
+        assert_eq!(first, (0..FLOODS_MAX as u32).map(client).collect::<Vec<_>>());
+        let second = flood(&mut limiter);
+        assert!(second.len() == FLOODS_MAX, "{second:?}");
+    }
+
+    #[test]
+    fn networks_of_those_who_are_exempt() {
+        let exempt = vec![(ip("198.51.100.128"), 25), (ip("203.0.112.0"), 22), (ip("2001:db8:7::1"), 128)];
+        let rules = RateLimit { exempt, ..RULES };
+        for (address, expected) in [
+            ("198.51.100.1", true),
+            ("198.51.101.1", false),
+            ("203.0.113.9", true),
+            ("203.0.116.9", false),
+            ("2001:db8:7:ff::", true),
+            ("2001:db8:7:100::", false),
+            ("::ffff:203.0.113.9", true),
+        ] {
+            assert_eq!(rules.exempts_in_network(ip(address)), expected, "{address}");
+        }
+        assert!(!RULES.exempts_in_network(ip("192.0.2.1")));
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Assembler {
         self.push(0x57, to, Register(0), 0, mask);
     }
 
+    /// `to &= from`.
+    pub(crate) fn and_register(&mut self, to: Register, from: Register) {
+        self.push(0x5f, to, from, 0, 0);
+    }
+
     /// `to |= from`.
     pub(crate) fn or_register(&mut self, to: Register, from: Register) {
         self.push(0x4f, to, from, 0, 0);

@@ -5,8 +5,8 @@ use crate::keeper::Board;
 use crate::pools::{Exchange, PoolBoard};
 use crate::secondary;
 use crate::status::{
-    self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, NodeStatus, QueryCount, TcpCounts,
-    TlsStatus, UdpCounts,
+    self, AnswerCount, CatalogCounts, DROP_CAUSES, InterfaceStatus, KernelAnswers, NodeStatus, QueryCount,
+    TcpCounts, TlsStatus, UdpCounts,
 };
 use crate::tcp;
 use crate::workers::Workers;
@@ -49,9 +49,10 @@ impl Sources {
         let (udp_answers, tcp_answers) = (udp.sum(), tcp.sum());
         let (generation, generation_served) = board.generations();
         let mut sockets = workers.socket_counts();
-        sockets.received += in_kernel;
-        sockets.ring_received += in_kernel;
-        sockets.sent += in_kernel;
+        let KernelSums { received, answered } = in_kernel;
+        sockets.received += received;
+        sockets.ring_received += received;
+        sockets.sent += answered;
         let queue_drops = workers.queue_drops();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,6 +94,13 @@ impl Sources {
     }
 }
 
+/// What the programs of interfaces have received, and answered.
+#[derive(Default)]
+struct KernelSums {
+    received: u64,
+    answered: u64,
+}
+
 /// What the responders of a transport have counted, for each family.
 struct ByFamily([(&'static str, CounterSnapshot); 2]);
 
@@ -105,21 +113,32 @@ impl ByFamily {
         }))
     }
 
-    /// Takes in what the programs of interfaces have answered; how many that were.
-    fn add_those_of_the_kernel(&mut self, interfaces: &[InterfaceStatus]) -> u64 {
+    /// Takes in what the programs of interfaces have answered.
+    fn add_those_of_the_kernel(&mut self, interfaces: &[InterfaceStatus]) -> KernelSums {
         let [(_, v4), (_, v6)] = &mut self.0;
-        let mut sum = 0;
-        for answered in interfaces.iter().filter_map(|interface| interface.kernel_answers) {
-            let by_rcode = [(Rcode::BADVERS, answered.bad_version), (Rcode::REFUSED, answered.refused)];
-            for (rcode, of_rcode) in by_rcode {
+        let mut sums = KernelSums::default();
+        for answers in interfaces.iter().filter_map(|interface| interface.kernel_answers) {
+            let KernelAnswers { bad_version, refused, shortened, withheld } = answers;
+            for (rcode, of_rcode) in
+                [(Rcode::BADVERS, bad_version), (Rcode::REFUSED, refused), (Rcode::NOERROR, shortened)]
+            {
                 for (counts, count) in [(&mut *v4, of_rcode.ipv4), (&mut *v6, of_rcode.ipv6)] {
                     counts.udp_queries += count;
                     counts.rcodes[usize::from(rcode.0)] += count;
                 }
             }
-            sum += answered.sum();
+            for (counts, shortened, withheld) in
+                [(&mut *v4, shortened.ipv4, withheld.ipv4), (&mut *v6, shortened.ipv6, withheld.ipv6)]
+            {
+                counts.truncated += shortened;
+                counts.limited_shortened += shortened;
+                counts.limited_withheld += withheld;
+                counts.udp_queries += withheld;
+            }
+            sums.answered += answers.sum();
+            sums.received += answers.sum() + withheld.sum();
         }
-        sum
+        sums
     }
 
     fn sum(&self) -> CounterSnapshot {

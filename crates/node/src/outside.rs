@@ -1,16 +1,23 @@
-//! What the programs of interfaces refuse by themselves: never more than what no zone here has.
+//! What the programs of interfaces answer by themselves: they refuse what no zone here has, never more, and tell networks that
+//! are floods to come over TCP.
 //!
 //! Before the names that lead to zones become others, the programs are [closed](Outside::close), and leave all queries to the workers. A
 //! thread tells them the new names when none of them can be in the middle of the old ones any more, some milliseconds later, and
 //! opens them again, unless the names have become others once more.
 
 use crate::privileges;
-use netio::xdp::{Apexes, Authority, wait_for_programs};
+use nameserver::{RateLimit, RateLimits};
+use netio::xdp::{Apexes, Authority, LimitRule, Limited, wait_for_programs};
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 use wire::NameBuf;
+
+/// For how long a flood is kept from the workers. Longer, and clients in a network that has stopped would go over TCP for nothing; shorter, and
+/// workers would have more of one that goes on.
+const KEPT_AWAY_FOR: Duration = Duration::from_secs(5);
 
 /// Keeps the programs told. Its thread ends with the last one of those that were cloned.
 #[derive(Clone)]
@@ -21,6 +28,7 @@ pub(crate) struct Outside {
 
 struct Gate {
     authority: Authority,
+    limited: Limited,
     /// How often it was closed.
     closed: Mutex<u64>,
 }
@@ -37,7 +45,11 @@ impl Outside {
     /// # Errors
     /// The kernel does not give what it takes.
     pub(crate) fn start() -> io::Result<Outside> {
-        let gate = Arc::new(Gate { authority: Authority::new()?, closed: Mutex::default() });
+        let gate = Arc::new(Gate {
+            authority: Authority::new()?,
+            limited: Limited::new()?,
+            closed: Mutex::default(),
+        });
         let (told, hears) = channel(); // one message for each change of the zones there are
         let of_thread = Arc::clone(&gate);
         thread::Builder::new().name("apexes".to_owned()).spawn(move || {
@@ -53,6 +65,29 @@ impl Outside {
     /// What the programs ask.
     pub(crate) fn authority(&self) -> &Authority {
         &self.gate.authority
+    }
+
+    /// Who is kept from the workers by the programs.
+    pub(crate) fn limited(&self) -> &Limited {
+        &self.gate.limited
+    }
+
+    /// Has the programs know the limit, or that there is none.
+    pub(crate) fn limit(&self, limit: Option<&RateLimit>) {
+        if let Err(error) = self.gate.limited.set_rule(limit.map(rule)) {
+            tracing::warn!(
+                "the program in the kernel can't be told the rate limit, and leaves floods to the workers: {error}"
+            );
+        }
+    }
+
+    /// Has the programs keep floods from the workers, from now on, as long as there is a limit.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn keep_away(&self, limits: Arc<RateLimits>) -> io::Result<()> {
+        let gate = Arc::clone(&self.gate);
+        thread::Builder::new().name("floods".to_owned()).spawn(move || gate.keep_away(&limits)).map(drop)
     }
 
     /// Has programs refuse nothing, since names that lead to zones are about to be others.
@@ -81,6 +116,27 @@ impl Gate {
         let _never_open = self.authority.close();
     }
 
+    fn keep_away(&self, limits: &RateLimits) -> ! {
+        limits.hear_floods();
+        let mut has_failed = false;
+        loop {
+            while let Some(address) = limits.next_flood() {
+                let Some(limit) = limits.rules().filter(|limit| !limit.exempts_in_network(address)) else {
+                    continue;
+                };
+                let kept = self.limited.limit(rule(&limit), address, KEPT_AWAY_FOR);
+                if let Err(error) = kept
+                    && !std::mem::replace(&mut has_failed, true)
+                {
+                    tracing::warn!(
+                        "the program in the kernel can't be told of a flood, and leaves it to the workers: {error}"
+                    );
+                }
+            }
+            thread::park();
+        }
+    }
+
     fn keep_told(&self, hears: &Receiver<Told>) {
         let mut known = Apexes::default();
         let mut has_failed = false;
@@ -107,4 +163,8 @@ impl Gate {
         let closed = self.closed();
         if *closed == told.closed { self.authority.open() } else { Ok(()) }
     }
+}
+
+fn rule(limit: &RateLimit) -> LimitRule {
+    LimitRule { slip: limit.slip, prefix_lens: limit.prefix_lens }
 }

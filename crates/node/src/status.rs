@@ -242,7 +242,7 @@ pub(crate) struct CopyCounts {
     pub(crate) latencies: Latencies,
 }
 
-/// Queries that the program in the kernel has answered; they count in all other numbers, too.
+/// Queries that the program in the kernel has answered, or dropped; they count in all other numbers, too.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct KernelAnswers {
@@ -250,12 +250,18 @@ pub(crate) struct KernelAnswers {
     pub(crate) bad_version: KernelAnswersByFamily,
     /// With REFUSED.
     pub(crate) refused: KernelAnswersByFamily,
+    /// With no records and TC, of networks over the rate limit.
+    #[serde(default)]
+    pub(crate) shortened: KernelAnswersByFamily,
+    /// Not at all, of those.
+    #[serde(default)]
+    pub(crate) withheld: KernelAnswersByFamily,
 }
 
 impl KernelAnswers {
-    /// All of them.
+    /// All that got an answer.
     pub(crate) fn sum(&self) -> u64 {
-        self.bad_version.sum() + self.refused.sum()
+        self.bad_version.sum() + self.refused.sum() + self.shortened.sum()
     }
 }
 

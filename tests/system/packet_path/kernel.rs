@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use starling_tests::message::Message;
+use starling_tests::message::{Message, TC};
 use starling_tests::name::Name;
 use starling_tests::netns;
 use starling_tests::query::{Edns, Query};
@@ -100,6 +100,60 @@ fn a_zone_that_has_come_is_not_refused_and_one_that_is_gone_is() -> Result<()> {
         }
         std::fs::write(wire.path("node.toml"), &without)?;
         wire.ctl(&["reload"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flood_is_kept_from_the_workers() -> Result<()> {
+    if !netns::usable() {
+        return Ok(());
+    }
+    let wire = Wire::new("xdp-flood", 1500)?;
+    wire.configure(&[V4, V6], "", LINES)?;
+    let unlimited = std::fs::read_to_string(wire.path("node.toml"))?;
+    std::fs::write(
+        wire.path("node.toml"),
+        format!("{unlimited}[rate-limit]\nresponses-per-s = 1\nburst = 2\n"),
+    )?;
+    let serving = wire.start()?;
+    let query = |name: &str| {
+        Ok::<_, anyhow::Error>(Query::new(Name::parse(name)?, TYPE_A).with_edns(Edns::dnssec(1232)).bytes(7))
+    };
+    let flood = query("www.small.example.")?;
+    let has_tc = |answer: &[u8]| Ok::<_, anyhow::Error>(Message::decode(answer)?.has(TC));
+    for (server, family) in [(V4, "ipv4"), (V6, "ipv6")] {
+        let by_kernel = || in_kernel(&serving)?["shortened"][family].as_u64().context("a count");
+        let ask = |query: &[u8]| wire.ask(server, query)?.context("an answer");
+        let by_worker = tools::poll("a worker shortens", LIMIT, || {
+            let answer = ask(&flood)?;
+            Ok(has_tc(&answer)?.then_some(answer))
+        })?;
+        ensure!(by_kernel()? == 0, "{}", in_kernel(&serving)?);
+        tools::poll("the kernel shortens", LIMIT, || {
+            let answer = ask(&flood)?;
+            ensure!(!has_tc(&answer)? || answer == by_worker, "{answer:02x?} and {by_worker:02x?}");
+            Ok((by_kernel()? > 0).then_some(()))
+        })?;
+        // Whatever else the network asks for, it comes over TCP.
+        let other = query("nothing.small.example.")?;
+        let before = by_kernel()?;
+        let answer = Message::decode(&ask(&other)?)?;
+        ensure!(answer.has(TC) && answer.rcode() == 0 && by_kernel()? == before + 1, "{answer}");
+        let whole = wire.ask_tcp(server, &flood)?;
+        ensure!(!has_tc(&whole)? && whole.len() > by_worker.len(), "{whole:02x?}");
+    }
+    let status = serving.status()?;
+    let in_all = status["udp"]["limited-shortened"].as_u64().context("a count")?;
+    let kernel = &in_kernel(&serving)?["shortened"];
+    let by_kernel = |family: &str| kernel[family].as_u64().unwrap_or_default();
+    ensure!(in_all > by_kernel("ipv4") + by_kernel("ipv6"), "{status}");
+    ensure!(status["udp"]["answers"] == status["udp"]["queries"], "{status}");
+    std::fs::write(wire.path("node.toml"), &unlimited)?;
+    wire.ctl(&["reload"])?;
+    for server in [V4, V6] {
+        let answer = wire.ask(server, &flood)?.context("an answer")?;
+        ensure!(!has_tc(&answer)?, "limited without a limit: {answer:02x?}");
     }
     Ok(())
 }

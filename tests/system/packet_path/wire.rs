@@ -126,6 +126,13 @@ impl Wire {
         })
     }
 
+    /// Asks the server over TCP, and returns its answer.
+    pub(super) fn ask_tcp(&self, server: &str, query: &[u8]) -> Result<Vec<u8>> {
+        let server: SocketAddr = server.parse()?;
+        let mut answers = self.client.inside(|| client::tcp(server, &[query.to_vec()]))??;
+        answers.pop().flatten().context("an answer over TCP")
+    }
+
     /// The Ethernet addresses of client and server.
     pub(super) fn ethernet(&self) -> Result<Ethernet> {
         let source = hardware_address(&self.client, CLIENT_END)?;

@@ -36,6 +36,8 @@ const ITER_CREATE: c_int = 33;
 const TYPE_ARRAY: u32 = 2;
 /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
 const TYPE_PERCPU_ARRAY: u32 = 6;
+/// `BPF_MAP_TYPE_LRU_HASH`.
+const TYPE_RECENT: u32 = 9;
 /// `BPF_MAP_TYPE_RINGBUF`.
 const TYPE_RINGBUF: u32 = 27;
 /// `BPF_MAP_TYPE_LPM_TRIE`.
@@ -237,6 +239,25 @@ fn prefix_element(command: c_int, set: BorrowedFd<'_>, prefix: &Prefix) -> io::R
     let value = if command == MAP_UPDATE_ELEM { address_of(&value) } else { 0 };
     let mut attribute = ElementAttribute::new(set, prefix, value);
     bpf(command, &mut attribute).map(drop)
+}
+
+/// A map with a number for each of some keys of two, empty at first. Those that were not asked for the longest make room for others
+/// when there are so many.
+pub(crate) fn recent(max: u32) -> io::Result<OwnedFd> {
+    let mut attribute = MapAttribute {
+        map_type: TYPE_RECENT,
+        key_size: size_of::<[u64; 2]>() as u32,
+        value_size: size_of::<u64>() as u32,
+        max_entries: max,
+        flags: 0,
+    };
+    bpf(MAP_CREATE, &mut attribute).map(owned)
+}
+
+/// Stores the number of a key in a map that [`recent`] made.
+pub(crate) fn set_recent(map: BorrowedFd<'_>, key: &[u64; 2], value: u64) -> io::Result<()> {
+    let mut attribute = ElementAttribute::new(map, key, address_of(&value));
+    bpf(MAP_UPDATE_ELEM, &mut attribute).map(drop)
 }
 
 /// Puts a socket into the map.

@@ -7,6 +7,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 pub(crate) mod bpf;
 mod frames;
@@ -37,6 +38,15 @@ pub(crate) type CpuMask = [u64; CPU_MASK_WORDS];
 /// Turns the C convention (negative: look at errno) into a result.
 fn check(returned: c_int) -> io::Result<usize> {
     usize::try_from(returned).map_err(|_| io::Error::last_os_error())
+}
+
+/// What the clock says that programs in the kernel go by, and that nobody sets.
+pub(crate) fn monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec, which the kernel fills; with this clock there is no error.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    // Neither is negative, and a second has fewer than 2^32 nanoseconds.
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// Sets a socket option whose value is an int.

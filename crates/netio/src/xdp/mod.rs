@@ -16,7 +16,8 @@ mod program;
 mod ring;
 
 pub use answer::{
-    Apexes, Authority, ByFamily, KernelAnswered, KernelAnswers, KernelCounts, wait_for_programs,
+    Apexes, Authority, ByFamily, KernelAnswered, KernelAnswers, KernelCounts, LimitRule, Limited,
+    wait_for_programs,
 };
 pub use attach::{AttachError, Attached, Attachment, Interface, InterfaceError, Mode, Refused, Trial};
 pub use program::Tag;

@@ -44,6 +44,7 @@ use entries::Entries;
 use entry::Entry;
 use nameserver::RateLimits;
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -394,10 +395,16 @@ impl Keeper {
         self.state.as_ref().map(|state| state.pools_file())
     }
 
-    /// Has the programs of interfaces refuse what is in none of the zones, and keeps them told.
-    pub(crate) fn keep_told(&mut self, outside: Outside) {
+    /// Has the programs of interfaces answer what takes no zone, and keeps them told.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn keep_told(&mut self, outside: Outside) -> io::Result<()> {
+        outside.limit(self.rate_limits.rules().as_deref());
+        outside.keep_away(Arc::clone(&self.rate_limits))?;
         outside.tell(self.listed().map(|entry| entry.zone.name.clone()).collect());
         self.outside = Some(outside);
+        Ok(())
     }
 
     fn listed(&self) -> impl Iterator<Item = &Entry> {

@@ -291,6 +291,9 @@ impl Keeper {
             return false;
         }
         self.transfers.configure(&config);
+        if let Some(outside) = &self.outside {
+            outside.limit(config.rate_limit.as_ref());
+        }
         self.rate_limits.set(config.rate_limit);
         self.sharing
             .send_if_modified(|sharing| std::mem::replace(sharing, config.sharing.clone()) != config.sharing);

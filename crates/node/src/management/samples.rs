@@ -47,6 +47,8 @@ pub(super) fn server() -> NodeStatus {
             kernel_answers: Some(KernelAnswers {
                 bad_version: KernelAnswersByFamily { ipv4: 7, ipv6: 2 },
                 refused: KernelAnswersByFamily { ipv4: 3, ipv6: 1 },
+                shortened: KernelAnswersByFamily { ipv4: 5, ipv6: 0 },
+                withheld: KernelAnswersByFamily { ipv4: 6, ipv6: 0 },
             }),
         }],
         outgoing: OutgoingCounts { completed: 3, refused: 2, octets: 4096, ..OutgoingCounts::default() },

@@ -81,12 +81,12 @@ impl Told {
     /// How it is now: workers close the rings of an interface that is gone.
     fn now(&mut self) -> InterfaceStatus {
         // What can't be read stays as it was: counts never go back.
-        if let Some(Ok(KernelAnswered { bad_version, refused })) =
-            self.kernel.as_ref().map(KernelCounts::read)
-        {
-            let [bad_version, refused] = [bad_version, refused]
+        if let Some(Ok(answered)) = self.kernel.as_ref().map(KernelCounts::read) {
+            let KernelAnswered { bad_version, refused, shortened, withheld } = answered;
+            let [bad_version, refused, shortened, withheld] = [bad_version, refused, shortened, withheld]
                 .map(|ByFamily { ipv4, ipv6 }| status::KernelAnswersByFamily { ipv4, ipv6 });
-            self.status.kernel_answers = Some(status::KernelAnswers { bad_version, refused });
+            let answers = status::KernelAnswers { bad_version, refused, shortened, withheld };
+            self.status.kernel_answers = Some(answers);
         }
         let mut status = self.status.clone();
         status.queues = self.rings.iter().filter(|ring| ring.is_open()).count();
@@ -207,8 +207,11 @@ fn attach_all(
     tried: &Sender<()>,
 ) {
     let Start { services, workers, responder, udp_payload_max, outside } = start;
-    let by_itself =
-        outside.as_ref().map(|outside| KernelAnswers { udp_payload_max, authority: outside.authority() });
+    let by_itself = outside.as_ref().map(|outside| KernelAnswers {
+        udp_payload_max,
+        authority: outside.authority(),
+        limited: outside.limited(),
+    });
     let mut answers = BatchAnswers::new(responder, Keyring::default(), None, Instant::now());
     let give_up_at = Instant::now() + RETRY_FOR;
     let mut next_worker = 0;

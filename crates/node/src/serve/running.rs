@@ -107,7 +107,7 @@ impl Running {
         privileges::give_up()?;
 
         if let Some(outside) = packet_path.outside() {
-            keeper.keep_told(outside);
+            keeper.keep_told(outside).context("cannot start the thread that hears of floods")?;
         }
         let (notices, heard) = Notices::new();
         let settings = Arc::new(settings(node, probe_token));

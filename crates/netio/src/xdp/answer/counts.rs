@@ -11,6 +11,8 @@ pub(super) mod place {
     pub(in super::super) const IPV6: i32 = 8;
     pub(in super::super) const BAD_VERSION: i32 = 0;
     pub(in super::super) const REFUSED: i32 = 16;
+    pub(in super::super) const SHORTENED: i32 = 32;
+    pub(in super::super) const WITHHELD: i32 = 48;
 }
 
 /// How often the program has answered. It can be read for as long as this lives, attached or not.
@@ -36,6 +38,10 @@ pub struct KernelAnswered {
     pub bad_version: ByFamily,
     /// REFUSED.
     pub refused: ByFamily,
+    /// The question alone, with TC, for networks over the limit.
+    pub shortened: ByFamily,
+    /// Nothing, for those.
+    pub withheld: ByFamily,
 }
 
 impl KernelCounts {
@@ -57,9 +63,10 @@ impl KernelCounts {
         for queue in 0..self.queues {
             let value = bpf::value(self.map.as_fd(), queue)?;
             let (counts, _) = value.as_chunks::<8>();
-            let KernelAnswered { bad_version, refused } = &mut sum;
-            let of = [&mut bad_version.ipv4, &mut bad_version.ipv6, &mut refused.ipv4, &mut refused.ipv6];
-            for (sum, count) in of.into_iter().zip(counts) {
+            let KernelAnswered { bad_version, refused, shortened, withheld } = &mut sum;
+            let of = [bad_version, refused, shortened, withheld];
+            let of = of.into_iter().flat_map(|ByFamily { ipv4, ipv6 }| [ipv4, ipv6]);
+            for (sum, count) in of.zip(counts) {
                 *sum += u64::from_ne_bytes(*count);
             }
         }

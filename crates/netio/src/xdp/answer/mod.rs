@@ -1,5 +1,5 @@
-//! The part of the program that answers by itself what takes no table: BADVERS (RFC 6891 §6.1.3), and REFUSED for names that the
-//! node has no authority for ([`refused`]).
+//! The part of the program that answers by itself what takes no table: BADVERS (RFC 6891 §6.1.3), REFUSED for names that the
+//! node has no authority for ([`refused`]), and TC for networks over a limit ([`limited`]).
 //!
 //! Only the plain form is answered: a header, one question without compression, and nothing behind it or an OPT record without
 //! options. The reply then has as many octets as the query, or six more for an extended error, so the frame is turned round where it
@@ -10,6 +10,7 @@
 
 mod authority;
 mod counts;
+mod limited;
 mod refused;
 
 use super::frame::{self, Family};
@@ -19,12 +20,14 @@ use crate::sys::bpf::PREFIX_LEN_MAX;
 
 pub use authority::{Apexes, Authority, wait_for_programs};
 pub use counts::{ByFamily, KernelAnswered, KernelCounts};
+pub use limited::{LimitRule, Limited};
 
 use counts::place;
 
 /// Functions of the kernel, by their numbers.
 mod function {
     pub(super) const MAP_LOOKUP: i32 = 1;
+    pub(super) const NOW: i32 = 5;
     pub(super) const RANDOM: i32 = 7;
     pub(super) const CHECKSUM_DIFFERENCE: i32 = 28;
     pub(super) const ADJUST_TAIL: i32 = 65;
@@ -61,6 +64,9 @@ const ADDRESSES_LEN: i32 = 12;
 /// The receive queue in `struct xdp_md`.
 const QUEUE: i16 = 16;
 const HEADER_LEN: i32 = 12;
+/// Flags in the third octet of a message.
+const QR: i32 = 0x80;
+const TC: i32 = 0x02;
 /// The type and the class of a question.
 const TYPE_CLASS_LEN: i32 = 4;
 /// An OPT record without options (RFC 6891 §6.1.2).
@@ -83,6 +89,9 @@ mod kept {
     pub(super) const KEY: i16 = -8;
     pub(super) const PSEUDO: i16 = -16;
     pub(super) const CLAIMED: i16 = -24;
+    /// The network that the query is from, of two numbers, and until when it is limited.
+    pub(super) const NETWORK: i16 = -40;
+    pub(super) const UNTIL: i16 = -48;
     /// Where the IP header begins; set where the frame was sorted.
     pub(super) const IP_AT: i16 = super::IP_AT;
 }
@@ -105,6 +114,8 @@ pub struct KernelAnswers<'a> {
     pub udp_payload_max: u16,
     /// What is not refused.
     pub authority: &'a Authority,
+    /// Who is limited.
+    pub limited: &'a Limited,
 }
 
 /// What is answered, and how.
@@ -118,13 +129,15 @@ pub(super) struct Answers {
     pub(super) counts: i32,
     /// The descriptors of the set of apexes and of what says whether it counts.
     pub(super) authority: (i32, i32),
+    /// The descriptors of the networks that are limited, and of the rule.
+    pub(super) limited: (i32, i32),
 }
 
 impl KernelAnswers<'_> {
     /// With these maps of frames and counts.
     pub(super) fn with(self, copies: i32, counts: i32) -> Answers {
         let (udp_payload_max, authority) = (self.udp_payload_max, self.authority.descriptors());
-        Answers { udp_payload_max, copies, counts, authority }
+        Answers { udp_payload_max, copies, counts, authority, limited: self.limited.descriptors() }
     }
 }
 
@@ -146,8 +159,10 @@ pub(super) fn write(a: &mut Assembler, answers: Answers, family: Family, take: L
     writing.bad_version();
     writing.a.jump(turn);
     writing.a.place(version_0);
+    writing.limit(refused::Opt::There, turn);
     writing.refuse(refused::Opt::There, turn);
     writing.a.place(without_opt);
+    writing.limit(refused::Opt::Absent, turn);
     writing.refuse(refused::Opt::Absent, turn);
     writing.a.place(turn);
     writing.headers();
@@ -381,11 +396,11 @@ impl Writing<'_> {
         self.a.copy(to, RESULT);
     }
 
-    /// Makes the header that of a response with these lower bits of the RCODE: of the flags only RD is kept.
-    fn header(&mut self, rcode: i32) {
+    /// Makes the header that of a response with these flags and lower bits of the RCODE: of the query's flags only RD is kept.
+    fn header(&mut self, flags: i32, rcode: i32) {
         self.a.load(Width::Byte, R1, COPY, copy::PAYLOAD + 2);
         self.a.and(R1, 0x01);
-        self.a.add(R1, 0x80);
+        self.a.add(R1, QR | flags);
         self.a.store(Width::Byte, COPY, copy::PAYLOAD + 2, R1);
         self.a.store_constant(Width::Byte, COPY, copy::PAYLOAD + 3, rcode);
     }
@@ -405,7 +420,7 @@ impl Writing<'_> {
 
     /// Makes the message the response: BADVERS is 16.
     fn bad_version(&mut self) {
-        self.header(0);
+        self.header(0, 0);
         self.opt_of_response(1);
     }
 

@@ -36,7 +36,7 @@ impl Writing<'_> {
         self.outside();
         self.checksums();
         self.count(place::REFUSED);
-        self.header(REFUSED);
+        self.header(0, REFUSED);
         if opt == Opt::There {
             self.opt_of_response(0);
             let ede_len = EDE_LEN as u8;
@@ -49,7 +49,7 @@ impl Writing<'_> {
     }
 
     /// A type that is of zone data, and the class IN.
-    fn question(&mut self, opt: Opt) {
+    pub(super) fn question(&mut self, opt: Opt) {
         let behind = if opt == Opt::There { OPT_LEN } else { 0 };
         self.a.copy(R2, COPY);
         self.a.add_register(R2, LEN);

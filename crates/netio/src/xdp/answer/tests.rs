@@ -1,8 +1,9 @@
 //! The program runs on the kernel's machine, without an interface, and is compared with what a ring would send.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::super::Reply;
 use super::super::program::{Filter, Tag, program};
@@ -17,6 +18,10 @@ const UDP_PAYLOAD_MAX: u16 = 1232;
 
 /// The program and its maps; `None`: this may not be had here.
 fn load_all() -> Option<(OwnedFd, KernelCounts, Authority)> {
+    load_with(&Limited::new().ok()?)
+}
+
+fn load_with(limited: &Limited) -> Option<(OwnedFd, KernelCounts, Authority)> {
     let sockets = match bpf::socket_map(1) {
         Ok(map) => map,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -28,7 +33,7 @@ fn load_all() -> Option<(OwnedFd, KernelCounts, Authority)> {
     let copies = bpf::per_cpu_value(COPY_LEN).expect("a map of copies");
     let counts = KernelCounts::new(1).expect("a map of counts");
     let authority = Authority::new().expect("maps of apexes");
-    let answers = KernelAnswers { udp_payload_max: UDP_PAYLOAD_MAX, authority: &authority };
+    let answers = KernelAnswers { udp_payload_max: UDP_PAYLOAD_MAX, authority: &authority, limited };
     let services = services();
     let instructions = program(&Filter {
         services: &services,
@@ -386,4 +391,138 @@ fn below_a_long_apex_nothing_is_refused() {
     let below = [&[3][..], b"www", &apex].concat();
     assert_eq!((run(&apex), run(&below)), (PASS, PASS));
     assert_eq!(run(&apex[64..]), SEND as u32);
+}
+
+/// The response to a query over the limit: its question, and where the rest is to be had.
+fn shortened(query: &[u8]) -> Vec<u8> {
+    let mut message = query.to_vec();
+    message[2] = 0x82 | query[2] & 1;
+    message[3] = 0;
+    if query[11] == 1 {
+        let opt = message.len() - 11;
+        let [high, low] = UDP_PAYLOAD_MAX.to_be_bytes();
+        message[opt + 3..].copy_from_slice(&[high, low, 0, 0, query[opt + 7] & 0x80, 0, 0, 0]);
+    }
+    message
+}
+
+const RULE: LimitRule = LimitRule { slip: 1, prefix_lens: [24, 56] };
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Privileges are there, and so are the maps.
+fn limited() -> Option<(Limited, OwnedFd, KernelCounts, Authority)> {
+    let limited = Limited::new().ok()?;
+    let (program, counts, authority) = load_with(&limited)?;
+    limited.set_rule(Some(RULE)).expect("a value that can be set");
+    Some((limited, program, counts, authority))
+}
+
+/// What becomes of a query from each of the two clients.
+fn returned(program: &OwnedFd, message: &[u8]) -> [u32; 2] {
+    let returned = frames(message).into_iter().map(|frame| {
+        let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+        if returned == SEND as u32 {
+            assert_eq!(made, turned_with(&frame, &made, shortened), "{frame:02x?}");
+        }
+        returned
+    });
+    let returned: Vec<u32> = returned.collect();
+    // With a tag and without.
+    assert_eq!((returned[0], returned[2]), (returned[1], returned[3]));
+    [returned[0], returned[2]]
+}
+
+#[test]
+fn a_network_over_the_limit_is_told_to_come_over_tcp() {
+    let Some((limited, program, counts, _)) = limited() else { return };
+    let plain = question([1, 0x30], &wire("www.example.com"), 1, 1, Some(0x80));
+    let (sent, pass) = (SEND as u32, PASS);
+    assert_eq!(returned(&program, &plain), [pass, pass], "nobody is over it");
+    let [ipv4, ipv6] = clients();
+    limited.limit(RULE, ipv4.ip(), LONG).expect("room");
+    assert_eq!(returned(&program, &plain), [sent, pass]);
+    limited.limit(RULE, ipv6.ip(), LONG).expect("room");
+    for (flags, opt_flags) in
+        [([0, 0], None), ([1, 0x20], Some(0)), ([0x07, 0xff], Some(0x80)), ([1, 0x10], None)]
+    {
+        for name in names() {
+            assert_eq!(returned(&program, &question(flags, &name, 28, 1, opt_flags)), [sent, sent]);
+        }
+    }
+    let count = 1 + 4 * names().len() as u64;
+    let both = |ipv4: u64, ipv6: u64| ByFamily { ipv4: 2 * ipv4, ipv6: 2 * ipv6 };
+    let answered = KernelAnswered { shortened: both(count, count - 1), ..KernelAnswered::default() };
+    assert_eq!(counts.read().expect("counts"), answered);
+    // What is not plain, and other questions than those for data, are looked at by a worker.
+    for odd in [
+        question([0x20, 0], &wire("example.com"), 1, 1, None),
+        question([1, 0], &wire("example.com"), 252, 1, None),
+        question([1, 0], &wire("example.com"), 1, 3, None),
+        [&plain[..], &[0]].concat(),
+    ] {
+        assert_eq!(returned(&program, &odd), [pass, pass]);
+    }
+    let other_version = query([1, 0], &wire("example.com"), 1, 0);
+    for frame in frames(&other_version) {
+        let (returned, made) = bpf::run(program.as_fd(), &frame).expect("a run");
+        assert_eq!((returned, &made), (sent, &turned(&frame, &made)), "BADVERS");
+    }
+}
+
+#[test]
+fn whom_a_limit_is_for() {
+    let Some((limited, program, _, authority)) = limited() else { return };
+    let plain = question([1, 0], &wire("www.example.com"), 1, 1, None);
+    let (sent, pass) = (SEND as u32, PASS);
+    let neighbours = |texts: [&str; 2]| texts.map(|text| text.parse::<IpAddr>().expect("an address"));
+    for (prefix_lens, others, wanted) in [
+        ([24, 56], ["10.53.0.255", "fd00:53:0:ff::9"], [sent, sent]),
+        ([24, 56], ["10.53.1.2", "fd00:53:0:100::2"], [pass, pass]),
+        ([32, 64], ["10.53.0.2", "fd00:53::ffff"], [sent, sent]),
+        ([32, 64], ["10.53.0.3", "fd00:53:0:1::2"], [pass, pass]),
+        ([0, 0], ["192.0.2.1", "2001:db8::"], [sent, sent]),
+        ([16, 32], ["::ffff:10.53.9.9", "fd00:53:9::"], [sent, sent]),
+    ] {
+        let limited = Limited::new().expect("maps");
+        let Some((program, ..)) = load_with(&limited) else { return };
+        let rule = LimitRule { prefix_lens, ..RULE };
+        limited.set_rule(Some(rule)).expect("a value that can be set");
+        for address in neighbours(others) {
+            limited.limit(rule, address, LONG).expect("room");
+        }
+        assert_eq!(returned(&program, &plain), wanted, "{others:?}");
+    }
+    // Until the time is over, or there is no rule.
+    for address in clients().map(|client| client.ip()) {
+        limited.limit(RULE, address, Duration::ZERO).expect("room");
+    }
+    assert_eq!(returned(&program, &plain), [pass, pass]);
+    for address in clients().map(|client| client.ip()) {
+        limited.limit(RULE, address, LONG).expect("room");
+    }
+    assert_eq!(returned(&program, &plain), [sent, sent]);
+    limited.set_rule(None).expect("a value that can be set");
+    assert_eq!(returned(&program, &plain), [pass, pass]);
+    limited.set_rule(Some(RULE)).expect("a value that can be set");
+    // It comes before what is in no zone.
+    authority.open().expect("a value that can be set");
+    assert_eq!(returned(&program, &plain), [sent, sent]);
+}
+
+#[test]
+fn over_the_limit_one_of_so_many_is_answered() {
+    let Some((limited, program, counts, _)) = limited() else { return };
+    let plain = question([1, 0], &wire("www.example.com"), 1, 1, None);
+    let frame = frame::query((THEIRS, clients()[0]), (OURS, services()[0]), &plain);
+    limited.limit(RULE, clients()[0].ip(), LONG).expect("room");
+    for (slip, expected) in [(0, 0..=0), (2, 800..=1200), (10, 120..=280)] {
+        limited.set_rule(Some(LimitRule { slip, ..RULE })).expect("a value that can be set");
+        let before = counts.read().expect("counts");
+        let runs = (0..2000).map(|_| bpf::run(program.as_fd(), &frame).expect("a run").0);
+        let sent = runs.filter(|returned| *returned != DROP as u32).count() as u64;
+        assert!(expected.contains(&sent), "{sent} of 2000 with a slip of {slip}");
+        let after = counts.read().expect("counts");
+        assert_eq!(after.shortened.ipv4 - before.shortened.ipv4, sent);
+        assert_eq!(after.withheld.ipv4 - before.withheld.ipv4, 2000 - sent);
+    }
 }

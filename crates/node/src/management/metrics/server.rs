@@ -34,7 +34,7 @@ pub(super) fn encode(server: &NodeStatus, families: &mut Families<'_>) -> fmt::R
     let counted = server.interfaces.iter().filter_map(|one| Some((one.name.as_str(), one.kernel_answers?)));
     let answered = counted.flat_map(|(name, counts)| {
         let of = |rcode, count: KernelAnswersByFamily| ([("interface", name), ("rcode", rcode)], count.sum());
-        [of("BADVERS", counts.bad_version), of("REFUSED", counts.refused)]
+        [of("BADVERS", counts.bad_version), of("REFUSED", counts.refused), of("NOERROR", counts.shortened)]
     });
     let help =
         "Queries answered in the kernel; those are counted in starling_queries and starling_answers, too.";
