@@ -64,6 +64,11 @@ pub(crate) struct FollowConfig {
 }
 
 impl FollowConfig {
+    /// All that members are made from.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> + Clone {
+        self.groups.iter().map(|(_, template)| template).chain([&self.template]).map(Arc::as_ref)
+    }
+
     /// What a member of these groups is made from: the first group that has a template says.
     pub(crate) fn template_for(&self, groups: &[Box<[u8]>]) -> &Arc<Template> {
         let template =

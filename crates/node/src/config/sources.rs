@@ -4,7 +4,7 @@
 //! that the operator gave for it, or else from the management address.
 
 use super::problem::Problem;
-use super::{Config, PoolConfig, SecondaryConfig, ZoneConfig};
+use super::{Config, PoolConfig, SecondaryConfig};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -58,22 +58,26 @@ pub(super) fn require(config: &Config, problems: &mut Vec<Problem>) {
             to.is_ipv4() == family.is_ipv4 && !to.is_loopback() && sources.to(to).is_none()
         };
         let mut require = |what: String, key: &str| {
-            let title = format!("nothing says where {what} over {} from", family.name);
+            let title = format!("nothing says from where {what} over {}", family.name);
             let help =
                 format!("add {key}: an address of this machine alone; or `listen` on one under [management]");
             problems.push(Problem::general(title, help));
         };
-        let mut notified = config.zones.iter().flat_map(|zone| &zone.notify);
+        let follows = config.zones.iter().filter_map(|zone| zone.follow.as_ref());
+        let templates = follows.flat_map(|follow| follow.templates());
+        let notified = config.zones.iter().flat_map(|zone| &zone.notify);
+        let mut notified = notified.chain(templates.clone().flat_map(|template| &template.notify));
         if notified.any(|target| lacks(&config.transfer.notify_sources, target.address.ip())) {
             require("NOTIFY goes out".to_owned(), "`notify-source` under [transfer]");
         }
         let lacks_one = |copy: &SecondaryConfig| {
             copy.primaries.iter().any(|primary| lacks(&copy.sources, primary.address.ip()))
         };
-        let is_without = |zone: &&ZoneConfig| zone.secondary().is_some_and(|copy| lacks_one(copy));
-        if let Some(zone) = config.zones.iter().find(is_without) {
-            let what = format!("the primaries of {} are asked", zone.name);
-            require(what, "`source` under [secondary]");
+        let of_zones =
+            config.zones.iter().filter_map(|zone| Some((zone.name.to_string(), zone.secondary()?)));
+        let of_templates = templates.map(|it| (format!("the template \"{}\"", it.name), &it.secondary));
+        if let Some((whose, _)) = of_zones.chain(of_templates).find(|(_, copy)| lacks_one(copy)) {
+            require(format!("the primaries of {whose} are asked"), "`source` under [secondary]");
         }
         let looks_without = |pool: &&PoolConfig| {
             let addresses = pool.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);

@@ -408,23 +408,35 @@ fn a_route_needs_somebody_who_listens_and_a_management_address_beside_it() {
     assert!(problems("[node]\nlisten = [\"127.0.0.1:53\"]\n")[0].contains("no route to hold"));
 }
 
-/// A primary, a secondary that is notified, and an endpoint that is checked, all over one family; and with each what is said
-/// where nothing tells where to ask from.
-fn asking(at: &str) -> [(String, &'static str); 3] {
-    let of_primary =
-        format!("[[zone]]\nname = \"b\"\nprimaries = [\"{}\"]\n", SocketAddr::new(at.parse().unwrap(), 53));
-    let notifying = format!(
-        "[[zone]]\nname = \"c\"\nfile = \"c\"\nnotify = [\"{}\"]\n",
-        SocketAddr::new(at.parse().unwrap(), 53)
-    );
-    let pool = format!(
-        "[[pool]]\nname = \"p\"\nkind = \"failover\"\nnames = [\"p.example.com\"]\ncheck = {{ kind = \"tcp\", port = 1 }}\n\
-         [[pool.endpoint]]\nname = \"one\"\naddress = \"{at}\"\n"
-    );
+/// Others that are asked, all over one family; and with each what is said where nothing tells from where.
+fn asking(at: &str) -> [(String, &'static str); 5] {
+    let address = SocketAddr::new(at.parse().unwrap(), 53);
+    let catalog = "[[zone]]\nname = \"d\"\nprimaries = [\"127.0.0.1:53\"]\ncatalog = true\ncatalog-template = \"t\"\n\
+                   [[template]]\nname = \"t\"\n";
     [
-        (of_primary, "nothing says where the primaries of b. are asked"),
-        (notifying, "nothing says where NOTIFY goes out"),
-        (pool, "nothing says where the endpoints of the pool \"p\" are checked"),
+        (
+            format!("[[zone]]\nname = \"b\"\nprimaries = [\"{address}\"]\n"),
+            "nothing says from where the primaries of b. are asked",
+        ),
+        (
+            format!("{catalog}primaries = [\"{address}\"]\n"),
+            "nothing says from where the primaries of the template \"t\" are asked",
+        ),
+        (
+            format!("[[zone]]\nname = \"c\"\nfile = \"c\"\nnotify = [\"{address}\"]\n"),
+            "nothing says from where NOTIFY goes out",
+        ),
+        (
+            format!("{catalog}primaries = [\"127.0.0.1:53\"]\nnotify = [\"{address}\"]\n"),
+            "nothing says from where NOTIFY goes out",
+        ),
+        (
+            format!(
+                "[[pool]]\nname = \"p\"\nkind = \"failover\"\nnames = [\"p.example.com\"]\n\
+                 check = {{ kind = \"tcp\", port = 1 }}\n[[pool.endpoint]]\nname = \"one\"\naddress = \"{at}\"\n"
+            ),
+            "nothing says from where the endpoints of the pool \"p\" are checked",
+        ),
     ]
 }
 
