@@ -191,7 +191,7 @@ fn zones(index: usize, source: Source, folder: &Path) -> String {
         return format!("[[zone]]\nname = \"example.com\"\nfile = \"{file}\"\n");
     };
     format!(
-        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{}1:{PORT}\"]\ncritical = {}\nrefresh-min-s = 1\n\
+        "[[zone]]\nname = \"example.com\"\nprimaries = [\"{0}1:{PORT}\"]\nsource = \"{0}2\"\ncritical = {1}\nrefresh-min-s = 1\n\
          retry-min-s = 1\nexpire-min-s = 1\n[[zone]]\nname = \"other.example\"\nfile = \"{file}\"\n",
         feed(index),
         weight == Weight::Critical
