@@ -432,6 +432,10 @@ pub(crate) fn load(
     if purpose != Purpose::Check && file_is_good {
         require_something_to_serve(&config, file, &mut problems);
     }
+    // The server of an agent reads the file again by itself, and has to find the same wrong with it.
+    if purpose != Purpose::Check && config.anycast.is_some() && file_is_good {
+        sources::require(&config, &mut problems);
+    }
     if purpose == Purpose::Run && file_is_good {
         require_a_route(&config, &mut problems);
     }
@@ -485,7 +489,6 @@ fn require_a_route(config: &Config, problems: &mut Vec<Problem>) {
             problems.push(Problem::general(title, format!("add \"{example}\" to `listen` under [node]")));
         }
     }
-    sources::require(config, problems);
     for address in &config.node.management {
         // Peers would ask whichever node is nearest to them, themselves above all.
         if anycast.plan.addresses().contains(&address.ip()) {

@@ -385,15 +385,19 @@ fn what_a_check_can_not_be() {
 }
 
 /// What is wrong with this and a zone for a node that holds a route.
-fn problems_of_a_run(text: &str) -> Vec<String> {
+fn problems_of(purpose: Purpose, text: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("node.toml");
     let zone = "[[zone]]\nname = \"a.example\"\nfile = \"a.zone\"\n";
     std::fs::write(&file, format!("{text}{zone}")).unwrap();
-    match load(Some(&file), &NodeArguments::default(), &[], Purpose::Run) {
+    match load(Some(&file), &NodeArguments::default(), &[], purpose) {
         Ok(_) => Vec::new(),
         Err(error) => error.lines(),
     }
+}
+
+fn problems_of_a_run(text: &str) -> Vec<String> {
+    problems_of(Purpose::Run, text)
 }
 
 #[test]
@@ -442,7 +446,16 @@ fn asking(at: &str) -> [(String, &'static str); 5] {
 
 #[test]
 fn what_is_asked_of_others_leaves_from_no_service_address() {
-    let problems = problems_of_a_run;
+    // Of an agent, and of its server, which reads the file again when it is told to.
+    let problems = |text: &str| {
+        // Without the folder, which is another.
+        let [of_server, of_agent] = [Purpose::Serve, Purpose::Run].map(|purpose| {
+            let lines = problems_of(purpose, text).into_iter();
+            lines.map(|line| line.rsplit('/').next().map(str::to_owned).unwrap_or(line)).collect::<Vec<_>>()
+        });
+        assert_eq!(of_server, of_agent);
+        of_server
+    };
     let managed = "[management]\nlisten = [\"127.0.0.1:8053\", \"192.0.2.10:8053\"]\n";
     for (text, what) in asking("192.0.2.9") {
         let errors = problems(&format!("{ROUTE}{text}"));
