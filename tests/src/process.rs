@@ -1,5 +1,6 @@
 //! A child process in its own group, with its output in a file, that never outlives the test.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -153,4 +154,18 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// The thread of a process that has this name.
+///
+/// # Errors
+/// There is none.
+pub fn thread_of(pid: impl fmt::Display, name: &str) -> Result<String> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?;
+        if std::fs::read_to_string(task.path().join("comm"))?.trim_end() == name {
+            return Ok(task.file_name().to_string_lossy().into_owned());
+        }
+    }
+    bail!("process {pid} has no thread {name}")
 }

@@ -3,12 +3,14 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use starling_tests::process::Process;
-use starling_tests::tools;
+use serde_json::Value;
+use starling_tests::process::{Process, thread_of};
+use starling_tests::server::own_address;
+use starling_tests::{http, tools};
 
 use crate::node::{Node, Site, TYPE_A, said, small_zone};
 
@@ -20,6 +22,8 @@ const RATE: u32 = 5_000;
 /// Reading and compiling a million names takes seconds. It runs at idle priority, so that it takes minutes
 /// where others want all cores: four busy loops on two cores made it more than three.
 const RELOAD_LIMIT: Duration = Duration::from_secs(900);
+/// How long it may take until a worker stands still, until it is said that one is late, and until one is not late any more.
+const LATE_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn no_query_is_lost_while_a_million_names_are_reloaded() -> Result<()> {
@@ -151,5 +155,42 @@ fn ctl_says_so_when_there_is_no_node() -> Result<()> {
         crate::node::run(command.args(["ctl", "status", "--control"]).arg(folder.path().join("control")))?;
     ensure!(output.status.code() == Some(1), "{}\n{}", output.status, said(&output));
     ensure!(!output.stderr.is_empty(), "a reason on stderr");
+    Ok(())
+}
+
+/// A worker that stands still serves the version before, and so does the node, as a whole.
+#[test]
+fn a_version_is_told_of_when_every_worker_serves_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, small_zone(1, ""))?;
+    let address = own_address();
+    let lines =
+        format!("listen = [\"{address}:0\"]\nworkers = 2\n[management]\nlisten = [\"{address}:0\"]\n");
+    let site = Site::new(&[("small.example", &file)], &lines)?;
+    let node = site.start()?;
+    let told = || -> Result<(Value, Value)> {
+        let zones: Value = serde_json::from_slice(&node.ctl(&["zones", "--json"])?.stdout)?;
+        let page: Value = serde_json::from_str(&http::get(node.management[0], "/zones")?.body)?;
+        Ok((zones[0]["served"]["serial"].clone(), page["zones"][0]["serial"].clone()))
+    };
+    let mut command = Command::new(tools::program("python3")?);
+    command.arg(tools::data("hold-thread.py")).arg(thread_of(node.process.pid(), "udp-1")?);
+    let mut holder = Process::spawn("holder", &command, &site.path("holder"))?;
+    let held = holder.line(Instant::now() + LATE_WITHIN)?;
+    ensure!(held.as_deref() == Some("held"), "{held:?}\n{}", holder.log_tail());
+
+    std::fs::write(&file, small_zone(2, ""))?;
+    ensure!(node.ctl(&["reload"])?.status.success());
+    let has_said =
+        || Ok(node.process.log().contains("a worker has not taken in the last change").then_some(()));
+    tools::poll("that a worker is late is logged", LATE_WITHIN, has_said)?;
+    ensure!(told()? == (1.into(), 1.into()), "{:?}", told()?);
+
+    drop(holder);
+    tools::poll("the new version is told of", LATE_WITHIN, || {
+        Ok((told()? == (2.into(), 2.into())).then_some(()))
+    })?;
+    ensure!(node.serial("small.example.")? == 2);
     Ok(())
 }

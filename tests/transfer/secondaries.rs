@@ -246,10 +246,15 @@ impl Primary {
 
     /// The same, at an address that others know beforehand.
     pub(crate) fn start_at(listen: &str, lines: &str, folder: &Path) -> Result<Self> {
+        Self::start_with(1, listen, lines, folder)
+    }
+
+    /// The same, with so many workers.
+    pub(crate) fn start_with(workers: usize, listen: &str, lines: &str, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let control = folder.join("control");
         let config = folder.join("node.toml");
-        let node = format!("[node]\nlisten = [\"{listen}\"]\ncontrol = \"control\"\nworkers = 1\n");
+        let node = format!("[node]\nlisten = [\"{listen}\"]\ncontrol = \"control\"\nworkers = {workers}\n");
         std::fs::write(&config, format!("{node}{lines}"))?;
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(&config);

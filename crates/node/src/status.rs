@@ -1,12 +1,14 @@
 //! What the control socket tells: plain values that go through JSON and are printed by `starling ctl`.
 
 mod catalog;
+mod digests;
 mod pool;
 mod publish;
 mod sharing;
 mod zone_list;
 
 pub(crate) use catalog::{CatalogCounts, CatalogStatus, IgnoredStatus, MemberStatus};
+pub(crate) use digests::{DigestPage, EarlierVersion, ZoneDigest};
 pub(crate) use pool::{
     AddressStatus, CheckTimes, FamilyStatus, LastFailure, LoadStatus, LookedUp, OF_RECORDS, PlacesStatus,
     PoolStatus, PoolTransition, REFUSED, RefusedPool,
@@ -540,53 +542,6 @@ impl ZoneState {
     }
 }
 
-/// The version of a zone that answers, as nodes compare it.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct ZoneDigest {
-    /// The apex.
-    pub(crate) name: String,
-    /// The SOA record's serial.
-    pub(crate) serial: u32,
-    /// The digest of the records; equal ones are of the same zone.
-    pub(crate) content: String,
-    /// Since when it is served (RFC 3339).
-    pub(crate) since: String,
-}
-
-impl ZoneDigest {
-    /// That of a zone, if a version of it is served.
-    pub(crate) fn of(zone: &ZoneStatus) -> Option<ZoneDigest> {
-        let ServedStatus { serial, content, since, .. } = zone.served.as_ref()?;
-        let (name, content, since) = (zone.name.clone(), content.clone(), since.clone());
-        Some(ZoneDigest { name, serial: *serial, content, since })
-    }
-}
-
-/// How many zones a page of digests has: some 200 KB of JSON at most, as long as names are of the usual length.
-pub(crate) const DIGESTS_MAX: usize = 1000;
-
-/// A part of the versions that answer, of zones in the order of the configuration.
-#[derive(Serialize, Deserialize, Clone, Default, PartialEq, Eq, Debug)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct DigestPage {
-    /// The zones of this part that are served.
-    pub(crate) zones: Vec<ZoneDigest>,
-    /// Where the next part begins; nothing after the last.
-    pub(crate) next: Option<usize>,
-}
-
-impl DigestPage {
-    /// The part that begins with the zone of this index.
-    pub(crate) fn of(zones: &ZoneList, from: usize) -> DigestPage {
-        let end = from.saturating_add(DIGESTS_MAX);
-        DigestPage {
-            zones: zones.from(from).take(DIGESTS_MAX).filter_map(ZoneDigest::of).collect(),
-            next: (end < zones.len()).then_some(end),
-        }
-    }
-}
-
 /// The version of a zone that is served.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -611,6 +566,9 @@ pub(crate) struct ServedStatus {
     pub(crate) loaded_from: String,
     /// Since when it is served (RFC 3339).
     pub(crate) since: String,
+    /// What was served before, the first first; the longer ago, the fewer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier: Vec<EarlierVersion>,
     /// Whether a restart begins with it: it is on disk, or comes from a master file.
     #[serde(default)]
     pub(crate) durable: bool,

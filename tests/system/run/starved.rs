@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use starling_tests::process::Process;
+use starling_tests::process::{Process, thread_of};
 use starling_tests::{netns, tools};
 
 use super::agent::{Agent, DEGRADED, DOWN, LIMIT, MANAGEMENT, Place, SHORT, UP, check, lines};
@@ -24,17 +24,6 @@ fn place(label: &str) -> Result<Place> {
     let times = SHORT.replace("freeze-ms = 3000", &format!("freeze-ms = {}", FREEZE.as_millis()));
     let zone = "[[zone]]\nname = \"small.example\"\nfile = \"small.zone\"\n";
     Place::with(label, &times, &format!("[management]\nlisten = [\"{MANAGEMENT}\"]\n{zone}"))
-}
-
-/// The thread of a process that has this name.
-fn thread(pid: i64, name: &str) -> Result<String> {
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let task = task?;
-        if fs::read_to_string(task.path().join("comm"))?.trim_end() == name {
-            return Ok(task.file_name().to_string_lossy().into_owned());
-        }
-    }
-    anyhow::bail!("process {pid} has no thread {name}")
 }
 
 fn ran(program: &str, arguments: &[&str]) -> Result<()> {
@@ -74,7 +63,7 @@ fn a_worker_that_gets_no_cpu_is_not_taken_for_a_stuck_one() -> Result<()> {
     let place = place("starved")?;
     let agent = place.start()?;
     let server = agent.server()?;
-    let loops = starve(&place, &thread(server, "udp-0")?)?;
+    let loops = starve(&place, &thread_of(server, "udp-0")?)?;
     let began = Instant::now();
     // What its clients don't get is told, and makes the node worse than others, but never takes it away.
     agent.wait(DEGRADED)?;
@@ -128,7 +117,7 @@ fn a_worker_in_an_endless_loop_is_found() -> Result<()> {
     let place = place("loop")?;
     let agent = place.start()?;
     let server = agent.server()?;
-    let tid = thread(server, "udp-1")?;
+    let tid = thread_of(server, "udp-1")?;
     let script = tools::data("spin-thread.py").display().to_string();
     let began = Instant::now();
     ran("python3", &[&script, &tid])?;

@@ -10,6 +10,7 @@ mod light;
 mod many;
 mod resources;
 mod steady;
+mod steady_others;
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};

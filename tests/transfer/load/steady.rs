@@ -23,7 +23,7 @@ const TYPE_SOA: u16 = 6;
 /// How often a NOTIFY is sent, and how long its answer may take.
 const NOTIFY_ATTEMPTS: u32 = 5;
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(2);
-const CHANGES_A_SECOND: u64 = 10;
+pub(super) const CHANGES_A_SECOND: u64 = 10;
 /// Intervals that leave it to NOTIFY when the node asks.
 const NOTIFIED: &str = "refresh-min-s = 86400\nretry-min-s = 3600";
 /// How far the node may be behind its primary: a change that a busy machine holds up holds up those after it.
@@ -31,18 +31,18 @@ const BEHIND_MAX: u32 = 100;
 
 /// What a second, or more, was like.
 #[derive(Clone, Default, Debug)]
-struct Span {
-    memory: Memory,
+pub(super) struct Span {
+    pub(super) memory: Memory,
     /// Of the client's answers.
-    p50_us: u32,
-    p99_us: u32,
-    worst_us: u32,
-    lost: u32,
+    pub(super) p50_us: u32,
+    pub(super) p99_us: u32,
+    pub(super) worst_us: u32,
+    pub(super) lost: u32,
     /// Versions that were served, and how long each took from its NOTIFY, on average.
     versions: u32,
     publication_us: u32,
     /// Serials that the node was behind its primary at the end.
-    behind: u32,
+    pub(super) behind: u32,
     /// Of one processor.
     cpu_percent: u32,
     /// For how long the thread that answers had no processor, though it was ready: what others on the machine did.
@@ -51,7 +51,7 @@ struct Span {
 
 impl Span {
     /// The middle of each figure, but the worst of what must not be, and all that is counted.
-    fn of(spans: &[Self]) -> Self {
+    pub(super) fn of(spans: &[Self]) -> Self {
         let middle =
             |figure: fn(&Self) -> u32| percentile(&mut spans.iter().map(figure).collect::<Vec<_>>(), 50.0);
         let kib = |figure: fn(&Self) -> u64| {
@@ -181,7 +181,7 @@ fn ten_changes_a_second_leave_memory_and_latency_flat() -> Result<()> {
 
 /// Tells the node of a change, as a primary does (RFC 1996 §3.7): BIND does it but four times a second, and Knot leaves it
 /// until nothing else is to be done.
-fn notify(node: SocketAddr) -> Result<()> {
+pub(super) fn notify(node: SocketAddr) -> Result<()> {
     const AUTHORITATIVE: u16 = 0x0400;
     let query = Query { opcode: 4, flags: AUTHORITATIVE, ..Query::new(Name::parse(ZONE)?, TYPE_SOA) };
     for _ in 0..NOTIFY_ATTEMPTS {
@@ -194,7 +194,7 @@ fn notify(node: SocketAddr) -> Result<()> {
 }
 
 /// Waits until then.
-fn pace(then: Instant) {
+pub(super) fn pace(then: Instant) {
     loop {
         let left = then.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -56,7 +56,7 @@ pub(super) fn print_digests(zones: &[ZoneDigest]) -> io::Result<()> {
     let times = width(|zone| zone.since.len(), "SINCE");
     let mut out = io::stdout().lock();
     writeln!(out, "{:names$}  {:serials$}  {:times$}  CONTENT", "ZONE", "SERIAL", "SINCE")?;
-    zones.iter().try_for_each(|ZoneDigest { name, serial, content, since }| {
+    zones.iter().try_for_each(|ZoneDigest { name, serial, content, since, earlier: _ }| {
         writeln!(out, "{name:names$}  {serial:serials$}  {since:times$}  {content}")
     })
 }

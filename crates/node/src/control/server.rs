@@ -6,7 +6,7 @@ use crate::config::{self, ControlSocket, NodeConfig};
 use crate::gate::Serials;
 use crate::keeper::{self, Board, Changed, Decision, ReloadRequest, Step};
 use crate::secondary;
-use crate::status::{DigestPage, NodeStatus, ZoneStatus};
+use crate::status::{NodeStatus, ZoneStatus};
 use crate::transfers::Transfers;
 use anyhow::{Context, bail};
 use rustix::fs::Access;
@@ -247,7 +247,7 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
     match request {
         Request::Status => Response::Status(Box::new((subject.status)())),
         Request::Zones { max } => Response::Zones(zones(subject, max.unwrap_or(usize::MAX))),
-        Request::Digests { from } => Response::Digests(DigestPage::of(&subject.board.zones(), from)),
+        Request::Digests { from } => Response::Digests(subject.board.digests(from)),
         Request::Notify { zone } => notify(&zone, subject),
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,

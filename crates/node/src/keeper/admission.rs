@@ -199,9 +199,8 @@ impl Keeper {
             done.push((result, reply));
         }
         self.list_more();
-        self.update_board();
         self.tell_copies();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         // Before anybody is told that it is done: a decision holds over a restart.
         for index in done.iter().filter_map(|(result, _)| result.as_ref().ok()) {

@@ -205,8 +205,7 @@ impl Keeper {
         let judgements: Vec<Judgement> =
             judged.into_iter().filter_map(|(waiting, verdict)| self.judge_asked(waiting, verdict)).collect();
         self.list_more();
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         let mut is_catalog = false;
         for Judgement { index, job, result, askers } in judgements {

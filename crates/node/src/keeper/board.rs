@@ -1,7 +1,8 @@
 //! What everybody may know of the keeper's work, also while it is at it.
 
 use crate::status::{
-    CatalogStatus, CopyStatus, RefusedPool, TableCounts, ZoneCounts, ZoneList, ZoneState, ZoneStatus,
+    CatalogStatus, CopyStatus, DigestPage, RefusedPool, TableCounts, ZoneCounts, ZoneList, ZoneState,
+    ZoneStatus,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,6 +42,8 @@ struct Zones {
     critical_failed: BTreeSet<usize>,
     /// The serials of copies that would be held back if they were transferred, by name.
     held: HashMap<String, u32>,
+    /// How often all of them had to be shown anew, some at other places than before.
+    order: u64,
 }
 
 /// The zones of a node by which others tell how it is.
@@ -72,6 +75,14 @@ impl Board {
     /// All zones, in the order of the configuration.
     pub(crate) fn zones(&self) -> ZoneList {
         self.locked().list.clone()
+    }
+
+    /// A part of the versions that answer, from the zone with this index on.
+    pub(crate) fn digests(&self, from: usize) -> DigestPage {
+        let zones = self.locked();
+        let (list, order) = (zones.list.clone(), zones.order);
+        drop(zones);
+        DigestPage::of(&list, order, from)
     }
 
     /// The first zones, at most so many, with how those are kept up to date that are copies.
@@ -175,7 +186,10 @@ impl Board {
     pub(super) fn set_zones(&self, notices: impl Iterator<Item = Notice>) {
         let mut zones = Zones::default();
         notices.for_each(|notice| zones.put(notice));
-        *self.locked() = zones;
+        let mut before = self.locked();
+        // A server that was started anew counts from another number on, or parts of two could be taken for those of one.
+        zones.order = if before.order == 0 { fastrand::u64(1..1 << 32) } else { before.order + 1 };
+        *before = zones;
     }
 
     /// Shows some zones as they are now, all at once; those that are new come after all others, in their order.
@@ -258,6 +272,7 @@ mod tests {
             changed_names: 0,
             loaded_from: "image".to_owned(),
             since: String::new(),
+            earlier: Vec::new(),
             durable: true,
         });
         let state = if serial.is_some() { ZoneState::Ok } else { ZoneState::Failed };

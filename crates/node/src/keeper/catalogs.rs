@@ -121,8 +121,7 @@ impl Keeper {
         self.list_more();
         self.tell_copies();
         self.tell_catalogs();
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         self.hand_over();
         settled

@@ -171,8 +171,7 @@ impl Keeper {
                 Verdict::Confirmed => self.revive(index),
             }
         }
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         if is_catalog {
             self.follow_catalogs();
@@ -228,8 +227,7 @@ impl Keeper {
             });
         }
         self.list_more();
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         for (index, reply) in replies {
             if waiting.contains(&index) {

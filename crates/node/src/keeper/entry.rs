@@ -1,5 +1,6 @@
 //! A zone of the keeper: what it serves of it, and what holds a newer version back.
 
+use super::past::Past;
 use super::{Change, MESSAGES_MAX};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::gate::Versions;
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     /// since before that the zone above it may have answered for them.
     pub(super) listed: bool,
     pub(super) served: Option<Served>,
+    /// What was served before.
+    pub(super) past: Past,
     pub(super) error: Option<Held>,
     /// Of a copy: whether it was not confirmed for too long.
     pub(super) expired: bool,
@@ -68,6 +71,7 @@ impl Entry {
             slot,
             listed,
             served: None,
+            past: Past::default(),
             error: None,
             expired: false,
             withheld: None,
@@ -118,7 +122,16 @@ impl Entry {
             // Where its image is in the state folder, that is the version before.
             self.versions.succeed(before.cloned().or(stored).as_ref(), &table);
         }
-        self.served = Some(Served { files, stamp: table.source(), from, since: SystemTime::now() });
+        let now = SystemTime::now();
+        let since = match (&self.served, before) {
+            (Some(served), Some(before)) if before.content() == table.content() => served.since,
+            (Some(served), Some(before)) => {
+                self.past.add(before.serial(), served.since, now);
+                now
+            }
+            _ => now,
+        };
+        self.served = Some(Served { files, stamp: table.source(), from, since });
         self.error = None;
         if is_recalled && let Some(errors) = self.held_errors() {
             self.remember(&errors);

@@ -138,8 +138,7 @@ impl Keeper {
         let standing = self.entries[index].standing(now);
         self.generation = self.publisher.publish_standing(slot, standing);
         self.entries.touch(index);
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.store_images();
     }
 }

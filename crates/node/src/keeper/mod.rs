@@ -13,6 +13,7 @@ mod copies;
 mod entries;
 mod entry;
 mod fold;
+mod past;
 mod publish;
 mod reload;
 mod steer;
@@ -43,6 +44,7 @@ use catalogs::Catalogs;
 use entries::Entries;
 use entry::Entry;
 use nameserver::RateLimits;
+use past::left_since;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -97,6 +99,8 @@ pub(crate) struct Keeper {
     publisher: Publisher,
     /// Of the last change that was published.
     generation: Generation,
+    /// Whether a packet thread has not taken it in within the time it had.
+    is_late: bool,
     entries: Entries,
     free_slots: Vec<SlotIndex>,
     slots: u32,
@@ -167,6 +171,7 @@ impl Keeper {
         let mut keeper = Keeper {
             publisher: Publisher::new(),
             generation: 0,
+            is_late: false,
             free_slots: Vec::new(),
             slots: entries.len() as u32,
             entries,
@@ -278,7 +283,7 @@ impl Keeper {
         job: &Job,
         judged: Result<Judged, ZoneErrors>,
     ) -> Option<Result<Change, ZoneErrors>> {
-        let index = job.entry;
+        let (index, state) = (job.entry, self.state.as_deref());
         let entry = &mut self.entries[index];
         match judged {
             Ok(Judged::Admitted(loaded, stored)) => {
@@ -296,9 +301,12 @@ impl Keeper {
                 if !loaded.from.is_recalled() {
                     self.board.count_table(&loaded.table);
                 }
+                let since =
+                    if entry.served.is_none() { left_since(state, &entry.zone, loaded.from) } else { None };
                 let before = entry.withheld.as_ref().or(self.publisher.table(entry.slot)).cloned();
                 self.changed.entry(index).or_insert(Replaced { before, differences: None });
                 let (change, generation) = entry.take(loaded, stored, &mut self.publisher);
+                entry.has_served_since(since);
                 self.generation = generation;
                 self.forget_asked(&job.zone.name, "a later version has taken its place");
                 Some(Ok(change))
@@ -327,10 +335,12 @@ impl Keeper {
             Err(errors) => {
                 // A node that was killed goes on with what it served, whatever has become of the master file.
                 let is_wanted = entry.served.is_none() && !job.begins_anew;
-                let state = self.state.as_deref().filter(|_| is_wanted);
-                if let Some(loaded) = state.and_then(|state| load::last_good(&job.zone, state)) {
+                let wanted = state.filter(|_| is_wanted);
+                if let Some(loaded) = wanted.and_then(|state| load::last_good(&job.zone, state)) {
                     self.archive.mapped(&entry.zone, version_of(&loaded.table));
+                    let since = left_since(state, &entry.zone, loaded.from);
                     (_, self.generation) = entry.take(loaded, None, &mut self.publisher);
+                    entry.has_served_since(since);
                 }
                 // Of what doesn't fit nothing follows yet: the whole zone is asked for.
                 if !errors.misfit {

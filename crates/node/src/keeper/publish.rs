@@ -106,8 +106,7 @@ impl Keeper {
             outcome = result.map(|result| reply.outcome(result));
         });
         self.list_more();
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.board.set_reloading(false);
         match outcome {
             None => {

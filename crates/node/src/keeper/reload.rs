@@ -1,7 +1,7 @@
 //! Reloading: which zones to look at, what to compile, what came of it.
 
 use super::asking::{self, Asker};
-use super::{Change, Entry, Keeper, Moment, Request, chart, fold};
+use super::{Change, Entry, Keeper, Moment, Request, chart, fold, tell};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::memory::{NUDGE_AFTER, NUDGES, nudge_allocator};
 use crate::pools;
@@ -89,8 +89,10 @@ impl Keeper {
             self.look_at_chart();
             self.ask();
             self.renew_signatures();
+            self.look_at_late();
             let renewal = self.renewal_in().unwrap_or(Duration::MAX);
             let wait = match &self.folding {
+                _ if self.is_late() => tell::LOOK_EVERY,
                 _ if self.asking.is_going_on() => asking::LOOK_EVERY,
                 Some(_) => fold::LOOK_EVERY,
                 None if self.brought.chart.is_being_read() => chart::LOOK_EVERY,
@@ -190,8 +192,7 @@ impl Keeper {
         }
         let waiting = self.look_at(chosen, &mut report);
         // At once: whoever compares what is served with what is on the board shall not wait for a disk.
-        self.update_board();
-        self.wait_until_served();
+        self.serve();
         self.hand_over();
         if has_catalogs {
             self.follow_catalogs();
@@ -338,7 +339,10 @@ impl Keeper {
 
     /// Whether something is done aside that is looked at again and again.
     fn is_waiting(&self) -> bool {
-        self.folding.is_some() || self.asking.is_going_on() || self.brought.chart.is_being_read()
+        self.folding.is_some()
+            || self.is_late()
+            || self.asking.is_going_on()
+            || self.brought.chart.is_being_read()
     }
 
     /// Stops serving the zones that are no longer configured; those that a catalog has brought stay with that.

@@ -8,6 +8,7 @@ use crate::zones::load::LoadedFrom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::Table;
+use table::publish::Generation;
 
 /// How long the keeper waits for every worker to serve a change. A worker that answers needs microseconds, one
 /// that sleeps is woken; longer means that its thread doesn't get to run, which is logged.
@@ -18,7 +19,40 @@ const SERVED_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_micros(30);
 const LAST_PAUSE: Duration = Duration::from_millis(1);
 
+/// How often it is looked whether a worker that is late serves the last change.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 impl Keeper {
+    /// Waits until every packet thread serves what was published, and shows the zones as they are then. Those that a worker has not taken in
+    /// within [`SERVED_WITHIN`] are shown as they were until it has: what is told is what answers.
+    pub(super) fn serve(&mut self) {
+        self.wait_until_served();
+        if !self.is_late {
+            self.update_board();
+        }
+    }
+
+    /// Shows what a worker that was late has come to serve.
+    pub(super) fn look_at_late(&mut self) {
+        if self.is_late {
+            let served = self.publisher.collect();
+            self.note_served(served);
+            if !self.is_late {
+                self.update_board();
+            }
+        }
+    }
+
+    /// Whether a worker has yet to serve what was published.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
+    }
+
+    fn note_served(&mut self, served: Generation) {
+        self.is_late = served < self.generation;
+        self.board.set_generation(self.generation, served);
+    }
+
     /// Waits until every packet thread serves what was published, and frees what that replaced.
     pub(super) fn wait_until_served(&mut self) {
         let generation = self.generation;
@@ -36,7 +70,7 @@ impl Keeper {
                 "a worker has not taken in the last change within {SERVED_WITHIN:?}: its CPU is overloaded, or it hangs"
             );
         }
-        self.board.set_generation(generation, served);
+        self.note_served(served);
     }
 
     /// Has what was published written to disk, secondaries told of it, and the pools kept that are in it. After it is served: they ask at once.
@@ -119,6 +153,7 @@ impl Entry {
                 LoadedFrom::Transfer(_) => "transfer".to_owned(),
             },
             since: status::timestamp(served.since),
+            earlier: self.past.versions(),
             durable: self.zone.file().is_some(), // of the others the archive knows
         });
         let state = match (&served, &self.error) {

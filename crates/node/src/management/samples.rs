@@ -160,6 +160,7 @@ pub(super) fn zone(name: &str, state: ZoneState) -> ZoneStatus {
         changed_names: 0,
         loaded_from: "image".to_owned(),
         since: "2026-01-01T00:00:00Z".to_owned(),
+        earlier: Vec::new(),
         durable: true,
     };
     let error = ZoneError { since: served.since.clone(), count: 3, messages: Vec::new() };
@@ -235,7 +236,7 @@ pub(super) fn snapshot(agent: Option<AgentStatus>) -> Snapshot {
         zone("a\\\"b.", ZoneState::Stale),
         zone("bad.", ZoneState::Failed),
     ];
-    let digests = Some(DigestPage::of(&zones.iter().cloned().collect(), 0));
+    let digests = Some(DigestPage::of(&zones.iter().cloned().collect(), 1, 0));
     Snapshot { server: Some(server()), zones: Arc::new(zones), agent, digests, told: None }
 }
 

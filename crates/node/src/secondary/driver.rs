@@ -1,5 +1,6 @@
 //! The loop that keeps the machines of all zones going.
 
+use super::latency::Noticed;
 use super::notices::{Heard, Notice, zone_of};
 use super::round::{self, Around, Outcome, Subject};
 use super::{Command, Counts, Notices, Supplies};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
+use table::publish::Generation;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -26,7 +28,7 @@ const ROUNDS_MAX: usize = 32;
 const TRANSFERS_MAX: usize = 10;
 /// How long the loop waits where nothing is due: for ever, but a timer wants a number.
 const FOREVER: Duration = Duration::from_secs(86_400);
-/// How long until a full queue of the keeper is tried again.
+/// How long until a full queue of the keeper is tried again, and until it is looked again whether a worker that is late has come.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How many operators wait for what comes of one zone.
 const WAITING_MAX: usize = 64;
@@ -55,6 +57,8 @@ pub(super) struct Driver {
     heard: Heard,
     notices: Arc<Notices>,
     counts: Arc<Counts>,
+    /// Changes that not all workers serve yet, and when the NOTIFY came that led to each.
+    unserved: Vec<(Generation, Moment)>,
 }
 
 struct Zone {
@@ -74,9 +78,7 @@ struct Zone {
     /// Who wants to know what comes of the round that begins next, and of the one that is under way.
     askers: Vec<oneshot::Sender<Result<String, String>>>,
     asked: Vec<oneshot::Sender<Result<String, String>>>,
-    /// When the first NOTIFY came that the round that begins next is for, and the one that is under way.
-    noticed: Option<Moment>,
-    noticed_before: Option<Moment>,
+    noticed: Noticed,
 }
 
 impl Driver {
@@ -106,6 +108,7 @@ impl Driver {
             heard,
             notices,
             counts,
+            unserved: Vec::new(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Driver {
             let now = self.now();
             self.advance(now);
             self.send();
+            self.measure_late(now);
             let wake_at = self.wake_at();
             tokio::select! {
                 command = commands.recv() => match command {
@@ -142,7 +146,8 @@ impl Driver {
     fn wake_at(&self) -> Instant {
         let due = self.due.first().map_or(FOREVER + self.now(), |(due, _)| *due);
         let wake_at = self.start + due.min(self.now() + FOREVER);
-        if self.outbox.is_empty() { wake_at } else { wake_at.min(Instant::now() + ASK_AGAIN_AFTER) }
+        let is_pending = !self.outbox.is_empty() || !self.unserved.is_empty();
+        if is_pending { wake_at.min(Instant::now() + ASK_AGAIN_AFTER) } else { wake_at }
     }
 
     /// Does what is due by now, as far as there is place.
@@ -188,7 +193,7 @@ impl Driver {
         zone.is_waiting = false;
         let Some(round) = zone.machine.begin(now) else { return };
         zone.asked.append(&mut zone.askers);
-        zone.noticed_before = zone.noticed_before.or(zone.noticed.take());
+        zone.noticed.begin();
         let subject = Subject { name: zone.name.clone(), config: Arc::clone(&zone.config), round };
         let (around, incarnation, of) = (Arc::clone(&self.around), zone.incarnation, key.clone());
         self.rounds.spawn(async move { (of, incarnation, round::make(around, subject).await) });
@@ -209,11 +214,13 @@ impl Driver {
             End::Failed => &self.counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        if report.end != End::Failed
-            && let Some(noticed) = zone.noticed_before.take()
-            && report.end != End::Current
-        {
-            self.counts.latencies.observe(now.saturating_sub(noticed));
+        if let Some((noticed, served)) = zone.noticed.finish(&report.end, now) {
+            let (generation, of_all) = self.board.generations();
+            if of_all < generation {
+                self.unserved.push((generation, noticed));
+            } else {
+                self.counts.latencies.observe(served.saturating_sub(noticed));
+            }
         }
         if report.end != End::Failed {
             zone.confirmed = Some(SystemTime::now());
@@ -231,6 +238,14 @@ impl Driver {
         }
         self.schedule(key, now);
         self.tell(key);
+    }
+
+    /// Measures what the last worker has come to serve by now.
+    fn measure_late(&mut self, now: Moment) {
+        let (_, of_all) = self.board.generations();
+        for (_, noticed) in self.unserved.extract_if(.., |(generation, _)| *generation <= of_all) {
+            self.counts.latencies.observe(now.saturating_sub(noticed));
+        }
     }
 
     /// Tells the keeper what it has to be told, as far as it has room.
@@ -271,7 +286,7 @@ impl Driver {
         }
         let now = self.now();
         if let Some(zone) = self.zones.get_mut(&notice.zone) {
-            zone.noticed.get_or_insert(now);
+            zone.noticed.hear(now);
         }
         self.request(&notice.zone, Purpose::Refresh, Asker::Notice(notice.primary));
     }
@@ -342,8 +357,7 @@ impl Driver {
             incarnation_kept: copy.incarnation,
             revision: copy.revision,
             is_waiting: false,
-            noticed: None,
-            noticed_before: None,
+            noticed: Noticed::default(),
             scheduled: None,
             confirmed,
             failure: None,

@@ -17,7 +17,6 @@ use crate::node_status::Sources;
 use crate::pools;
 use crate::privileges;
 use crate::secondary::{self, Notices, Supplies};
-use crate::status::DigestPage;
 use crate::tcp::{self, Role};
 use crate::transfers::{Transfers, notify_secondaries};
 use crate::workers::{WorkerEnded, Workers};
@@ -216,9 +215,7 @@ impl Running {
         let (zones, of_snapshot) = (Arc::clone(&self.board), Rc::clone(&status));
         let exchange = self.pools.exchange().clone();
         let snapshot = move |extent| match extent {
-            Extent::Digests(from) => {
-                Snapshot { digests: Some(DigestPage::of(&zones.zones(), from)), ..Snapshot::loading() }
-            }
+            Extent::Digests(from) => Snapshot { digests: Some(zones.digests(from)), ..Snapshot::loading() },
             Extent::Sights(asked) => Snapshot { told: Some(exchange.told(&asked)), ..Snapshot::loading() },
             Extent::All | Extent::Own => Snapshot {
                 server: Some(of_snapshot()),

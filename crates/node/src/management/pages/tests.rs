@@ -129,7 +129,10 @@ fn zones_come_in_pages() {
             r#"{"zones":[{"name":"example.com.","serial":4000000000,"content":"c0de","since":""#
         )
     );
-    assert!(text.ends_with(r#"],"next":null}"#) && !text.contains("bad."), "only what is served: {text}");
+    assert!(
+        text.ends_with(r#"],"next":null,"order":1}"#) && !text.contains("bad."),
+        "only what is served: {text}"
+    );
     let asked = Rc::new(std::cell::Cell::new(None));
     let seen = Rc::clone(&asked);
     let source: Source = Rc::new(move |extent| {
