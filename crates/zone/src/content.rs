@@ -213,6 +213,26 @@ mod tests {
         assert_ne!(digest(&format!("{ZONE}x TXT x\n")), zone);
     }
 
+    /// As a copy has them that knows of one (RFC 2181 §5, RFC 4034 §6.3).
+    #[test]
+    fn spellings_of_one_record_are_one() {
+        for (both, one) in [
+            ("@ NS ns1\n@ NS NS1\n", "@ NS Ns1\n"),
+            (
+                "m MX 5 b.NS1\nm MX 5 A.ns1\nm MX 5 B.ns1\nm MX 4 B.ns1\n",
+                "m MX 5 a.ns1\nm MX 5 b.ns1\nm MX 4 B.ns1\n",
+            ),
+        ] {
+            let rest = "@ SOA ns1 h 1 2 3 4 5\n@ NS z\nns1 A 192.0.2.1\n";
+            let (both, one) = (read(&format!("{rest}{both}")), read(&format!("{rest}{one}")));
+            assert_eq!((both.record_count(), of_zone(&both)), (one.record_count(), of_zone(&one)));
+            assert_eq!(both.duplicate_count(), 1);
+        }
+        // Strings are as they are.
+        let texts = read("@ SOA ns1 h 1 2 3 4 5\n@ TXT \"case\"\n@ TXT \"Case\"\n");
+        assert_eq!((texts.record_count(), texts.duplicate_count()), (3, 0));
+    }
+
     #[test]
     fn a_change_of_records_is_a_change_of_the_digest() {
         let record = |sum: &mut ContentSum, remove: bool, last: u8| {

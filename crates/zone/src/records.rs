@@ -3,6 +3,7 @@
 //! Everything lies in a few flat arrays: a zone of ten million records has no ten million allocations.
 
 use crate::master::{Place, Sink};
+use crate::rdata::{self, NameForm};
 use std::cmp::Ordering;
 use table::sort_prefix;
 use wire::{Name, NameBuf, RecordType};
@@ -219,13 +220,20 @@ impl Zone {
         let rows = &mut self.rows[first..first + count];
         if rows.len() > 1 {
             rows.sort_by(|a, b| a.rtype.cmp(&b.rtype).then_with(|| data(a).cmp(data(b))));
+            for set in rows.chunk_by_mut(|a, b| a.rtype == b.rtype).filter(|set| set.len() > 1) {
+                // Seldom: without capitals in names all data is canonical as it is.
+                if set.iter().any(|row| has_capitals(row.rtype, data(row))) {
+                    set.sort_by_cached_key(|row| canonical(row.rtype, data(row)));
+                }
+            }
         }
         let mut kept = 1;
         for at in 1..rows.len() {
             let (last, row) = (rows[kept - 1], rows[at]);
-            if last.rtype == row.rtype && data(&last) == data(&row) {
-                // RFC 2181 §5: a set holds each record once.
+            if last.rtype == row.rtype && is_same(row.rtype, data(&last), data(&row)) {
+                // RFC 2181 §5: a set holds each record once. Of several spellings the one with the most capitals in front stays.
                 self.duplicates += 1;
+                rows[kept - 1].ttl = last.ttl.min(row.ttl);
                 continue;
             }
             rows[kept] = row;
@@ -391,4 +399,24 @@ impl<'z> RrsetView<'z> {
     pub fn place_of(self, index: usize) -> (u16, u32) {
         (self.rows[index].file, self.rows[index].line)
     }
+}
+
+/// Whether names in the data have capitals that they lose in canonical form (RFC 4034 §6.2).
+fn has_capitals(rtype: RecordType, data: &[u8]) -> bool {
+    // Addresses are most of any zone and have no names; lengths of labels are below `A`.
+    !matches!(rtype, RecordType::A | RecordType::AAAA)
+        && rdata::names(rtype, data).any(|embedded| {
+            embedded.form != NameForm::Kept && embedded.name.as_wire().iter().any(u8::is_ascii_uppercase)
+        })
+}
+
+fn canonical(rtype: RecordType, data: &[u8]) -> Vec<u8> {
+    let mut data = data.to_vec();
+    rdata::to_canonical(rtype, &mut data);
+    data
+}
+
+/// Whether two records of a set are one: their data is the same in canonical form.
+fn is_same(rtype: RecordType, one: &[u8], other: &[u8]) -> bool {
+    one == other || (one.eq_ignore_ascii_case(other) && canonical(rtype, one) == canonical(rtype, other))
 }
