@@ -8,7 +8,7 @@
 //! a quarter of reading and compiling it; of a large zone a second core does that beside the compiler.
 //!
 //! Every record counts, ZONEMD and its signatures as well: they answer like others. The TTL is that which is served,
-//! which for a set whose records disagree is the lowest.
+//! which for a set whose records disagree is the lowest, and for signatures that of what they cover.
 //!
 //! What it promises: two contents that differ by accident, whether by a lost record or a hundred thousand changed ones,
 //! have the same digest with a probability of 2^-256. What it does not: somebody who may choose a great number of records
@@ -17,10 +17,10 @@
 //! for that there are TSIG on the way and ZONEMD with its signature from the publisher.
 
 use crate::rdata;
-use crate::records::{OwnerView, Zone};
+use crate::records::{OwnerView, RrsetView, Zone};
 use std::convert::Infallible;
 use table::ContentDigest;
-use wire::message::u16_at;
+use wire::message::{u16_at, u32_at};
 use wire::{Class, Name, RecordType};
 
 /// Makes the hash one of records of this form alone.
@@ -140,15 +140,23 @@ pub(crate) fn served_records<'z, E>(
 ) -> Result<(), E> {
     for set in owner.rrsets() {
         let rtype = set.rtype();
-        let ttl = set.ttl();
-        for (index, rdata) in set.rdatas().enumerate() {
-            // Signatures stand with the sets that they cover, each with its own TTL; those that cover none are a set.
-            let covers = rtype == RecordType::RRSIG
-                && u16_at(rdata, 0).is_some_and(|covered| owner.has(RecordType(covered)));
-            each(rtype, if covers { set.ttl_of(index) } else { ttl }, rdata)?;
+        if rtype == RecordType::RRSIG {
+            set.rdatas().try_for_each(|rdata| each(rtype, signature_ttl(owner, rdata), rdata))?;
+            continue;
         }
+        let ttl = set.ttl();
+        set.rdatas().try_for_each(|rdata| each(rtype, ttl, rdata))?;
     }
     Ok(())
+}
+
+/// The TTL of a signature: that of the set it covers, which it must have (RFC 4034 §3). One that covers nothing has what it says
+/// that its set had (§3.1.4). So it is the same whatever TTL a primary has sent it with, which some do otherwise in IXFR than in AXFR.
+pub(crate) fn signature_ttl(owner: OwnerView<'_>, rrsig: &[u8]) -> u32 {
+    let covered = u16_at(rrsig, 0).and_then(|covered| owner.rrset(RecordType(covered)));
+    // With the highest bit it is none (RFC 2181 §8).
+    let original = || u32_at(rrsig, 4).filter(|ttl| ttl >> 31 == 0).unwrap_or(0);
+    covered.filter(|set| set.rtype() != RecordType::RRSIG).map_or_else(original, RrsetView::ttl)
 }
 
 #[cfg(test)]
@@ -231,6 +239,34 @@ mod tests {
         // Strings are as they are.
         let texts = read("@ SOA ns1 h 1 2 3 4 5\n@ TXT \"case\"\n@ TXT \"Case\"\n");
         assert_eq!((texts.record_count(), texts.duplicate_count()), (3, 0));
+    }
+
+    /// Signatures are sent with any TTL, and some primaries send them otherwise with what has changed than with the whole zone.
+    #[test]
+    fn a_signature_has_the_ttl_of_what_it_covers() {
+        let signed = |ttl: u32, orphan_ttl: u32| {
+            let text = |covered: &str, ttl: u32| {
+                format!("ns1 {ttl} RRSIG {covered} 8 2 77 20300101000000 20200101000000 7 example. AAAA\n")
+            };
+            let rest = "@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 60 A 192.0.2.1\n";
+            read(&format!(
+                "{rest}{}{}{}",
+                text("A", ttl),
+                text("TXT", orphan_ttl),
+                text("MX", orphan_ttl + 1)
+            ))
+        };
+        assert_eq!(of_zone(&signed(60, 77)), of_zone(&signed(5, 6)));
+        let mut walk =
+            Walk::new(crate::compile(signed(5, 6), &crate::CompileOptions::default()).unwrap().into());
+        let mut found = Vec::new();
+        while let Some(record) = walk.next_record().unwrap() {
+            if record.rtype == RecordType::RRSIG {
+                found.push((u16_at(record.rdata, 0).unwrap(), record.ttl));
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, [(1, 60), (15, 77), (16, 77)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! RFC 3597 §4 allow, and the place of each pointer noted.
 
 use super::plan::{Plan, PlannedNode};
+use crate::content::signature_ttl;
 use crate::rdata::{self, NameForm};
 use crate::records::{OwnerView, RrsetView, Zone};
 use table::{Fixups, NodeFlags, NodeIndex, RrsetSpec};
@@ -93,7 +94,7 @@ impl<'a> Encoder<'a> {
         for index in (first..rrset.len()).chain(0..first) {
             self.record(owner.name(), rtype, ttl, rrset.rdata(index));
         }
-        let signature_count = self.add_signatures(owner, rtype, None);
+        let signature_count = self.add_signatures(owner, rtype, ttl);
         self.spec(rtype, rrset.len(), signature_count)
     }
 
@@ -105,7 +106,7 @@ impl<'a> Encoder<'a> {
             self.records.extend((rdata.len() as u16).to_be_bytes());
             self.records.extend_from_slice(rdata);
         }
-        let signature_count = self.add_signatures(owner, rrset.rtype(), None);
+        let signature_count = self.add_signatures(owner, rrset.rtype(), rrset.ttl());
         self.spec(rrset.rtype(), rrset.len(), signature_count)
     }
 
@@ -125,7 +126,7 @@ impl<'a> Encoder<'a> {
         self.record(self.zone.apex(), RecordType::SOA, ttl, rdata);
         let zone = self.zone;
         let signature_count =
-            zone.find(zone.apex()).map_or(0, |apex| self.add_signatures(apex, RecordType::SOA, Some(ttl)));
+            zone.find(zone.apex()).map_or(0, |apex| self.add_signatures(apex, RecordType::SOA, ttl));
         self.spec(RecordType::SOA, 1, signature_count)
     }
 
@@ -155,19 +156,18 @@ impl<'a> Encoder<'a> {
     fn orphans(&mut self, owner: OwnerView<'_>, rrset: RrsetView<'_>) -> RrsetSpec<'_> {
         let mut count = 0;
         for rdata in rrset.rdatas().filter(|rdata| is_orphan(owner, rdata)) {
-            self.record(owner.name(), RecordType::RRSIG, rrset.ttl(), rdata);
+            self.record(owner.name(), RecordType::RRSIG, signature_ttl(owner, rdata), rdata);
             count += 1;
         }
         self.spec(RecordType::RRSIG, count, 0)
     }
 
-    /// Appends the RRSIG records that cover `rtype`; their TTL is that of the set (RFC 4034 §3).
-    fn add_signatures(&mut self, owner: OwnerView<'_>, rtype: RecordType, ttl: Option<u32>) -> usize {
+    /// Appends the RRSIG records that cover `rtype`, with the TTL of the set (RFC 4034 §3).
+    fn add_signatures(&mut self, owner: OwnerView<'_>, rtype: RecordType, ttl: u32) -> usize {
         let Some(sigs) = owner.rrset(RecordType::RRSIG) else { return 0 };
         let mut count = 0;
-        for (index, rdata) in sigs.rdatas().enumerate() {
+        for rdata in sigs.rdatas() {
             if u16_at(rdata, 0) == Some(rtype.0) {
-                let ttl = ttl.unwrap_or_else(|| sigs.ttl_of(index));
                 put_fixed(&mut self.signatures, RecordType::RRSIG, ttl);
                 self.signatures.extend((rdata.len() as u16).to_be_bytes());
                 self.signatures.extend_from_slice(rdata);
@@ -315,7 +315,9 @@ impl<'a> Encoder<'a> {
 }
 
 fn is_orphan(owner: OwnerView<'_>, rrsig: &[u8]) -> bool {
-    !u16_at(rrsig, 0).is_some_and(|covered| owner.has(RecordType(covered)))
+    // Nor does anything cover signatures (RFC 4035 §2.2).
+    let covered = u16_at(rrsig, 0).map(RecordType).filter(|covered| *covered != RecordType::RRSIG);
+    !covered.is_some_and(|covered| owner.has(covered))
 }
 
 fn put_fixed(octets: &mut Vec<u8>, rtype: RecordType, ttl: u32) {
