@@ -21,6 +21,7 @@ mod peers;
 mod powerdns;
 mod primary;
 mod published;
+mod roads;
 mod secondaries;
 mod secondary;
 mod site;

@@ -14,7 +14,7 @@
 //! start of the image in units of four octets, so an image can have 16 GiB.
 
 /// The format version; an image of another version is never read, but built anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 pub(crate) const MAGIC: [u8; 8] = *b"STARLING";
 pub(crate) const HEADER_LEN: usize = 576;
@@ -168,6 +168,9 @@ flags! {
         ROTATE = 2;
         /// Most names are delegations or below one, so that a name of several labels is looked for from the apex down.
         DELEGATES = 3;
+        /// A set was given with several TTLs, or a record in several spellings. What others say has changed in it is not about
+        /// what is served.
+        MIXED = 4;
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::{Difference, Gatherer, RecordRef, rdata};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use table::{Table, Walk};
+use table::{ImageFlags, Table, Walk};
 use wire::{Name, NameBuf, RecordType};
 
 /// Octets of master file that a record stands for, for what a [`Gatherer`] sets aside.
@@ -37,6 +37,14 @@ pub enum Mismatch {
         /// The type.
         rtype: RecordType,
     },
+    /// They leave a set with several TTLs. Which records have which is known where all of them are.
+    #[error("they leave {owner} {rtype} with several TTLs, or a record of it in several spellings")]
+    Mixed {
+        /// The owner.
+        owner: Box<NameBuf>,
+        /// The type.
+        rtype: RecordType,
+    },
     /// The records of the table can't be read: it was not made by our compiler.
     #[error("the version that stands can't be read")]
     Unreadable,
@@ -47,12 +55,16 @@ pub enum Mismatch {
 /// A record is what its owner, type and data say, names in any case; TTLs are as they were given last. Takes time for all
 /// records of the zone, and memory for a copy of them and three times the differences.
 ///
+/// What is made of a mixed version ([`table::ImageFlags::MIXED`]) is mixed. Differences that others have made don't lead on from such a
+/// one, which is for the caller to know.
+///
 /// # Errors
 /// The differences are not from this version, or contradict it or themselves.
 pub fn apply(standing: &Arc<Table>, differences: &[Difference]) -> Result<Gatherer, Mismatch> {
     let changes = Changes::of(standing.serial(), differences)?;
     let apex = standing.apex_name();
     let mut gatherer = Gatherer::new(apex, standing.record_count() as usize * RECORD_TEXT);
+    gatherer.set_mixed(standing.flags().has(ImageFlags::MIXED));
     changes.add_kept(standing, &mut gatherer)?;
     for change in changes.of_records.values() {
         if let Some(record) = change.now {
@@ -116,11 +128,27 @@ impl<'d> Changes<'d> {
         self.of_records.entry(key.into()).or_insert(Change { first: record, was_there: is_there, now })
     }
 
+    /// The TTLs of the sets that records are added to, but for signatures: theirs are those of what they cover.
+    fn ttls(&self) -> Result<HashMap<&[u8], u32>, Mismatch> {
+        let mut ttls = HashMap::new();
+        for (key, change) in &self.of_records {
+            let Some(record) = change.now.filter(|record| record.rtype != RecordType::RRSIG) else {
+                continue;
+            };
+            let ttl = *ttls.entry(set_of(key, record.owner)).or_insert(record.ttl);
+            if ttl != record.ttl {
+                return Err(mixed(record.owner, record.rtype));
+            }
+        }
+        Ok(ttls)
+    }
+
     /// Adds the records that stay as they are.
     fn add_kept(&self, standing: &Arc<Table>, gatherer: &mut Gatherer) -> Result<(), Mismatch> {
         let mut walk = Walk::new(Arc::clone(standing));
         let mut left = self.of_records.values().filter(|change| change.was_there).count();
         let mut found: HashSet<&[u8]> = HashSet::new();
+        let ttls = self.ttls()?;
         while let Some(record) = walk.next_record().map_err(|_| Mismatch::Unreadable)? {
             if self.owners.contains(record.owner.as_wire()) {
                 let key = key(record.owner, record.rtype, record.rdata);
@@ -130,6 +158,9 @@ impl<'d> Changes<'d> {
                         // A set holds each record once, but nothing here depends on that.
                         left -= usize::from(found.insert(key));
                         continue;
+                    }
+                    None if ttls.get(set_of(&key, record.owner)).is_some_and(|ttl| *ttl != record.ttl) => {
+                        return Err(mixed(record.owner, record.rtype));
                     }
                     None => {}
                 }
@@ -145,6 +176,11 @@ impl<'d> Changes<'d> {
     }
 }
 
+/// What the [`key`] of a record has of its set.
+fn set_of<'k>(key: &'k [u8], owner: Name<'_>) -> &'k [u8] {
+    &key[..owner.len() + 2]
+}
+
 /// What tells a record from others: owner in lower case, type, canonical data.
 fn key(owner: Name<'_>, rtype: RecordType, data: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(owner.len() + 2 + data.len());
@@ -154,6 +190,10 @@ fn key(owner: Name<'_>, rtype: RecordType, data: &[u8]) -> Vec<u8> {
     key.extend_from_slice(data);
     rdata::to_canonical(rtype, &mut key[data_at..]);
     key
+}
+
+pub(crate) fn mixed(owner: Name<'_>, rtype: RecordType) -> Mismatch {
+    Mismatch::Mixed { owner: Box::new(owner.into()), rtype }
 }
 
 pub(crate) fn not_there(record: RecordRef<'_>) -> Mismatch {
@@ -167,6 +207,7 @@ pub(crate) fn there_already(record: RecordRef<'_>) -> Mismatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amend::{AmendError, amend};
     use crate::{CompileOptions, RecordList, compile, conclude, master};
 
     const ZONE: &str = "$TTL 60\n@ SOA n.Example. h 1 2 3 4 5\n@ NS n\n@ NS Out.Example.ORG.\nn A 192.0.2.1\n\
@@ -268,5 +309,75 @@ mod tests {
         let other_soa =
             Difference { removed: list(&["example. 60 SOA m. h 1 2 3 4 5"]), ..difference(1, &[], &[]) };
         assert_eq!(refused(&[other_soa]), "they remove a record of example. SOA that is not there");
+    }
+
+    /// Which records of a set have which TTL is not in its table, which has the lowest (RFC 2181 §5.2).
+    #[test]
+    fn what_leaves_a_set_with_several_ttls_does_not_fit() {
+        let standing = table(ZONE);
+        let both = |difference: Difference| {
+            let applied = apply(&standing, std::slice::from_ref(&difference)).err();
+            let amended = match amend(&standing, &[difference]) {
+                Err(AmendError::Mismatch(mismatch)) => Some(mismatch),
+                Err(AmendError::Recompile(reason)) => panic!("{reason}"),
+                Ok(_) => None,
+            };
+            assert_eq!(applied, amended);
+            applied.map(|mismatch| mismatch.to_string())
+        };
+        let several = |owner: &str, rtype| {
+            Some(format!(
+                "they leave {owner}.example. {rtype} with several TTLs, or a record of it in several spellings"
+            ))
+        };
+        assert_eq!(both(difference(1, &[], &["n 90 A 192.0.2.9"])), several("n", "A"), "beside what stays");
+        assert_eq!(
+            both(difference(1, &[], &["x 1 MX 1 n", "x 2 MX 2 n"])),
+            several("x", "MX"),
+            "among themselves"
+        );
+        let all = ["n 60 A 192.0.2.1", "n 60 A 192.0.2.2"];
+        assert_eq!(
+            both(difference(1, &all, &["n 90 A 192.0.2.1", "n 90 A 192.0.2.9"])),
+            None,
+            "all of the set"
+        );
+        let signature = "n 5 RRSIG A 8 2 60 20300101000000 20200101000000 7 example. AAAA";
+        let other = "n 7 RRSIG MX 8 2 60 20300101000000 20200101000000 7 example. AAAA";
+        assert_eq!(both(difference(1, &[], &[signature, other])), None, "signatures of different sets");
+    }
+
+    #[test]
+    fn a_table_of_mixed_sets_says_so() {
+        let is_mixed = |text: &str| table(&format!("{ZONE}{text}")).flags().has(ImageFlags::MIXED);
+        for mixed in [
+            "x 1 A 192.0.2.1\nx 2 A 192.0.2.2\n",
+            "x 1 A 192.0.2.1\nx 2 A 192.0.2.1\n",
+            "x 1 MX 1 n\nx 1 MX 1 N\n",
+        ] {
+            assert!(is_mixed(mixed), "{mixed}");
+        }
+        for uniform in [
+            "x 1 A 192.0.2.1\nx 1 A 192.0.2.1\nx 2 AAAA ::1\n",
+            "x 1 TXT a\nx 1 TXT A\n",
+            "n 5 RRSIG A 8 2 60 20300101000000 20200101000000 7 example. AAAA\n\
+             n 7 RRSIG MX 8 2 60 20300101000000 20200101000000 7 example. AAAA\n",
+        ] {
+            assert!(!is_mixed(uniform), "{uniform}");
+        }
+        // Of one record the lowest TTL stays, wherever it stands in the text, and what is made of the table is mixed, too.
+        let lowest = |texts: [&str; 2]| {
+            let mut walk = Walk::new(table(&format!("{ZONE}{}\n{}\n", texts[0], texts[1])));
+            std::iter::from_fn(|| walk.next_record().unwrap().map(|record| (record.owner.len(), record.ttl)))
+                .filter_map(|(owner_len, ttl)| (owner_len == 12).then_some(ttl))
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = ("yy 90 A 192.0.2.1", "yy 60 A 192.0.2.1");
+        assert_eq!((lowest([first, second]), lowest([second, first])), (vec![60], vec![60]));
+        let mixed = table(&format!("{ZONE}x 1 A 192.0.2.1\nx 2 A 192.0.2.2\n"));
+        let next = Arc::new(amend(&mixed, &[difference(1, &[], &[])]).unwrap());
+        assert!(next.flags().has(ImageFlags::MIXED));
+        assert!(crate::amend::fold(&next).unwrap().flags().has(ImageFlags::MIXED));
+        assert!(table_of(apply(&mixed, &[difference(1, &[], &[])]).unwrap()).flags().has(ImageFlags::MIXED));
     }
 }

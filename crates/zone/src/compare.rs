@@ -8,7 +8,7 @@ use crate::rdata;
 use crate::records::{OwnerView, Zone};
 use std::cmp::Ordering;
 use std::sync::Arc;
-use table::{BadPointer, Table, Walk};
+use table::{BadPointer, ImageFlags, Table, Walk};
 use wire::{Name, RecordType};
 
 /// Why there is no difference between two tables.
@@ -26,6 +26,9 @@ pub enum Incomparable {
     /// The owner of an NSEC3 record has others, which a table keeps apart.
     #[error("an owner of NSEC3 records has others")]
     MixedOwner,
+    /// One of them alone is mixed ([`ImageFlags::MIXED`]), which no difference says.
+    #[error("only one of them has sets of several TTLs")]
+    Mixed,
     /// One is damaged.
     #[error(transparent)]
     Table(#[from] BadPointer),
@@ -41,6 +44,9 @@ pub enum Incomparable {
 pub fn compare(old: &Arc<Table>, new: &Arc<Table>, octets_max: usize) -> Result<Difference, Incomparable> {
     if old.apex_name().as_wire() != new.apex_name().as_wire() {
         return Err(Incomparable::OtherZone);
+    }
+    if old.flags().has(ImageFlags::MIXED) != new.flags().has(ImageFlags::MIXED) {
+        return Err(Incomparable::Mixed);
     }
     let serials = (old.serial(), new.serial());
     merge(serials, Owners::of_table(old), Owners::of_table(new), Case::Ignored, octets_max)

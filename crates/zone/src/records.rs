@@ -47,6 +47,7 @@ pub struct Gatherer {
     outside: Vec<(NameBuf, Place)>,
     outside_count: u64,
     overflow: bool,
+    is_mixed: bool,
 }
 
 /// Rows are numbered with 32 bits, and those of owners that are scattered over the text are there twice.
@@ -74,7 +75,13 @@ impl Gatherer {
             outside: Vec::new(),
             outside_count: 0,
             overflow: false,
+            is_mixed: false,
         }
+    }
+
+    /// Takes the zone for mixed, whatever the records: see [`Zone::is_mixed`].
+    pub(crate) fn set_mixed(&mut self, is_mixed: bool) {
+        self.is_mixed = is_mixed;
     }
 
     /// Adds a record that came from no text.
@@ -151,6 +158,7 @@ impl Gatherer {
             outside_count: self.outside_count,
             duplicates: 0,
             record_count: 0,
+            is_mixed: self.is_mixed,
         };
         let mut runs = self.runs.as_slice();
         while let [first, ..] = runs {
@@ -197,6 +205,7 @@ pub struct Zone {
     outside_count: u64,
     duplicates: u64,
     record_count: usize,
+    is_mixed: bool,
 }
 
 impl Zone {
@@ -230,9 +239,12 @@ impl Zone {
         let mut kept = 1;
         for at in 1..rows.len() {
             let (last, row) = (rows[kept - 1], rows[at]);
+            // A signature has the TTL of what it covers, whatever it was given.
+            self.is_mixed |= last.rtype == row.rtype && row.rtype != RecordType::RRSIG && last.ttl != row.ttl;
             if last.rtype == row.rtype && is_same(row.rtype, data(&last), data(&row)) {
                 // RFC 2181 §5: a set holds each record once. Of several spellings the one with the most capitals in front stays.
                 self.duplicates += 1;
+                self.is_mixed |= data(&last) != data(&row);
                 rows[kept - 1].ttl = last.ttl.min(row.ttl);
                 continue;
             }
@@ -265,6 +277,12 @@ impl Zone {
     /// How often a record was given again.
     pub fn duplicate_count(&self) -> u64 {
         self.duplicates
+    }
+
+    /// Whether a set was given with several TTLs, or a record in several spellings. The set is served with the lowest, and each
+    /// record once, so that a difference made where they are apart can't be told of what is served.
+    pub fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
 
     /// Records whose owner is not in the zone, the first hundred, and how many there were; they are left out.

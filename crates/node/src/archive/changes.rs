@@ -175,6 +175,11 @@ impl Work<'_> {
                 from.serial(),
                 to.serial()
             ),
+            Err(Incomparable::Mixed) => tracing::info!(
+                "zone {name}: sets have several TTLs in one of serials {} and {} alone, so that secondaries get the whole zone",
+                from.serial(),
+                to.serial()
+            ),
             Err(error) => tracing::error!("zone {name}: its versions can't be compared: {error}"),
         }
     }

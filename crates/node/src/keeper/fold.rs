@@ -10,7 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
-use table::Table;
+use table::{ImageFlags, Table};
 use wire::NameBuf;
 use zone::Difference;
 use zone::amend::{self, FoldError};
@@ -121,8 +121,9 @@ impl Keeper {
             amend::amend(&folded, &folding.since).ok().map(Arc::new)
         };
         // Whatever has happened meanwhile, it is the version that is served or it is no use.
-        let Some(now) =
-            now.filter(|now| now.serial() == served.serial() && now.content() == served.content())
+        let Some(now) = now
+            .filter(|now| now.serial() == served.serial() && now.content() == served.content())
+            .filter(|now| now.flags().has(ImageFlags::MIXED) || !served.flags().has(ImageFlags::MIXED))
         else {
             return;
         };

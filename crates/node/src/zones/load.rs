@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::{SourceStamp, Table};
+use table::{ImageFlags, SourceStamp, Table};
 use transfer::journal::Version;
 use wire::RecordType;
 use zone::amend::{self, AmendError};
@@ -225,6 +225,11 @@ fn compile_differences(
 ) -> Result<Loaded, ZoneErrors> {
     let misfit = |why: &dyn fmt::Display| ZoneErrors { misfit: true, ..ZoneErrors::one(why.to_string()) };
     let standing = standing.ok_or_else(|| misfit(&"there is no version that they could change"))?;
+    if standing.flags().has(ImageFlags::MIXED) {
+        return Err(misfit(
+            &"records of one set have several TTLs at the primary, and are served with the lowest",
+        ));
+    }
     let start = Instant::now();
     // Whether a ZONEMD record is right can be told only of all records.
     let has_zonemd = |table: &Table| table.apex().rrset(RecordType::ZONEMD).is_some();
@@ -247,7 +252,12 @@ fn compile_differences(
     // That takes so long that the node has something better to do meanwhile.
     parallel::yield_to_workers();
     let records = zone::apply(standing, differences).map_err(|mismatch| misfit(&mismatch))?;
-    compile_records(zone, records, primary)
+    let loaded = compile_records(zone, records, primary)?;
+    // Records that stay have the TTLs that they are served with here, and the digest may be over others.
+    match loaded.zonemd {
+        Some(zonemd::Verdict::Bad(fault)) => Err(misfit(&fault)),
+        _ => Ok(loaded),
+    }
 }
 
 fn compile_records(zone: &ZoneConfig, records: Gatherer, primary: SocketAddr) -> Result<Loaded, ZoneErrors> {

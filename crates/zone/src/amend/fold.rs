@@ -34,6 +34,7 @@ pub enum FoldError {
 /// When that fails; the table is as it was.
 pub fn fold(table: &Arc<Table>) -> Result<Table, FoldError> {
     let mut gatherer = Gatherer::new(table.apex_name(), table.record_count() as usize * RECORD_TEXT);
+    gatherer.set_mixed(table.flags().has(ImageFlags::MIXED));
     let mut walk = Walk::new(Arc::clone(table));
     while let Some(record) = walk.next_record()? {
         gatherer.add_received(record.owner, record.rtype, record.ttl, record.rdata);

@@ -8,7 +8,7 @@ use crate::rdata::to_canonical;
 use std::collections::HashMap;
 use std::sync::Arc;
 use table::denial::Nsec3Hash;
-use table::{Node, Table};
+use table::{ImageFlags, Node, Table};
 use wire::{FoldedName, Name, NameBuf, RecordType};
 
 /// A record of a touched name.
@@ -26,6 +26,8 @@ pub(crate) struct Touched<'t> {
     names_max: usize,
     /// What answers of some names choose from.
     pub(super) choices: Choices,
+    /// Whether the new version is mixed ([`ImageFlags::MIXED`]): as the current one, where nobody knows better.
+    pub(crate) is_mixed: bool,
     folded: FoldedName,
 }
 
@@ -37,6 +39,7 @@ impl<'t> Touched<'t> {
             names: HashMap::new(),
             names_max,
             choices: Choices::default(),
+            is_mixed: current.flags().has(ImageFlags::MIXED),
             folded: FoldedName::default(),
         };
         if !touched.base().has_one_nsec3_chain() {

@@ -78,6 +78,9 @@ fn write(zone: &Zone, options: &CompileOptions) -> Result<Builder, CompileError>
     if options.rotate {
         flags = flags.with(ImageFlags::ROTATE);
     }
+    if zone.is_mixed() {
+        flags = flags.with(ImageFlags::MIXED);
+    }
     if chain.is_usable() {
         flags = flags.with(ImageFlags::NSEC3);
     } else if zone.find(zone.apex()).is_some_and(|apex| apex.has(RecordType::NSEC)) {

@@ -5,6 +5,7 @@ use super::encode::Encoder;
 use super::plan::Plan;
 use super::{add_negative_soa, add_nsec3_owners, write_names};
 use crate::amend::{AmendError, Choices, Reason, Touched, hash_of_owner, hides};
+use crate::apply::mixed;
 use crate::check::{self, Severity};
 use crate::content::{self, ContentSum};
 use crate::records::{Gatherer, Zone};
@@ -42,10 +43,17 @@ impl<'t> Draft<'t> {
             }
         }
         let zone = gatherer.finish().map_err(|_| AmendError::Recompile(Reason::TooMany))?;
+        if zone.is_mixed() {
+            let (owner, rtype) = mixed_set(&zone).unwrap_or((zone.apex(), RecordType::SOA));
+            return Err(mixed(owner, rtype).into());
+        }
         let plan = Plan::new(&zone);
         let chain = Nsec3Chain::new(&zone, &plan);
         let moved = moved_names.iter().chain(&moved_nsec3).map(|(node, _)| node.reference()).collect();
-        let flags = flags(base, &zone, &plan, &chain).map_err(AmendError::Recompile)?;
+        let mut flags = flags(base, &zone, &plan, &chain).map_err(AmendError::Recompile)?;
+        if touched.is_mixed {
+            flags = flags.with(ImageFlags::MIXED);
+        }
         let beside = Beside { base, moved };
         let draft = Draft { base, zone, plan, chain, flags, beside, moved_names, moved_nsec3 };
         if flags.has(ImageFlags::NSEC3) {
@@ -175,6 +183,14 @@ impl<'t> Draft<'t> {
         }
         Ok(())
     }
+}
+
+/// A set of several TTLs.
+fn mixed_set(zone: &Zone) -> Option<(Name<'_>, RecordType)> {
+    let sets = zone.owners().flat_map(|owner| owner.rrsets().map(move |set| (owner.name(), set)));
+    let mut signed = sets.filter(|(_, set)| set.rtype() != RecordType::RRSIG);
+    let (owner, set) = signed.find(|(_, set)| (0..set.len()).any(|index| set.ttl_of(index) != set.ttl()))?;
+    Some((owner, set.rtype()))
 }
 
 fn gone(node: Node<'_>) -> NodeSpec<'_> {
