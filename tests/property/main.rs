@@ -25,9 +25,13 @@ mod zones;
 
 use proptest::prelude::ProptestConfig;
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise.
+/// How many times as many cases a long run has.
+const LONG_FACTOR: u32 = 100;
+
+/// So many cases, or more in a long run (`STARLING_LONG=1`), unless `PROPTEST_CASES` says otherwise.
 fn config(cases: u32) -> ProptestConfig {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let config = ProptestConfig::default();
+    let cases = if starling_tests::tools::long_run() { cases * LONG_FACTOR } else { cases };
     if asked { config } else { ProptestConfig { cases, ..config } }
 }

@@ -22,6 +22,48 @@ impl RandomZone {
             soa.rdata[at..at + 4].copy_from_slice(&serial.to_be_bytes());
         }
     }
+
+    /// Makes something odd about the record that this number chooses; `by` is added to TTLs.
+    fn make_odd(&mut self, oddity: Oddity, number: u16, by: u32) {
+        let at = usize::from(number) % self.records.len();
+        let Record { owner, rtype, rdata, .. } = self.records[at].clone();
+        if rtype == RecordType::SOA {
+            return;
+        }
+        let mut of_owner = self.records.iter_mut().filter(|record| record.owner == owner);
+        match oddity {
+            Oddity::Ttl => self.records[at].ttl += by,
+            Oddity::SetTtl => {
+                of_owner.filter(|record| record.rtype == rtype).for_each(|record| record.ttl += by)
+            }
+            Oddity::SignatureTtl => {
+                of_owner
+                    .filter(|record| record.rtype == RecordType::RRSIG)
+                    .for_each(|record| record.ttl += by);
+            }
+            Oddity::Spelling if [RecordType::NS, RecordType::MX].contains(&rtype) => {
+                let spelled = rdata.to_ascii_uppercase();
+                if !of_owner.any(|record| record.rtype == rtype && record.rdata == spelled) {
+                    let again = Record { rdata: spelled, ..self.records[at].clone() };
+                    self.records.push(again);
+                }
+            }
+            Oddity::Spelling => {}
+        }
+    }
+}
+
+/// What zones should not have, and some have.
+#[derive(Clone, Copy, Debug)]
+enum Oddity {
+    /// A record has another TTL than others of its set.
+    Ttl,
+    /// A set has another TTL than in other versions, which is not odd, but next to it.
+    SetTtl,
+    /// Signatures have other TTLs than what they cover.
+    SignatureTtl,
+    /// A record is there twice, with capitals as well.
+    Spelling,
 }
 
 impl fmt::Debug for RandomZone {
@@ -125,6 +167,19 @@ pub(crate) fn small_steps(most: usize) -> impl Strategy<Value = Vec<RandomZone>>
             let mut version = zone(apex, &parts, denial.clone());
             version.set_serial(versions.len() as u32 + 1);
             versions.push(version);
+        }
+        versions
+    })
+}
+
+/// The same with something odd about some of them.
+pub(crate) fn odd_steps(most: usize) -> impl Strategy<Value = Vec<RandomZone>> {
+    let oddity =
+        prop::sample::select(&[Oddity::Ttl, Oddity::SetTtl, Oddity::SignatureTtl, Oddity::Spelling][..]);
+    let oddities = prop::collection::vec((oddity, any::<u16>(), 1..3u32), 0..3);
+    (small_steps(most), prop::collection::vec(oddities, most + 1)).prop_map(|(mut versions, oddities)| {
+        for (version, oddities) in versions.iter_mut().zip(oddities) {
+            oddities.into_iter().for_each(|(oddity, number, by)| version.make_odd(oddity, number, by));
         }
         versions
     })
