@@ -4,8 +4,10 @@
 use super::fixtures::{nsec3, zone_from};
 use super::signing::{Denial, OptOut};
 use std::sync::Arc;
+use table::Walk;
 use transfer::journal::{Version, frame, heading};
 use wire::RecordType;
+use zone::{RecordList, RecordRef};
 
 /// A zone small enough for an image of one or two thousand octets, with a node of each kind.
 pub(crate) const SMALL: &str = "$TTL 60\n@ SOA n h 1 2 3 4 5\n@ NS n\n@ NS n.d\nn A 192.0.2.1\n*.w A 192.0.2.2\nc CNAME x.e\n\
@@ -143,14 +145,57 @@ pub(crate) fn transfers() -> Vec<Vec<u8>> {
     records.sort_by_key(|(rtype, _)| *rtype != RecordType::SOA);
     let mut records: Vec<Vec<u8>> = records.into_iter().map(|(_, record)| record).collect();
     records.push(records[0].clone());
-    let message = |records: &[Vec<u8>]| {
-        let mut message = query(TRANSFER_APEX, RecordType::AXFR, 1, b"");
-        message[2] = 0x84;
-        message[7] = records.len() as u8;
-        message.extend(records.concat());
-        [&(message.len() as u16).to_be_bytes()[..], &message].concat()
-    };
-    vec![message(&records), records.chunks(1).flat_map(message).collect(), changes(&records)]
+    let message = |records: &[Vec<u8>]| response(RecordType::AXFR, records);
+    let mut seeds = vec![message(&records), records.chunks(1).flat_map(message).collect(), changes(&records)];
+    seeds.extend([Denial::Nsec, hashed()].iter().flat_map(signed_transfers));
+    seeds
+}
+
+/// Denial by hashes.
+pub(crate) fn hashed() -> Denial {
+    nsec3(b"\xaa", 1, OptOut::Off)
+}
+
+/// Transfers of the signed zone: the whole, and two differences from it on, of which the first brings a name and the second takes one.
+fn signed_transfers(denial: &Denial) -> [Vec<u8>; 2] {
+    let second = SMALL.replace("@ SOA n h 1 ", "q A 192.0.2.9\n@ SOA n h 2 ");
+    let third = second.replace(" h 2 ", " h 3 ").replace("a MX 1 n\na MX 2 n.d\n", "");
+    let versions = [SMALL.to_owned(), second, third];
+    let tables = versions.map(|text| Arc::new(zone_from(&text, TRANSFER_APEX, denial)));
+    let steps = tables
+        .each_ref()
+        .windows(2)
+        .map(|pair| zone::compare(pair[0], pair[1], usize::MAX).expect("versions of one zone"))
+        .collect::<Vec<_>>();
+    let lists = |list: &RecordList| list.iter().map(uncompressed).collect::<Vec<_>>();
+    let mut whole = Vec::new();
+    let mut walk = Walk::new(Arc::clone(&tables[0]));
+    while let Some(record) = walk.next_record().expect("a table of the compiler") {
+        let (owner, rtype, ttl, rdata) = (record.owner, record.rtype, record.ttl, record.rdata);
+        whole.push((rtype, uncompressed(RecordRef { owner, rtype, ttl, rdata })));
+    }
+    whole.sort_by_key(|(rtype, _)| *rtype != RecordType::SOA);
+    let mut whole: Vec<Vec<u8>> = whole.into_iter().map(|(_, record)| record).collect();
+    whole.push(whole[0].clone());
+    let last = lists(&steps[1].added)[..1].to_vec();
+    let changes = steps.iter().flat_map(|step| [lists(&step.removed), lists(&step.added)].concat());
+    let changes = [last.clone(), changes.collect(), last].concat();
+    [response(RecordType::AXFR, &whole), response(RecordType::IXFR, &changes)]
+}
+
+fn uncompressed(record: RecordRef<'_>) -> Vec<u8> {
+    let mut list = RecordList::default();
+    list.push(record.owner, record.rtype, record.ttl, record.rdata);
+    list.octets().to_vec()
+}
+
+/// A message of a transfer with its length in front.
+fn response(rtype: RecordType, records: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = query(TRANSFER_APEX, rtype, 1, b"");
+    message[2] = 0x84;
+    message[6..8].copy_from_slice(&(records.len() as u16).to_be_bytes());
+    message.extend(records.concat());
+    [&(message.len() as u16).to_be_bytes()[..], &message].concat()
 }
 
 /// Two differences from the small zone on: one removes its MX records, the other puts them back.
@@ -167,11 +212,7 @@ fn changes(records: &[Vec<u8>]) -> Vec<u8> {
     changes.extend([soa(2), soa(2), soa(3)]);
     changes.extend(mail());
     changes.push(soa(3));
-    let mut message = query(TRANSFER_APEX, RecordType::IXFR, 1, b"");
-    message[2] = 0x84;
-    message[7] = changes.len() as u8;
-    message.extend(changes.concat());
-    [&(message.len() as u16).to_be_bytes()[..], &message].concat()
+    response(RecordType::IXFR, &changes)
 }
 
 /// Journals of the small zone: three versions, and none but the first.

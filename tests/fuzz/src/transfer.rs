@@ -1,9 +1,9 @@
 //! Any octets as what a primary sends: messages with their lengths in front, as a
 //! transfer, whole or of what has changed; and each as the answer to a
-//! question for the SOA record, and as a NOTIFY request.
+//! question for the SOA record, and as a NOTIFY request. What has changed is applied both ways that there are, which have to agree.
 
 use super::fixtures;
-use super::seeds::{SMALL, TRANSFER_APEX};
+use super::seeds::{self, SMALL, TRANSFER_APEX};
 use super::signing::Denial;
 use std::sync::{Arc, OnceLock};
 use table::Table;
@@ -12,14 +12,15 @@ use transfer::request::read_soa;
 use transfer::tsig::{Algorithm, Key, sign_request};
 use wire::{FoldedName, Query};
 use zone::Gatherer;
+use zone::amend::{AmendError, amend};
 
 /// The identifier that the seeds have.
 pub(crate) const ID: u16 = 0x1234;
 /// Small, so that the bound is met too.
-const OCTETS_MAX: u64 = 4096;
+const OCTETS_MAX: u64 = 8192;
 
-/// The small zone, as it was transferred before.
-static STANDING: OnceLock<Arc<Table>> = OnceLock::new();
+/// The small zone, as it was transferred before: not signed, and with each kind of denial.
+static STANDING: OnceLock<[Arc<Table>; 3]> = OnceLock::new();
 
 /// Takes it as a transfer of the whole zone, and as one of what has changed since the small zone.
 pub(crate) fn run(stream: &[u8]) {
@@ -29,8 +30,17 @@ pub(crate) fn run(stream: &[u8]) {
         let Content::Zone(gatherer) = content else { panic!("the whole zone was asked for") };
         zone_of(*gatherer, serial, records);
     }
-    let standing =
-        STANDING.get_or_init(|| Arc::new(fixtures::zone_from(SMALL, TRANSFER_APEX, &Denial::Unsigned)));
+    let standing = STANDING.get_or_init(|| {
+        [Denial::Unsigned, Denial::Nsec, seeds::hashed()]
+            .map(|denial| Arc::new(fixtures::zone_from(SMALL, TRANSFER_APEX, &denial)))
+    });
+    standing.iter().for_each(|standing| run_since(stream, standing));
+}
+
+/// Takes it as a transfer of what has changed since a version.
+fn run_since(stream: &[u8], standing: &Arc<Table>) {
+    let apex = fixtures::name(TRANSFER_APEX);
+    let limits = Limits { octets_max: OCTETS_MAX };
     let since = Incoming::since(apex.as_name(), standing.serial(), ID, limits);
     match take(stream, since) {
         None => {}
@@ -45,8 +55,20 @@ pub(crate) fn run(stream: &[u8]) {
                 next.to
             });
             assert_eq!(ends, serial, "it leads where it says");
-            if let Ok(gatherer) = zone::apply(standing, &differences) {
-                zone_of(gatherer, serial, records + u64::from(standing.record_count()));
+            let amended = amend(standing, &differences);
+            let Ok(gatherer) = zone::apply(standing, &differences) else {
+                assert!(amended.is_err(), "what does not fit is not taken by what has changed alone");
+                return;
+            };
+            let whole = zone_of(gatherer, serial, records + u64::from(standing.record_count()));
+            match (amended, whole) {
+                (Ok(amended), Some(whole)) => {
+                    let counts = |table: &Table| (table.serial(), table.record_count(), table.content());
+                    assert_eq!(counts(&amended), counts(&whole), "both ways lead to the same");
+                }
+                (Ok(_), None) => panic!("the whole zone is refused, and what has changed is not"),
+                (Err(AmendError::Recompile(_)), _) => {}
+                (Err(AmendError::Mismatch(misfit)), _) => panic!("only to what has changed alone: {misfit}"),
             }
         }
     }
@@ -80,11 +102,13 @@ fn take(mut stream: &[u8], mut incoming: Incoming) -> Option<(Content, u32, u64)
 }
 
 /// What is complete is a zone of its own serial, or is refused by the checks.
-fn zone_of(gatherer: Gatherer, serial: u32, records: u64) {
-    let Some(zone) = zone::conclude(gatherer).zone else { return };
+fn zone_of(gatherer: Gatherer, serial: u32, records: u64) -> Option<Table> {
+    let zone = zone::conclude(gatherer).zone?;
     assert_eq!(zone.serial(), serial);
     assert!(zone.record_count() as u64 <= records);
     let table = zone::compile(zone, &zone::CompileOptions::default());
     // A set that fits no message is the one thing that the checks leave to the compiler.
-    assert!(table.is_err() || table.is_ok_and(|table| table.serial() == serial));
+    let table = table.ok()?;
+    assert_eq!(table.serial(), serial);
+    Some(table)
 }
