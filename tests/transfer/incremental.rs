@@ -9,6 +9,7 @@ use starling_tests::message::{Message, Record};
 use starling_tests::name::Name;
 use starling_tests::query::Query;
 use starling_tests::server::{Kind, own_address};
+use starling_tests::signing::{self, Algorithm, Denial};
 use starling_tests::tools;
 use starling_tests::zonedata::transfer;
 use starling_tests::{certificates, client};
@@ -22,6 +23,8 @@ const TYPE_IXFR: u16 = 251;
 
 /// Steps for each secondary, usually and in a long run.
 const STEPS: (u32, u32) = (100, 1000);
+/// The same of a signed zone.
+const SIGNED_STEPS: (u32, u32) = (30, 300);
 /// The key of those that have one.
 const KEY: Key =
     Key { name: "k.", algorithm: "hmac-sha256", secret: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" };
@@ -145,6 +148,55 @@ fn has_every_version(kind: Kind, key: Option<Key>, tls: Option<Trust<'static>>) 
         let failed = if kind == Kind::Nsd { 1 } else { 0 };
         ensure!(tls["handshakes-failed"].as_u64() <= Some(failed), "{tls}");
     }
+    Ok(())
+}
+
+#[test]
+fn knot_has_every_signed_version() -> Result<()> {
+    has_every_signed_version(Kind::Knot, Denial::Nsec3Salted)
+}
+
+#[test]
+fn nsd_has_every_signed_version() -> Result<()> {
+    has_every_signed_version(Kind::Nsd, Denial::Nsec)
+}
+
+#[test]
+fn bind_has_every_signed_version() -> Result<()> {
+    has_every_signed_version(Kind::Bind, Denial::Nsec3OptOut)
+}
+
+fn has_every_signed_version(kind: Kind, denial: Denial) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let apex = Name::parse(APEX)?;
+    let mut zone = Changing::new(8, FIRST_SERIAL);
+    // The signatures of the same records are always the same.
+    signing::make_keys(&apex, Algorithm::Ed25519, folder.path())?;
+    let plain = folder.path().join("plain.zone");
+    let write = |zone: &Changing| -> Result<()> {
+        zone.write(&plain)?;
+        let signed = signing::sign_with_keys(&[(apex.clone(), plain.clone())], denial, folder.path())?;
+        Ok(std::fs::rename(&signed[0].1, folder.path().join("changing.zone"))?)
+    };
+    write(&zone)?;
+    let address = Secondary::address_for(kind)?;
+    let lines = format!("secondaries = [\"127.0.0.0/8\"]\nnotify = [\"{address}\"]");
+    let primary = start_as_it_is(folder.path(), "", &lines)?;
+    let origin = Origin { address: primary.address, key: None, tls: None };
+    let mut secondary = Secondary::start(kind, address, std::slice::from_ref(&apex), origin, folder.path())?;
+    secondary.follows(&apex, zone.serial)?;
+    let steps = if tools::long_run() { SIGNED_STEPS.1 } else { SIGNED_STEPS.0 };
+    for step in 1..=steps {
+        zone.step();
+        write(&zone)?;
+        primary.ctl(&["reload"]).with_context(|| primary.process.log_tail())?;
+        secondary.follows(&apex, zone.serial).with_context(|| format!("step {step}"))?;
+        has_version(&primary, &secondary, &apex, step, folder.path())?;
+    }
+    let incremental = outgoing(&primary, "incremental")?;
+    tools::announce(&format!("{kind}, {denial}: {incremental} of {steps} steps were incremental"));
+    ensure!(incremental >= u64::from(steps) * 8 / 10, "{kind}: {incremental} of {steps} steps");
+    ensure!(outgoing(&primary, "cut-off")? == 0, "{}", primary.process.log_tail());
     Ok(())
 }
 

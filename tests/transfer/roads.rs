@@ -46,7 +46,7 @@ fn signature(ttl: u32, original_ttl: u32, number: u8) -> Vec<u8> {
 fn primary_with(versions: &[Version], sent: fn(&[u8]) -> Vec<u8>) -> Script {
     let serial = versions.len() as u32;
     let (new, before) = (&versions[versions.len() - 1], versions.len().checked_sub(2));
-    let whole = [&[soa(serial), ns(), a("ns1.small.example.")], &new[..], &[soa(serial)]].concat();
+    let whole = [&[soa(serial), ns(), a("ns1.small.example.")][..], &new[..], &[soa(serial)]].concat();
     let changes = before.map(|before| {
         let old = &versions[before];
         let removed = old.iter().filter(|record| !new.contains(record)).cloned();
