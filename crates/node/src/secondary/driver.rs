@@ -8,6 +8,7 @@ use crate::config::SecondaryConfig;
 use crate::keeper::{self, Board, ConfiguredCopy, Judgement, Verdict};
 use crate::status::{self, CopyStatus};
 use crate::zones::transferred::Confirmations;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,8 +27,9 @@ const ROUNDS_MAX: usize = 32;
 /// How many of them transfer or are compiled at a time. Each may take the memory that its limit allows, and a primary serves
 /// only so many connections: NSD 100, BIND 150 by default, for all its secondaries.
 const TRANSFERS_MAX: usize = 10;
-/// How long the loop waits where nothing is due: for ever, but a timer wants a number.
-const FOREVER: Duration = Duration::from_secs(86_400);
+/// How long the loop waits at most: timers stand still while the machine is suspended, and copies age. It is how long after that
+/// an expired one is served at most; a wake-up a minute costs nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long until a full queue of the keeper is tried again, and until it is looked again whether a worker that is late has come.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How many operators wait for what comes of one zone.
@@ -37,7 +39,8 @@ type Key = Box<[u8]>;
 
 /// The state of all zones.
 pub(super) struct Driver {
-    start: Instant,
+    /// By [`since_boot`].
+    start: Duration,
     start_wall: SystemTime,
     zones: HashMap<Key, Zone>,
     /// When zones are due, each once at most.
@@ -61,6 +64,32 @@ pub(super) struct Driver {
     unserved: Vec<(Generation, Moment)>,
 }
 
+/// When a primary last confirmed a copy.
+struct Confirmed {
+    /// By the wall clock, for operators; it may be set.
+    at: Option<SystemTime>,
+    /// How long before `noted` that was.
+    age: Duration,
+    noted: Moment,
+}
+
+impl Confirmed {
+    /// So long before now.
+    fn before(age: Duration, now: Moment) -> Confirmed {
+        Confirmed { at: SystemTime::now().checked_sub(age), age, noted: now }
+    }
+
+    fn age(&self, now: Moment) -> Duration {
+        self.age.saturating_add(now.saturating_sub(self.noted))
+    }
+}
+
+/// The time since the machine was started, with that in which it was suspended: a copy ages then, too.
+fn since_boot() -> Duration {
+    // It is never negative.
+    clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
+}
+
 struct Zone {
     name: NameBuf,
     config: Arc<SecondaryConfig>,
@@ -73,7 +102,7 @@ struct Zone {
     is_waiting: bool,
     /// Its place in [`Driver::due`].
     scheduled: Option<Moment>,
-    confirmed: Option<SystemTime>,
+    confirmed: Option<Confirmed>,
     failure: Option<String>,
     /// Who wants to know what comes of the round that begins next, and of the one that is under way.
     askers: Vec<oneshot::Sender<Result<String, String>>>,
@@ -92,7 +121,7 @@ impl Driver {
             counts: Arc::clone(&counts),
         };
         Driver {
-            start: Instant::now(),
+            start: since_boot(),
             start_wall: SystemTime::now(),
             zones: HashMap::new(),
             due: BTreeSet::new(),
@@ -140,14 +169,14 @@ impl Driver {
     }
 
     fn now(&self) -> Moment {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
 
     fn wake_at(&self) -> Instant {
-        let due = self.due.first().map_or(FOREVER + self.now(), |(due, _)| *due);
-        let wake_at = self.start + due.min(self.now() + FOREVER);
+        let wait =
+            self.due.first().map_or(LOOK_EVERY, |(due, _)| due.saturating_sub(self.now()).min(LOOK_EVERY));
         let is_pending = !self.outbox.is_empty() || !self.unserved.is_empty();
-        if is_pending { wake_at.min(Instant::now() + ASK_AGAIN_AFTER) } else { wake_at }
+        Instant::now() + if is_pending { wait.min(ASK_AGAIN_AFTER) } else { wait }
     }
 
     /// Does what is due by now, as far as there is place.
@@ -223,7 +252,7 @@ impl Driver {
             }
         }
         if report.end != End::Failed {
-            zone.confirmed = Some(SystemTime::now());
+            zone.confirmed = Some(Confirmed::before(Duration::ZERO, now));
         }
         if had_expired && report.end == End::Current {
             self.outbox.push_back(Judgement { zone: zone.name.clone(), verdict: Verdict::Confirmed });
@@ -339,14 +368,12 @@ impl Driver {
 
     fn new_zone(&mut self, copy: &ConfiguredCopy, now: Moment) -> Zone {
         self.incarnations += 1;
-        let known = self
-            .zones
-            .get(copy.name.as_name().as_wire())
-            .and_then(|zone| SystemTime::now().duration_since(zone.confirmed?).ok());
+        let known = self.zones.get(copy.name.as_name().as_wire());
+        let known = known.and_then(|zone| Some(zone.confirmed.as_ref()?.age(now)));
         let age = known.or_else(|| self.confirmations.as_ref().map(|kept| kept.age(&copy.name)));
         // Without a state folder there is no copy from before, and no age either.
         let held = copy.soa.map(|soa| Copy { soa, age: age.unwrap_or_default() });
-        let confirmed = held.and_then(|held| SystemTime::now().checked_sub(held.age));
+        let confirmed = held.map(|held| Confirmed::before(held.age, now));
         let config = Arc::clone(&copy.config);
         let machine = Machine::new(config.clamps, config.primaries.len(), held, now, fastrand::u64(..));
         Zone {
@@ -374,7 +401,7 @@ impl Driver {
         let status = CopyStatus {
             primaries: zone.config.primaries.iter().map(ToString::to_string).collect(),
             asking: next.is_none(),
-            confirmed: zone.confirmed.map(status::timestamp),
+            confirmed: zone.confirmed.as_ref().and_then(|confirmed| confirmed.at).map(status::timestamp),
             next: next.and_then(at),
             expires: zone.machine.expires().and_then(at),
             failure: zone.failure.clone(),
