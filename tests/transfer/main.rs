@@ -25,4 +25,5 @@ mod roads;
 mod secondaries;
 mod secondary;
 mod site;
+mod starving;
 mod tls;

@@ -43,8 +43,8 @@ fn zone(index: usize) -> String {
 }
 
 /// A primary that has every zone that it is asked for: with serial 1, until it says otherwise.
-struct Everything {
-    address: SocketAddr,
+pub(crate) struct Everything {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl Everything {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let address = own_socket_address()?;
         let (udp, tcp) = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
         udp.set_read_timeout(Some(LOOK_EVERY))?;
@@ -85,7 +85,7 @@ impl Everything {
     }
 
     /// Has a zone of this serial from now on, with one record more.
-    fn change(&self, zone: &str, serial: u32) -> Result<()> {
+    pub(crate) fn change(&self, zone: &str, serial: u32) -> Result<()> {
         let mut serials = self.shared.serials.lock().unwrap_or_else(PoisonError::into_inner);
         serials.insert(Name::parse(zone)?.wire().to_vec(), serial);
         Ok(())
@@ -161,12 +161,12 @@ fn status(node: &Node) -> Result<serde_json::Value> {
     Ok(serde_json::from_slice(&node.ctl(&["status", "--json"])?.stdout)?)
 }
 
-fn zones_ok(node: &Node) -> Result<usize> {
+pub(crate) fn zones_ok(node: &Node) -> Result<usize> {
     Ok(status(node)?["zones"]["ok"].as_u64().context("a number")? as usize)
 }
 
 /// Tells the node of a change of a zone, and waits until it answers with it.
-fn change(node: &Node, name: &str, serial: u32) -> Result<()> {
+pub(crate) fn change(node: &Node, name: &str, serial: u32) -> Result<()> {
     let question = [Name::parse(name)?.wire(), [TYPE_SOA, 1].map(u16::to_be_bytes).as_flattened()].concat();
     let header = [7, NOTIFY, 1, 0, 0, 0].map(u16::to_be_bytes);
     let query = Query::new(Name::parse(name)?, TYPE_SOA).bytes(8);

@@ -1,5 +1,6 @@
 //! The loop that keeps the machines of all zones going.
 
+use super::lanes::{Lanes, ROUNDS_MAX};
 use super::latency::Noticed;
 use super::notices::{Heard, Notice, zone_of};
 use super::round::{self, Around, Outcome, Subject};
@@ -10,6 +11,7 @@ use crate::status::{self, CopyStatus};
 use crate::zones::transferred::Confirmations;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -21,12 +23,9 @@ use tokio::time::{Instant, sleep_until};
 use transfer::refresh::{Asker, Copy, End, Machine, Moment, Purpose};
 use wire::NameBuf;
 
-/// How many zones are looked at at a time, each with a socket or two. A primary 50 ms away answers for 640 zones a second
-/// then; more would be a burst that a small primary drops, fewer would make a start with thousands of zones slow.
-const ROUNDS_MAX: usize = 32;
-/// How many of them transfer or are compiled at a time. Each may take the memory that its limit allows, and a primary serves
-/// only so many connections: NSD 100, BIND 150 by default, for all its secondaries.
-const TRANSFERS_MAX: usize = 10;
+/// How many rounds transfer or are compiled at a time: those of four primaries that do so as much as they may. More would be more
+/// memory, fewer would let three primaries that hang keep all others waiting.
+const TRANSFERS_MAX: usize = 40;
 /// How long the loop waits at most: timers stand still while the machine is suspended, and copies age. It is how long after that
 /// an expired one is served at most; a wake-up a minute costs nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -45,9 +44,9 @@ pub(super) struct Driver {
     zones: HashMap<Key, Zone>,
     /// When zones are due, each once at most.
     due: BTreeSet<(Moment, Key)>,
-    /// Zones whose round is due and has no place yet, in their order.
-    waiting: VecDeque<Key>,
-    rounds: JoinSet<(Key, u64, Outcome)>,
+    /// Zones whose round is due and has no place yet.
+    lanes: Lanes,
+    rounds: JoinSet<Ended>,
     /// What the keeper has to be told, in its order.
     outbox: VecDeque<Judgement>,
     /// Tells a zone from one of the same name that was configured before.
@@ -62,6 +61,24 @@ pub(super) struct Driver {
     counts: Arc<Counts>,
     /// Changes that not all workers serve yet, and when the NOTIFY came that led to each.
     unserved: Vec<(Generation, Moment)>,
+}
+
+/// A round that has ended.
+struct Ended {
+    key: Key,
+    incarnation: u64,
+    /// Whom it was to ask, by index and address.
+    asked: Vec<(usize, SocketAddr)>,
+    outcome: Outcome,
+}
+
+/// The primary whose places a round of a zone needs that begins now: the first that is not silent, if there is one.
+fn leading(lanes: &Lanes, zone: &Zone, now: Moment) -> Option<SocketAddr> {
+    let whom = zone.machine.whom(now);
+    let mut all =
+        whom.iter().filter_map(|index| zone.config.primaries.get(*index)).map(|primary| primary.address);
+    let first = all.clone().next();
+    all.find(|primary| !lanes.is_silent(*primary)).or(first)
 }
 
 /// When a primary last confirmed a copy.
@@ -125,7 +142,7 @@ impl Driver {
             start_wall: SystemTime::now(),
             zones: HashMap::new(),
             due: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            lanes: Lanes::default(),
             rounds: JoinSet::new(),
             outbox: VecDeque::new(),
             incarnations: 0,
@@ -159,8 +176,8 @@ impl Driver {
                 Ok(()) = self.copies.changed() => self.reconfigure(),
                 Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => {
                     // A panic aborts the process; nothing else ends a task early.
-                    if let Ok((key, incarnation, outcome)) = ended {
-                        self.finish(&key, incarnation, outcome);
+                    if let Ok(ended) = ended {
+                        self.finish(ended);
                     }
                 }
                 () = sleep_until(wake_at) => {}
@@ -192,12 +209,17 @@ impl Driver {
             let Some(zone) = self.zones.get_mut(&key) else { continue };
             if !zone.is_waiting && zone.machine.next_round().is_some_and(|next| next <= now) {
                 zone.is_waiting = true;
-                self.waiting.push_back(key.clone());
+                let has_askers = !zone.askers.is_empty();
+                match leading(&self.lanes, zone, now) {
+                    Some(primary) if has_askers => self.lanes.wait_first(key.clone(), primary),
+                    Some(primary) => self.lanes.wait(key.clone(), primary),
+                    None => {}
+                }
             }
             self.schedule(&key, now);
         }
         while self.rounds.len() < ROUNDS_MAX {
-            let Some(key) = self.waiting.pop_front() else { return };
+            let Some(key) = self.lanes.next() else { return };
             self.begin(&key, now);
         }
     }
@@ -220,18 +242,38 @@ impl Driver {
     fn begin(&mut self, key: &Key, now: Moment) {
         let Some(zone) = self.zones.get_mut(key) else { return };
         zone.is_waiting = false;
-        let Some(round) = zone.machine.begin(now) else { return };
+        let Some(mut round) = zone.machine.begin(now) else { return };
+        let at = |index: &usize| zone.config.primaries.get(*index).map(|primary| primary.address);
+        // A primary that hangs is left out as long as so many wait for it already, and another is there to be asked.
+        let is_free = |index: &usize| at(index).is_some_and(|primary| !self.lanes.is_stuck(primary));
+        let free: Vec<usize> = round.ask.iter().copied().filter(is_free).collect();
+        if !free.is_empty() {
+            round.ask = free;
+        }
+        let asked: Vec<(usize, SocketAddr)> =
+            round.ask.iter().filter_map(|index| Some((*index, at(index)?))).collect();
+        let places = asked.iter().map(|(index, primary)| (*index, self.lanes.begin(*primary))).collect();
         zone.asked.append(&mut zone.askers);
         zone.noticed.begin();
-        let subject = Subject { name: zone.name.clone(), config: Arc::clone(&zone.config), round };
-        let (around, incarnation, of) = (Arc::clone(&self.around), zone.incarnation, key.clone());
-        self.rounds.spawn(async move { (of, incarnation, round::make(around, subject).await) });
+        let subject = Subject { name: zone.name.clone(), config: Arc::clone(&zone.config), round, places };
+        let (around, incarnation, key_of) = (Arc::clone(&self.around), zone.incarnation, key.clone());
+        self.rounds.spawn(async move {
+            let outcome = round::make(around, subject).await;
+            Ended { key: key_of, incarnation, asked, outcome }
+        });
         self.tell(key);
     }
 
-    fn finish(&mut self, key: &Key, incarnation: u64, outcome: Outcome) {
+    fn finish(&mut self, ended: Ended) {
         let now = self.now();
-        let Outcome { report, said } = outcome;
+        let Ended { key, incarnation, asked, outcome: Outcome { report, said, answered } } = ended;
+        for (index, primary) in asked {
+            if let Some(has_answered) = answered.get(&index) {
+                self.lanes.note(primary, !has_answered);
+            }
+            self.lanes.end(primary);
+        }
+        let key = &key;
         let Some(zone) = self.zones.get_mut(key).filter(|zone| zone.incarnation == incarnation) else {
             return;
         };
@@ -295,6 +337,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         let Command { zone: name, purpose, reply } = command;
         let key: Key = name.as_name().as_wire().into();
+        let now = self.now();
         let Some(zone) = self.zones.get_mut(&key) else {
             let said =
                 format!("{name} is no secondary zone here; `starling ctl zones` lists the zones there are");
@@ -306,6 +349,13 @@ impl Driver {
             return;
         }
         zone.askers.push(reply);
+        // They may have been mended.
+        zone.config.primaries.iter().for_each(|primary| self.lanes.note(primary.address, false));
+        if zone.is_waiting
+            && let Some(primary) = leading(&self.lanes, zone, now)
+        {
+            self.lanes.wait_first(key.clone(), primary);
+        }
         self.request(&key, purpose, Asker::Operator);
     }
 
@@ -316,6 +366,8 @@ impl Driver {
         let now = self.now();
         if let Some(zone) = self.zones.get_mut(&notice.zone) {
             zone.noticed.hear(now);
+            let primary = notice.primary.and_then(|index| zone.config.primaries.get(index));
+            primary.into_iter().for_each(|primary| self.lanes.note(primary.address, false));
         }
         self.request(&notice.zone, Purpose::Refresh, Asker::Notice(notice.primary));
     }
@@ -341,6 +393,7 @@ impl Driver {
                 self.board.set_copy(zone.name.to_string(), None);
             }
         }
+        self.lanes.forget_idle();
         let now = self.now();
         for copy in copies.iter() {
             let key: Key = copy.name.as_name().as_wire().into();

@@ -6,6 +6,7 @@ use crate::config::{Primary, SecondaryConfig};
 use crate::gate::Serials;
 use crate::keeper::{self, Board, Install};
 use crate::zones::transferred::{Confirmations, Sent};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use transfer::Soa;
 use transfer::incoming::Content;
 use transfer::refresh::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
@@ -24,6 +25,9 @@ use wire::{NameBuf, Rcode};
 const KEEPER_TAKES_WITHIN: Duration = Duration::from_secs(600);
 /// How long to wait before it is tried again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// How long the others may take to answer when one primary has said that it has something newer. A change would wait for a dead
+/// one for eight seconds; those that are awake answer within 0.4 s, and may have something newer still.
+const OTHERS_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// How many of a zone's errors are repeated in the message of a round; the log has them all.
 const ERRORS_SHOWN_MAX: usize = 3;
 
@@ -33,7 +37,7 @@ pub(super) struct Around {
     pub(super) keeper: SyncSender<keeper::Request>,
     /// Where it is told which versions would be held back.
     pub(super) board: Arc<Board>,
-    /// Places for transfers.
+    /// Places for transfers, from whomever.
     pub(super) transfers: Semaphore,
     /// Where it is kept when a copy was confirmed.
     pub(super) confirmations: Option<Confirmations>,
@@ -49,6 +53,8 @@ pub(super) struct Subject {
     pub(super) config: Arc<SecondaryConfig>,
     /// What is to be done.
     pub(super) round: Round,
+    /// The places for transfers from each that is asked, by index.
+    pub(super) places: HashMap<usize, Arc<Semaphore>>,
 }
 
 /// What came of a round.
@@ -57,18 +63,20 @@ pub(super) struct Outcome {
     pub(super) report: Report,
     /// In words, for operators: what was done, or why nothing was.
     pub(super) said: Result<String, String>,
+    /// Whether primaries have said anything, of those that had the time to, by index.
+    pub(super) answered: HashMap<usize, bool>,
 }
 
 /// Makes a round.
 pub(super) async fn make(around: Arc<Around>, subject: Subject) -> Outcome {
-    let mut found = Found { surveyed: Vec::new(), rejected: Vec::new(), failures: Vec::new() };
+    let mut found = Found::default();
     let Round { purpose, serial, ask, rejected } = &subject.round;
     // With one primary and nothing to compare with, its serial would decide nothing.
     let is_moot = ask.len() == 1 && rejected.is_empty();
     let choice = if is_moot && (serial.is_none() || *purpose == Purpose::Retransfer) {
         Choice::Transfer(ask.clone())
     } else {
-        found.surveyed = survey(&subject, &mut found.failures).await;
+        survey(&subject, &mut found).await;
         choose(&subject.round, &found.surveyed)
     };
     let (choice, held) = without_held(&around, &subject, &found.surveyed, choice);
@@ -87,14 +95,17 @@ pub(super) async fn make(around: Arc<Around>, subject: Subject) -> Outcome {
     if end != End::Failed {
         confirm(&around, &subject).await;
     }
-    let Found { surveyed, rejected, .. } = found;
-    Outcome { report: Report { surveyed, rejected, end }, said }
+    let Found { surveyed, rejected, answered, .. } = found;
+    Outcome { report: Report { surveyed, rejected, end }, said, answered }
 }
 
 /// What a round has found out so far.
+#[derive(Default)]
 struct Found {
     surveyed: Vec<Surveyed>,
     rejected: Vec<Rejected>,
+    /// See [`Outcome::answered`].
+    answered: HashMap<usize, bool>,
     /// Of each primary that was of no use.
     failures: Vec<String>,
 }
@@ -160,8 +171,8 @@ fn held_back(subject: &Subject, serial: u32) -> String {
     format!("serial {serial} is held back; `starling ctl zone status {name}` says why, `approve` takes it")
 }
 
-/// Asks all primaries of the round at once.
-async fn survey(subject: &Subject, failures: &mut Vec<String>) -> Vec<Surveyed> {
+/// Asks all primaries of the round at once. When one has something to transfer, the others have a moment left.
+async fn survey(subject: &Subject, found: &mut Found) {
     let mut asking = JoinSet::new();
     for &index in &subject.round.ask {
         let Some(primary) = subject.config.primaries.get(index).cloned() else { continue };
@@ -170,22 +181,32 @@ async fn survey(subject: &Subject, failures: &mut Vec<String>) -> Vec<Surveyed> 
             async move { (index, primary.address, exchange::ask_soa(&name, &primary, &config).await) },
         );
     }
-    let mut surveyed = Vec::new();
-    while let Some(asked) = asking.join_next().await {
+    let mut give_up_at = None;
+    loop {
+        let next = match give_up_at {
+            None => asking.join_next().await,
+            Some(at) => timeout_at(at, asking.join_next()).await.unwrap_or_default(),
+        };
         // A panic aborts the process; nothing else ends a task early.
-        let Ok((primary, address, answer)) = asked else { continue };
+        let Some(Ok((primary, address, answer))) = next else { break };
         let serial = match answer {
             Ok(soa) => Some(soa.serial),
-            Err(failure) => {
-                failures.push(format!("{address}: {failure}"));
+            Err(ref failure) => {
+                found.failures.push(format!("{address}: {failure}"));
                 None
             }
         };
-        surveyed.push(Surveyed { primary, serial });
+        found.answered.insert(primary, !matches!(&answer, Err(failure) if failure.is_silence()));
+        found.surveyed.push(Surveyed { primary, serial });
+        if matches!(choose(&subject.round, &found.surveyed), Choice::Transfer(_)) {
+            give_up_at.get_or_insert_with(|| Instant::now() + OTHERS_ANSWER_WITHIN);
+        }
     }
-    surveyed.sort_by_key(|answer| answer.primary);
-    failures.sort();
-    surveyed
+    // Left out for a while, like one that does not answer at all.
+    let late = subject.round.ask.iter().filter(|index| !found.answered.contains_key(index));
+    found.surveyed.extend(late.map(|index| Surveyed { primary: *index, serial: None }));
+    found.surveyed.sort_by_key(|answer| answer.primary);
+    found.failures.sort();
 }
 
 /// Transfers from the first primary that has a version that can be served.
@@ -197,7 +218,9 @@ async fn transfer_from(
 ) -> (End, Result<String, String>) {
     for &index in order {
         let Some(primary) = subject.config.primaries.get(index) else { continue };
-        let result = transfer_one(around, subject, primary).await;
+        let result = transfer_one(around, subject, index, primary).await;
+        let is_silent = matches!(&result, Err(unusable) if unusable.is_silence);
+        found.answered.insert(index, !is_silent);
         let serial = result.as_ref().ok().map(|taken| taken.serial);
         let asked =
             found.surveyed.iter().find(|answer| answer.primary == index).and_then(|answer| answer.serial);
@@ -232,11 +255,13 @@ struct Unusable {
     is_of_the_zone: bool,
     /// Whether a request for the whole zone may help, since this was one for what has changed.
     whole_may_help: bool,
+    /// Whether the primary has said nothing.
+    is_silence: bool,
 }
 
 impl Unusable {
     fn other(why: String) -> Unusable {
-        Unusable { why, serial: None, is_of_the_zone: false, whole_may_help: false }
+        Unusable { why, serial: None, is_of_the_zone: false, whole_may_help: false, is_silence: false }
     }
 }
 
@@ -244,6 +269,7 @@ impl From<(Failure, Option<u32>)> for Unusable {
     fn from((failure, serial): (Failure, Option<u32>)) -> Unusable {
         Unusable {
             serial,
+            is_silence: failure.is_silence(),
             is_of_the_zone: matches!(&failure, Failure::Fault(fault) if fault.is_of_the_zone()),
             // Who does not know IXFR says so in many ways, and by hanging up. That it is malformed nobody signs (RFC 8945 §5.2),
             // and of the zone nothing is believed without.
@@ -259,9 +285,19 @@ impl From<(Failure, Option<u32>)> for Unusable {
 }
 
 /// Transfers from one primary: what has changed since the copy that there is, or else the whole zone.
-async fn transfer_one(around: &Around, subject: &Subject, primary: &Primary) -> Result<Taken, Unusable> {
-    // Never closed, so there is always a place some time. It is held while the keeper is at work, too, since this is when a
-    // zone takes the most memory.
+async fn transfer_one(
+    around: &Around,
+    subject: &Subject,
+    index: usize,
+    primary: &Primary,
+) -> Result<Taken, Unusable> {
+    let of_primary = subject.places.get(&index);
+    // Of the primary first, so that who waits for it keeps no place from others. Neither is ever closed, so there is always a place
+    // some time. It is held while the keeper is at work, too, since this is when a zone takes the most memory.
+    let _place_of_primary = match of_primary {
+        Some(places) => Some(places.acquire().await),
+        None => None,
+    };
     let _place = around.transfers.acquire().await;
     let round = &subject.round;
     if let (Purpose::Refresh, Some(serial), true) = (round.purpose, round.serial, subject.config.ixfr) {

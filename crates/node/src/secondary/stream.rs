@@ -61,6 +61,13 @@ pub(super) enum Failure {
     },
 }
 
+impl Failure {
+    /// Whether nothing came, so that others need not wait for the same.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Failure::Io { .. } | Failure::TooSlow { .. })
+    }
+}
+
 /// A response code that says why a message is not signed as it should be.
 fn said(rcode: Rcode) -> String {
     if rcode == Rcode::NOERROR { String::new() } else { format!("; it answered {rcode}") }

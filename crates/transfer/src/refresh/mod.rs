@@ -211,6 +211,15 @@ impl Machine {
         true
     }
 
+    /// Whom a round asks that begins now, by index.
+    pub fn whom(&self, now: Moment) -> Vec<usize> {
+        let all = 0..self.primaries.len();
+        let awake: Vec<usize> =
+            all.clone().filter(|index| self.primaries[*index].asleep_until <= now).collect();
+        // Without any, nobody is left to make up for the dead ones.
+        if awake.is_empty() { all.collect() } else { awake }
+    }
+
     /// Begins a round if one is due.
     pub fn begin(&mut self, now: Moment) -> Option<Round> {
         if self.busy || now < self.next_round {
@@ -218,12 +227,7 @@ impl Machine {
         }
         self.busy = true;
         self.began = Some(now);
-        let mut ask: Vec<usize> =
-            (0..self.primaries.len()).filter(|index| self.primaries[*index].asleep_until <= now).collect();
-        if ask.is_empty() {
-            // Nobody is left to make up for the dead ones.
-            ask = (0..self.primaries.len()).collect();
-        }
+        let ask = self.whom(now);
         let purpose = std::mem::replace(&mut self.purpose, Purpose::Refresh);
         let kept = self.primaries.iter().filter_map(|primary| primary.rejected.as_ref());
         let is_for_now = |kept: &&KeptRejected| kept.until > now && purpose == Purpose::Refresh;
