@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
+use rustix::net::sockopt::set_socket_linger;
 use starling_tests::client::{read_framed, write_framed};
 use starling_tests::name::Name;
 use starling_tests::server::own_socket_address;
@@ -17,6 +18,8 @@ use crate::site::{SEEN_WITHIN, ZONE};
 
 const QR_AA: u16 = 0x8400;
 const NOTIMP: u16 = 4;
+pub(crate) const REFUSED: u16 = 5;
+const TC: u8 = 2;
 pub(crate) const TYPE_A: u16 = 1;
 const TYPE_NS: u16 = 2;
 pub(crate) const TYPE_CNAME: u16 = 5;
@@ -31,6 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) struct Script {
     /// To a question for the SOA record.
     pub(crate) serial: u32,
+    /// How that is answered.
+    pub(crate) soa: SoaReply,
     /// To a question for the zone: the messages, without identifier.
     pub(crate) zone: Answer,
     /// To a question for what has changed; NOTIMP without.
@@ -39,14 +44,59 @@ pub(crate) struct Script {
     pub(crate) signing: Signing,
 }
 
+/// How a question for the SOA record is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SoaReply {
+    /// As it should be.
+    Good,
+    /// Over UDP with nothing but that the answer is longer.
+    TruncatedOverUdp,
+    /// With REFUSED, whatever is asked.
+    Refused,
+}
+
 #[derive(Clone)]
 pub(crate) enum Answer {
     /// These, then the end of the connection.
     Messages(Vec<Vec<u8>>),
+    /// The first, and the others when it is opened.
+    Held(Vec<u8>, Arc<Gate>, Vec<Vec<u8>>),
+    /// Nothing, and the connection is reset.
+    Reset,
     /// The first, then the second for ever.
     Endless(Vec<u8>, Vec<u8>),
     /// Nothing, with the connection open.
     Silence,
+}
+
+/// What a transfer is held up at.
+#[derive(Default)]
+pub(crate) struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    /// Whether somebody is there.
+    is_reached: AtomicBool,
+}
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *held(&self.is_open) = true;
+        self.opened.notify_all();
+    }
+
+    pub(crate) fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is open, or something has ended.
+    fn pass(&self, ending: &AtomicBool) {
+        self.is_reached.store(true, Ordering::Relaxed);
+        let mut is_open = held(&self.is_open);
+        while !*is_open && !ending.load(Ordering::Relaxed) {
+            let waited = self.opened.wait_timeout(is_open, LOOK_EVERY);
+            is_open = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
 }
 
 /// How the messages of transfers are signed by a primary that has a key. Other answers are always signed as they should be.
@@ -110,7 +160,7 @@ impl Fake {
                 let mut buffer = [0; 1500];
                 while !of_udp.ending.load(Ordering::Relaxed) {
                     let Ok((len, from)) = udp.recv_from(&mut buffer) else { continue };
-                    let _gone = udp.send_to(&of_udp.soa_answer(&buffer[..len]), from);
+                    let _gone = udp.send_to(&of_udp.soa_answer(&buffer[..len], Over::Udp), from);
                 }
             }),
             thread::spawn(move || {
@@ -161,10 +211,22 @@ impl Shared {
         verify_request(request, &self.keys, now()).ok().flatten().map(|authenticated| authenticated.signer())
     }
 
-    fn soa_answer(&self, query: &[u8]) -> Vec<u8> {
+    fn soa_answer(&self, query: &[u8], over: Over) -> Vec<u8> {
         held(&self.asked).push(TYPE_SOA);
         let question = question_of(query);
-        let mut answer = with_id(query, &message(question, &[soa(held(&self.script).serial)]));
+        let (serial, reply) = {
+            let script = held(&self.script);
+            (script.serial, script.soa)
+        };
+        let mut answer = match reply {
+            SoaReply::TruncatedOverUdp if over == Over::Udp => error(question, 0),
+            SoaReply::Refused => error(question, REFUSED),
+            _ => message(question, &[soa(serial)]),
+        };
+        if reply == SoaReply::TruncatedOverUdp && over == Over::Udp {
+            answer[2] |= TC;
+        }
+        answer = with_id(query, &answer);
         if let Some(mut signer) = self.signer(query) {
             signer.sign(&mut answer, now());
         }
@@ -178,15 +240,11 @@ impl Shared {
         let question = question_of(&request);
         let qtype = u16::from_be_bytes([question[question.len() - 4], question[question.len() - 3]]);
         if qtype == TYPE_SOA {
-            return write_framed(&mut stream, &self.soa_answer(&request));
+            return write_framed(&mut stream, &self.soa_answer(&request, Over::Tcp));
         }
         held(&self.asked).push(qtype);
         let script = held(&self.script).clone();
-        let not_implemented = || {
-            let mut refusal = message(question, &[]);
-            refusal[3] |= NOTIMP as u8;
-            Answer::Messages(vec![refusal])
-        };
+        let not_implemented = || Answer::Messages(vec![error(question, NOTIMP)]);
         let answer = match qtype {
             TYPE_IXFR => script.changes.unwrap_or_else(not_implemented),
             _ => script.zone,
@@ -203,6 +261,13 @@ impl Shared {
                     line.send(&rest)?;
                 }
             }
+            Answer::Held(first, gate, rest) => {
+                line.send(&first)?;
+                gate.pass(&self.ending);
+                rest.iter().try_for_each(|message| line.send(message))?;
+            }
+            // What is closed with no time to linger is reset.
+            Answer::Reset => set_socket_linger(&line.stream, Some(Duration::ZERO))?,
             Answer::Silence => self.be_silent(&mut line.stream)?,
         }
         Ok(line.stream.flush()?)
@@ -218,6 +283,12 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Udp,
+    Tcp,
 }
 
 /// A connection on which a transfer is sent.
@@ -319,6 +390,18 @@ fn message(question: &[u8], answers: &[Vec<u8>]) -> Vec<u8> {
     message
 }
 
+/// A message with this question and response code.
+pub(crate) fn error(question: &[u8], rcode: u16) -> Vec<u8> {
+    let mut message = message(question, &[]);
+    message[3] |= rcode as u8;
+    message
+}
+
+/// An answer with this response code to a question for what has changed.
+pub(crate) fn ixfr_error(rcode: u16) -> Answer {
+    Answer::Messages(vec![error(&[&wire(ZONE)[..], &[0, TYPE_IXFR as u8, 0, 1]].concat(), rcode)])
+}
+
 /// A message of a transfer of the whole zone.
 pub(crate) fn axfr(answers: &[Vec<u8>]) -> Vec<u8> {
     message(&[&wire(ZONE)[..], &[0, TYPE_AXFR as u8, 0, 1]].concat(), answers)
@@ -337,5 +420,5 @@ pub(crate) fn good_records(serial: u32) -> Vec<Vec<u8>> {
 /// A primary that has the zone, and no changes to it.
 pub(crate) fn good(serial: u32) -> Script {
     let zone = Answer::Messages(vec![axfr(&good_records(serial))]);
-    Script { serial, zone, changes: None, signing: Signing::Good }
+    Script { serial, soa: SoaReply::Good, zone, changes: None, signing: Signing::Good }
 }

@@ -9,10 +9,10 @@ use transfer::tsig::{Algorithm, Key};
 use wire::NameBuf;
 
 use crate::fake::{
-    Answer, Fake, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a, axfr, good,
-    good_records, ixfr, ns, record, soa, wire,
+    Answer, Fake, REFUSED, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a, axfr,
+    good, good_records, ixfr, ixfr_error, ns, record, soa, wire,
 };
-use crate::site::{SEEN_WITHIN, Seen, Site, ZONE, key_section, wait};
+use crate::site::{SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, key_section, wait};
 
 fn lie(answers: &[Vec<u8>]) -> Answer {
     Answer::Messages(vec![axfr(answers)])
@@ -198,6 +198,8 @@ fn differences_that_lie_are_passed_over_for_the_whole_zone() -> Result<()> {
             Box::new(move |s| Answer::Endless(ixfr(&[soa(s), soa(s - 1), soa(s)]), ixfr(&many))),
             "more than 1000000 octets",
         ),
+        (Box::new(|_| ixfr_error(REFUSED)), "it answered REFUSED"),
+        (Box::new(|_| Answer::Reset), "Connection reset"),
         // It doesn't delegate or alias what it should, once it is put together.
         (Box::new(|s| changes(s, &[soa(s - 1), soa(s), record(ZONE, TYPE_CNAME, &wire("x."))])), "not good"),
     ];
@@ -210,14 +212,14 @@ fn differences_that_lie_are_passed_over_for_the_whole_zone() -> Result<()> {
         node.wait_for_more_log(why, before).with_context(|| why.to_owned())?;
     }
     let asked = (fake.asked(TYPE_IXFR), fake.asked(TYPE_AXFR));
-    ensure!(asked == (20, 21), "each was asked for once: {asked:?}");
+    ensure!(asked == (22, 23), "each was asked for once: {asked:?}");
     let state = node.zone()?;
     ensure!(state["state"] == "ok" && state["served"]["records"] == 3, "{state}");
     // Silence is no answer, and no reason to ask for more.
     fake.play(lying(99, Answer::Silence));
     let output = node.ctl(&["refresh", ZONE])?;
     ensure!(!output.status.success(), "{output:?}");
-    ensure!(fake.asked(TYPE_AXFR) == 21, "it was asked for the whole zone");
+    ensure!(fake.asked(TYPE_AXFR) == 23, "it was asked for the whole zone");
     Ok(())
 }
 
@@ -349,6 +351,12 @@ fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
     fake.play(Script { zone: Answer::Messages(with(200)), signing: Signing::OfTheZone, ..good(2) });
     ensure!(node.ctl(&["refresh", ZONE])?.status.success());
     ensure!(node.seen()? == Seen::served(2));
+    for (serial, rcode) in [(3, REFUSED), (4, SERVFAIL)] {
+        let changes = Some(ixfr_error(rcode));
+        fake.play(Script { changes, signing: Signing::OfTheZone, ..good(serial) });
+        let output = node.ctl(&["refresh", ZONE])?;
+        ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{rcode}: {output:?}");
+    }
     Ok(())
 }
 

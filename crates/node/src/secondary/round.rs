@@ -7,6 +7,7 @@ use crate::gate::Serials;
 use crate::keeper::{self, Board, Install};
 use crate::zones::transferred::{Confirmations, Sent};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,7 @@ use transfer::Soa;
 use transfer::incoming::Content;
 use transfer::refresh::{Choice, End, Purpose, Rejected, Report, Round, Surveyed, choose};
 use transfer::serial::is_newer;
+use transfer::tsig::Untrusted;
 use wire::{NameBuf, Rcode};
 
 /// How long the keeper's queue may be full: it is when the keeper compiles a large zone, which takes minutes at most.
@@ -271,16 +273,24 @@ impl From<(Failure, Option<u32>)> for Unusable {
             serial,
             is_silence: failure.is_silence(),
             is_of_the_zone: matches!(&failure, Failure::Fault(fault) if fault.is_of_the_zone()),
-            // Who does not know IXFR says so in many ways, and by hanging up. That it is malformed nobody signs (RFC 8945 §5.2),
-            // and of the zone nothing is believed without.
-            whole_may_help: matches!(
-                failure,
-                Failure::Fault(_)
-                    | Failure::CutOff { .. }
-                    | Failure::Untrusted { rcode: Rcode::FORMERR | Rcode::NOTIMP, .. }
-            ),
+            whole_may_help: may_lack_ixfr(&failure),
             ..Unusable::other(failure.to_string())
         }
+    }
+}
+
+/// Whether a primary that does not know IXFR may have caused this. It says so in many ways, and by hanging up; an error not
+/// everybody signs, and who can't read the request can't (RFC 8945 §5.2). The zone has to be signed all the same.
+fn may_lack_ixfr(failure: &Failure) -> bool {
+    match failure {
+        Failure::Fault(_) | Failure::CutOff { .. } => true,
+        Failure::Io { source, .. } => matches!(
+            source.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+        ),
+        Failure::Untrusted { rcode: Rcode::FORMERR | Rcode::NOTIMP, .. } => true,
+        Failure::Untrusted { why, rcode: Rcode::REFUSED | Rcode::SERVFAIL } => *why == Untrusted::Unsigned,
+        _ => false,
     }
 }
 
