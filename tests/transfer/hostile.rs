@@ -9,10 +9,10 @@ use transfer::tsig::{Algorithm, Key};
 use wire::NameBuf;
 
 use crate::fake::{
-    Answer, Fake, REFUSED, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a, axfr,
-    good, good_records, ixfr, ixfr_error, ns, record, soa, wire,
+    Answer, Fake, Gate, REFUSED, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a,
+    axfr, good, good_records, ixfr, ixfr_error, ns, record, soa, wire,
 };
-use crate::site::{SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, key_section, wait};
+use crate::site::{KEY_NAME, SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, key_section, wait};
 
 fn lie(answers: &[Vec<u8>]) -> Answer {
     Answer::Messages(vec![axfr(answers)])
@@ -358,6 +358,49 @@ fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
         ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{rcode}: {output:?}");
     }
     Ok(())
+}
+
+/// A second key beside that of the tests.
+const OTHER_SECRET: &str = "b3RoZXItc2VjcmV0LW9mLXRoZS10ZXN0cy0wMTIzNDU=";
+
+fn named_key(name: &str, secret: &str) -> Result<Arc<Key>> {
+    let name = NameBuf::from_text(name.as_bytes(), None)?;
+    let secret = zone::rdata::base64(secret.as_bytes()).context("base64")?;
+    Ok(Arc::new(Key::new(name.as_name(), Algorithm::Sha256, &secret).context("a key")?))
+}
+
+fn two_keys() -> String {
+    let other = key_section("hmac-sha256", OTHER_SECRET).replace(KEY_NAME, "other-key");
+    format!("{}{other}", key_section("hmac-sha256", SECRET))
+}
+
+/// What is on its way was asked for, and checked, with a key that is trusted no longer.
+#[test]
+fn a_transfer_that_a_reload_overtakes_is_not_taken() -> Result<()> {
+    let fake = Fake::with_keys(good(1), vec![key()?, named_key("other-key.", OTHER_SECRET)?])?;
+    let site = Site::new()?;
+    let with_key = |name: &str| site.write(&two_keys(), &format!("\"{} key {name}\"", fake.address), "");
+    with_key(KEY_NAME)?;
+    let node = site.restart()?;
+    node.wait_for(Seen::served(1))?;
+    let gate = Arc::<Gate>::default();
+    let records = good_records(2);
+    let zone = Answer::Held(axfr(&records[..1]), Arc::clone(&gate), vec![axfr(&records[1..])]);
+    fake.play(Script { zone, ..good(2) });
+    std::thread::scope(|scope| {
+        let refresh = scope.spawn(|| node.ctl(&["retransfer", ZONE]));
+        wait(|| Ok(gate.is_reached()), |is_reached| *is_reached)?;
+        // From now on there is nothing new.
+        fake.play(good(1));
+        with_key("other-key")?;
+        ensure!(node.ctl(&["reload"])?.status.success());
+        gate.open();
+        let is_known = || Ok((node.seen()?, node.process.log().contains("is configured otherwise by now")));
+        wait(is_known, |(seen, is_told)| *is_told || *seen != Seen::served(1))?;
+        ensure!(node.seen()? == Seen::served(1), "it was taken with the key of before");
+        let _its_zone_is_another_now = refresh.join();
+        Ok(())
+    })
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl Site {
         self.write("", &primaries.join(", "), lines)
     }
 
-    fn write(&self, key: &str, primaries: &str, lines: &str) -> Result<()> {
+    /// Writes a configuration with these sections before the zone; the primaries are as they stand in the list.
+    pub(crate) fn write(&self, key: &str, primaries: &str, lines: &str) -> Result<()> {
         let mut text =
             format!("[node]\nlisten = [\"{}\"]\ncontrol = \"control\"\nworkers = 1\n", self.listen);
         text.push_str("state-dir = \"state\"\n[secondary]\nnotify-from = [\"127.0.0.0/8\"]\n");

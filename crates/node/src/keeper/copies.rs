@@ -2,7 +2,7 @@
 
 use super::Keeper;
 use super::asking::Asker;
-use crate::config::{OnExpiry, SecondaryConfig, ZoneConfig};
+use crate::config::{OnExpiry, Primary, SecondaryConfig, ZoneConfig};
 use crate::gate::Serials;
 use crate::progress::Progress;
 use crate::zones::load::{Images, ZoneErrors};
@@ -10,7 +10,6 @@ use crate::zones::parallel::Priority;
 use crate::zones::source;
 use crate::zones::transferred::{Confirmations, Sent, Transferred};
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use table::Table;
@@ -41,8 +40,8 @@ pub(crate) struct Install {
     pub(crate) zone: NameBuf,
     /// Its records, or what is other about them than about those of the version that stands.
     pub(crate) sent: Sent,
-    /// Who sent it.
-    pub(crate) primary: SocketAddr,
+    /// Who sent it, as it was configured when it did.
+    pub(crate) primary: Primary,
     /// Whether its serial matters.
     pub(crate) serials: Serials,
     /// Who wants to know what came of it: the SOA record of what is served now, or why it isn't.
@@ -198,18 +197,25 @@ impl Keeper {
         let (mut small, mut jobs) = (Vec::new(), Vec::new());
         let mut replies = HashMap::new();
         for Install { zone, sent, primary, serials, reply } in installs {
-            // A zone of the same name that is another's now, as after a move to another catalog, has other primaries.
-            let is_its = |config: &SecondaryConfig| config.primaries.iter().any(|its| its.address == primary);
+            // A zone of the same name that is another's now, as after a move to another catalog, has other primaries; and what was
+            // good enough for the key and the certificates of before may not be so for those of now.
+            let is_its = |config: &SecondaryConfig| config.primaries.contains(&primary);
             let is_it =
                 |index: &usize| self.entries[*index].zone.secondary().is_some_and(|config| is_its(config));
-            // No longer configured: who waits learns that by the reply that is dropped.
-            let Some(index) = self.entries.position(&zone).filter(is_it) else { continue };
+            // No longer configured so: who waits learns that by the reply that is dropped.
+            let Some(index) = self.entries.position(&zone).filter(is_it) else {
+                tracing::info!(
+                    "zone {zone}: what {} sent is not taken: the zone, or that primary, is configured otherwise by now",
+                    primary.address
+                );
+                continue;
+            };
             let mut job = self.job(index, Images::PassOver);
             job.serials = serials;
             let standing = job.standing.clone();
             is_catalog |= self.entries[index].zone.follow.is_some();
             let differences = sent.differences();
-            job.transferred = Mutex::new(Some(Transferred { sent, standing, primary }));
+            job.transferred = Mutex::new(Some(Transferred { sent, standing, primary: primary.address }));
             if differences.is_some() {
                 small.push(job)
             } else {

@@ -8,7 +8,6 @@ use crate::keeper::{self, Board, Install};
 use crate::zones::transferred::{Confirmations, Sent};
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -336,13 +335,13 @@ async fn transfer_once(
     let took_ms = began.elapsed().as_millis();
     let serial = incoming.soa().map_or(0, |soa| soa.serial);
     let (messages, octets, records) = incoming.counts();
-    let primary = primary.address;
+    let address = primary.address;
     let before = subject.round.serial;
     if let (Purpose::Refresh, Some(before)) = (subject.round.purpose, before)
         && !is_newer(serial, before)
     {
         // It said something newer when it was asked: a farm of servers behind one address, most likely.
-        let said = format!("{primary} sent serial {serial}, which is not newer than {before}");
+        let said = format!("{address} sent serial {serial}, which is not newer than {before}");
         return Ok(Taken { end: End::Current, serial, said });
     }
     let (sent, what) = match incoming.into_content() {
@@ -355,7 +354,7 @@ async fn transfer_once(
         }
     };
     let are_differences = matches!(sent, Sent::Differences(_));
-    let soa = install(around, subject, primary, sent).await.map_err(|unusable| Unusable {
+    let soa = install(around, subject, primary.clone(), sent).await.map_err(|unusable| Unusable {
         serial: Some(serial),
         whole_may_help: unusable.is_of_the_zone && are_differences,
         ..unusable
@@ -368,7 +367,7 @@ async fn transfer_once(
     count.fetch_add(1, Ordering::Relaxed);
     let from = before.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
     let said = format!(
-        "{what} from {primary}, serial {from} -> {}, {records} records, {messages} messages, {octets} octets, in {took_ms} ms",
+        "{what} from {address}, serial {from} -> {}, {records} records, {messages} messages, {octets} octets, in {took_ms} ms",
         soa.serial
     );
     tracing::info!("zone {}: {said}", subject.name);
@@ -376,12 +375,7 @@ async fn transfer_once(
 }
 
 /// Has the keeper check, compile and publish what was sent.
-async fn install(
-    around: &Around,
-    subject: &Subject,
-    primary: SocketAddr,
-    sent: Sent,
-) -> Result<Soa, Unusable> {
+async fn install(around: &Around, subject: &Subject, primary: Primary, sent: Sent) -> Result<Soa, Unusable> {
     let (reply, result) = oneshot::channel();
     let serials = match subject.round.purpose {
         Purpose::Refresh => Serials::AsConfigured,
@@ -392,7 +386,11 @@ async fn install(
     let failed = match result.await {
         Ok(Ok(soa)) => return Ok(soa),
         Ok(Err(failed)) => failed,
-        Err(_) => return Err(Unusable::other("the zone is configured no longer".to_owned())),
+        Err(_) => {
+            return Err(Unusable::other(
+                "the zone, or its primary, is configured otherwise by now".to_owned(),
+            ));
+        }
     };
     let shown: Vec<&str> = failed.errors.iter().take(ERRORS_SHOWN_MAX).map(String::as_str).collect();
     let shown = shown.join(", ");
