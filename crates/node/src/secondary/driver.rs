@@ -134,6 +134,7 @@ impl Driver {
             keeper: keeper.clone(),
             board: Arc::clone(&board),
             transfers: Semaphore::new(TRANSFERS_MAX),
+            budget: Arc::default(),
             confirmations: confirmations.clone(),
             counts: Arc::clone(&counts),
         };

@@ -1,5 +1,6 @@
 //! What is asked of a primary, and answered: the SOA record, and transfers.
 
+use super::budget::Share;
 use super::stream::{Failure, Stream, io};
 use crate::config::{Primary, SecondaryConfig};
 use crate::transfers::now;
@@ -130,6 +131,7 @@ pub(super) async fn transfer(
     primary: &Primary,
     config: &SecondaryConfig,
     since: Option<u32>,
+    share: &mut Share,
 ) -> Result<Incoming, (Failure, Option<u32>)> {
     let within = config.transfer_timeout;
     let limits = Limits { octets_max: config.transfer_max };
@@ -145,6 +147,7 @@ pub(super) async fn transfer(
         loop {
             stream.receive(incoming.counts().0).await?;
             query.check(&stream.message)?;
+            share.take(stream.message.len() as u64, config.transfer_max)?;
             if incoming.take(&stream.message)? == Progress::Complete {
                 return query.finish();
             }

@@ -1,9 +1,10 @@
 //! Keeping copies of zones: a thread that asks primaries, transfers what is newer and hands it to the keeper.
 //!
 //! What to do when is decided by [`transfer::refresh`], a machine for each zone; the thread ([`driver`]) keeps their clock,
-//! runs their rounds ([`round`], [`exchange`], [`stream`]), a bounded number at a time ([`lanes`]), and tells them
+//! runs their rounds ([`round`], [`exchange`], [`stream`]), a bounded number at a time ([`lanes`], [`budget`]), and tells them
 //! what came of it. NOTIFY requests come from the packet threads ([`notices`]).
 
+mod budget;
 mod driver;
 mod exchange;
 mod lanes;

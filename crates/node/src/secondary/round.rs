@@ -1,5 +1,6 @@
 //! One round of one zone: asking its primaries, transferring what is newer, having it taken into service.
 
+use super::budget::{Budget, Share};
 use super::stream::Failure;
 use super::{Counts, exchange};
 use crate::config::{Primary, SecondaryConfig};
@@ -40,6 +41,8 @@ pub(super) struct Around {
     pub(super) board: Arc<Board>,
     /// Places for transfers, from whomever.
     pub(super) transfers: Semaphore,
+    /// What they may have in memory in sum.
+    pub(super) budget: Arc<Budget>,
     /// Where it is kept when a copy was confirmed.
     pub(super) confirmations: Option<Confirmations>,
     /// What was done.
@@ -331,7 +334,9 @@ async fn transfer_once(
     since: Option<u32>,
 ) -> Result<Taken, Unusable> {
     let began = Instant::now();
-    let incoming = exchange::transfer(&subject.name, primary, &subject.config, since).await?;
+    // Held until the version is served, or is not.
+    let mut share = Share::of(&around.budget);
+    let incoming = exchange::transfer(&subject.name, primary, &subject.config, since, &mut share).await?;
     let took_ms = began.elapsed().as_millis();
     let serial = incoming.soa().map_or(0, |soa| soa.serial);
     let (messages, octets, records) = incoming.counts();

@@ -43,6 +43,12 @@ pub(super) enum Failure {
         /// Whole messages before.
         messages: u64,
     },
+    /// Memory.
+    #[error("the transfers under way have {max} octets in sum, the most there may be; it is tried again")]
+    TooMuchAtOnce {
+        /// The most there may be.
+        max: u64,
+    },
     /// TLS, but for something else.
     #[error(
         "it has not agreed to speak DNS over TLS (the ALPN token `dot`); `alpn = false` in its [[tls]] takes it as it is"
