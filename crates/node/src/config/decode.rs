@@ -96,10 +96,11 @@ pub(super) fn decode(text: &str, folder: &Path, problems: &mut Vec<Problem>) -> 
         config.transfer = transfer::transfer(section, &config.keys, announced, problems);
     }
     // Those are given, or else the management addresses.
-    let sources = Sources::of_management(&config.node.management);
-    config.transfer.notify_sources.otherwise(&sources);
     let announced: Vec<IpAddr> =
         config.anycast.iter().flat_map(|anycast| anycast.plan.addresses()).copied().collect();
+    let sources = Sources::of_management(&config.node.management, &announced);
+    config.transfer.notify_sources.otherwise(&sources);
+    config.node.sources = sources.clone();
     let all_tls = root.take("tls").map(|value| tls::all(value, folder, problems)).unwrap_or_default();
     let known = secondary::Known { announced: &announced, keys: &config.keys, tls: &all_tls };
     let mut defaults = SecondaryConfig { sources: sources.clone(), ..SecondaryConfig::default() };

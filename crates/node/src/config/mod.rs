@@ -121,6 +121,8 @@ pub(crate) struct NodeConfig {
     pub(crate) listen: Vec<SocketAddr>,
     /// Where metrics and health are told over HTTP; nowhere if empty.
     pub(crate) management: Vec<SocketAddr>,
+    /// From where others are asked where nothing else is said.
+    pub(crate) sources: Sources,
     /// UDP workers; one for each CPU the process may use where not given.
     pub(crate) workers: Option<NonZeroUsize>,
     /// Which worker a datagram goes to.
@@ -153,6 +155,7 @@ impl Default for NodeConfig {
             name: None,
             listen: Vec::new(),
             management: Vec::new(),
+            sources: Sources::default(),
             workers: None,
             steering: Steering::Auto,
             receive_buffer_bytes: netio::udp::BUFFER_BYTES,

@@ -18,9 +18,14 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// From the management addresses, as long as no others are given.
-    pub(crate) fn of_management(listen: &[SocketAddr]) -> Sources {
-        let is_reachable = |address: &IpAddr| !address.is_unspecified() && !address.is_loopback();
+    /// From the management addresses, as long as no others are given. Not from one that is announced, as it may be where no agent
+    /// holds the route: answers to it can reach another node.
+    pub(crate) fn of_management(listen: &[SocketAddr], announced: &[IpAddr]) -> Sources {
+        let is_reachable = |address: &IpAddr| {
+            !address.is_unspecified()
+                && !address.to_canonical().is_loopback()
+                && !is_announced(*address, announced)
+        };
         let management = listen.iter().map(SocketAddr::ip).filter(is_reachable).collect();
         Sources { given: Vec::new(), management }
     }
@@ -49,6 +54,11 @@ impl Sources {
     pub(crate) fn has(&self, source: IpAddr) -> bool {
         self.given.contains(&source) || self.management.contains(&source)
     }
+}
+
+/// Whether an address is a service address, however it is written.
+pub(super) fn is_announced(address: IpAddr, announced: &[IpAddr]) -> bool {
+    announced.iter().any(|service| service.to_canonical() == address.to_canonical())
 }
 
 /// That the system chooses no address to ask from: it might be a service address.

@@ -72,6 +72,7 @@ mode = "generic"
         name: Some("ams1".to_owned()),
         listen: vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()],
         management: vec!["192.0.2.10:8053".parse().unwrap(), "[::1]:0".parse().unwrap()],
+        sources: Sources::of_management(&["192.0.2.10:8053".parse().unwrap()], &[]),
         client_subnet: false,
         workers: NonZeroUsize::new(2),
         steering: Steering::Cpu,
@@ -476,6 +477,12 @@ fn what_is_asked_of_others_leaves_from_no_service_address() {
             [""; 0]
         );
     }
+    // `run` refuses it outright; `serve` has no route to hold, and the address may be announced all the same.
+    let on_service = "[management]\nlisten = [\"203.0.113.53:8053\"]\n";
+    for (text, what) in asking("192.0.2.9") {
+        let errors = problems_of(Purpose::Serve, &format!("{ROUTE}{on_service}{text}"));
+        assert!(errors.len() == 1 && errors[0].contains(what), "{errors:?}");
+    }
     // What is on this machine is reached from anywhere on it.
     for (text, _) in asking("127.0.0.1") {
         assert_eq!(problems(&format!("{ROUTE}{text}")), [""; 0]);
@@ -724,6 +731,11 @@ fn a_secondary_zone_that_can_not_be() {
     one(
         &format!("{route}[[zone]]\nname = \"a\"\nprimaries = [\"192.0.2.53:53\"]"),
         "192.0.2.53:53 is a service address",
+    );
+    one(&format!("{route}{secondary}source = \"::ffff:192.0.2.53\""), "192.0.2.53 is a service address");
+    one(
+        &format!("{route}[[zone]]\nname = \"a\"\nprimaries = [\"[::ffff:192.0.2.53]:53\"]"),
+        "192.0.2.53]:53 is a service address",
     );
 }
 

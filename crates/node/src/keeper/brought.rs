@@ -2,7 +2,7 @@
 
 use super::Keeper;
 use super::chart::{Chart, Charted};
-use crate::config::{PlacesConfig, PoolConfig, Sources, places};
+use crate::config::{PlacesConfig, PoolConfig, places};
 use crate::pools::beside::{self, Room};
 use crate::pools::records::{self, Found};
 use crate::status::RefusedPool;
@@ -133,7 +133,7 @@ impl Keeper {
             self.sharing.borrow().is_some(),
             self.brought.chart.is_named(),
         );
-        let sources = Sources::of_management(&self.node.management);
+        let sources = &self.node.sources;
         let mut pools = self.brought.configured.to_vec();
         let configured = pools.len();
         let mut refused = Vec::new();
@@ -151,7 +151,7 @@ impl Keeper {
                     Some((pool, None)) => {
                         room.take(pool);
                         let mut pool = pool.clone();
-                        pool.check.iter_mut().for_each(|check| check.sources.otherwise(&sources));
+                        pool.check.iter_mut().for_each(|check| check.sources.otherwise(sources));
                         pools.push(pool);
                     }
                     Some((_, Some(obstacle))) => problems.push(obstacle),

@@ -2,6 +2,7 @@
 
 use super::super::problem::Problem;
 use super::super::secondary::{NOTIFIERS_MAX, Notifier, OnExpiry, PRIMARIES_MAX, Primary, SecondaryConfig};
+use super::super::sources::is_announced;
 use super::super::tls::Tls;
 use super::tls::AllTls;
 use super::transfer::{Keys, key_named, prefix, with_key};
@@ -147,7 +148,7 @@ fn primaries(value: &Value<'_>, known: &Known<'_>, problems: &mut Vec<Problem>) 
             }
         };
         let title = match address.parse::<SocketAddr>() {
-            Ok(address) if known.announced.contains(&address.ip()) => {
+            Ok(address) if is_announced(address.ip(), known.announced) => {
                 format!(
                     "{address} is a service address: this node would ask itself or whichever node is nearest"
                 )
@@ -210,7 +211,7 @@ pub(super) fn sources(value: &Value<'_>, announced: &[IpAddr], problems: &mut Ve
         let parsed = item.get_ref().as_str().map(str::parse::<IpAddr>);
         let title = match parsed {
             // What is answered to such an address goes to whichever node is nearest to it.
-            Some(Ok(address)) if announced.contains(&address) => {
+            Some(Ok(address)) if is_announced(address, announced) => {
                 format!("{address} is a service address: answers to it can reach another node")
             }
             Some(Ok(address)) if found.iter().any(|known| known.is_ipv4() == address.is_ipv4()) => {

@@ -1,6 +1,7 @@
 //! What is said about transfers: keys, `[transfer]`, and who has which zone.
 
 use super::super::problem::Problem;
+use super::super::sources::is_announced;
 use super::super::transfer::{KEYS_MAX, SECONDARIES_MAX, Secondary, TransferConfig};
 use super::{Placed, Section, Value, apex, wrong_type};
 use ipnet::IpNet;
@@ -135,7 +136,7 @@ pub(super) fn transfer(
     }
     each(&mut section, "notify-source", SOURCES, problems, |text| {
         let address: IpAddr = text.parse().map_err(|_| SOURCES.to_owned())?;
-        if announced.contains(&address) {
+        if is_announced(address, announced) {
             return Err("every node has the service addresses: an answer would reach another one".to_owned());
         }
         if sources.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
