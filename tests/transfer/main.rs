@@ -7,6 +7,7 @@ mod changes;
 mod changing;
 mod copies;
 mod crash;
+mod expiry;
 mod fake;
 mod hostile;
 mod incremental;

@@ -28,6 +28,8 @@ pub(crate) struct ConfiguredCopy {
     pub(crate) config: Arc<SecondaryConfig>,
     /// What the version says that is served, or was until it expired.
     pub(crate) soa: Option<Soa>,
+    /// Whether that has expired, and was not confirmed since.
+    pub(crate) expired: bool,
     /// Tells it from a zone of the same name and configuration that was there before, and was begun anew since.
     pub(crate) incarnation: u64,
     /// How often an operator has put another version in its place: then who keeps it has to go on from that.
@@ -78,6 +80,8 @@ pub(crate) enum Verdict {
     Expired,
     /// It was, and now a primary has confirmed it.
     Confirmed,
+    /// It was, and by the bounds that it has now it has not expired.
+    Extended,
 }
 
 impl Keeper {
@@ -107,7 +111,8 @@ impl Keeper {
             let soa =
                 table.filter(|table| is_transferred(&entry.zone, table)).and_then(|table| soa_of(table));
             let (name, incarnation, revision) = (entry.zone.name.clone(), entry.incarnation, entry.revision);
-            Some(ConfiguredCopy { name, config, soa, incarnation, revision })
+            let expired = entry.expired;
+            Some(ConfiguredCopy { name, config, soa, expired, incarnation, revision })
         });
         self.copies.send_replace(copies.collect());
     }
@@ -132,7 +137,9 @@ impl Keeper {
     fn expire(&mut self, index: usize) {
         let entry = &mut self.entries[index];
         let Some(config) = entry.zone.secondary() else { return };
-        let Some(table) = self.publisher.table(entry.slot).cloned() else { return };
+        // One that is withheld is judged again where something else is to become of it now.
+        let table = entry.withheld.take().or(self.publisher.table(entry.slot).cloned());
+        let Some(table) = table else { return };
         entry.expired = true;
         let name = &entry.zone.name;
         let standing = match config.on_expiry {
@@ -167,7 +174,8 @@ impl Keeper {
             is_catalog |= self.entries[index].zone.follow.is_some();
             match verdict {
                 Verdict::Expired => self.expire(index),
-                Verdict::Confirmed => self.revive(index),
+                Verdict::Confirmed => self.revive(index, "a primary has confirmed it again"),
+                Verdict::Extended => self.revive(index, "it may be older now, and has not expired"),
             }
         }
         self.serve();
@@ -177,12 +185,12 @@ impl Keeper {
         }
     }
 
-    fn revive(&mut self, index: usize) {
+    fn revive(&mut self, index: usize, why: &str) {
         let entry = &mut self.entries[index];
         let table = entry.withheld.take().or(self.publisher.table(entry.slot).cloned());
         let Some(table) = table.filter(|_| entry.expired) else { return };
         entry.expired = false;
-        tracing::info!("zone {}: a primary has confirmed it again; it is served as before", entry.zone.name);
+        tracing::info!("zone {}: {why}; it is served as before", entry.zone.name);
         self.generation = self.publisher.publish_standing(entry.slot, entry.standing(table));
     }
 

@@ -412,7 +412,12 @@ impl Driver {
                 }
                 continue;
             }
+            let was_expired = self.zones.get(&key).is_some_and(|zone| zone.machine.is_expired());
             let zone = self.new_zone(copy, now);
+            // One that has expired by its new bounds as well says so once more, since something else may become of it.
+            if (copy.expired || was_expired) && zone.machine.expires().is_some_and(|expires| expires > now) {
+                self.outbox.push_back(Judgement { zone: copy.name.clone(), verdict: Verdict::Extended });
+            }
             if let Some(Zone { scheduled: Some(due), .. }) = self.zones.insert(key.clone(), zone) {
                 self.due.remove(&(due, key.clone()));
             }

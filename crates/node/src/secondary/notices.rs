@@ -212,6 +212,7 @@ mod tests {
             name,
             config: Arc::new(config),
             soa: None,
+            expired: false,
             incarnation: 0,
             revision: 0,
         }]);
@@ -271,6 +272,7 @@ mod tests {
             name,
             config: Arc::new(config),
             soa: None,
+            expired: false,
             incarnation: 0,
             revision: 0,
         }]);

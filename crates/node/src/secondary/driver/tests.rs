@@ -19,14 +19,14 @@ fn soa(serial: u32) -> Soa {
 }
 
 /// A copy that expires so long after it was confirmed.
-fn copy(expire: Duration) -> ConfiguredCopy {
+fn copy(expire: Duration, expired: bool) -> ConfiguredCopy {
     let address = "192.0.2.1:53".parse().unwrap();
     let primaries = vec![Primary { address, key: None, tls: None }];
     let mut config = SecondaryConfig { primaries, ..SecondaryConfig::default() };
     (config.clamps.expire.min, config.clamps.expire.max) = (expire, expire);
     let name = config::apex("example").unwrap();
     let config = Arc::new(config);
-    ConfiguredCopy { name, config, soa: Some(soa(1)), incarnation: 0, revision: 0 }
+    ConfiguredCopy { name, config, soa: Some(soa(1)), expired, incarnation: 0, revision: 0 }
 }
 
 impl Driven {
@@ -84,7 +84,7 @@ fn a_copy_that_expires_while_it_is_renewed_is_served_afterwards() {
         (End::Current, vec![Verdict::Expired, Verdict::Confirmed]),
         (End::Failed, vec![Verdict::Expired]),
     ] {
-        let mut driven = Driven::new(copy(HOUR));
+        let mut driven = Driven::new(copy(HOUR, false));
         driven.pass(2 * HOUR);
         driven.finish(end);
         assert_eq!(driven.verdicts(), verdicts, "{end:?}");
@@ -92,10 +92,28 @@ fn a_copy_that_expires_while_it_is_renewed_is_served_afterwards() {
 }
 
 #[test]
+fn a_reload_judges_an_expired_copy_by_the_bounds_of_now() {
+    let mut driven = Driven::new(copy(HOUR, false));
+    driven.pass(2 * HOUR);
+    assert_eq!(driven.verdicts(), [Verdict::Expired]);
+    driven.configure(copy(100 * HOUR, true));
+    assert_eq!(driven.verdicts(), [Verdict::Extended]);
+    driven.pass(2 * HOUR);
+    driven.finish(End::Current);
+    assert_eq!(driven.verdicts(), [], "it is served");
+    // Too old by the new bounds as well: what becomes of it may be something else now.
+    let now = driven.driver.now();
+    driven.zone().confirmed = Some(Confirmed::before(3 * HOUR, now));
+    driven.configure(copy(2 * HOUR, true));
+    driven.pass(Duration::ZERO);
+    assert_eq!(driven.verdicts(), [Verdict::Expired]);
+}
+
+#[test]
 fn a_clock_that_is_set_makes_no_copy_older() {
-    let mut driven = Driven::new(copy(HOUR));
+    let mut driven = Driven::new(copy(HOUR, false));
     driven.zone().confirmed.as_mut().unwrap().at = Some(SystemTime::UNIX_EPOCH);
-    driven.configure(copy(2 * HOUR));
+    driven.configure(copy(2 * HOUR, false));
     let expires = driven.zone().machine.expires().unwrap();
     assert!(expires > HOUR, "{expires:?}");
 }
