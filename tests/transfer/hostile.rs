@@ -9,8 +9,8 @@ use transfer::tsig::{Algorithm, Key};
 use wire::NameBuf;
 
 use crate::fake::{
-    Answer, Fake, Gate, REFUSED, Script, Signing, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_SOA, a,
-    axfr, good, good_records, ixfr, ixfr_error, ns, record, soa, wire,
+    Answer, Fake, Gate, REFUSED, Script, Signing, SoaReply, TYPE_A, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR,
+    TYPE_SOA, a, axfr, good, good_records, ixfr, ixfr_error, ns, record, soa, wire,
 };
 use crate::site::{KEY_NAME, SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, key_section, wait};
 
@@ -374,6 +374,26 @@ fn two_keys() -> String {
     format!("{}{other}", key_section("hmac-sha256", SECRET))
 }
 
+#[test]
+fn each_primary_has_its_own_key() -> Result<()> {
+    let old = Fake::with_keys(good(4), vec![key()?])?;
+    let fresh = Fake::with_keys(good(5), vec![named_key("other-key.", OTHER_SECRET)?])?;
+    let site = Site::new()?;
+    let primaries = format!("\"{} key {KEY_NAME}\", \"{} key other-key\"", old.address, fresh.address);
+    site.write(&two_keys(), &primaries, "refresh-min-s = 3600")?;
+    let node = site.restart()?;
+    node.wait_for(Seen::served(5))?;
+    ensure!(old.asked(TYPE_AXFR) == 0 && fresh.asked(TYPE_AXFR) == 1, "the freshest is asked alone");
+    // The other way round neither is believed.
+    let swapped = format!("\"{} key other-key\", \"{} key {KEY_NAME}\"", old.address, fresh.address);
+    old.play(good(6));
+    site.write(&two_keys(), &swapped, "refresh-min-s = 3600")?;
+    ensure!(node.ctl(&["reload"])?.status.success());
+    ensure!(!node.ctl(&["refresh", ZONE])?.status.success());
+    ensure!(node.seen()? == Seen::served(5));
+    Ok(())
+}
+
 /// What is on its way was asked for, and checked, with a key that is trusted no longer.
 #[test]
 fn a_transfer_that_a_reload_overtakes_is_not_taken() -> Result<()> {
@@ -401,6 +421,19 @@ fn a_transfer_that_a_reload_overtakes_is_not_taken() -> Result<()> {
         let _its_zone_is_another_now = refresh.join();
         Ok(())
     })
+}
+
+#[test]
+fn a_truncated_soa_record_is_asked_for_over_tcp() -> Result<()> {
+    let (fake, site) = (Fake::start(good(1))?, Site::new()?);
+    let node = site.start(&[fake.address], "refresh-min-s = 3600")?;
+    node.wait_for(Seen::served(1))?;
+    let asked = fake.asked(TYPE_SOA);
+    fake.play(Script { soa: SoaReply::TruncatedOverUdp, ..good(2) });
+    let output = node.ctl(&["refresh", ZONE])?;
+    ensure!(output.status.success() && node.seen()? == Seen::served(2), "{output:?}");
+    ensure!(fake.asked(TYPE_SOA) == asked + 2, "over UDP, and over TCP");
+    Ok(())
 }
 
 #[test]
