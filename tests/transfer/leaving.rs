@@ -16,6 +16,8 @@ use starling_tests::zonedata::transfer;
 use crate::site::SEEN_WITHIN;
 
 const APEX: &str = "small.example";
+const CATALOG: &str = "catalog.example";
+const MEMBER: &str = "member.example";
 const ZONE: &str = "$ORIGIN small.example.\n@ 300 SOA ns1 host 7 3600 3600 604800 60\n@ 300 NS ns1\n\
                     ns1 300 A 192.0.2.1\nwww 300 A 192.0.2.80\n";
 /// Where the others are, and the node: they have a way to all of it but the service addresses.
@@ -79,53 +81,67 @@ fn asker<T>(ready: impl Fn() -> std::io::Result<T>, process: &Process) -> Result
 }
 
 #[test]
-fn transfers_notifies_and_checks_leave_from_the_management_address() -> Result<()> {
+fn questions_transfers_notifies_and_checks_leave_from_the_management_address() -> Result<()> {
     if !netns::usable() {
         return Ok(());
     }
     let place = Place::new()?;
     let zone = place.folder.path().join("small.zone");
     std::fs::write(&zone, ZONE)?;
+    let member = place.folder.path().join("member.zone");
+    std::fs::write(&member, ZONE.replace(APEX, MEMBER))?;
     let allowed = MANAGEMENT.map(|address| format!("\"{address}\"")).join(", ");
-    let primary = place.start(
+    let others = place.start(
         &place.others,
         &OTHERS,
         &format!(
-            "[transfer]\nallow = [{allowed}]\n[[zone]]\nname = \"{APEX}\"\nfile = \"{}\"\n",
-            zone.display()
+            "[transfer]\nallow = [{allowed}]\n[[catalog]]\nname = \"{CATALOG}\"\n\
+             [[zone]]\nname = \"{APEX}\"\nfile = \"{}\"\n\
+             [[zone]]\nname = \"{MEMBER}\"\nfile = \"{}\"\ncatalog = \"{CATALOG}\"\n",
+            zone.display(),
+            member.display()
         ),
     )?;
     for (family, other) in OTHERS.into_iter().enumerate() {
         let other: IpAddr = other.parse()?;
         let management: IpAddr = MANAGEMENT[family].parse()?;
-        let (notified, checked) = place.others.inside(|| -> Result<_> {
+        let (notified, checked, surveyed) = place.others.inside(|| -> Result<_> {
             let notified = UdpSocket::bind((other, 0))?;
             let checked = TcpListener::bind((other, 0))?;
             notified.set_nonblocking(true)?;
             checked.set_nonblocking(true)?;
-            Ok((notified, checked))
+            let surveyed = UdpSocket::bind((other, 0))?;
+            surveyed.set_nonblocking(true)?;
+            Ok((notified, checked, surveyed))
         })??;
+        let primary = SocketAddr::new(other, 53);
         let lines = format!(
             "[management]\nlisten = [\"{}\"]\n[transfer]\nallow = [\"{}\"]\n\
-             [[zone]]\nname = \"{APEX}\"\nprimaries = [\"{}\"]\nnotify = [\"{}\"]\n\
+             [[zone]]\nname = \"{APEX}\"\nprimaries = [\"{primary}\", \"{}\"]\nnotify = [\"{}\"]\n\
+             [[template]]\nname = \"t\"\nprimaries = [\"{primary}\"]\n\
+             [[zone]]\nname = \"{CATALOG}\"\nprimaries = [\"{primary}\"]\ncatalog = true\ncatalog-template = \"t\"\n\
              [[pool]]\nname = \"one\"\nkind = \"failover\"\nnames = [\"www.{APEX}\"]\n\
              check = {{ kind = \"tcp\", port = {}, interval-ms = 100, timeout-ms = 100 }}\n\
              [[pool.endpoint]]\nname = \"other\"\naddress = \"{other}\"\n",
             SocketAddr::new(management, 8053),
             SERVICE[family],
-            SocketAddr::new(other, 53),
+            surveyed.local_addr()?,
             notified.local_addr()?,
             checked.local_addr()?.port(),
         );
         let node = place.start(&place.node, &SERVICE, &lines)?;
         let service = SocketAddr::new(SERVICE[family].parse()?, 53);
-        let apex = Name::parse(APEX)?;
-        let copied = || place.node.inside(|| transfer(service, &apex)).map(|result| result.ok());
-        let copy = tools::poll("the zone is copied", SEEN_WITHIN, copied)
-            .with_context(|| format!("{}\n{}", node.log_tail(), primary.log_tail()))?;
-        ensure!(copy.len() == 4, "{} records", copy.len());
+        for apex in [APEX, MEMBER] {
+            let apex = Name::parse(apex)?;
+            let copied = || place.node.inside(|| transfer(service, &apex)).map(|result| result.ok());
+            let copy = tools::poll("the zone is copied", SEEN_WITHIN, copied)
+                .with_context(|| format!("{}\n{}", node.log_tail(), others.log_tail()))?;
+            ensure!(copy.len() == 4, "{} records", copy.len());
+        }
         let (_, from) = asker(|| notified.recv_from(&mut [0; 512]), &node)?;
         ensure!(from.ip() == management, "NOTIFY came from {from}");
+        let (_, from) = asker(|| surveyed.recv_from(&mut [0; 512]), &node)?;
+        ensure!(from.ip() == management, "the SOA record was asked for from {from}");
         let (_, from) = asker(|| checked.accept(), &node)?;
         ensure!(from.ip() == management, "a check came from {from}");
         drop(node);
