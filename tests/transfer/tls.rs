@@ -76,6 +76,59 @@ fn bind_has_to_prove_who_it_is() -> Result<()> {
     Ok(())
 }
 
+/// Who may be believed is another matter after each reload.
+#[test]
+fn a_reload_takes_in_another_pin_and_another_authority() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    authority(&folder, "other")?;
+    let pin = certificate(&folder, "good")?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let tls = Some(Xot { at, own: "own", alone: true });
+    let wishes = Wishes { secondary: site.listen, key: None, dnssec: false, tls };
+    let peer = Peer::start(Kind::Bind, &text(1), wishes, &folder)?;
+    let write = |proof: &str| {
+        let section = format!("[[tls]]\nname = \"xot\"\n{proof}\n");
+        site.write(&section, &format!("\"{at} tls xot\""), LINES)
+    };
+    let wrong = format!("pins = [\"{}=\"]", "A".repeat(43));
+    write(&wrong)?;
+    let node = site.restart()?;
+    node.wait_for_log("its key has the pin")?;
+    let right = [format!("pins = [\"{pin}\"]"), "ca-file = \"good.pem\"".to_owned()];
+    for (proof, serial) in right.iter().zip(1..) {
+        write(proof)?;
+        ensure!(node.ctl(&["reload"])?.status.success(), "{}", node.process.log_tail());
+        node.wait_for(Seen::served(serial)).with_context(|| proof.clone())?;
+        for wrong in [&*wrong, "ca-file = \"other.pem\""] {
+            write(wrong)?;
+            ensure!(node.ctl(&["reload"])?.status.success(), "{}", node.process.log_tail());
+            ensure!(!node.ctl(&["refresh", ZONE])?.status.success(), "it is believed with {wrong}");
+        }
+        peer.load(&text(serial + 1), serial + 1)?;
+        ensure!(!node.ctl(&["refresh", ZONE])?.status.success());
+        ensure!(node.seen()? == Seen::served(serial));
+    }
+    Ok(())
+}
+
+/// A certificate that was good, and is too old.
+#[test]
+fn an_expired_certificate_proves_nothing() -> Result<()> {
+    let site = Site::new()?;
+    let folder = site.path("");
+    authority(&folder, "good")?;
+    certificates::certificate(&folder, "own", "good", "IP:127.0.0.1", -1)?;
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let mut command = Command::new(tools::program("openssl")?);
+    command.args(["s_server", "-quiet", "-accept", &at.to_string(), "-cert", "own.pem", "-key", "own.key"]);
+    let _server = Process::spawn("openssl", command.current_dir(&folder), &folder.join("openssl.log"))?;
+    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
+    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
+    node.wait_for_log("certificate expired")
+}
+
 /// A server that has the right key, and speaks something else.
 #[test]
 fn what_is_no_dns_over_tls_is_told_so() -> Result<()> {
