@@ -77,6 +77,27 @@ fn intervals_are_those_of_the_soa_record_within_the_clamps() {
 }
 
 #[test]
+fn zones_that_were_loaded_together_drift_apart() {
+    let waits = |end: End, serial: Option<u32>| -> Vec<Duration> {
+        let wait = |seed| {
+            let copy = Copy { soa: soa(1, 100, 20, 500), age: s(0) };
+            let mut machine = Machine::new(CLAMPS, 1, Some(copy), s(0), seed);
+            machine.begin(s(0)).unwrap();
+            machine.finish(s(0), &report(&[serial], end));
+            machine.next_round().unwrap()
+        };
+        (0..100).map(wait).collect()
+    };
+    for (end, serial, interval) in [(End::Current, Some(1), s(100)), (End::Failed, None, s(20))] {
+        let waits = waits(end, serial);
+        waits.iter().for_each(|wait| within(*wait, s(0), interval));
+        let distinct: std::collections::BTreeSet<&Duration> = waits.iter().collect();
+        assert!(distinct.len() > 50, "{distinct:?}");
+        assert!(waits.iter().any(|wait| *wait < interval * 95 / 100), "{waits:?}");
+    }
+}
+
+#[test]
 fn a_copy_from_before_is_as_old_as_it_is() {
     let copy = Copy { soa: soa(1, 100, 20, 500), age: s(450) };
     let mut machine = Machine::new(CLAMPS, 1, Some(copy), s(0), 1);
