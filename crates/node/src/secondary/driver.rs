@@ -72,13 +72,12 @@ struct Ended {
     outcome: Outcome,
 }
 
-/// The primary whose places a round of a zone needs that begins now: the first that is not silent, if there is one.
+/// The primary in whose lane a zone waits: of those that it would ask now, the one with the fewest before it that is not silent.
 fn leading(lanes: &Lanes, zone: &Zone, now: Moment) -> Option<SocketAddr> {
     let whom = zone.machine.whom(now);
-    let mut all =
+    let all =
         whom.iter().filter_map(|index| zone.config.primaries.get(*index)).map(|primary| primary.address);
-    let first = all.clone().next();
-    all.find(|primary| !lanes.is_silent(*primary)).or(first)
+    all.min_by_key(|primary| lanes.burden(*primary))
 }
 
 /// When a primary last confirmed a copy.
@@ -273,6 +272,7 @@ impl Driver {
                 self.lanes.note(primary, !has_answered);
             }
             self.lanes.end(primary);
+            self.place_again(primary, now);
         }
         let key = &key;
         let Some(zone) = self.zones.get_mut(key).filter(|zone| zone.incarnation == incarnation) else {
@@ -318,6 +318,16 @@ impl Driver {
         let (_, of_all) = self.board.generations();
         for (_, noticed) in self.unserved.extract_if(.., |(generation, _)| *generation <= of_all) {
             self.counts.latencies.observe(now.saturating_sub(noticed));
+        }
+    }
+
+    /// Lets the zones that wait for a primary that has become silent wait for another, if they have one.
+    fn place_again(&mut self, primary: SocketAddr, now: Moment) {
+        for key in self.lanes.take_stranded(primary) {
+            let Some(zone) = self.zones.get(&key) else { continue };
+            if let Some(primary) = leading(&self.lanes, zone, now) {
+                self.lanes.wait(key, primary);
+            }
         }
     }
 

@@ -30,6 +30,8 @@ struct Lane {
     waiting: VecDeque<Box<[u8]>>,
     rounds: usize,
     is_silent: bool,
+    /// Whether it has become silent, and those who wait for it may have another to wait for.
+    is_stranded: bool,
     is_ready: bool,
     transfers: Arc<Semaphore>,
 }
@@ -37,7 +39,14 @@ struct Lane {
 impl Default for Lane {
     fn default() -> Lane {
         let transfers = Arc::new(Semaphore::new(TRANSFERS_OF_ONE_MAX));
-        Lane { waiting: VecDeque::new(), rounds: 0, is_silent: false, is_ready: false, transfers }
+        Lane {
+            waiting: VecDeque::new(),
+            rounds: 0,
+            is_silent: false,
+            is_stranded: false,
+            is_ready: false,
+            transfers,
+        }
     }
 }
 
@@ -48,12 +57,25 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Whether a primary gave no answer when it was asked last, for whichever zone.
-    pub(super) fn is_silent(&self, primary: SocketAddr) -> bool {
-        self.by_primary.get(&primary).is_some_and(|lane| lane.is_silent)
+    /// How much a zone has before it at a primary: whether that gave no answer when it was asked last, for whichever zone, and how many
+    /// ask it or wait for it.
+    pub(super) fn burden(&self, primary: SocketAddr) -> (bool, usize) {
+        let lane = self.by_primary.get(&primary);
+        lane.map_or((false, 0), |lane| (lane.is_silent, lane.rounds + lane.waiting.len()))
     }
 
-    /// Whether that is so, and as many ask it as may.
+    /// The zones that wait for a primary, if it has become silent since this was asked last.
+    pub(super) fn take_stranded(&mut self, primary: SocketAddr) -> VecDeque<Box<[u8]>> {
+        match self.by_primary.get_mut(&primary) {
+            Some(lane) if lane.is_stranded => {
+                lane.is_stranded = false;
+                std::mem::take(&mut lane.waiting)
+            }
+            _ => VecDeque::new(),
+        }
+    }
+
+    /// Whether a primary gave no answer when it was asked last, and as many ask it as may.
     pub(super) fn is_stuck(&self, primary: SocketAddr) -> bool {
         self.by_primary.get(&primary).is_some_and(|lane| lane.is_silent && !lane.has_room())
     }
@@ -102,6 +124,7 @@ impl Lanes {
     /// Notes whether a primary has said anything when it was asked, or by itself.
     pub(super) fn note(&mut self, primary: SocketAddr, is_silent: bool) {
         if let Some(lane) = self.by_primary.get_mut(&primary) {
+            lane.is_stranded = is_silent && !lane.is_silent;
             lane.is_silent = is_silent;
         }
         self.look_at(primary);
