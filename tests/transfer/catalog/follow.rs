@@ -177,6 +177,26 @@ fn many_removals_wait_for_approval() -> Result<()> {
 }
 
 #[test]
+fn what_an_operator_decides_about_a_catalog_is_followed() -> Result<()> {
+    let mut follower = Follower::start("", &listed(&ZONES[..2]))?;
+    follower.node.answers(&ZONES[..2], Answer::Serial(1))?;
+    follower.lists(&listed(&ZONES[..3]))?;
+    follower.node.waits_for(CATALOG, &ZONES[..3].join(" "), "")?;
+    // At once, when it is said to be done.
+    follower.node.does(&["zone", "rollback", CATALOG])?;
+    let seen = follower.node.catalog(CATALOG)?;
+    ensure!(seen.members == ZONES[..2].join(" "), "{seen:?}");
+    follower.node.answers(&ZONES[2..3], GONE)?;
+    follower.node.does(&["zone", "approve", CATALOG])?;
+    let seen = follower.node.catalog(CATALOG)?;
+    ensure!(seen.members == ZONES[..3].join(" "), "{seen:?}");
+    follower.node.answers(&ZONES[..3], Answer::Serial(1))?;
+    let text = follower.node.does(&["catalog", "status"])?;
+    ensure!(text.contains("serial 2, 3 members"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_restart_has_the_members_from_their_images() -> Result<()> {
     let mut follower = Follower::start("", &listed(&ZONES[..2]))?;
     follower.node.answers(&ZONES[..2], Answer::Serial(1))?;

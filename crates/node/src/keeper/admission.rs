@@ -188,10 +188,14 @@ impl Keeper {
             return;
         }
         self.board.set_reloading(true);
+        let mut is_catalog = false;
         let mut done = Vec::new();
         for Decision { zone, step, reply } in decisions {
             let result = match self.entries.position(&zone) {
-                Some(index) => self.decide_on(index, step).map(|()| index),
+                Some(index) => {
+                    is_catalog |= self.entries[index].zone.follow.is_some();
+                    self.decide_on(index, step).map(|()| index)
+                }
                 None => {
                     Err(format!("there is no zone {zone} here; `starling ctl zones` lists those there are"))
                 }
@@ -219,8 +223,13 @@ impl Keeper {
             self.unkept.push(*index);
         }
         self.hand_over();
-        for (result, reply) in done {
-            let status = result.map(|index| self.status(index));
+        // Entries move when members go.
+        let replies: Vec<_> =
+            done.into_iter().map(|(result, reply)| (result.map(|index| self.status(index)), reply)).collect();
+        if is_catalog {
+            self.follow_catalogs();
+        }
+        for (status, reply) in replies {
             // Who asked may have gone away; it is done all the same.
             let _gone = reply.send(status);
         }
