@@ -13,14 +13,14 @@ const ZONES: [&str; 6] = ["a.example", "b.example", "d.example", "e.example", "f
 const GONE: Answer = Answer::Code(REFUSED);
 
 /// A node that follows a catalog in a master file, whose members come from a primary that has [`ZONES`] with serial 1.
-struct Follower {
-    node: Node,
-    primary: Node,
+pub(super) struct Follower {
+    pub(super) node: Node,
+    pub(super) primary: Node,
     serial: u32,
 }
 
 impl Follower {
-    fn start(lines: &str, members: &str) -> Result<Self> {
+    pub(super) fn start(lines: &str, members: &str) -> Result<Self> {
         let (node, primary) = (Node::new()?, primary(&ZONES, 1)?);
         let mut follower = Self { node, primary, serial: 0 };
         follower.configure(lines)?;
@@ -39,7 +39,7 @@ impl Follower {
     }
 
     /// Has it read another version.
-    fn lists(&mut self, members: &str) -> Result<()> {
+    pub(super) fn lists(&mut self, members: &str) -> Result<()> {
         self.serial += 1;
         self.write(&catalog(self.serial, members))
     }
@@ -58,7 +58,8 @@ fn members_come_and_go_with_the_catalog() -> Result<()> {
     follower.lists(&listed(&["a.example", "d.example"]))?;
     follower.node.answers(&["a.example", "d.example"], Answer::Serial(1))?;
     follower.node.answers(&["b.example"], GONE)?;
-    ensure!(!follower.node.path("state/tables/b.example.table").exists(), "nothing is kept of it");
+    let image = follower.node.path("state/tables/b.example.table");
+    crate::site::wait(|| Ok(image.exists()), |is_kept| !*is_kept)?;
     // Members are zones like others: whoever may, has them in turn, and a reload keeps them.
     follower.node.does(&["refresh", "a.example"])?;
     follower.node.does(&["reload"])?;

@@ -1,6 +1,7 @@
 //! Catalog zones (RFC 9432): Starling follows them, and makes them.
 
 mod follow;
+mod kept;
 mod made;
 mod moves;
 mod peers;

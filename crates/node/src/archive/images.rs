@@ -1,15 +1,17 @@
-//! The thread that stores images.
+//! The thread that stores images, and which zones are here for catalogs.
 
 use super::index::version_of;
-use super::queue::Image;
+use super::queue::{Image, ToStore};
 use super::{Kept, RETRY_EVERY};
 use crate::config::{ZoneConfig, ZoneSource};
 use crate::gate::InMemory;
 use crate::memory;
+use crate::zones::members;
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 use table::Table;
+use transfer::catalog::Ownership;
 
 /// How long the image of a copy rests after it was stored, in times of what that took, and at least. The journal has what changes
 /// meanwhile. Shorter would have a large zone that changes all the time written without a pause, longer makes restarts slower,
@@ -22,23 +24,29 @@ const REST_MIN: Duration = Duration::from_secs(1);
 /// spare little more where a file changes every few minutes.
 const AMENDED_REST: Duration = Duration::from_secs(60);
 
+/// What comes of members that aren't stored.
+const FEWER_OR_MORE: &str = "the next start begins with fewer or more";
+
 /// Stores images until the queue is closed.
 pub(super) fn run(kept: &Kept) {
     if let Err(error) = netio::pin::yield_to_workers() {
         tracing::warn!("images are stored at normal priority, answers may be slower meanwhile: {error}");
     }
     let mut images = Images { kept, resting: HashMap::new(), amended: HashMap::new() };
-    loop {
-        match kept.queue.next_image() {
-            Ok(image) => images.store(image),
-            Err(0) => return,
-            Err(left) => {
-                tracing::warn!(
-                    "ending without the images of {left} zones: the next start compiles them, or begins with older ones"
-                );
-                return;
-            }
+    let left = loop {
+        match kept.queue.next_to_store() {
+            Ok(ToStore::Image(image)) => images.store(*image),
+            Ok(ToStore::Members(members)) => images.store_members(members),
+            Err(left) => break left,
         }
+    };
+    if left > 0 {
+        tracing::warn!(
+            "ending without the images of {left} zones: the next start compiles them, or begins with older ones"
+        );
+    }
+    if kept.queue.has_members() {
+        tracing::warn!("ending with an older list of the zones that are here for catalogs: {FEWER_OR_MORE}");
     }
 }
 
@@ -134,6 +142,18 @@ impl Images<'_> {
         match kept {
             Ok(()) => previous.is_written(),
             Err(error) => tracing::debug!("zone {}: the version before has no image: {error}", zone.name),
+        }
+    }
+
+    fn store_members(&self, members: Ownership) {
+        let file = self.kept.state.members_file();
+        match members::store(&file, &members) {
+            Ok(()) => self.kept.disk.worked(&file),
+            Err(error) => {
+                let what = "which zones are here for catalogs could not be stored";
+                self.kept.disk.failed(&file, &format!("{what}, so that {FEWER_OR_MORE}: {error}"));
+                self.kept.queue.retry_members(members);
+            }
         }
     }
 

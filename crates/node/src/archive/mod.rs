@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::Table;
 use tokio::sync::oneshot;
+use transfer::catalog::Ownership;
 use transfer::journal::Version;
 use zone::Difference;
 
@@ -177,6 +178,13 @@ impl Archive {
         let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
         kept.queue.image_first(Image { zone, table, files, previous, due, reply: Some(reply) });
         stored.recv_timeout(STORED_WITHIN).unwrap_or(false)
+    }
+
+    /// Which zones are here for catalogs is stored, when what was to be removed is.
+    pub(crate) fn store_members(&self, members: &Ownership) {
+        if let Some(kept) = &self.kept {
+            kept.queue.members(members.clone());
+        }
     }
 
     /// A zone is no longer configured: what there is of it is removed.

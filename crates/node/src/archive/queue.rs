@@ -10,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use table::Table;
+use transfer::catalog::Ownership;
 use zone::Difference;
 
 /// How often images that wait are looked at: all at once, however many zones there are.
@@ -45,6 +46,14 @@ pub(super) struct Image {
     pub(super) due: Instant,
     /// Who waits for it, and is told whether it was stored.
     pub(super) reply: Option<SyncSender<bool>>,
+}
+
+/// What is written beside journals.
+pub(super) enum ToStore {
+    /// An image.
+    Image(Box<Image>),
+    /// Which zones are here for catalogs.
+    Members(Ownership),
 }
 
 /// The way from one version of a zone to another.
@@ -114,6 +123,8 @@ struct Waiting {
     first: VecDeque<Image>,
     /// Images that are not due.
     later: Lane<Image>,
+    /// Which zones are here for catalogs, where that is not stored yet; and not to be stored before that.
+    members: Option<(Ownership, Instant)>,
     /// When it is looked whether they are.
     look_at: Option<Instant>,
     /// Journals that could not be written.
@@ -169,6 +180,26 @@ impl Queue {
         self.put(|waiting| waiting.first.push_back(image));
     }
 
+    /// Which zones are here for catalogs is stored when all is removed that was to be: after a restart, a zone that was begun anew
+    /// must not find what another had.
+    pub(super) fn members(&self, members: Ownership) {
+        self.put(|waiting| waiting.members = Some((members, Instant::now())));
+    }
+
+    /// Which zones are here for catalogs could not be stored, and is tried again.
+    pub(super) fn retry_members(&self, members: Ownership) {
+        self.put(|waiting| {
+            // What has come meanwhile is newer.
+            waiting.members.get_or_insert((members, Instant::now() + RETRY_EVERY));
+            waiting.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY);
+        });
+    }
+
+    /// Whether it is yet to be stored which zones are here for catalogs.
+    pub(super) fn has_members(&self) -> bool {
+        self.waiting().members.is_some()
+    }
+
     pub(super) fn remove(&self, zone: &ZoneConfig) {
         self.put(|waiting| {
             waiting.images.take(zone);
@@ -222,6 +253,9 @@ impl Queue {
         self.put(|waiting| {
             waiting.close_at = Some(Instant::now() + CLOSE_WITHIN);
             waiting.take_later(|_| true);
+            if let Some((_, due)) = &mut waiting.members {
+                *due = Instant::now();
+            }
             // What was transferred, or published, may be nowhere else.
             let (first, last): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut waiting.images.order).into_iter().partition(|key| {
@@ -271,8 +305,8 @@ impl Queue {
         }
     }
 
-    /// The next image, when there is one. At the end none: how many are left out.
-    pub(super) fn next_image(&self) -> Result<Image, usize> {
+    /// What is to be stored next, when there is anything. At the end nothing: how many images are left out.
+    pub(super) fn next_to_store(&self) -> Result<ToStore, usize> {
         let mut waiting = self.waiting();
         if waiting.storing.take().is_some() {
             self.changed.notify_all();
@@ -283,11 +317,14 @@ impl Queue {
             if waiting.close_at.is_some_and(|at| now >= at) {
                 return Err(left);
             }
+            if let Some(members) = waiting.take_members(now) {
+                return Ok(ToStore::Members(members));
+            }
             let next = waiting.first.pop_front();
             if let Some(image) = next.or_else(|| waiting.images.next()) {
                 if !waiting.needs_old_image(&image.zone) && !waiting.is_removing(&image.zone) {
                     waiting.storing = Some(key(&image.zone).into());
-                    return Ok(image);
+                    return Ok(ToStore::Image(Box::new(image)));
                 }
                 waiting.put_off(image);
                 continue;
@@ -298,7 +335,8 @@ impl Queue {
             match waiting.look_at {
                 Some(at) if now >= at => {
                     waiting.take_later(|image| now >= image.due);
-                    waiting.look_at = (!waiting.later.by_zone.is_empty()).then(|| now + LOOK_EVERY);
+                    let is_left = !waiting.later.by_zone.is_empty() || waiting.members.is_some();
+                    waiting.look_at = is_left.then(|| now + LOOK_EVERY);
                 }
                 at => {
                     let close_at = waiting.close_at;
@@ -362,6 +400,14 @@ impl Waiting {
     fn needs_old_image(&self, zone: &ZoneConfig) -> bool {
         self.busy_with(zone).is_some_and(|busy| busy.begins)
             || self.changes.by_zone.get(key(zone)).is_some_and(|change| change.begin.is_some())
+    }
+
+    /// Which zones are here for catalogs, if that is to be stored now.
+    fn take_members(&mut self, now: Instant) -> Option<Ownership> {
+        let is_due = self.members.as_ref().is_some_and(|(_, due)| now >= *due);
+        let is_removing = self.busy_with.as_ref().is_some_and(|busy| busy.removes)
+            || self.changes.by_zone.values().any(|change| change.remove);
+        if is_due && !is_removing { self.members.take().map(|(members, _)| members) } else { None }
     }
 
     fn take_later(&mut self, is_due: impl Fn(&Image) -> bool) {

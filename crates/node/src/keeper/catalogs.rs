@@ -71,11 +71,15 @@ impl Keeper {
             let file = state.members_file();
             match members::read(&file) {
                 Ok(ownership) => self.catalogs.ownership = ownership,
-                Err(error) => tracing::error!(
-                    "{}: which zones are here for catalogs can't be read, so that this is begun with what the catalogs say now: \
-                     {error}",
-                    file.display()
-                ),
+                Err(error) => {
+                    tracing::error!(
+                        "{}: which zones are here for catalogs can't be read, so that this is begun with what the catalogs say \
+                         now: {error}",
+                        file.display()
+                    );
+                    // It may be all that knows of members whose catalog is broken now, and is not to be written over.
+                    members::set_aside(&file);
+                }
             }
         }
         let (_, jobs) = self.settle(None, Moment::Start);
@@ -165,7 +169,7 @@ impl Keeper {
         catalogs.tell(&followed, &settled);
         if settled.is_change() {
             self.drop_members(&settled, &configured, moment);
-            self.store_members();
+            self.archive.store_members(&self.catalogs.ownership);
         }
         let jobs = self.make_members(&followed, moment);
         (settled, jobs)
@@ -176,10 +180,10 @@ impl Keeper {
         let removed = settled.removed.iter().map(|(zone, _)| zone);
         let removed: HashSet<&ZoneName> = removed.filter(|zone| !configured.contains(zone)).collect();
         let reset: HashSet<&ZoneName> = settled.reset.iter().map(|(zone, _)| zone).collect();
-        // At once, before it is stored which members there are: a zone that begins anew must not begin with what another had.
-        removed.iter().chain(&reset).for_each(|zone| self.forget_image(zone));
         if moment == Moment::Start {
-            return; // nothing is served
+            // Nothing is served, and they are loaded next: a zone that begins anew must not begin with what another had.
+            removed.iter().chain(&reset).for_each(|zone| self.forget_image(zone));
+            return;
         }
         for (zones, why) in [(removed, "no longer in its catalog"), (reset, "begun anew for its catalog")] {
             let is_one = |entry: &Entry| {
@@ -194,15 +198,6 @@ impl Keeper {
         let of_name = ZoneConfig::of_file(zone.into(), PathBuf::new(), Rotation::default());
         if let Err(error) = state.remove(&of_name) {
             tracing::warn!("zone {zone}: its image could not be removed from the state folder: {error}");
-        }
-    }
-
-    fn store_members(&self) {
-        let Some(state) = &self.state else { return };
-        if let Err(error) = members::store(&state.members_file(), &self.catalogs.ownership) {
-            tracing::warn!(
-                "which zones are here for catalogs could not be stored, so that the next start begins with fewer or more: {error}"
-            );
         }
     }
 

@@ -48,6 +48,15 @@ pub(crate) fn store(file: &Path, ownership: &Ownership) -> io::Result<()> {
     image::replace(file, &serde_json::to_vec(&stored).map_err(io::Error::other)?)
 }
 
+/// Renames a file of members that can't be read, so that somebody can look at it; one that was set aside before goes.
+pub(crate) fn set_aside(file: &Path) {
+    let aside = file.with_file_name("members-aside");
+    match std::fs::rename(file, &aside) {
+        Ok(()) => tracing::error!("it is set aside as {}", aside.display()),
+        Err(error) => tracing::error!("{}: it can't be set aside: {error}", file.display()),
+    }
+}
+
 fn member(Stored { zone, catalog, label, groups }: &Stored) -> Option<(ZoneName, Held)> {
     let name = |text: &str| crate::config::apex(text).ok().map(|name| ZoneName::from(name.as_name()));
     let groups = groups.iter().map(|group| octets(group)).collect::<Option<_>>()?;

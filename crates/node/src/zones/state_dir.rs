@@ -3,6 +3,7 @@
 //! ```text
 //! STATE-DIR/lock                  held while a node runs
 //! STATE-DIR/members               JSON: the zones that are here for catalogs, see [`super::members`]
+//! STATE-DIR/members-aside         one that was no use
 //! STATE-DIR/tables/NAME.table     the image, see crate `table`
 //! STATE-DIR/tables/NAME.sources   JSON: the paths of the master file and of what it includes
 //! STATE-DIR/tables/NAME.transfer  JSON: of a zone that was transferred, when a primary last confirmed it
