@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::follow::Follower;
-use super::{Answer, CATALOG, Node, listed};
+use super::{Answer, CATALOG, Node, catalog, listed, member};
 use crate::site::{SEEN_WITHIN, wait};
 
 const ZONES: [&str; 2] = ["a.example", "b.example"];
@@ -104,4 +104,41 @@ fn a_disk_that_hangs_stops_no_catalog() -> Result<()> {
     follower.lists(&listed(&ZONES[1..]))?;
     follower.node.answers(&ZONES[1..], Answer::Serial(1))?;
     follower.node.end()
+}
+
+#[test]
+fn what_was_begun_anew_at_a_start_has_nothing_of_before() -> Result<()> {
+    let mut follower = Follower::start("", &listed(&ZONES[..1]))?;
+    let zone = ZONES[0];
+    for serial in 1..=3 {
+        follower.primary.write(zone, &member(serial))?;
+        follower.primary.does(&["reload", zone])?;
+        follower.node.answers(&[zone], Answer::Serial(serial))?;
+        is_durable(&follower.node, zone, serial)?;
+    }
+    ensure!(follower.node.path("state/tables/a.example.journal").exists(), "{}", follower.node.log());
+    follower.node.end()?;
+    // The zone of before is back at the primary, and another one for the catalog.
+    follower.primary.write(zone, &member(1))?;
+    follower.primary.does(&["reload", zone])?;
+    follower.node.write("catalog.zone", &catalog(9, &format!("other.zones PTR {zone}.\n")))?;
+    follower.node.start()?;
+    follower.node.answers(&[zone], Answer::Serial(1))?;
+    is_durable(&follower.node, zone, 1)?;
+    follower.primary.end()?;
+    follower.node.kill()?;
+    follower.node.start()?;
+    ensure!(follower.node.soa(zone)? == Answer::Serial(1), "{}", follower.node.log());
+    Ok(())
+}
+
+/// Waits until a restart would begin with this version.
+fn is_durable(node: &Node, name: &str, serial: u32) -> Result<()> {
+    let served = || -> Result<Value> {
+        let zones: Value = serde_json::from_str(&node.does(&["zones", "--json"])?)?;
+        let zones = zones.as_array().context("a list")?;
+        let zone = zones.iter().find(|zone| zone["name"] == format!("{name}."));
+        Ok(zone.with_context(|| format!("no {name}: {zones:?}"))?["served"].clone())
+    };
+    wait(served, |served| served["serial"] == serial && served["durable"] == true).with_context(|| node.log())
 }

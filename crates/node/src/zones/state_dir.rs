@@ -351,12 +351,12 @@ impl StateDir {
         path_in(&self.tables, zone, "journal")
     }
 
-    /// Forgets the image of a zone that is no longer configured.
+    /// Removes all that there is of a zone that is no longer configured, or is begun anew.
     ///
     /// # Errors
     /// Those of removing, except that there is none.
     pub(crate) fn remove(&self, zone: &ZoneConfig) -> io::Result<()> {
-        ["table", "sources", "transfer", "journal-aside", "previous", "held", "gate"]
+        ["table", "sources", "transfer", "journal", "journal-aside", "previous", "held", "gate"]
             .into_iter()
             .try_for_each(|extension| self.remove_file(zone, extension))
     }
