@@ -538,10 +538,12 @@ pub(crate) enum CatalogCommand {
     },
     /// Remove the members that the catalog lists no longer and whose removal is held, because they are so many
     ///
-    /// Waits for the result. `catalog status` shows which those are.
+    /// Waits for the result. `catalog status` shows which those are; where they are others than so many by then, nothing is removed.
     Approve {
         /// The catalog
         zone: String,
+        /// How many they are
+        removals: usize,
     },
 }
 

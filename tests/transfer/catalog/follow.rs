@@ -152,7 +152,7 @@ fn many_removals_wait_for_approval() -> Result<()> {
     let mut follower = Follower::start(lines, &listed(&ZONES))?;
     follower.node.answers(&ZONES, Answer::Serial(1))?;
     ensure!(
-        !follower.node.ctl(&["catalog", "approve", CATALOG])?.status.success(),
+        !follower.node.ctl(&["catalog", "approve", CATALOG, "0"])?.status.success(),
         "there is nothing to approve"
     );
     follower.lists(&listed(&ZONES[..3]))?;
@@ -164,7 +164,15 @@ fn many_removals_wait_for_approval() -> Result<()> {
     }
     let text = follower.node.does(&["catalog", "status", "Catalog.Example"])?;
     ensure!(text.contains("held: g.example. is listed no longer") && text.contains("approve"), "{text}");
-    let text = follower.node.does(&["catalog", "approve", CATALOG])?;
+    // What has come since it was looked at is not approved with the rest.
+    follower.lists(&listed(&ZONES[..1]))?;
+    let output = follower.node.ctl(&["catalog", "approve", CATALOG, "3"])?;
+    ensure!(!output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stderr)?;
+    ensure!(text.contains("5 removals of catalog.example. are held now, and not 3"), "{text}");
+    follower.node.answers(&ZONES, Answer::Serial(1))?;
+    follower.lists(&listed(&ZONES[..3]))?;
+    let text = follower.node.does(&["catalog", "approve", CATALOG, "3"])?;
     ensure!(text.contains("3 members"), "{text}");
     follower.node.waits_for(CATALOG, &ZONES[..3].join(" "), "")?;
     follower.node.answers(&ZONES[3..], GONE)?;
@@ -172,7 +180,7 @@ fn many_removals_wait_for_approval() -> Result<()> {
     // As many as may go at once do.
     follower.lists(&listed(&ZONES[..1]))?;
     follower.node.waits_for(CATALOG, ZONES[0], "")?;
-    let output = follower.node.ctl(&["catalog", "approve", "other.example"])?;
+    let output = follower.node.ctl(&["catalog", "approve", "other.example", "1"])?;
     ensure!(!output.status.success(), "{output:?}");
     Ok(())
 }
@@ -194,6 +202,23 @@ fn what_an_operator_decides_about_a_catalog_is_followed() -> Result<()> {
     follower.node.answers(&ZONES[..3], Answer::Serial(1))?;
     let text = follower.node.does(&["catalog", "status"])?;
     ensure!(text.contains("serial 2, 3 members"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn many_removals_in_small_steps_wait_for_approval_too() -> Result<()> {
+    let lines = "catalog-removals-max = 2\ncatalog-removals-max-percent = 0";
+    let mut follower = Follower::start(lines, &listed(&ZONES))?;
+    follower.node.answers(&ZONES, Answer::Serial(1))?;
+    follower.lists(&listed(&ZONES[..5]))?;
+    follower.node.waits_for(CATALOG, &ZONES[..5].join(" "), "")?;
+    follower.lists(&listed(&ZONES[..4]))?;
+    follower.node.waits_for(CATALOG, &ZONES[..4].join(" "), "")?;
+    follower.lists(&listed(&ZONES[..3]))?;
+    follower.node.waits_for(CATALOG, &ZONES[..4].join(" "), ZONES[3])?;
+    ensure!(follower.node.soa(ZONES[3])? == Answer::Serial(1), "{}", follower.node.log());
+    follower.node.does(&["catalog", "approve", CATALOG, "1"])?;
+    follower.node.waits_for(CATALOG, &ZONES[..3].join(" "), "")?;
     Ok(())
 }
 

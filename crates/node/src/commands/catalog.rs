@@ -9,7 +9,9 @@ use std::io::{self, Write};
 pub(super) fn request(command: &CatalogCommand) -> Request {
     match command {
         CatalogCommand::Status { zone } => Request::Catalogs { zone: zone.clone() },
-        CatalogCommand::Approve { zone } => Request::ApproveCatalog { zone: zone.clone() },
+        CatalogCommand::Approve { zone, removals } => {
+            Request::ApproveCatalog { zone: zone.clone(), removals: *removals }
+        }
     }
 }
 
@@ -44,7 +46,7 @@ pub(super) fn print(catalogs: &[CatalogStatus]) -> io::Result<()> {
             .iter()
             .try_for_each(|ignored| writeln!(out, "  ignored: {}: {}", ignored.zone, ignored.why))?;
         if !held.is_empty() {
-            writeln!(out, "  `starling ctl catalog approve {name}` removes what is held")?;
+            writeln!(out, "  `starling ctl catalog approve {name} {}` removes what is held", held.len())?;
         }
     }
     Ok(())

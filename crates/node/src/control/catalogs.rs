@@ -23,13 +23,13 @@ pub(super) fn status(zone: Option<&str>, subject: &Ready) -> Response {
 }
 
 /// Has what is held removed.
-pub(super) async fn approve(zone: &str, subject: &Ready) -> Response {
+pub(super) async fn approve(zone: &str, removals: usize, subject: &Ready) -> Response {
     let zone = match config::apex(zone) {
         Ok(zone) => zone,
         Err(error) => return Response::Error(format!("that is not a zone's name: {error}")),
     };
     let (reply, done) = oneshot::channel();
-    let request = keeper::Request::Approve(ApprovalRequest { zone, reply });
+    let request = keeper::Request::Approve(ApprovalRequest { zone, removals, reply });
     if subject.reloads.try_send(request).is_err() {
         return Response::Error("too many changes are waiting; try again when they are done".to_owned());
     }

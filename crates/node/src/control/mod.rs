@@ -7,7 +7,8 @@
 //! {"command":"reload","zone":"example.com.","force":false}
 //! {"command":"refresh","zone":"example.com."}              and retransfer, zone-status, zone-approve, zone-rollback
 //! {"command":"publish","zone":"example.com.","table":"/srv/example.com.table","any-serial":false,"durable":false}
-//! {"command":"catalogs","zone":null}                       and approve-catalog, of one
+//! {"command":"catalogs","zone":null}                       
+//! {"command":"approve-catalog","zone":"example.com.","removals":12}
 //! {"command":"lookup","name":"www.example.com","rtype":"A","dnssec":false,"udp":null,"client":null}
 //! {"command":"pools","pool":null}                        and pool-set, pool-fail-back
 //! {"command":"pool-views","asked":"…"}                    as a peer has asked it at the management address
@@ -103,6 +104,8 @@ pub(crate) enum Request {
     ApproveCatalog {
         /// The catalog.
         zone: String,
+        /// How many removals are held, by what whoever approves has seen.
+        removals: usize,
     },
     /// What versions of a zone there are, and what stopped others.
     ZoneStatus {

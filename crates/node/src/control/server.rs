@@ -252,7 +252,7 @@ async fn ask_server(request: Request, subject: &Ready) -> Response {
         Request::Refresh { zone } => refresh(&zone, Purpose::Refresh, subject).await,
         Request::Retransfer { zone } => refresh(&zone, Purpose::Retransfer, subject).await,
         Request::Catalogs { zone } => catalogs::status(zone.as_deref(), subject),
-        Request::ApproveCatalog { zone } => catalogs::approve(&zone, subject).await,
+        Request::ApproveCatalog { zone, removals } => catalogs::approve(&zone, removals, subject).await,
         Request::Lookup { name, rtype, dnssec, udp, client } => {
             lookup::look_up(lookup::Asked { name, rtype, dnssec, udp, client }, subject).await
         }

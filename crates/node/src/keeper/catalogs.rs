@@ -10,9 +10,10 @@ use crate::status::{CatalogStatus, IgnoredStatus, MemberStatus};
 use crate::zones::load::Images;
 use crate::zones::members;
 use crate::zones::parallel::Priority;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use table::{ContentDigest, Table};
 use tokio::sync::oneshot;
 use transfer::catalog::{
@@ -23,10 +24,15 @@ use wire::NameBuf;
 /// How many zones of a kind are named in the log when a catalog has changed; `ctl catalog status` names all.
 const NAMED_MAX: usize = 20;
 
+/// The time over which removals are counted that nobody has approved: a catalog that is emptied in small steps is one that is emptied.
+const REMOVALS_WITHIN: Duration = Duration::from_secs(3600);
+
 /// A request to remove what is held.
 pub(crate) struct ApprovalRequest {
     /// Of which catalog.
     pub(crate) zone: NameBuf,
+    /// How many that are, by what whoever approves has seen.
+    pub(crate) removals: usize,
     /// Gets what came of it, in words.
     pub(crate) reply: oneshot::Sender<Result<String, String>>,
 }
@@ -39,6 +45,8 @@ pub(super) struct Catalogs {
     known: HashMap<ZoneName, Known>,
     /// By catalog, what was last held and ignored: only what is new is logged.
     told: HashMap<ZoneName, Told>,
+    /// By catalog, when members have left it without approval.
+    left: HashMap<ZoneName, VecDeque<Instant>>,
     /// Of the last member that was added.
     incarnation: u64,
 }
@@ -94,7 +102,7 @@ impl Keeper {
 
     /// Removes what is held.
     pub(super) fn approve(&mut self, request: ApprovalRequest) {
-        let ApprovalRequest { zone, reply } = request;
+        let ApprovalRequest { zone, removals, reply } = request;
         let name = ZoneName::from(zone.as_name());
         let is_followed = self.followed().iter().any(|followed| followed.name == name);
         let held = self.catalogs.told.get(&name).map_or(0, |told| told.held.len());
@@ -104,16 +112,20 @@ impl Keeper {
             ))
         } else if held == 0 {
             Err(format!("no removals of {name} are held"))
+        } else if held != removals {
+            Err(format!(
+                "{held} removals of {name} are held now, and not {removals}: `starling ctl catalog status {name}` shows which"
+            ))
         } else {
             tracing::warn!("catalog {name}: the removal of {held} members is approved");
-            let settled = self.follow_with(Some(&name));
+            let settled = self.follow_with(Some((&name, removals)));
             Ok(format!("{} members of {name} are removed", settled.removed.len()))
         };
         // Whoever asked may have gone away.
         let _gone = reply.send(said);
     }
 
-    fn follow_with(&mut self, approved: Option<&ZoneName>) -> Settled {
+    fn follow_with(&mut self, approved: Option<(&ZoneName, usize)>) -> Settled {
         let has_members = !self.catalogs.ownership.members().is_empty();
         if !has_members && self.followed().is_empty() {
             self.tell_catalogs();
@@ -143,7 +155,7 @@ impl Keeper {
     }
 
     /// Decides which members there are and makes it so; gives what has come of it, and the zones that are to be loaded.
-    fn settle(&mut self, approved: Option<&ZoneName>, moment: Moment) -> (Settled, Vec<Job>) {
+    fn settle(&mut self, approved: Option<(&ZoneName, usize)>, moment: Moment) -> (Settled, Vec<Job>) {
         let followed = self.followed();
         let configured = self.entries.iter().filter(|entry| entry.incarnation == 0);
         let configured: HashSet<ZoneName> =
@@ -160,12 +172,17 @@ impl Keeper {
                     .and_then(|known| known.read.as_ref().ok())
                     .filter(|_| !followed.has_expired),
                 limit: followed.config.limit,
+                left: catalogs.left.get(&followed.name).map_or(0, VecDeque::len),
                 within: &followed.config.within,
-                approval: if approved == Some(&followed.name) { Approval::Given } else { Approval::Missing },
+                approval: match approved {
+                    Some((name, removals)) if *name == followed.name => Approval::Given(removals),
+                    _ => Approval::Missing,
+                },
             })
             .collect();
         let settled = catalogs.ownership.settle(&views, |zone| configured.contains(zone));
         drop(views);
+        catalogs.count_removals(&settled, approved.map(|(name, _)| name), &configured);
         catalogs.tell(&followed, &settled);
         if settled.is_change() {
             self.drop_members(&settled, &configured, moment);
@@ -253,6 +270,11 @@ impl Catalogs {
         let names: HashSet<&ZoneName> = followed.iter().map(|followed| &followed.name).collect();
         self.known.retain(|name, _| names.contains(name));
         self.told.retain(|name, _| names.contains(name));
+        let now = Instant::now();
+        self.left.retain(|name, left| {
+            left.retain(|at| now.duration_since(*at) < REMOVALS_WITHIN);
+            names.contains(name) && !left.is_empty()
+        });
         for Followed { name, table, .. } in followed {
             let Some(table) = table else {
                 self.known.remove(name);
@@ -269,6 +291,21 @@ impl Catalogs {
                 );
             }
             self.known.insert(name.clone(), Known { digest: table.content(), serial: table.serial(), read });
+        }
+    }
+
+    /// Counts what has left a catalog, unless that was approved, or is configured by hand now.
+    fn count_removals(
+        &mut self,
+        settled: &Settled,
+        approved: Option<&ZoneName>,
+        configured: &HashSet<ZoneName>,
+    ) {
+        let now = Instant::now();
+        for (zone, catalog) in &settled.removed {
+            if approved != Some(catalog) && !configured.contains(zone) {
+                self.left.entry(catalog.clone()).or_default().push_back(now);
+            }
         }
     }
 
@@ -293,8 +330,9 @@ impl Catalogs {
             let before = self.told.entry(name.clone()).or_default();
             if !held.is_empty() && before.held != now.held {
                 tracing::error!(
-                    "catalog {name}: {} members are listed no longer, which is more than may go at once; they stay until \
-                     `starling ctl catalog approve {name}`: {}",
+                    "catalog {name}: {} members are listed no longer, which is more than may go within an hour; they stay \
+                     until `starling ctl catalog approve {name} {}`: {}",
+                    held.len(),
                     held.len(),
                     named(held.iter())
                 );

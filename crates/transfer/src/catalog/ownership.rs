@@ -3,7 +3,7 @@
 use super::{Catalog, Member, ZoneName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How many members may leave a catalog at once without anybody's approval.
+/// How many members may leave a catalog within a time without anybody's approval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RemovalLimit {
     /// So many in any case,
@@ -36,8 +36,10 @@ pub struct View<'c> {
     pub name: ZoneName,
     /// What its good version says; nothing where there is none, or where it has expired.
     pub catalog: Option<&'c Catalog>,
-    /// How many members may leave it at once.
+    /// How many members may leave it within a time,
     pub limit: RemovalLimit,
+    /// of which so many have, without approval.
+    pub left: usize,
     /// Names that members have to be at or below; any will do where there are none.
     pub within: &'c [ZoneName],
     /// Whether removals are approved, however many.
@@ -50,8 +52,8 @@ pub enum Approval {
     /// Nobody has.
     #[default]
     Missing,
-    /// Those that would be held now are approved.
-    Given,
+    /// Those that would be held now are approved, if they are so many: nobody approves of what he has not seen.
+    Given(usize),
 }
 
 /// Why what a catalog says of a zone is ignored (RFC 9432 §5.2).
@@ -161,8 +163,9 @@ impl Ownership {
         for (of, leaving) in leaving.into_iter().enumerate() {
             let view = &views[of];
             let is_empty = view.catalog.is_some_and(|catalog| catalog.members.is_empty());
-            let is_too_much = is_empty || !view.limit.allows(leaving.len(), totals[of]);
-            let is_held = is_too_much && view.approval == Approval::Missing;
+            let is_too_much =
+                is_empty || !view.limit.allows(leaving.len() + view.left, totals[of] + view.left);
+            let is_held = is_too_much && view.approval != Approval::Given(leaving.len());
             for (zone, held) in leaving {
                 if is_held {
                     settled.held[of].push(zone.clone());

@@ -179,12 +179,14 @@ mod ownership {
     struct Node {
         ownership: Ownership,
         approval: Approval,
+        left: usize,
         within: Vec<ZoneName>,
     }
 
     impl Node {
         fn new() -> Node {
-            Node { ownership: Ownership::default(), approval: Approval::Missing, within: Vec::new() }
+            let ownership = Ownership::default();
+            Node { ownership, approval: Approval::Missing, left: 0, within: Vec::new() }
         }
 
         /// Has it see these catalogs, `None` for one without a good version.
@@ -197,6 +199,7 @@ mod ownership {
                     name: name(of),
                     catalog: catalog.as_ref(),
                     limit: LIMIT,
+                    left: self.left,
                     within: &self.within,
                     approval: self.approval,
                 })
@@ -265,9 +268,12 @@ mod ownership {
         assert_eq!(names(&node.sees(&[("c.", Some("a.=1 b.=2 g.=7 f.=5"))]).held[0]), "");
         assert_eq!(node.has(), "a.@c.=1 b.@c.=2 f.@c.=5 g.@c.=7");
         assert_eq!(names(&node.sees(&[("c.", Some("g.=7"))]).held[0]), "a. b. f.");
-        node.approval = Approval::Given;
+        node.approval = Approval::Given(2);
+        assert_eq!(names(&node.sees(&[("c.", Some("g.=7"))]).held[0]), "a. b. f.", "others than were seen");
+        node.approval = Approval::Given(3);
         assert_eq!(node.sees(&[("c.", Some("g.=7"))]).removed.len(), 3);
         assert_eq!(node.has(), "g.@c.=7");
+        node.approval = Approval::Given(1);
         node.sees(&[("c.", Some(""))]);
         assert_eq!(node.has(), "", "an empty one can be approved, too");
     }
@@ -279,6 +285,11 @@ mod ownership {
         node.sees(&[("c.", Some(&many(0)))]);
         assert_eq!(node.sees(&[("c.", Some(&many(11)))]).held[0].len(), 11);
         assert_eq!(node.sees(&[("c.", Some(&many(10)))]).removed.len(), 10, "a tenth");
+        // What has left before counts, too: of a hundred then, ten may go.
+        node.left = 10;
+        assert_eq!(node.sees(&[("c.", Some(&many(11)))]).held[0].len(), 1);
+        node.left = 9;
+        assert_eq!(node.sees(&[("c.", Some(&many(11)))]).removed.len(), 1);
     }
 
     #[test]
