@@ -2,19 +2,24 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use starling_tests::server::own_address;
+use starling_tests::tools;
 
 use crate::node::{Node, Site, TYPE_A, said, small_zone};
 
 const ZONE: &str = "small.example.";
 /// More than it takes for an overlay.
 const HOSTS: u32 = 12_000;
+/// How long it may take until something is in the state folder: less than images of master files rest.
+const KEPT_WITHIN: Duration = Duration::from_secs(20);
 
 /// A zone with very many hosts, one line of which is other.
-fn hosts(serial: u32, other: &str) -> String {
+pub(crate) fn hosts(serial: u32, other: &str) -> String {
     let mut lines = String::new();
     for host in 0..HOSTS {
         writeln!(lines, "h{host} A 192.0.2.{}", host % 250).expect("a String takes all");
@@ -71,4 +76,44 @@ fn a_few_changes_of_a_large_master_file_are_put_over_its_table() -> Result<()> {
     ensure!(compiled["changed-names"] == 0 && compiled["content"] == amended["content"], "{compiled}");
     ensure!(compiled["records"] == amended["records"] && compiled["names"] == amended["names"]);
     Ok(())
+}
+
+/// What is in the state folder of a node that was killed when so much was there, and how it goes on with a bad master file.
+fn is_back_after_a_kill(lines: &str, is_kept: impl Fn(&Site, &[u8]) -> bool) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, hosts(1, "h77 A 192.0.2.77\n"))?;
+    let site = Site::new(&[("small.example", &file)], lines)?;
+    let node = site.start()?;
+    let image = site.path("state/tables/small.example.table");
+    tools::poll("the first image", KEPT_WITHIN, || Ok(image.exists().then_some(())))?;
+    let first = std::fs::read(&image)?;
+    let (good, text) = reload(&node, &file, &hosts(2, "h77 A 198.51.100.1\n"), &["reload"])?;
+    ensure!(good && node.serial(ZONE)? == 2, "{text}");
+    ensure!(made(&node)?.contains(r#""amended":1"#), "{}", made(&node)?);
+    tools::poll("what has changed is kept", KEPT_WITHIN, || Ok(is_kept(&site, &first).then_some(())))?;
+    node.process.signal(Signal::KILL)?;
+    drop(node);
+    std::fs::write(&file, hosts(3, "h77 A 192.0.2.777\n"))?;
+    let node = site.start()?;
+    ensure!(node.serial(ZONE)? == 2, "{}", node.process.log());
+    ensure!(node.ask("h77.small.example.", TYPE_A)?.answer[0].rdata == [198, 51, 100, 1]);
+    Ok(())
+}
+
+#[test]
+fn a_kill_costs_no_change_of_a_large_master_file_that_is_bad_by_then() -> Result<()> {
+    is_back_after_a_kill("state-dir = \"state\"", |site, first| {
+        std::fs::read(site.path("state/tables/small.example.table")).is_ok_and(|image| image != first)
+    })
+}
+
+#[test]
+fn nor_does_it_where_the_journal_has_the_change() -> Result<()> {
+    // Longer than its heading is a journal that has a difference.
+    is_back_after_a_kill("state-dir = \"state\"\n[transfer]\nallow = [\"127.0.0.0/8\"]", |site, first| {
+        let tables = site.path("state/tables");
+        std::fs::metadata(tables.join("small.example.journal")).is_ok_and(|journal| journal.len() > 150)
+            && std::fs::read(tables.join("small.example.table")).is_ok_and(|image| image == first)
+    })
 }

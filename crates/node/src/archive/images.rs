@@ -19,9 +19,9 @@ use transfer::catalog::Ownership;
 const REST_TIMES: u32 = 10;
 const REST_MIN: Duration = Duration::from_secs(1);
 
-/// How long after a master file was read again its image is stored, where little was other: making one table of it takes what a
-/// compilation takes. A restart before that compiles the file, a second for a million records; a longer time would
-/// spare little more where a file changes every few minutes.
+/// How long after a master file was read again its image is stored, where little was other and the journal has that: making one
+/// table of it takes what a compilation takes. A restart before that compiles the file, a second for a million records, and goes by
+/// the journal where the file has become bad; a longer time would spare little more where a file changes every few minutes.
 const AMENDED_REST: Duration = Duration::from_secs(60);
 
 /// What comes of members that aren't stored.
@@ -74,10 +74,10 @@ impl Images<'_> {
             self.kept.queue.put_off(Image { due, ..image });
             return;
         }
-        self.amended.remove(key);
         if image.reply.is_none()
             && image.table.is_overlaid()
-            && self.kept.transfers.index.goes_on_from_image(image.zone.name.as_name())
+            && (image.zone.file().is_some()
+                || self.kept.transfers.index.goes_on_from_image(image.zone.name.as_name()))
             && self.kept.queue.has_change(&image.zone)
             && !self.kept.queue.is_closed()
         {
@@ -86,6 +86,7 @@ impl Images<'_> {
             self.kept.queue.put_off(Image { due: began + REST_MIN, ..image });
             return;
         }
+        self.amended.remove(key);
         if image.reply.is_none()
             && let Some(until) =
                 self.resting.get(key).filter(|until| **until > began && !self.kept.queue.is_closed())
@@ -120,11 +121,16 @@ impl Images<'_> {
         }
     }
 
-    /// Whether the image of a zone with a master file is to wait for more changes.
+    /// Whether the image of a zone with a master file is to wait for more changes. Its journal has to lead to it meanwhile: the file
+    /// may have errors by the next start.
     fn is_too_early(&self, image: &Image) -> bool {
         let key = image.zone.name.as_name().as_wire();
         let is_due = self.amended.get(key).is_some_and(|due| *due <= Instant::now());
-        image.zone.file().is_some() && image.table.is_overlaid() && !is_due && !self.kept.queue.is_closed()
+        image.zone.file().is_some()
+            && image.table.is_overlaid()
+            && !is_due
+            && !self.kept.queue.is_closed()
+            && self.kept.transfers.index.ends_at(&image.table)
     }
 
     /// Keeps the image of the version before, which the next one is about to replace, or makes one. A version that stands over another

@@ -69,6 +69,13 @@ impl Index {
         known.is_some_and(|known| known.reaches(version_of(table)))
     }
 
+    /// Whether a restart would find this version by the journal, and none behind it.
+    pub(super) fn ends_at(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let known = zones.get(table.apex_name().as_wire());
+        known.and_then(Known::replayed) == Some(version_of(table))
+    }
+
     /// Whether the journal goes on from the image, so that what is in it is not lost.
     pub(super) fn goes_on_from_image(&self, zone: Name<'_>) -> bool {
         self.read().get(zone.as_wire()).and_then(Known::replayed).is_some()
