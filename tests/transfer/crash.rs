@@ -37,16 +37,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const VERSIONS_KEPT: usize = 6;
 
 /// A node that is started again and again.
-struct Mortal {
-    folder: PathBuf,
-    address: SocketAddr,
+pub(crate) struct Mortal {
+    pub(crate) folder: PathBuf,
+    pub(crate) address: SocketAddr,
     process: Option<Process>,
     /// The newest serial that was seen and said to be durable.
-    durable: Option<u32>,
+    pub(crate) durable: Option<u32>,
 }
 
 impl Mortal {
-    fn new(folder: PathBuf, address: SocketAddr, zone_lines: &str) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf, address: SocketAddr, zone_lines: &str) -> Result<Self> {
         std::fs::create_dir(&folder)?;
         let mut text = format!(
             "[node]\nlisten = [\"{address}\"]\ncontrol = \"control\"\nworkers = 1\nstate-dir = \"state\"\n"
@@ -60,7 +60,7 @@ impl Mortal {
         Ok(Self { folder, address, process: None, durable: None })
     }
 
-    fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(self.folder.join("node.toml"));
         let began = Instant::now();
@@ -71,17 +71,17 @@ impl Mortal {
         Ok(())
     }
 
-    fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         let mut process = self.process.take().context("it runs")?;
         process.signal(Signal::KILL)?;
         process.wait(BACK_WITHIN).map(drop)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.as_ref().map_or_else(String::new, Process::log_tail)
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(tools::starling()?);
         let output =
             command.arg("ctl").arg("--control").arg(self.folder.join("control")).args(arguments).output()?;
@@ -90,7 +90,7 @@ impl Mortal {
     }
 
     /// The serial that is answered; none where there is no zone yet.
-    fn serial(&self) -> Result<Option<u32>> {
+    pub(crate) fn serial(&self) -> Result<Option<u32>> {
         let query = Query::new(Name::parse(APEX)?, TYPE_SOA).bytes(7);
         let answer = client::udp_raw(self.address, &query, ANSWER_WITHIN)?;
         let message = Message::decode(&answer.with_context(|| format!("no answer\n{}", self.log()))?.0)?;
@@ -98,7 +98,7 @@ impl Mortal {
     }
 
     /// Notes what is said to be durable now.
-    fn look(&mut self) -> Result<()> {
+    pub(crate) fn look(&mut self) -> Result<()> {
         let zones: serde_json::Value = serde_json::from_str(&self.ctl(&["zones", "--json"])?)?;
         let served = &zones[0]["served"];
         if served["durable"] == true {

@@ -16,6 +16,7 @@ mod keys;
 mod leaving;
 mod load;
 mod many;
+mod narrow;
 mod notify;
 mod over_tls;
 mod peers;

@@ -2,6 +2,7 @@
 
 use super::Kept;
 use super::index::version_of;
+use super::journal::{self, Base};
 use super::queue::{Change, Image, Step, octets_of};
 use super::scribe::{Order, Outcome, What};
 use crate::config::ZoneConfig;
@@ -18,11 +19,6 @@ use zone::{Difference, Incomparable};
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
 /// The same of an image, of which a large one takes a while.
 const IMAGE_WITHIN: Duration = Duration::from_secs(60);
-
-/// The longest journal, and the shortest bound of one, in octets; in between it is as long as the zone's table. What is longer than
-/// a zone is never sent instead of it; some hundred changes of a tiny one are worth keeping.
-const JOURNAL_MAX: u64 = 64 << 20;
-const JOURNAL_MIN: u64 = 64 << 10;
 
 /// The most octets of a difference that is worth keeping, as a divisor of those of the zone's table. Were it more, two of them
 /// would be more than the zone.
@@ -196,7 +192,6 @@ impl Work<'_> {
         to: &Arc<Table>,
         steps: Vec<(Difference, [u8; 32])>,
     ) {
-        let octets_max = (to.octets() as u64).clamp(JOURNAL_MIN, JOURNAL_MAX);
         let index = &self.kept.transfers.index;
         if zone.is_received() && !index.begins_at(from) {
             // The journal ends elsewhere and is begun anew. What it has now may be all that a restart could begin with, until there
@@ -209,7 +204,8 @@ impl Work<'_> {
                 _ => return self.kept.queue.retry_journal(zone, to),
             }
         }
-        let what = What::Append { from: version_of(from), steps, octets_max };
+        let base = if zone.is_received() { Base::Needed } else { Base::Spare };
+        let what = What::Append { from: version_of(from), steps, octets_max: journal::octets_max(to), base };
         if let Outcome::Failed = self.order(zone, what) {
             self.kept.queue.retry_journal(zone, to);
         }

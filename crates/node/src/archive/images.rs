@@ -65,8 +65,9 @@ impl Images<'_> {
             && image.zone.secondary().is_some()
             && image.table.is_overlaid()
             && self.kept.transfers.index.leads_to(&image.table)
+            && !self.kept.transfers.index.is_full(&image.table)
         {
-            // The journal has what has changed; what the two come to is stored when they have been folded.
+            // The journal has what has changed; what the two come to is stored when they have been folded, or the journal is full.
             return;
         }
         if image.reply.is_none() && self.is_too_early(&image) {

@@ -1,6 +1,6 @@
 //! What there is on disk, for those who send it to secondaries and those who tell of it.
 
-use super::journal::{FileId, Journal};
+use super::journal::{FileId, Journal, is_within, octets_max};
 use crate::status::JournalStatus;
 use std::collections::HashMap;
 use std::fs::File;
@@ -79,6 +79,16 @@ impl Index {
     /// Whether the journal goes on from the image, so that what is in it is not lost.
     pub(super) fn goes_on_from_image(&self, zone: Name<'_>) -> bool {
         self.read().get(zone.as_wire()).and_then(Known::replayed).is_some()
+    }
+
+    /// Whether the journal of a zone is longer than it should be, and can't be shortened before a later image is stored.
+    pub(super) fn is_full(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let journal = zones.get(table.apex_name().as_wire()).and_then(|known| known.journal.as_ref());
+        journal.is_some_and(|journal| {
+            let end = journal.marks.last().map_or(0, |mark| mark.at);
+            !is_within(end, journal.marks.len(), octets_max(table), 1)
+        })
     }
 
     /// Whether a journal that is begun anew at this version loses nothing: it ends there, or the image is of it.

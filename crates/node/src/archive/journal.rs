@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use table::Table;
 use transfer::journal::{self, Damage, Mark, Unwritable, Version};
 use wire::NameBuf;
 use zone::Difference;
@@ -14,16 +15,40 @@ use zone::Difference;
 /// are 64 octets, and they are copied at each change.
 pub(super) const DIFFERENCES_MAX: usize = 1000;
 
+/// The longest journal, and the shortest bound of one, in octets; in between it is as long as the zone's table. What is longer than
+/// a zone is never sent instead of it; some hundred changes of a tiny one are worth keeping.
+const OCTETS_MAX: u64 = 64 << 20;
+const OCTETS_MIN: u64 = 64 << 10;
+
 /// How many of its octets and differences a journal that is full keeps, as a divisor: written anew once for so many
 /// changes that each octet is written about twice.
 const KEPT_DIVISOR: u64 = 2;
 
-/// How many times as long as it should be a journal gets before it drops what a restart would begin with. The image that makes
-/// it unnecessary is then late by far, because the disk has no room for it.
+/// How many times as long as it should be a journal gets that a restart would begin with. The image that makes its beginning
+/// unnecessary is then late by far, because the disk has no room for it.
 const LIMIT_TIMES: u64 = 4;
 
 /// How many marks that are.
 pub(super) const MARKS_MAX: usize = (DIFFERENCES_MAX + 1) * LIMIT_TIMES as usize;
+
+/// How long the journal of a zone should get, in octets.
+pub(super) fn octets_max(table: &Table) -> u64 {
+    (table.octets() as u64).clamp(OCTETS_MIN, OCTETS_MAX)
+}
+
+/// Whether a journal that ends here is no longer than so many times as long as it should be.
+pub(super) fn is_within(end: u64, marks: usize, octets_max: u64, times: u64) -> bool {
+    end <= octets_max * times && marks as u64 <= (DIFFERENCES_MAX as u64 + 1) * times
+}
+
+/// What the beginning of a journal is worth, from the version on that is in the zone's image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Base {
+    /// A restart has nothing else.
+    Needed,
+    /// The zone has a master file.
+    Spare,
+}
 
 /// What tells a file from another with its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +72,11 @@ pub(super) enum AppendError {
     /// Another server of this node has written to the file, or somebody has replaced it.
     #[error("somebody else has written to it")]
     Changed,
+    /// It is as long as it may get, and a restart needs all of it.
+    #[error(
+        "it is full, and the zone's image, which would make its beginning unnecessary, is not stored yet"
+    )]
+    Full,
     /// What was written can't be read any more.
     #[error(transparent)]
     Damaged(#[from] Damage),
@@ -150,22 +180,39 @@ impl Journal {
         Ok(file)
     }
 
+    /// Whether there is room for so many differences, if a restart needs all that there are.
+    pub(super) fn has_room(&self, differences: usize, base: Base) -> bool {
+        base == Base::Spare || differences == 0 || self.marks.len() + differences <= MARKS_MAX
+    }
+
     /// Drops the oldest differences where there are more than so many octets, or too many, by writing those that stay to
     /// a new file. Those behind the version `image` stay, since a restart begins there; unless that
-    /// would be [`LIMIT_TIMES`] as much as there should be.
+    /// would be [`LIMIT_TIMES`] as much as there should be, and there is something else to begin with.
     ///
     /// # Errors
     /// Nothing is dropped.
-    pub(super) fn shorten(&mut self, octets_max: u64, image: Option<Version>) -> Result<(), AppendError> {
+    pub(super) fn shorten(
+        &mut self,
+        octets_max: u64,
+        image: Option<Version>,
+        base: Base,
+    ) -> Result<(), AppendError> {
         let end = self.last().at;
-        let is_within = |times: u64| {
-            end <= octets_max * times && self.marks.len() as u64 <= (DIFFERENCES_MAX as u64 + 1) * times
-        };
+        let is_within = |times: u64| is_within(end, self.marks.len(), octets_max, times);
         if is_within(1) {
             return Ok(());
         }
         let image = image.and_then(|image| self.marks.iter().rposition(|mark| mark.version == image));
-        let keep_from = image.filter(|_| is_within(LIMIT_TIMES)).unwrap_or(usize::MAX);
+        let keep_from = match image {
+            Some(image) if is_within(LIMIT_TIMES) => image,
+            Some(image) if base == Base::Needed => {
+                if image == 0 {
+                    return Err(AppendError::Full);
+                }
+                image
+            }
+            _ => usize::MAX,
+        };
         if keep_from == 0 {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::index::Index;
-use super::journal::{self, AppendError, Journal};
+use super::journal::{self, AppendError, Base, Journal};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub(super) enum What {
         steps: Vec<(Difference, [u8; 32])>,
         /// How long the journal may get, in octets.
         octets_max: u64,
+        /// What its beginning is worth.
+        base: Base,
     },
     /// To set it aside, for this reason.
     SetAside(String),
@@ -92,8 +94,9 @@ impl Scribe<'_> {
                 self.open(zone, path)?;
                 Ok(self.journals.get(key).map(|journal| journal.last().version))
             }
-            What::Append { from, steps, octets_max } => {
-                self.append(zone, path, from, &steps, octets_max).map(Some)
+            What::Append { from, steps, octets_max, base } => {
+                self.append(zone, path, from, &steps, base)?;
+                self.shorten(zone, octets_max, base).map(Some)
             }
             What::SetAside(why) => {
                 self.drop(zone);
@@ -140,8 +143,8 @@ impl Scribe<'_> {
         path: &Path,
         from: Version,
         steps: &[(Difference, [u8; 32])],
-        octets_max: u64,
-    ) -> Result<Version, AppendError> {
+        base: Base,
+    ) -> Result<(), AppendError> {
         let key = zone.as_name().as_wire();
         self.open(zone, path)?;
         let ends_at = self.journals.get(key).map(|journal| journal.last().version);
@@ -154,7 +157,10 @@ impl Scribe<'_> {
             }
             self.take_up(zone, Journal::create(path, zone, from)?);
         }
-        let Some(journal) = self.journals.get_mut(key) else { return Ok(from) };
+        let Some(journal) = self.journals.get_mut(key) else { return Ok(()) };
+        if !journal.has_room(steps.len(), base) {
+            return Err(AppendError::Full);
+        }
         let mut file = None;
         for (difference, digest) in steps {
             file = Some(journal.append(difference, *digest)?);
@@ -164,9 +170,15 @@ impl Scribe<'_> {
         if let Some(file) = file {
             file.sync_data()?;
         }
+        self.index.set_synced(zone.as_name(), journal.last().version);
+        Ok(())
+    }
+
+    /// Drops the oldest differences where there are too many; where the journal ends.
+    fn shorten(&mut self, zone: &NameBuf, octets_max: u64, base: Base) -> Result<Version, AppendError> {
+        let journal = self.journals.get_mut(zone.as_name().as_wire()).expect("it was appended to");
         let version = journal.last().version;
-        self.index.set_synced(zone.as_name(), version);
-        match journal.shorten(octets_max, self.index.image(zone.as_name())) {
+        match journal.shorten(octets_max, self.index.image(zone.as_name()), base) {
             // What is there is good. It is tried again at the next change, and a full disk is found out by what is appended.
             Err(AppendError::Io(error)) => {
                 tracing::warn!(
