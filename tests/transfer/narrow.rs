@@ -137,6 +137,25 @@ fn a_copy_that_is_never_folded_has_an_image_before_its_journal_is_full() -> Resu
 }
 
 #[test]
+fn a_version_that_was_rolled_back_does_not_come_back_by_the_journal() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut pair = Pair::start(folder.path())?;
+    pair.is_durable()?;
+    pair.step()?;
+    pair.follows()?;
+    pair.is_durable()?;
+    pair.copy.ctl(&["zone", "rollback", APEX])?;
+    ensure!(pair.copy.serial()? == Some(1), "{}", pair.copy.log());
+    pair.serial = 1;
+    pair.is_durable()?;
+    pair.copy.kill()?;
+    pair.primary.kill()?;
+    pair.copy.start()?;
+    ensure!(pair.copy.serial()? == Some(1), "{}", pair.copy.log());
+    Ok(())
+}
+
+#[test]
 fn a_journal_that_is_needed_is_not_shortened_for_want_of_an_image() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut pair = Pair::start(folder.path())?;

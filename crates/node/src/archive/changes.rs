@@ -158,7 +158,8 @@ impl Work<'_> {
                 to.serial(),
                 from.serial()
             );
-            return;
+            // Else a restart would go on from there by what the journal has, to a version that was given up.
+            return self.begin_anew(zone, to);
         }
         let octets_max = (to.octets() / TABLE_DIVISOR).max(DIFFERENCE_MIN);
         if let Some(steps) = differences.and_then(|known| known_steps(from, to, &known, octets_max)) {

@@ -115,11 +115,10 @@ impl Index {
     pub(crate) fn status(&self, zone: Name<'_>, digest: &str) -> (Option<JournalStatus>, bool) {
         let zones = self.read();
         let Some(known) = zones.get(zone.as_wire()) else { return (None, false) };
-        let is_it = |other: ContentDigest| other.to_string() == digest;
-        let is_durable = [known.image, known.replayed()]
-            .into_iter()
-            .flatten()
-            .any(|version| is_it(ContentDigest(version.digest)));
+        // Where the journal goes on from the image, a restart does, too.
+        let begins_with = known.replayed().or(known.image);
+        let is_durable =
+            begins_with.is_some_and(|version| ContentDigest(version.digest).to_string() == digest);
         (known.journal.as_ref().and_then(|journal| journal.status()), is_durable)
     }
 
