@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::Signal;
 use serde_json::json;
 use starling_tests::client;
 use starling_tests::message::Message;
@@ -19,7 +21,8 @@ use starling_tests::server::own_address;
 use starling_tests::tools;
 
 use crate::agent_link::{Linked, SOON, site};
-use crate::node::TYPE_A;
+use crate::node::{Site, TYPE_A, run, said};
+use crate::renewed::hosts;
 
 /// From one query of a client to its next: 1,000 a second over UDP and 200 over each way of TCP, which two servers at once
 /// answer on a slow machine too.
@@ -258,5 +261,46 @@ fn what_the_configuration_changed_meanwhile_waits_for_a_restart() -> Result<()> 
     let log = new.process.log();
     ensure!(log.contains("workers: 3 in the configuration, and 2 goes on"), "{log}");
     ensure!(!log.contains("listen:"), "the address is the same though its port was 0: {log}");
+    Ok(())
+}
+
+#[test]
+fn who_leaves_writes_over_nothing_of_its_successor() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, hosts(1, ""))?;
+    // With a journal, so that the image of a small change is put off.
+    let lines = "workers = 1\nstate-dir = \"state\"\n[transfer]\nallow = [\"127.0.0.0/8\"]";
+    let site = Site::new(&[("small.example", &file)], lines)?;
+    let tables = site.path("state/tables");
+    let (image, journal) = (tables.join("small.example.table"), tables.join("small.example.journal"));
+    let is_other = |before: &[u8]| Ok(std::fs::read(&image).is_ok_and(|it| it != before).then_some(()));
+    let mut old = Linked::launch(&site, "old", false)?;
+    old.ready()?;
+    tools::poll("the first image", SOON, || is_other(&[]))?;
+    let first = std::fs::read(&image)?;
+    std::fs::write(&file, hosts(2, "h77 A 198.51.100.1\n"))?;
+    let mut reload = Command::new(tools::starling()?);
+    reload.arg("ctl").arg("--control").arg(site.path("old.control")).arg("reload");
+    let output = run(&mut reload)?;
+    ensure!(output.status.success(), "{}", said(&output));
+    tools::poll("the journal has it", SOON, || {
+        Ok(std::fs::metadata(&journal).is_ok_and(|journal| journal.len() > 150).then_some(()))
+    })?;
+    ensure!(std::fs::read(&image)? == first, "the image was not put off");
+
+    std::fs::write(&file, hosts(3, "h77 A 198.51.100.2\n"))?;
+    let mut new = Linked::launch(&site, "new", true)?;
+    hand_over(&old, &new)?;
+    new.ready()?;
+    tools::poll("the image of the new one", SOON, || is_other(&first))?;
+    old.link.send(&json!({"frame": "leave"}), &[])?;
+    let status = old.process.wait(SOON)?;
+    ensure!(status.code() == Some(0), "{status}\n{}", old.process.log_tail());
+    new.process.signal(Signal::KILL)?;
+    new.process.wait(SOON)?;
+    std::fs::write(&file, "this is no zone\n")?;
+    let node = site.start()?;
+    ensure!(node.serial("small.example.")? == 3, "{}", node.process.log());
     Ok(())
 }

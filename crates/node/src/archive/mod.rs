@@ -207,6 +207,13 @@ impl Archive {
         }
     }
 
+    /// Another server has taken over, which goes on writing here: nothing is written any more.
+    pub(crate) fn leave(&self) {
+        if let Some(kept) = &self.kept {
+            kept.queue.leave();
+        }
+    }
+
     /// How the disk is; `None` without a state folder.
     pub(crate) fn status(&self) -> Option<DiskStatus> {
         self.kept.as_ref().map(|kept| kept.disk.status())

@@ -265,6 +265,19 @@ impl Queue {
         });
     }
 
+    /// Nothing that waits is written any more: another server has taken over, and what it has written may be newer.
+    pub(super) fn leave(&self) {
+        self.put(|waiting| {
+            waiting.close_at = Some(Instant::now());
+            waiting.changes = Lane::default();
+            waiting.failed = Lane::default();
+            waiting.images = Lane::default();
+            waiting.later = Lane::default();
+            waiting.first.clear();
+            waiting.members = None;
+        });
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.waiting().close_at.is_some()
     }

@@ -272,7 +272,11 @@ impl Running {
             // An error says that the sender was dropped, which is what it is for.
             let _stored = self.stored.await;
         };
-        self.archive.close();
+        if is_leaving {
+            self.archive.leave();
+        } else {
+            self.archive.close();
+        }
         self.packet_path.end();
         self.workers.stop();
         end(&self.tcp, is_leaving, all_ended, &mut requests).await;
