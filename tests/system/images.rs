@@ -284,3 +284,28 @@ fn what_a_full_disk_kept_from_being_written_is_written_when_there_is_room() -> R
     })?;
     Ok(())
 }
+
+#[test]
+fn a_node_is_back_on_a_disk_that_has_become_read_only() -> Result<()> {
+    let kept = Kept::new()?;
+    kept.restart("because there is no image of it yet")?;
+    // Its image is all that there is to begin with.
+    std::fs::write(kept.zone.path(), "this is no zone\n")?;
+    let mut command = Command::new(tools::program("unshare")?);
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let mount = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "sh"]).arg(kept.site.path("state")).arg(tools::starling()?);
+    let node = kept.site.start_as(command)?;
+    ensure!(node.serial("small.example.")? == 1, "{}", node.process.log_tail());
+    let status: serde_json::Value = serde_json::from_slice(&node.ctl(&["status", "--json"])?.stdout)?;
+    let failure = status["disk"]["failure"].as_str().unwrap_or_default();
+    ensure!(failure.contains("Read-only file system"), "{status}");
+    // Serving goes on, and so do reloads.
+    std::fs::write(kept.zone.path(), small_zone(2, ""))?;
+    let output = node.ctl(&["reload"])?;
+    ensure!(output.status.success(), "{}", said(&output));
+    ensure!(node.serial("small.example.")? == 2, "{}", node.process.log_tail());
+    Ok(())
+}

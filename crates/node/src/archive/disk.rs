@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The files that could not be written, at most one for each image and each journal.
+/// The files that could not be written, at most one for each image and each journal; and the folder, where that was so at the start.
 #[derive(Default)]
 pub(super) struct Disk {
     failing: Mutex<BTreeMap<PathBuf, String>>,
@@ -29,7 +29,9 @@ impl Disk {
     /// A file was written.
     pub(super) fn worked(&self, path: &Path) {
         let mut failing = self.failing();
-        if failing.remove(path).is_some() && failing.is_empty() {
+        // So could its folder, then.
+        let folder = path.parent().and_then(|folder| failing.remove(folder));
+        if failing.remove(path).or(folder).is_some() && failing.is_empty() {
             tracing::info!("the state folder can be written to again, and nothing waits for that any more");
         }
     }

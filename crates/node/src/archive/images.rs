@@ -101,11 +101,11 @@ impl Images<'_> {
             self.keep_previous(zone, previous);
         }
         let state = &self.kept.state;
-        let stored = match zone.source {
+        let stored = state.make_folder().and_then(|()| match zone.source {
             ZoneSource::MasterFile(_) => state.store(zone, table, files),
             ZoneSource::Published(_) => state.store_published(zone, table),
             ZoneSource::Primaries(_) | ZoneSource::Catalog(_) => state.store_transferred(zone, table),
-        };
+        });
         let is_stored = self.has_stored(zone, table, stored);
         if table.is_overlaid() {
             // One table was made of it, and the keeper, which gives back what it used, knows nothing of that.

@@ -70,8 +70,15 @@ struct Kept {
 impl Archive {
     /// An archive in this folder. What it is given is written from [`Archive::start`] on.
     pub(crate) fn new(state: Option<Arc<StateDir>>, transfers: &Arc<Transfers>) -> Archive {
-        let kept = |state| {
-            let (queue, disk) = (Queue::default(), Arc::default());
+        let kept = |state: Arc<StateDir>| {
+            let (queue, disk) = (Queue::default(), Arc::<Disk>::default());
+            if let Some(why) = state.unwritable() {
+                let folder = state.folder();
+                disk.failed(
+                    folder,
+                    &format!("nothing can be written to the state folder {}: {why}", folder.display()),
+                );
+            }
             Arc::new(Kept { state, queue, disk, transfers: Arc::clone(transfers) })
         };
         Archive { transfers: Arc::clone(transfers), kept: state.map(kept) }

@@ -69,6 +69,8 @@ pub(crate) struct StateDir {
     tables: PathBuf,
     /// Locked while it is open, here or in another process that it was passed to.
     lock: File,
+    /// Why nothing could be written when it was opened.
+    unwritable: Option<String>,
 }
 
 /// Why a state directory can't be used.
@@ -126,20 +128,38 @@ impl std::fmt::Display for NoImage {
 }
 
 impl StateDir {
-    /// Takes hold of a state directory, making it if it isn't there.
+    /// Takes hold of a state directory, making it if it isn't there. On a disk that is full or has become read-only what is there is
+    /// used, since a node that was killed has to be back all the same.
     ///
     /// # Errors
-    /// When it can't be made or written to, or another process holds it.
+    /// When it can't be made, the node's user may not write to it, or another process holds it.
     pub(crate) fn open(path: &Path) -> Result<StateDir, StateDirError> {
         let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
         let tables = path.join(TABLES);
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&tables).map_err(unusable)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock"));
-        let lock = lock.map_err(unusable)?;
+        let mut unwritable = None;
+        let mut spare = |error: io::Error| {
+            if !is_of_disk(&error) {
+                return Err(unusable(error));
+            }
+            unwritable = Some(error.to_string());
+            Ok(())
+        };
+        make(&tables).or_else(&mut spare)?;
+        let lock = match File::options().create(true).truncate(false).write(true).open(path.join("lock")) {
+            Ok(lock) => lock,
+            Err(error) => {
+                spare(error)?;
+                // Taking the lock writes nothing.
+                File::open(path.join("lock")).or_else(|_| File::open(path)).map_err(unusable)?
+            }
+        };
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                remove_candidates(&tables).map_err(unusable)?;
-                Ok(StateDir { tables, lock })
+                // Where there is no such folder, there is nothing to remove.
+                if tables.is_dir() {
+                    remove_candidates(&tables).or_else(&mut spare)?;
+                }
+                Ok(StateDir { tables, lock, unwritable })
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
             Err(error) => Err(unusable(error.into())),
@@ -158,11 +178,28 @@ impl StateDir {
         let is_same = |file: std::fs::Metadata, held: std::fs::Metadata| {
             (file.dev(), file.ino()) == (held.dev(), held.ino())
         };
-        let held = std::fs::metadata(path.join("lock")).and_then(|file| Ok(is_same(file, lock.metadata()?)));
-        if held.unwrap_or(false) {
-            return Ok(StateDir { tables: path.join(TABLES), lock });
+        // The folder itself is locked where no lock could be made in it.
+        let is_held = |held: &Path| {
+            let held = std::fs::metadata(held).and_then(|file| Ok(is_same(file, lock.metadata()?)));
+            held.unwrap_or(false)
+        };
+        if is_held(&path.join("lock")) || is_held(path) {
+            return Ok(StateDir { tables: path.join(TABLES), lock, unwritable: None });
         }
         StateDir::open(path)
+    }
+
+    /// Why nothing could be written when it was opened.
+    pub(crate) fn unwritable(&self) -> Option<&str> {
+        self.unwritable.as_deref()
+    }
+
+    /// Makes the folder of images where a full disk had no room for it.
+    ///
+    /// # Errors
+    /// It still has none.
+    pub(crate) fn make_folder(&self) -> io::Result<()> {
+        make(&self.tables)
     }
 
     /// A further descriptor of the lock, for another server of this node.
@@ -379,6 +416,17 @@ fn whole(table: &Arc<Table>) -> io::Result<Arc<Table>> {
         return Ok(Arc::clone(table));
     }
     fold(table).map(Arc::new).map_err(io::Error::other)
+}
+
+/// Makes a folder and those that it is in, as far as they aren't there.
+fn make(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)
+}
+
+/// Whether it is the disk that takes nothing, and not the node that isn't allowed to.
+fn is_of_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), ReadOnlyFilesystem | StorageFull | QuotaExceeded)
 }
 
 /// Removes what a process has left behind that died while a command was looking at a version.
