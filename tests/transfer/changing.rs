@@ -13,8 +13,8 @@ use crate::copies::Canonical;
 
 /// The apex.
 pub(crate) const APEX: &str = "changing.example.";
-/// Names below the apex that records come and go at.
-const NAMES: usize = 60;
+/// Names below the apex that records come and go at: enough that a copy of which most have changed is folded.
+const NAMES: usize = 90;
 
 /// The zone as it is now.
 pub(crate) struct Changing {

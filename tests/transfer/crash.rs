@@ -25,7 +25,10 @@ use crate::copies::{Canonical, canonical};
 use crate::incremental::{applied, ask};
 use crate::secondaries::{FOLLOWS_WITHIN, serial_of};
 
+const TYPE_A: u16 = 1;
 const TYPE_SOA: u16 = 6;
+/// How many names are asked for after each kill.
+const NAMES_ASKED: usize = 8;
 /// Kills, usually and in a long run.
 const KILLS: (u32, u32) = (40, 2000);
 /// The latest moment of a kill after a change was begun: by then everything is written, if nobody else needs the machine.
@@ -99,10 +102,43 @@ impl Mortal {
 
     /// Notes what is said to be durable now.
     pub(crate) fn look(&mut self) -> Result<()> {
-        let zones: serde_json::Value = serde_json::from_str(&self.ctl(&["zones", "--json"])?)?;
-        let served = &zones[0]["served"];
+        let served = self.served()?;
         if served["durable"] == true {
             self.durable = served["serial"].as_u64().map(|serial| serial as u32);
+        }
+        Ok(())
+    }
+
+    /// What is served, as `ctl zones` has it.
+    fn served(&self) -> Result<serde_json::Value> {
+        let zones: serde_json::Value = serde_json::from_str(&self.ctl(&["zones", "--json"])?)?;
+        Ok(zones[0]["served"].clone())
+    }
+
+    /// How many tables were folded since it was started.
+    fn folded(&self) -> Result<u64> {
+        let status: serde_json::Value = serde_json::from_str(&self.ctl(&["status", "--json"])?)?;
+        status["tables"]["folded"].as_u64().with_context(|| status.to_string())
+    }
+
+    /// Whether names have the addresses that they have in the version that is served, if that is the same before and after.
+    fn answers(&self, versions: &BTreeMap<u32, BTreeSet<Canonical>>) -> Result<()> {
+        let serial = self.serial()?;
+        let Some(version) = serial.and_then(|serial| versions.get(&serial)) else { return Ok(()) };
+        let names: BTreeSet<&Name> =
+            version.iter().filter(|(_, rtype, ..)| *rtype == TYPE_A).map(|(owner, ..)| owner).collect();
+        // The names that change come first.
+        for owner in names.into_iter().take(NAMES_ASKED) {
+            let answer =
+                client::udp_raw(self.address, &Query::new(owner.clone(), TYPE_A).bytes(8), ANSWER_WITHIN)?;
+            let message = Message::decode(&answer.with_context(|| format!("no answer\n{}", self.log()))?.0)?;
+            if self.serial()? != serial {
+                return Ok(());
+            }
+            let found: BTreeSet<_> = message.answer.iter().map(canonical).collect();
+            let of_name = |record: &&Canonical| record.0 == *owner && record.1 == TYPE_A;
+            let wanted: BTreeSet<_> = version.iter().filter(of_name).cloned().collect();
+            ensure!(found == wanted, "{owner} at serial {serial:?}: {message}");
         }
         Ok(())
     }
@@ -158,7 +194,7 @@ fn kill_many(folder: &Path, seed: u64, kills: u32) -> Result<()> {
     copy.start()?;
     let mut versions = BTreeMap::from([(zone.serial, zone.records()?)]);
     let pause = UdpSocket::bind("127.0.0.1:0")?;
-    let (mut followed, mut sequences) = (0u32, 0u32);
+    let (mut followed, mut sequences, mut folded) = (0u32, 0u32, 0);
     for kill in 1..=kills {
         for _ in 0..rng.u32(1..4) {
             // Now and then everything changes, and the journal begins anew.
@@ -188,6 +224,7 @@ fn kill_many(folder: &Path, seed: u64, kills: u32) -> Result<()> {
         };
         for victim in victims.iter_mut() {
             victim.look()?;
+            folded += victim.folded()?;
             victim.kill()?;
         }
         for victim in victims {
@@ -195,6 +232,7 @@ fn kill_many(folder: &Path, seed: u64, kills: u32) -> Result<()> {
             victim
                 .check(&versions)
                 .with_context(|| format!("kill {kill}, {}\n{}", victim.folder.display(), victim.log()))?;
+            victim.answers(&versions).with_context(|| format!("kill {kill}"))?;
             sequences += u32::from(victim.log().contains("differences of its journal"));
         }
     }
@@ -202,9 +240,13 @@ fn kill_many(folder: &Path, seed: u64, kills: u32) -> Result<()> {
     ensure!(follows(&mut copy, zone.serial)?, "the copy is left behind\n{}", copy.log());
     for node in [&primary, &copy] {
         node.check(&versions)?;
+        node.answers(&versions)?;
+        folded += node.folded()?;
     }
+    ensure!(primary.served()?["content"] == copy.served()?["content"], "other contents\n{}", copy.log());
+    ensure!(folded > 0, "nothing was folded");
     tools::announce(&format!(
-        "{kills} kills: {} versions, {followed} followed meanwhile, {sequences} copies began with their journal",
+        "{kills} kills: {} versions, {followed} followed meanwhile, {sequences} copies began with their journal, {folded} folds",
         versions.len()
     ));
     Ok(())
