@@ -10,7 +10,7 @@ use serde_json::Value;
 use starling_tests::server::own_address;
 use starling_tests::tools;
 
-use crate::node::{Node, Site, TYPE_A, said, small_zone};
+use crate::node::{ANSWER_LIMIT, Node, Site, TYPE_A, said, small_zone};
 
 const ZONE: &str = "small.example.";
 /// More than it takes for an overlay.
@@ -32,6 +32,26 @@ fn reload(node: &Node, file: &Path, text: &str, arguments: &[&str]) -> Result<(b
     std::fs::rename(file.with_extension("new"), file)?;
     let output = node.ctl(arguments)?;
     Ok((output.status.success(), said(&output)))
+}
+
+#[test]
+fn an_image_that_is_put_off_does_not_come_after_a_rollback() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    std::fs::write(&file, hosts(1, "h77 A 192.0.2.77\n"))?;
+    let lines = format!("listen = [\"{}:0\"]\nstate-dir = \"state\"", own_address());
+    let site = Site::new(&[("small.example", &file)], &lines)?;
+    let mut node = site.start()?;
+    let (good, text) = reload(&node, &file, &hosts(2, "h77 A 198.51.100.1\n"), &["reload"])?;
+    ensure!(good && node.serial(ZONE)? == 2, "{text}");
+    ensure!(served(&node)?["changed-names"].as_u64().context("a number")? > 0, "its image waits");
+    let output = node.ctl(&["zone", "rollback", ZONE])?;
+    ensure!(output.status.success() && node.serial(ZONE)? == 1, "{}", said(&output));
+    node.process.signal(Signal::TERM)?;
+    ensure!(node.process.wait(ANSWER_LIMIT)?.success());
+    node = site.start()?;
+    ensure!(node.serial(ZONE)? == 1, "what waits is written when the node ends");
+    Ok(())
 }
 
 /// What `ctl zones` says of what is served.

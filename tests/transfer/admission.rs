@@ -233,10 +233,25 @@ fn a_version_that_came_as_differences_can_be_rolled_back_to_over_a_restart() -> 
     ensure!(zone["gate"]["previous"] == 2, "{zone}");
     let (done, text) = ctl(&node, &["zone", "rollback", ZONE])?;
     ensure!(done && node.seen()? == Seen::served(2), "{text}");
-    let zone = node.zone()?;
-    ensure!(zone["served"]["records"] == 4 && zone["gate"]["rolled-back"] == 3, "{zone}");
+    let rolled_back = |node: &Node| -> Result<()> {
+        let zone = node.zone()?;
+        ensure!(zone["served"]["serial"] == 2 && zone["served"]["records"] == 4, "{zone}");
+        ensure!(zone["gate"]["rolled-back"] == 3 && zone["gate"]["held"]["serial"] == 3, "{zone}");
+        ensure!(zone["served"]["durable"] == true, "{zone}");
+        Ok(())
+    };
+    rolled_back(&node)?;
+    // The journal led on to what was rolled back from. Nothing is waited for: it was said to be done.
+    node = killed_and_started(&site, node)?;
+    rolled_back(&node)?;
+    node.process.signal(Signal::TERM)?;
+    ensure!(node.process.wait(SEEN_WITHIN)?.success());
+    node = site.restart()?;
+    rolled_back(&node)?;
     let (done, text) = ctl(&node, &["zone", "approve", ZONE])?;
     ensure!(done && node.seen()? == Seen::served(3), "{text}");
+    node = killed_and_started(&site, node)?;
+    ensure!(node.seen()? == Seen::served(3), "approved of");
     // And without a restart.
     let changes = ixfr(&[soa(4), soa(3), soa(4), a("v4.small.example."), soa(4)]);
     fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(4) });
@@ -244,5 +259,41 @@ fn a_version_that_came_as_differences_can_be_rolled_back_to_over_a_restart() -> 
     ensure!(done && node.seen()? == Seen::served(4), "{text}");
     let (done, text) = ctl(&node, &["zone", "rollback", ZONE])?;
     ensure!(done && node.seen()? == Seen::served(3) && node.zone()?["served"]["records"] == 5, "{text}");
+    node = killed_and_started(&site, node)?;
+    ensure!(node.seen()? == Seen::served(3));
+    // The next that comes as differences is added to the journal that was begun anew.
+    let changes = ixfr(&[soa(5), soa(3), soa(5), a("v5.small.example."), soa(5)]);
+    fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(5) });
+    let (done, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(5), "{text}");
+    wait(|| node.zone(), |zone| zone["served"]["durable"] == true && zone["journal"]["from-serial"] == 3)?;
+    node = killed_and_started(&site, node)?;
+    ensure!(node.seen()? == Seen::served(5));
+    Ok(())
+}
+
+/// Without a moment to write anything.
+fn killed_and_started(site: &Site, node: Node) -> Result<Node> {
+    drop(node);
+    site.restart()
+}
+
+/// A primary that was restored to a version that this node still has a way to, and away from.
+#[test]
+fn an_older_version_that_was_retransferred_stays_over_a_restart() -> Result<()> {
+    let (fake, site) = (Fake::start(good(1))?, Site::new()?);
+    let mut node = site.start(&[fake.address], "")?;
+    node.wait_for(Seen::served(1))?;
+    let changes = ixfr(&[soa(2), soa(1), soa(2), a("v2.small.example."), soa(2)]);
+    fake.play(Script { changes: Some(Answer::Messages(vec![changes])), ..good(2) });
+    let (renewed, text) = ctl(&node, &["refresh", ZONE])?;
+    ensure!(renewed && node.seen()? == Seen::served(2), "{text}");
+    wait(|| node.zone(), |zone| zone["served"]["durable"] == true && zone["journal"]["to-serial"] == 2)?;
+    fake.play(good(1));
+    let (done, text) = ctl(&node, &["retransfer", ZONE])?;
+    ensure!(done && node.seen()? == Seen::served(1), "{text}");
+    kill_when_durable(node)?;
+    node = site.restart()?;
+    ensure!(node.seen()? == Seen::served(1));
     Ok(())
 }

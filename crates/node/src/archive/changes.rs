@@ -109,6 +109,7 @@ impl Work<'_> {
             previous: None,
             due,
             reply: Some(reply),
+            is_last: false,
         });
         stored.recv_timeout(IMAGE_WITHIN).unwrap_or(false)
     }
@@ -154,11 +155,11 @@ impl Work<'_> {
         let name = &zone.name;
         if !is_newer(to.serial(), from.serial()) {
             tracing::debug!(
-                "zone {name}: serial {} doesn't follow {}, no difference",
+                "zone {name}: its journal begins anew, {} is before {}",
                 to.serial(),
                 from.serial()
             );
-            // Else a restart would go on from there by what the journal has, to a version that was given up.
+            // What it has may lead on from this version, and a restart would follow.
             return self.begin_anew(zone, to);
         }
         let octets_max = (to.octets() / TABLE_DIVISOR).max(DIFFERENCE_MIN);
@@ -200,7 +201,11 @@ impl Work<'_> {
             match index.image(zone.name.as_name()) {
                 Some(image) if image == version_of(to) => return self.begin_anew(zone, to),
                 // A later change is on its way.
-                Some(image) if is_newer(image.serial, from.serial()) => return,
+                Some(image)
+                    if is_newer(image.serial, from.serial()) && self.kept.queue.awaits_change(zone) =>
+                {
+                    return;
+                }
                 _ if self.image(zone, from) => {}
                 _ => return self.kept.queue.retry_journal(zone, to),
             }

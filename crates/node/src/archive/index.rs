@@ -115,11 +115,16 @@ impl Index {
     pub(crate) fn status(&self, zone: Name<'_>, digest: &str) -> (Option<JournalStatus>, bool) {
         let zones = self.read();
         let Some(known) = zones.get(zone.as_wire()) else { return (None, false) };
-        // Where the journal goes on from the image, a restart does, too.
-        let begins_with = known.replayed().or(known.image);
         let is_durable =
-            begins_with.is_some_and(|version| ContentDigest(version.digest).to_string() == digest);
+            known.recalled().is_some_and(|version| ContentDigest(version.digest).to_string() == digest);
         (known.journal.as_ref().and_then(|journal| journal.status()), is_durable)
+    }
+
+    /// Whether a restart begins with this version.
+    pub(super) fn begins_with(&self, table: &Table) -> bool {
+        let zones = self.read();
+        let known = zones.get(table.apex_name().as_wire());
+        known.and_then(Known::recalled) == Some(version_of(table))
     }
 
     /// A journal has changed.
@@ -170,6 +175,11 @@ impl Known {
         let (image, journal) = (self.image?, self.journal.as_ref()?);
         let leads_on = journal.marks.iter().any(|mark| mark.version == image);
         self.synced.filter(|_| leads_on)
+    }
+
+    /// The version that a restart begins with: the journal leads on from the image, or the image is all there is.
+    fn recalled(&self) -> Option<Version> {
+        self.synced.filter(|synced| self.reaches(*synced)).or(self.image)
     }
 
     /// Whether a restart gets from the image, by the journal, to this version, or past it.

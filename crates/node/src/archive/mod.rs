@@ -160,7 +160,7 @@ impl Archive {
     ) {
         let Some(kept) = &self.kept else { return };
         let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
-        kept.queue.image(Image { zone, table, files, previous, due, reply: None });
+        kept.queue.image(Image { zone, table, files, previous, due, reply: None, is_last: true });
     }
 
     /// Somebody else has written a file of the state folder, or could not; `what` says so.
@@ -172,7 +172,7 @@ impl Archive {
         }
     }
 
-    /// Has the image of a zone stored before all others, and waits for it as long as people wait for an answer; whether it was.
+    /// Has the image of a zone stored before all others, and instead of those that wait, and waits for it as long as people wait for an answer; whether it was.
     pub(crate) fn store_now(
         &self,
         zone: &ZoneConfig,
@@ -183,7 +183,8 @@ impl Archive {
         let Some(kept) = &self.kept else { return true };
         let (reply, stored) = std::sync::mpsc::sync_channel(1);
         let (zone, table, files, due) = (zone.clone(), Arc::clone(table), files.to_vec(), Instant::now());
-        kept.queue.image_first(Image { zone, table, files, previous, due, reply: Some(reply) });
+        let reply = Some(reply);
+        kept.queue.image_first(Image { zone, table, files, previous, due, reply, is_last: true });
         stored.recv_timeout(STORED_WITHIN).unwrap_or(false)
     }
 
@@ -192,6 +193,14 @@ impl Archive {
         if let Some(kept) = &self.kept {
             kept.queue.members(members.clone());
         }
+    }
+
+    /// Waits until a restart begins with this version, whose image is stored: the journal may lead on from it until it is taken in
+    /// that the zone went back to it. Whether a restart does.
+    pub(crate) fn settle(&self, zone: &ZoneConfig, table: &Arc<Table>) -> bool {
+        self.kept
+            .as_ref()
+            .is_none_or(|kept| kept.queue.settle(zone, || kept.transfers.index.begins_with(table)))
     }
 
     /// A zone is no longer configured: what there is of it is removed.

@@ -46,6 +46,8 @@ pub(super) struct Image {
     pub(super) due: Instant,
     /// Who waits for it, and is told whether it was stored.
     pub(super) reply: Option<SyncSender<bool>>,
+    /// Whether it is of the version that is served, so that those which came before are not wanted any more.
+    pub(super) is_last: bool,
 }
 
 /// What is written beside journals.
@@ -97,7 +99,8 @@ impl Change {
         self.zone = later.zone;
         self.begin = later.begin.or(self.begin.take());
         self.tell = later.tell.or(self.tell.take());
-        self.retry = later.retry.or(self.retry.take());
+        // Where it has changed again, that step finds the journal as it is.
+        self.retry = later.retry.or(self.retry.take().filter(|_| later.step.is_none()));
         self.step = match (self.step.take(), later.step) {
             (Some(before), Some(later)) => Some(before.then(later)),
             (before, later) => later.or(before),
@@ -159,6 +162,22 @@ impl Queue {
         has_changes
     }
 
+    /// Whether a change of this zone waits.
+    pub(super) fn awaits_change(&self, zone: &ZoneConfig) -> bool {
+        self.waiting().changes.has(zone)
+    }
+
+    /// Waits for the changes of a zone until `is_settled`, no longer than people wait for an answer; whether it is then, and nothing
+    /// of the zone could not be written.
+    pub(super) fn settle(&self, zone: &ZoneConfig, is_settled: impl Fn() -> bool) -> bool {
+        let until = Instant::now() + STORED_WITHIN;
+        let mut waiting = self.waiting();
+        while !is_settled() && waiting.has_change(zone) && !waiting.changes_ended && Instant::now() < until {
+            waiting = self.wait(waiting, Some(until));
+        }
+        is_settled() && !waiting.failed.has(zone)
+    }
+
     /// Whether a change of this zone waits or is being taken in.
     pub(super) fn has_change(&self, zone: &ZoneConfig) -> bool {
         self.waiting().has_change(zone)
@@ -177,7 +196,13 @@ impl Queue {
 
     /// An image that is stored before all others.
     pub(super) fn image_first(&self, image: Image) {
-        self.put(|waiting| waiting.first.push_back(image));
+        self.put(|waiting| {
+            if image.is_last {
+                waiting.images.take(&image.zone);
+                waiting.later.take(&image.zone);
+            }
+            waiting.first.push_back(image);
+        });
     }
 
     /// Which zones are here for catalogs is stored when all is removed that was to be: after a restart, a zone that was begun anew
@@ -231,7 +256,9 @@ impl Queue {
                 Some(later) => Image { due: image.due, ..later },
                 None => image,
             };
-            if !waiting.is_removed(&image.zone) {
+            let is_outdated =
+                waiting.first.iter().any(|first| first.is_last && first.zone.name == image.zone.name);
+            if !is_outdated && !waiting.is_removed(&image.zone) {
                 waiting.put_off(image);
             }
         });
@@ -290,7 +317,9 @@ impl Queue {
     /// The next change, when there is one. At the end none: how many are left out.
     pub(super) fn next_change(&self) -> Result<Change, usize> {
         let mut waiting = self.waiting();
-        waiting.busy_with = None;
+        if waiting.busy_with.take().is_some() {
+            self.changed.notify_all();
+        }
         loop {
             let now = Instant::now();
             let is_late = waiting.close_at.is_some_and(|at| now >= at);

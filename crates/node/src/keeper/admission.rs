@@ -215,14 +215,18 @@ impl Keeper {
             };
             let previous = entry.versions.previous_in_memory();
             if !self.archive.store_now(&entry.zone, table, &served.files, previous) {
-                let name = &entry.zone.name;
-                tracing::warn!(
-                    "zone {name}: its image is not stored yet, so that a restart may undo what was decided"
-                );
+                self.unstored.push(*index); // it is tried again
             }
             self.unkept.push(*index);
         }
         self.hand_over();
+        for index in done.iter().filter_map(|(result, _)| result.as_ref().ok()) {
+            let Entry { zone, slot, .. } = &self.entries[*index];
+            if self.publisher.table(*slot).is_some_and(|table| !self.archive.settle(zone, table)) {
+                let name = &zone.name;
+                tracing::warn!("zone {name}: a restart may undo what was decided: it is not written yet");
+            }
+        }
         // Entries move when members go.
         let replies: Vec<_> =
             done.into_iter().map(|(result, reply)| (result.map(|index| self.status(index)), reply)).collect();
