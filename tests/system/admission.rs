@@ -188,6 +188,39 @@ fn a_damaged_zone_is_refused_and_counted() -> Result<()> {
 }
 
 #[test]
+fn a_file_whose_signatures_have_ended_is_held() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    let signed = |serial: u32, late: u32| {
+        let end = |host: u32| if host < late { 2021 } else { 2090 };
+        let lines: String = (0..20)
+            .map(|host| {
+                let time = format!("{}0101000000 20200101000000", end(host));
+                format!("h{host} A 192.0.2.1\n  RRSIG A 13 3 300 {time} 1 {ZONE} AAAA\n")
+            })
+            .collect();
+        small_zone(
+            serial,
+            &format!("@ RRSIG NS 13 2 300 20900101000000 20200101000000 1 {ZONE} AAAA\n{lines}"),
+        )
+    };
+    std::fs::write(&file, signed(1, 1))?;
+    let site = site(&file, "")?;
+    let node = site.start()?;
+    // That one of them has ended before is no licence for the others.
+    let (good, text) = reload(&node, &file, &signed(2, 20))?;
+    let why = "serial 2 is held back: signatures: 20 sets are without a signature that is valid, such as A of h0.small.example., \
+               whose signature ends at 20210101000000";
+    ensure!(!good && text.contains(why), "{text}");
+    ensure!(node.serial(ZONE)? == 1 && status(&node)?["gate"]["held"]["serial"] == 2);
+    let metrics = http::get(node.management[0], "/metrics")?.body;
+    ensure!(metrics.contains("starling_zone_held{zone=\"small.example.\"} 1"), "{metrics}");
+    let (good, text) = reload(&node, &file, &signed(3, 1))?;
+    ensure!(good && node.serial(ZONE)? == 3, "it is no worse: {text}");
+    Ok(())
+}
+
+#[test]
 fn the_operators_command_has_the_last_word() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (file, words) = (folder.path().join("zone"), folder.path().join("words"));

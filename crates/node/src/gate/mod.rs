@@ -17,6 +17,7 @@ pub(crate) use command::Question;
 pub(crate) use versions::{InMemory, Versions};
 
 use crate::config::{AdmissionConfig, ZoneConfig, ZonemdPolicy};
+use signatures::Scope;
 use std::sync::Arc;
 use std::time::SystemTime;
 use table::{ContentDigest, Table};
@@ -242,15 +243,19 @@ fn signatures_fault(candidate: &Candidate<'_>) -> Option<String> {
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() as u32;
     let left_min = candidate.admission().signatures_left_min.as_secs() as u32; // ten years at most
-    let late = signatures::out_of_time(candidate.table, now, left_min)?;
-    match candidate.standing.map(|standing| signatures::out_of_time(standing, now, left_min)) {
-        Some(None) => Some(late.to_string()),
-        // Keeping what is no better would help nobody.
-        Some(Some(_)) | None => {
-            tracing::warn!("zone {}: serial {}: {late}", candidate.zone.name, candidate.table.serial());
-            None
-        }
+    // What has not changed is no better in the version before: most versions need no walk over the zone.
+    signatures::out_of_time(candidate.table, Scope::Changed, now, left_min)?;
+    let late = |table| signatures::out_of_time(table, Scope::All, now, left_min);
+    let found = late(candidate.table)?;
+    let is_worse = candidate
+        .standing
+        .is_some_and(|standing| !late(standing).is_some_and(|before| found.is_no_worse_than(&before)));
+    if is_worse {
+        return Some(found.to_string());
     }
+    // Keeping what is no better would help nobody.
+    tracing::warn!("zone {}: serial {}: {found}", candidate.zone.name, candidate.table.serial());
+    None
 }
 
 #[cfg(test)]

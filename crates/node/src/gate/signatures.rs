@@ -12,7 +12,9 @@ use zone::rdata::Date;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct OutOfTime {
     /// How many sets.
-    pub(super) sets: u64,
+    sets: u64,
+    /// Of how many that have signatures.
+    signed: u64,
     /// One of them, the first in canonical order.
     owner: NameBuf,
     rtype: RecordType,
@@ -30,7 +32,7 @@ enum Fault {
 
 impl fmt::Display for OutOfTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OutOfTime { sets, owner, rtype, fault } = self;
+        let OutOfTime { sets, signed: _, owner, rtype, fault } = self;
         let sets = if *sets == 1 { "1 set is".to_owned() } else { format!("{sets} sets are") };
         write!(f, "{sets} without a signature that is valid, such as {rtype} of {owner}, whose signature ")?;
         match fault {
@@ -40,19 +42,34 @@ impl fmt::Display for OutOfTime {
     }
 }
 
+impl OutOfTime {
+    /// Whether the version before is no better: at least as many of its sets are out of time, or all that have signatures.
+    pub(super) fn is_no_worse_than(&self, before: &OutOfTime) -> bool {
+        self.sets <= before.sets || before.sets == before.signed
+    }
+}
+
+/// Which sets are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    /// Those that are other than in the table below, where the table is an overlay; else all.
+    Changed,
+    /// All.
+    All,
+}
+
 /// The sets of a table that have signatures, and none that is valid now and for `left_min` seconds more; `None` where there
 /// are no such sets. `now` is in seconds since 1970, modulo 2^32.
 ///
 /// Times are compared as serials are (RFC 4034 §3.1.5). A set may have several signatures: while keys change, one of them being old is no fault.
-pub(super) fn out_of_time(table: &Arc<Table>, now: u32, left_min: u32) -> Option<OutOfTime> {
+pub(super) fn out_of_time(table: &Arc<Table>, scope: Scope, now: u32, left_min: u32) -> Option<OutOfTime> {
     // Where nothing at the apex is signed, nothing is: most zones need no walk.
     if !table.apex().rrsets().any(|set| set.signature_count() > 0) {
         return None;
     }
-    let mut search = Search { now, until: now.wrapping_add(left_min), set: None, found: None };
+    let mut search = Search { now, until: now.wrapping_add(left_min), set: None, signed: 0, found: None };
     // An image that was verified has all its records.
-    if table.is_overlaid() {
-        // The others were looked at when they came, and would be no better in the version before.
+    if scope == Scope::Changed && table.is_overlaid() {
         for node in table.nodes().chain(table.nsec3_nodes()) {
             let _verified = table.each_record(node, |record| search.look_at(record));
         }
@@ -63,7 +80,8 @@ pub(super) fn out_of_time(table: &Arc<Table>, now: u32, left_min: u32) -> Option
         }
     }
     search.end_set();
-    search.found
+    let signed = search.signed;
+    search.found.map(|found| OutOfTime { signed, ..found })
 }
 
 struct Search {
@@ -71,6 +89,8 @@ struct Search {
     until: u32,
     /// The set that signatures are of at the moment, in the order of the walk.
     set: Option<Set>,
+    /// How many sets were looked at.
+    signed: u64,
     found: Option<OutOfTime>,
 }
 
@@ -111,12 +131,14 @@ impl Search {
     }
 
     fn end_set(&mut self) {
-        let Some(Set { owner, covered, fault: Some(fault) }) = self.set.take() else { return };
+        let Some(Set { owner, covered, fault }) = self.set.take() else { return };
+        self.signed += 1;
+        let Some(fault) = fault else { return };
         match &mut self.found {
             Some(found) => found.sets += 1,
             None => {
                 let owner = wire::Name::from_wire(&owner).unwrap_or(wire::Name::ROOT).into();
-                self.found = Some(OutOfTime { sets: 1, owner, rtype: covered, fault });
+                self.found = Some(OutOfTime { sets: 1, signed: 1, owner, rtype: covered, fault });
             }
         }
     }

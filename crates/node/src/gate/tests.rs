@@ -127,12 +127,79 @@ fn signatures_are_valid_or_no_worse_than_before() {
     assert_eq!(stops(&zone_of, Some((1, &good)), (2, &soon)), []);
 }
 
+const FROM_2020_TO_2090: &str = "20900101000000 20200101000000";
+const FROM_2020_TO_2021: &str = "20210101000000 20200101000000";
+
+/// Hosts whose addresses are signed for this time.
+fn signed_hosts(hosts: std::ops::Range<u32>, time: &str) -> String {
+    hosts
+        .map(|host| format!("h{host} 60 A 192.0.2.1\nh{host} 60 RRSIG A 13 2 60 {time} 1 example. AAAA\n"))
+        .collect()
+}
+
+#[test]
+fn one_old_signature_is_no_licence_for_more() {
+    let zone = zone(|_| ());
+    let apex = signature("20200101000000", "20900101000000");
+    let zone_with = |old: u32, all: u32| {
+        let (late, good) =
+            (signed_hosts(0..old, FROM_2020_TO_2021), signed_hosts(old..all, FROM_2020_TO_2090));
+        format!("{apex}{late}{good}")
+    };
+    assert_eq!(stops(&zone, Some((1, &zone_with(1, 50))), (2, &zone_with(50, 50))), [Rule::Signatures]);
+    assert_eq!(stops(&zone, Some((1, &zone_with(1, 50))), (2, &zone_with(2, 50))), [Rule::Signatures]);
+    assert_eq!(stops(&zone, Some((1, &zone_with(2, 50))), (2, &zone_with(2, 51))), [], "no more than before");
+    assert_eq!(stops(&zone, Some((1, &zone_with(2, 50))), (2, &zone_with(1, 50))), []);
+    // Where nothing is valid there is nothing to keep.
+    let [before, after] = [50, 51].map(|all| signed_hosts(0..all, FROM_2020_TO_2021));
+    let old = signature("20200101000000", "20210101000000");
+    assert_eq!(stops(&zone, Some((1, &format!("{old}{before}"))), (2, &format!("{old}{after}"))), []);
+}
+
+#[test]
+fn what_has_changed_is_compared_with_all_of_the_version_before() {
+    let zone = zone(|_| ());
+    let apex = signature("20200101000000", "20900101000000");
+    let text = |old: std::ops::Range<u32>, more: &str| {
+        let (late, good) =
+            (signed_hosts(old.clone(), FROM_2020_TO_2021), signed_hosts(old.end..60, FROM_2020_TO_2090));
+        format!("{apex}{late}{good}{more}")
+    };
+    let over = |standing: &Arc<Table>, serial: u32, text: &str| {
+        let text = format!("@ 60 SOA ns h {serial} 1 2 3 4\n@ 60 NS ns\nns 60 A 192.0.2.1\n{text}");
+        let apex = config::apex("example").unwrap();
+        let reading = ::zone::read(apex.as_name(), "text", text, &mut NoIncludes, &mut |_| ());
+        let options = CompileOptions { source: standing.source(), ..CompileOptions::default() };
+        let table = ::zone::amend::renew(standing, &reading.zone.unwrap(), &options).unwrap();
+        assert!(table.is_overlaid());
+        Arc::new(table)
+    };
+    let judge = |standing: &Arc<Table>, table: &Arc<Table>| {
+        judge(&Candidate {
+            zone: &zone,
+            table,
+            zonemd: None,
+            standing: Some(standing),
+            unwanted: None,
+            serials: Serials::AsConfigured,
+        })
+    };
+    // The base has one, and what has changed another.
+    let (base, _) = table(1, &text(0..1, ""));
+    let changed = over(&base, 2, &text(0..1, "x 60 A 192.0.2.9\n"));
+    assert_eq!(judge(&base, &changed), Verdict::Admitted, "what is old is of the base alone");
+    assert!(matches!(judge(&changed, &over(&base, 3, &text(0..2, ""))), Verdict::Stopped(_)));
+    // As a whole it is no worse than over its base.
+    let (whole, _) = table(3, &text(0..1, "x 60 A 192.0.2.10\n"));
+    assert_eq!(judge(&changed, &whole), Verdict::Admitted);
+}
+
 #[test]
 fn what_is_out_of_time_is_told_with_an_example() {
     let old = "ns 60 RRSIG A 13 2 60 20210101000000 20200101000000 1 example. AAAA\n";
     let apex = signature("20200101000000", "20200201000000");
     let (table, _) = table(1, &format!("{apex}{old}"));
-    let late = signatures::out_of_time(&table, 1_700_000_000, 0).unwrap();
+    let late = signatures::out_of_time(&table, Scope::All, 1_700_000_000, 0).unwrap();
     let expected = "2 sets are without a signature that is valid, such as NS of example., whose signature ends at \
                     20200201000000";
     assert_eq!(late.to_string(), expected);
