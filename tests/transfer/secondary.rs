@@ -4,10 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use starling_tests::client;
+use starling_tests::message::{Message, TC};
 use starling_tests::name::Name;
+use starling_tests::query::{Edns, Query};
 use starling_tests::server::{Kind, Server, ZoneFile};
 
-use crate::site::{SERVFAIL, Seen, Site, ZONE, wait};
+use crate::fake::{TYPE_A, TYPE_IXFR, TYPE_SOA};
+use crate::site::{OPTION_EDE, SEEN_WITHIN, SERVFAIL, Seen, Site, ZONE, wait};
+
+const TYPE_TXT: u16 = 16;
+const CLASS_ANY: u16 = 255;
+const NXDOMAIN: u16 = 3;
 
 /// Extended DNS errors: stale answer, not ready, invalid data (RFC 8914 §4).
 const EDE_STALE: u16 = 3;
@@ -123,6 +131,52 @@ fn an_expired_copy_is_served_as_stale_where_that_is_wanted() -> Result<()> {
     node.wait_for(Seen::served(1))
 }
 
+/// The Extended DNS Errors of a message; nothing where it has no OPT record.
+fn errors_of(message: &Message) -> Option<Vec<u16>> {
+    let options = message.opt.as_ref()?.options.iter();
+    let errors = options.filter(|(code, _)| *code == OPTION_EDE);
+    Some(errors.filter_map(|(_, value)| value.first_chunk().map(|code| u16::from_be_bytes(*code))).collect())
+}
+
+#[test]
+fn whatever_a_stale_copy_answers_says_that_it_is_stale() -> Result<()> {
+    let site = Site::new()?;
+    let long: String = (0..30).map(|line| format!("many TXT \"{line:050}\"\n")).collect();
+    let primary = Primary::start(Kind::Nsd, &site, &format!("{}{long}", zone(1, 1, 1, 3)))?;
+    let node =
+        site.start(&[primary.server.address], &format!("{AS_THE_ZONE_SAYS}\non-expiry = \"serve\""))?;
+    node.wait_for(Seen::served(1))?;
+    primary.server.process.signal(Signal::STOP)?;
+    node.wait_for(Seen { ede: Some(EDE_STALE), ..Seen::served(1) })?;
+    let ask = |query: &Query| -> Result<Message> {
+        let answer = client::udp_raw(node.address, &query.bytes(7), SEEN_WITHIN)?;
+        Message::decode(&answer.with_context(|| format!("no answer to {query}"))?.0)
+    };
+    let query = |name: &str, qtype: u16| -> Result<Query> { Ok(Query::new(Name::parse(name)?, qtype)) };
+    let in_any_class = Query { qclass: CLASS_ANY, ..query(ZONE, TYPE_SOA)? };
+    let (negative, truncated) =
+        (|message: &Message| message.answer.is_empty(), |message: &Message| message.has(TC));
+    let has_answer = |message: &Message| !message.answer.is_empty();
+    let cases: [(Query, u16, &dyn Fn(&Message) -> bool); 7] = [
+        (query("www.small.example.", TYPE_A)?, 0, &has_answer),
+        (query("nx.small.example.", TYPE_A)?, NXDOMAIN, &negative),
+        (query("nx.nx.small.example.", TYPE_A)?, NXDOMAIN, &negative),
+        (query("www.small.example.", TYPE_TXT)?, 0, &negative),
+        (query("many.small.example.", TYPE_TXT)?, 0, &truncated),
+        (in_any_class, 0, &has_answer),
+        // Over UDP that is answered with the SOA record.
+        (query(ZONE, TYPE_IXFR)?, 0, &has_answer),
+    ];
+    for (query, rcode, is_right) in cases {
+        let message = ask(&query.clone().with_edns(Edns::size(512)))?;
+        ensure!(message.rcode() == rcode && is_right(&message), "{query}: {message}");
+        ensure!(errors_of(&message).as_deref() == Some(&[EDE_STALE][..]), "{query}: {message}");
+        let message = ask(&query)?;
+        ensure!(message.rcode() == rcode && errors_of(&message).is_none(), "{query}: {message}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_restart_serves_the_stored_copy_at_once_and_then_looks_at_the_primary() -> Result<()> {
     let site = Site::new()?;
@@ -135,7 +189,7 @@ fn a_restart_serves_the_stored_copy_at_once_and_then_looks_at_the_primary() -> R
     wait(|| Ok(image.exists()), |exists| *exists)?;
     end(node)?;
     primary.server.process.signal(Signal::KILL)?;
-    primary.server.process.wait(crate::site::SEEN_WITHIN)?;
+    primary.server.process.wait(SEEN_WITHIN)?;
     let node = site.restart()?;
     ensure!(node.seen()? == Seen::served(1), "from the image, without a primary");
     ensure!(node.zone()?["served"]["loaded-from"] == "image");
@@ -207,7 +261,7 @@ fn an_operator_can_have_a_zone_refreshed_and_transferred_anew() -> Result<()> {
 
 fn end(mut node: crate::site::Node) -> Result<()> {
     node.process.signal(Signal::TERM)?;
-    let status = node.process.wait(crate::site::SEEN_WITHIN)?;
+    let status = node.process.wait(SEEN_WITHIN)?;
     ensure!(status.success(), "{}", node.process.log_tail());
     Ok(())
 }

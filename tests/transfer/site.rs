@@ -31,7 +31,7 @@ pub(crate) const KEY_NAME: &str = "transfer-key";
 pub(crate) const SERVFAIL: u16 = 2;
 const TYPE_SOA: u16 = 6;
 /// Extended DNS Error (RFC 8914).
-const OPTION_EDE: u16 = 15;
+pub(crate) const OPTION_EDE: u16 = 15;
 
 /// A folder with a configuration; a node can be started from it again and again.
 pub(crate) struct Site {

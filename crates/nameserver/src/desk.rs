@@ -65,15 +65,24 @@ enum Lead<'t> {
     /// To a zone: its table, and where the name leads there.
     Zone(&'t Table, Found<'t>),
     /// To a zone, by a question for any class: no answer to that has authority (RFC 1035 §6.2).
-    AnyClass(&'t Table, Found<'t>),
+    AnyClass(&'t Table, Found<'t>, Age),
     /// To the SOA record of a zone, whatever the type that was asked for.
-    Soa(&'t Table, Found<'t>),
+    Soa(&'t Table, Found<'t>, Age),
     /// To a zone whose copy is older than it should be, which answers say.
     Stale(&'t Table, Found<'t>),
     /// To the server itself.
     Chaos,
     /// No further.
     End(Outcome),
+}
+
+/// Whether a table is as old as it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Age {
+    /// It is not older.
+    Current,
+    /// It is older, which answers say.
+    Stale,
 }
 
 impl Desk {
@@ -325,8 +334,8 @@ impl Desk {
         let Asked { came, query, opt } = *asked;
         if opt.has_options()
             && let Lead::Zone(table, _)
-            | Lead::AnyClass(table, _)
-            | Lead::Soa(table, _)
+            | Lead::AnyClass(table, ..)
+            | Lead::Soa(table, ..)
             | Lead::Stale(table, _) = &lead
         {
             self.told.answered_from(table);
@@ -348,14 +357,20 @@ impl Desk {
             Lead::End(outcome) => outcome,
             Lead::Chaos => chaos::answer(&self.settings, &lookup.name, query.qtype, &mut writer),
             Lead::Zone(table, found) => self.look_up(asked, lookup, table, found, &mut writer, trace),
-            Lead::AnyClass(table, found) => {
-                let outcome = self.look_up(asked, lookup, table, found, &mut writer, trace);
+            Lead::AnyClass(table, found, age) => {
+                let outcome = match age {
+                    Age::Current => self.look_up(asked, lookup, table, found, &mut writer, trace),
+                    Age::Stale => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
+                };
                 Outcome { authoritative: false, ..outcome }
             }
-            Lead::Soa(table, found) => {
+            Lead::Soa(table, found, age) => {
                 let query = Query { qtype: RecordType::SOA, ..*query };
                 let asked = Asked { came, query: &query, opt };
-                self.look_up(&asked, lookup, table, found, &mut writer, trace)
+                match age {
+                    Age::Current => self.look_up(&asked, lookup, table, found, &mut writer, trace),
+                    Age::Stale => self.look_up_stale(&asked, lookup, table, found, &mut writer, trace),
+                }
             }
             Lead::Stale(table, found) => self.look_up_stale(asked, lookup, table, found, &mut writer, trace),
         };
@@ -445,7 +460,8 @@ impl Desk {
             lookup.begin(reader, query.qtype, trace);
             lookup.approach(reader);
             return match zone_lead(reader, lookup, query.qtype, trace) {
-                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::AnyClass(table, found),
+                Lead::Zone(table, found) => Lead::AnyClass(table, found, Age::Current),
+                Lead::Stale(table, found) => Lead::AnyClass(table, found, Age::Stale),
                 other => other,
             };
         }
@@ -460,7 +476,8 @@ impl Desk {
             lookup.begin(reader, RecordType::SOA, trace);
             lookup.approach(reader);
             return match zone_lead(reader, lookup, RecordType::SOA, trace) {
-                Lead::Zone(table, found) | Lead::Stale(table, found) => Lead::Soa(table, found),
+                Lead::Zone(table, found) => Lead::Soa(table, found, Age::Current),
+                Lead::Stale(table, found) => Lead::Soa(table, found, Age::Stale),
                 other => other,
             };
         }
