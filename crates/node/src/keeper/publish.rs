@@ -5,7 +5,7 @@
 
 use super::asking::Asker;
 use super::{Change, Keeper};
-use crate::config::{Publisher, ZoneConfig, ZoneSource};
+use crate::config::{Publisher, ZoneConfig, ZoneSource, ZonemdPolicy};
 use crate::gate::Serials;
 use crate::progress::Progress;
 use crate::shipping::{Offer, PublicKey};
@@ -56,7 +56,9 @@ impl Keeper {
                 let Offer { loaded, signer } = offer;
                 let found = self.find_publishable(&zone).and_then(|index| {
                     // The configuration may have changed while the table was read.
-                    Ok((index, publisher_of(&self.entries[index].zone, signer)?))
+                    let zone = &self.entries[index].zone;
+                    was_digested(zone, &loaded)?;
+                    Ok((index, publisher_of(zone, signer)?))
                 });
                 match found {
                     Ok((index, publisher)) => {
@@ -168,6 +170,14 @@ impl PublishReply {
     }
 }
 
+/// Whether the ZONEMD records of a table were looked at, where the zone wants that.
+fn was_digested(zone: &ZoneConfig, loaded: &Loaded) -> Result<(), String> {
+    if zone.admission.zonemd == ZonemdPolicy::Ignore || loaded.zonemd.is_some() {
+        return Ok(());
+    }
+    Err(format!("`zonemd` of {} has changed meanwhile; publish the table again", zone.name))
+}
+
 /// The publisher who has signed with this key; nothing where the zone needs no signature.
 fn publisher_of(zone: &ZoneConfig, signer: Option<PublicKey>) -> Result<Option<Arc<Publisher>>, String> {
     let ZoneSource::Published(publishers) = &zone.source else { return Ok(None) };
@@ -178,4 +188,42 @@ fn publisher_of(zone: &ZoneConfig, signer: Option<PublicKey>) -> Result<Option<A
     let changed =
         || format!("the publishers of {} have changed meanwhile; publish the table again", zone.name);
     publisher.cloned().map(Some).ok_or_else(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, AdmissionConfig};
+    use crate::zones::load::LoadedFrom;
+    use std::time::Duration;
+    use zone::master::NoIncludes;
+    use zone::{CompileOptions, zonemd};
+
+    #[test]
+    fn a_table_that_nobody_has_digested_is_not_taken_where_that_is_wanted_by_then() {
+        let name = config::apex("example").unwrap();
+        let text = "@ 60 SOA ns h 1 1 2 3 4\n@ 60 NS ns\nns 60 A 192.0.2.1\n".to_owned();
+        let records = zone::read(name.as_name(), "text", text, &mut NoIncludes, &mut |_| ()).zone.unwrap();
+        let mut loaded = Loaded {
+            table: Arc::new(zone::compile(records, &CompileOptions::default()).unwrap()),
+            files: Vec::new(),
+            from: LoadedFrom::Published,
+            no_image: None,
+            warnings: Vec::new(),
+            zonemd: None,
+            took: Duration::ZERO,
+        };
+        let zone = |zonemd| ZoneConfig {
+            admission: Arc::new(AdmissionConfig { zonemd, ..AdmissionConfig::default() }),
+            source: ZoneSource::Published(Arc::default()),
+            ..ZoneConfig::of_file(name.clone(), "file".into(), config::Rotation::Off)
+        };
+        assert_eq!(was_digested(&zone(ZonemdPolicy::Ignore), &loaded), Ok(()));
+        let refused = was_digested(&zone(ZonemdPolicy::Require), &loaded).unwrap_err();
+        assert_eq!(refused, "`zonemd` of example. has changed meanwhile; publish the table again");
+        assert!(was_digested(&zone(ZonemdPolicy::Verify), &loaded).is_err());
+        // What it says is for the gate to judge.
+        loaded.zonemd = Some(zonemd::Verdict::Absent);
+        assert_eq!(was_digested(&zone(ZonemdPolicy::Require), &loaded), Ok(()));
+    }
 }
