@@ -79,7 +79,14 @@ impl Node {
 
     /// `starling ctl` with these arguments.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<Output> {
-        run(Command::new(tools::starling()?).arg("ctl").arg("--control").arg(&self.control).args(arguments))
+        run(&mut self.ctl_command(arguments)?)
+    }
+
+    /// The same, not yet started.
+    pub(crate) fn ctl_command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(tools::starling()?);
+        command.arg("ctl").arg("--control").arg(&self.control).args(arguments);
+        Ok(command)
     }
 
     /// The answer to a query over UDP.

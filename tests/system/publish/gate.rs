@@ -1,10 +1,12 @@
 //! Rules of admission for published tables.
 
-use anyhow::{Result, ensure};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 use starling_tests::tools;
 
-use super::{STORED_WITHIN, Workshop, publish, published, serves, site, zone};
-use crate::node::{Site, said, small_zone};
+use super::{SERVFAIL, STORED_WITHIN, Workshop, ZONE, publish, published, serves, site, zone};
+use crate::node::{Site, TYPE_SOA, said, small_zone};
 
 #[test]
 fn a_serial_that_goes_back_waits_for_the_operator() -> Result<()> {
@@ -61,6 +63,50 @@ fn a_zone_that_has_shrunk_is_held() -> Result<()> {
 }
 
 #[test]
+fn a_table_waits_for_the_operators_command() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let pipe = workshop.path("verdict");
+    let output = Command::new(tools::program("mkfifo")?).arg(&pipe).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let script =
+        format!("read status < {}; echo nobody likes $3, and $2 is there >&2; exit $status", pipe.display());
+    let lines = format!("[zone.admission]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\", \"check\"]");
+    let site = site("state-dir = \"state\"", &lines)?;
+    let node = site.start()?;
+    // The first, too, is asked about.
+    let mut before = None;
+    for (serial, status) in [(1, 0), (2, 1), (3, 0)] {
+        let table = workshop.version(serial)?;
+        let path = table.to_str().context("a path")?;
+        let mut publishing = node.ctl_command(&["publish", "small.example", path])?;
+        let mut publishing = publishing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        tools::poll("its command is asked", STORED_WITHIN, || {
+            Ok((zone(&node)?["gate"]["asked"] == serial).then_some(()))
+        })?;
+        match before {
+            None => ensure!(node.ask(ZONE, TYPE_SOA)?.rcode() == SERVFAIL),
+            Some(before) => serves(&node, before)?,
+        }
+        ensure!(publishing.try_wait()?.is_none(), "nobody has said yet what is to become of it");
+        std::fs::write(&pipe, format!("{status}\n"))?;
+        let output = publishing.wait_with_output()?;
+        let text = said(&output);
+        ensure!(output.status.success() == (status == 0), "{text}");
+        if status == 0 {
+            before = Some(serial);
+            serves(&node, serial)?;
+            continue;
+        }
+        let before = before.context("one is served")?;
+        let why = format!("nobody likes {serial}, and {before} is there");
+        ensure!(text.contains("held back: command") && text.contains(&why), "{text}");
+        ensure!(zone(&node)?["gate"]["held"]["serial"] == serial);
+        serves(&node, before)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_zonemd_record_of_a_table_is_verified() -> Result<()> {
     let workshop = Workshop::new()?;
     let text = std::fs::read_to_string(tools::repository().join("crates/zone/src/zonemd/rfc8976-a1.zone"))?;
@@ -68,7 +114,7 @@ fn the_zonemd_record_of_a_table_is_verified() -> Result<()> {
     std::fs::write(&file, &text)?;
     std::fs::write(&damaged_file, text.replace("203.0.113.63", "203.0.113.64"))?;
     let compile = |file: &std::path::Path| {
-        let mut command = std::process::Command::new(tools::starling()?);
+        let mut command = Command::new(tools::starling()?);
         let zone = format!("example={}", file.display());
         crate::node::run(command.arg("compile").arg(zone).arg("-o").arg(file.with_extension("table")))
     };
