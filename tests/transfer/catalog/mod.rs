@@ -5,6 +5,7 @@ mod kept;
 mod made;
 mod moves;
 mod peers;
+mod templates;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
