@@ -116,7 +116,17 @@ fn a_secondary_is_told_again_until_it_answers() -> Result<()> {
     buffer[2] |= 0x80;
     buffer[3] = 5;
     socket.send_to(&buffer[..len], from)?;
-    all_say(&primary, 1, "refused with REFUSED", 1)
+    all_say(&primary, 1, "refused with REFUSED", 1)?;
+    // Unless somebody asks for it.
+    primary.ctl(&["notify", "small.example"])?;
+    let (len, from) = socket.recv_from(&mut buffer)?;
+    ensure!(from.ip().to_string() == "127.9.8.7", "from {from}");
+    ensure!(buffer[2..len] == first[2..], "the same, with an identifier of its own");
+    buffer[2] |= 0x80;
+    socket.send_to(&buffer[..len], from)?;
+    tools::poll("it is acknowledged", SOON, || {
+        Ok((zones(&primary)?[0]["state"] == "acknowledged").then_some(()))
+    })
 }
 
 fn key_section(algorithm: &str, secret: &str) -> String {
