@@ -142,7 +142,7 @@ fn errors_of(message: &Message) -> Option<Vec<u16>> {
 fn whatever_a_stale_copy_answers_says_that_it_is_stale() -> Result<()> {
     let site = Site::new()?;
     let long: String = (0..30).map(|line| format!("many TXT \"{line:050}\"\n")).collect();
-    let primary = Primary::start(Kind::Nsd, &site, &format!("{}{long}", zone(1, 1, 1, 3)))?;
+    let primary = Primary::start(Kind::Knot, &site, &format!("{}{long}", zone(1, 1, 1, 3)))?;
     let node =
         site.start(&[primary.server.address], &format!("{AS_THE_ZONE_SAYS}\non-expiry = \"serve\""))?;
     node.wait_for(Seen::served(1))?;
