@@ -8,6 +8,7 @@ mod changing;
 mod copies;
 mod crash;
 mod expiry;
+mod crowd;
 mod fake;
 mod hostile;
 mod incremental;
