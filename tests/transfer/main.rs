@@ -10,6 +10,7 @@ mod crash;
 mod expiry;
 mod crowd;
 mod fake;
+mod gate;
 mod hostile;
 mod incremental;
 mod journal;

@@ -101,8 +101,8 @@ impl Site {
         let mut command = Command::new(tools::starling()?);
         command.arg("serve").arg("--config").arg(self.path("node.toml"));
         let mut process = Process::spawn("starling", &command, &self.path("log"))?;
-        starling_addresses(&mut process)?;
-        Ok(Node { process, address: self.listen, control: self.path("control") })
+        let management = starling_addresses(&mut process)?.management;
+        Ok(Node { process, address: self.listen, management, control: self.path("control") })
     }
 }
 
@@ -115,6 +115,7 @@ pub(crate) fn key_section(algorithm: &str, secret: &str) -> String {
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    pub(crate) management: Vec<SocketAddr>,
     control: PathBuf,
 }
 
@@ -136,9 +137,15 @@ impl Seen {
 impl Node {
     /// `starling ctl` with these arguments.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.ctl_command(arguments)?;
+        command.output().with_context(|| format!("{command:?}"))
+    }
+
+    /// The same, not yet started.
+    pub(crate) fn ctl_command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(tools::starling()?);
         command.arg("ctl").arg("--control").arg(&self.control).args(arguments);
-        command.output().with_context(|| format!("{command:?}"))
+        Ok(command)
     }
 
     /// The zone in `ctl zones --json`.
