@@ -172,7 +172,8 @@ impl Archive {
         }
     }
 
-    /// Has the image of a zone stored before all others, and instead of those that wait, and waits for it as long as people wait for an answer; whether it was.
+    /// Has the image of a zone stored before all others, in place of those of it that wait, and waits for it as long as people wait for
+    /// an answer; whether it was.
     pub(crate) fn store_now(
         &self,
         zone: &ZoneConfig,
