@@ -97,7 +97,7 @@ fn dnsperf(node: &Node, queries: &Path, folder: &Path) -> Result<Process> {
 /// What is left of a process's output, to its end.
 fn lines(process: &mut Process) -> Result<Vec<String>> {
     process.wait(Duration::from_secs(30))?;
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     let mut lines = Vec::new();
     while let Ok(Some(line)) = process.line(deadline) {
         lines.push(line);

@@ -61,7 +61,7 @@ pub(crate) fn canonical(record: &Record) -> Canonical {
 }
 
 /// The same records with one TTL for all signatures: Knot keeps one for all signatures of a name.
-fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
+pub(crate) fn without_signature_ttls(mut records: Vec<Record>) -> Vec<Record> {
     records.iter_mut().filter(|record| record.rtype == TYPE_RRSIG).for_each(|record| record.ttl = 0);
     records
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use starling_tests::client::{read_framed, write_framed};
+use starling_tests::process::Process;
 use transfer::tsig::{Algorithm, Key};
 use wire::NameBuf;
 
@@ -407,20 +408,18 @@ fn a_transfer_that_a_reload_overtakes_is_not_taken() -> Result<()> {
     let records = good_records(2);
     let zone = Answer::Held(axfr(&records[..1]), Arc::clone(&gate), vec![axfr(&records[1..])]);
     fake.play(Script { zone, ..good(2) });
-    std::thread::scope(|scope| {
-        let refresh = scope.spawn(|| node.ctl(&["retransfer", ZONE]));
-        wait(|| Ok(gate.is_reached()), |is_reached| *is_reached)?;
-        // From now on there is nothing new.
-        fake.play(good(1));
-        with_key("other-key")?;
-        ensure!(node.ctl(&["reload"])?.status.success());
-        gate.open();
-        let is_known = || Ok((node.seen()?, node.process.log().contains("is configured otherwise by now")));
-        wait(is_known, |(seen, is_told)| *is_told || *seen != Seen::served(1))?;
-        ensure!(node.seen()? == Seen::served(1), "it was taken with the key of before");
-        let _its_zone_is_another_now = refresh.join();
-        Ok(())
-    })
+    let retransfer = node.ctl_command(&["retransfer", ZONE])?;
+    let _its_zone_is_another_then = Process::spawn("ctl", &retransfer, &site.path("retransfer"))?;
+    wait(|| Ok(gate.is_reached()), |is_reached| *is_reached)?;
+    // From now on there is nothing new.
+    fake.play(good(1));
+    with_key("other-key")?;
+    ensure!(node.ctl(&["reload"])?.status.success());
+    gate.open();
+    let is_known = || Ok((node.seen()?, node.process.log().contains("is configured otherwise by now")));
+    wait(is_known, |(seen, is_told)| *is_told || *seen != Seen::served(1))?;
+    ensure!(node.seen()? == Seen::served(1), "it was taken with the key of before");
+    Ok(())
 }
 
 #[test]

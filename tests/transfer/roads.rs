@@ -7,7 +7,7 @@ use starling_tests::zonedata::transfer;
 
 use crate::changes::ASKED;
 use crate::copies::same_records;
-use crate::fake::{Answer, Fake, Script, Signing, TYPE_A, a, axfr, ixfr, ns, record, soa, wire};
+use crate::fake::{Answer, Fake, Script, Signing, SoaReply, TYPE_A, a, axfr, ixfr, ns, record, soa, wire};
 use crate::site::{Node, Seen, Site, ZONE, wait};
 
 const TYPE_MX: u16 = 15;
@@ -58,7 +58,8 @@ fn primary_with(versions: &[Version], sent: fn(&[u8]) -> Vec<u8>) -> Script {
         answers.push(soa(serial));
         Answer::Messages(vec![ixfr(&answers)])
     });
-    Script { serial, zone: Answer::Messages(vec![axfr(&whole)]), changes, signing: Signing::Good }
+    let zone = Answer::Messages(vec![axfr(&whole)]);
+    Script { serial, soa: SoaReply::Good, zone, changes, signing: Signing::Good }
 }
 
 fn served(node: &Node) -> Result<Value> {

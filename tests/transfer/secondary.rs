@@ -154,18 +154,19 @@ fn whatever_a_stale_copy_answers_says_that_it_is_stale() -> Result<()> {
     };
     let query = |name: &str, qtype: u16| -> Result<Query> { Ok(Query::new(Name::parse(name)?, qtype)) };
     let in_any_class = Query { qclass: CLASS_ANY, ..query(ZONE, TYPE_SOA)? };
-    let (negative, truncated) =
-        (|message: &Message| message.answer.is_empty(), |message: &Message| message.has(TC));
-    let has_answer = |message: &Message| !message.answer.is_empty();
-    let cases: [(Query, u16, &dyn Fn(&Message) -> bool); 7] = [
-        (query("www.small.example.", TYPE_A)?, 0, &has_answer),
-        (query("nx.small.example.", TYPE_A)?, NXDOMAIN, &negative),
-        (query("nx.nx.small.example.", TYPE_A)?, NXDOMAIN, &negative),
-        (query("www.small.example.", TYPE_TXT)?, 0, &negative),
-        (query("many.small.example.", TYPE_TXT)?, 0, &truncated),
-        (in_any_class, 0, &has_answer),
+    type Check = fn(&Message) -> bool;
+    let (negative, truncated): (Check, Check) =
+        (|message| message.answer.is_empty(), |message| message.has(TC));
+    let has_answer: Check = |message| !message.answer.is_empty();
+    let cases = [
+        (query("www.small.example.", TYPE_A)?, 0, has_answer),
+        (query("nx.small.example.", TYPE_A)?, NXDOMAIN, negative),
+        (query("nx.nx.small.example.", TYPE_A)?, NXDOMAIN, negative),
+        (query("www.small.example.", TYPE_TXT)?, 0, negative),
+        (query("many.small.example.", TYPE_TXT)?, 0, truncated),
+        (in_any_class, 0, has_answer),
         // Over UDP that is answered with the SOA record.
-        (query(ZONE, TYPE_IXFR)?, 0, &has_answer),
+        (query(ZONE, TYPE_IXFR)?, 0, has_answer),
     ];
     for (query, rcode, is_right) in cases {
         let message = ask(&query.clone().with_edns(Edns::size(512)))?;

@@ -47,7 +47,9 @@ fn run_since(stream: &[u8], standing: &Arc<Table>) {
         Some((Content::Current, serial, _)) => {
             assert!(!transfer::serial::is_newer(serial, standing.serial()));
         }
-        Some((Content::Zone(gatherer), serial, records)) => zone_of(*gatherer, serial, records),
+        Some((Content::Zone(gatherer), serial, records)) => {
+            zone_of(*gatherer, serial, records);
+        }
         Some((Content::Differences(differences), serial, records)) => {
             let ends = differences.iter().fold(standing.serial(), |at, next| {
                 assert_eq!(next.from, at, "each goes on from the one before");

@@ -39,14 +39,14 @@ pub(super) struct Span {
     pub(super) worst_us: u32,
     pub(super) lost: u32,
     /// Versions that were served, and how long each took from its NOTIFY, on average.
-    versions: u32,
-    publication_us: u32,
+    pub(super) versions: u32,
+    pub(super) publication_us: u32,
     /// Serials that the node was behind its primary at the end.
     pub(super) behind: u32,
     /// Of one processor.
-    cpu_percent: u32,
+    pub(super) cpu_percent: u32,
     /// For how long the thread that answers had no processor, though it was ready: what others on the machine did.
-    waited_ms: u32,
+    pub(super) waited_ms: u32,
 }
 
 impl Span {
