@@ -94,6 +94,14 @@ fn is_denial(record: &Record) -> bool {
     denies(record.rtype) || record.covered().is_some_and(denies)
 }
 
+/// RFC 4034 §3: a signature has the TTL of its set. NSD and BIND give it the one that it has in the master file, and where it is asked
+/// for alone Knot gives some of several.
+fn blur_ttls_of_signatures(normal: &mut Normal) {
+    for record in normal.answer.iter_mut().filter(|record| record.rtype == TYPE_RRSIG) {
+        record.ttl = 0;
+    }
+}
+
 /// Applies every rule.
 pub fn normalise(message: &Message, qname: &Name, qtype: u16) -> Normal {
     let mut normal = Normal {
@@ -106,6 +114,9 @@ pub fn normalise(message: &Message, qname: &Name, qtype: u16) -> Normal {
     drop_courtesy_ns(&mut normal);
     keep_necessary_glue(&mut normal);
     cut_long_chain(&mut normal, &qname.lower());
+    if qtype == TYPE_RRSIG {
+        blur_ttls_of_signatures(&mut normal);
+    }
     if qtype == TYPE_ANY {
         blur_any(&mut normal, &qname.lower());
     }

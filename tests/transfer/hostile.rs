@@ -321,11 +321,12 @@ fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
         site.start_with_key(fake.address, &key_section("hmac-sha256", SECRET), "refresh-min-s = 3600")?;
     node.wait_for(Seen::served(1))?;
     // A message for each record.
-    let with = |hosts: usize| -> Vec<Vec<u8>> {
-        let mut records = good_records(2);
+    let with_at = |serial: u32, hosts: usize| -> Vec<Vec<u8>> {
+        let mut records = good_records(serial);
         records.splice(3..3, (0..hosts).map(|index| a(&format!("h{index}.small.example."))));
         records.chunks(1).map(axfr).collect()
     };
+    let with = |hosts: usize| with_at(2, hosts);
     let one = || vec![axfr(&good_records(2))];
     let lies: Vec<(Vec<Vec<u8>>, Signing, &str)> = vec![
         (one(), Signing::Nothing, "the message is not signed"),
@@ -354,7 +355,8 @@ fn with_a_key_nothing_is_believed_that_is_not_signed_with_it() -> Result<()> {
     ensure!(node.seen()? == Seen::served(2));
     for (serial, rcode) in [(3, REFUSED), (4, SERVFAIL)] {
         let changes = Some(ixfr_error(rcode));
-        fake.play(Script { changes, signing: Signing::OfTheZone, ..good(serial) });
+        let zone = Answer::Messages(with_at(serial, 200));
+        fake.play(Script { changes, zone, signing: Signing::OfTheZone, ..good(serial) });
         let output = node.ctl(&["refresh", ZONE])?;
         ensure!(output.status.success() && node.seen()? == Seen::served(serial), "{rcode}: {output:?}");
     }

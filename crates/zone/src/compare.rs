@@ -26,8 +26,8 @@ pub enum Incomparable {
     /// The owner of an NSEC3 record has others, which a table keeps apart.
     #[error("an owner of NSEC3 records has others")]
     MixedOwner,
-    /// One of them alone is mixed ([`ImageFlags::MIXED`]), which no difference says.
-    #[error("only one of them has sets of several TTLs")]
+    /// One of them alone is mixed ([`ImageFlags::MIXED`]), which no difference says; or the zone that is yet to be compiled is.
+    #[error("sets have several TTLs")]
     Mixed,
     /// One is damaged.
     #[error(transparent)]
@@ -64,6 +64,9 @@ pub(crate) fn compare_zone(
 ) -> Result<Difference, Incomparable> {
     if old.apex_name().as_wire() != new.apex().as_wire() {
         return Err(Incomparable::OtherZone);
+    }
+    if new.is_mixed() || old.flags().has(ImageFlags::MIXED) {
+        return Err(Incomparable::Mixed);
     }
     let serials = (old.serial(), new.serial());
     merge(serials, Owners::of_table(old), Owners::of_zone(new), Case::Minded, octets_max)

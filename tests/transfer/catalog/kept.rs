@@ -113,6 +113,7 @@ fn what_was_begun_anew_at_a_start_has_nothing_of_before() -> Result<()> {
     for serial in 1..=3 {
         follower.primary.write(zone, &member(serial))?;
         follower.primary.does(&["reload", zone])?;
+        follower.node.does(&["refresh", zone])?;
         follower.node.answers(&[zone], Answer::Serial(serial))?;
         is_durable(&follower.node, zone, serial)?;
     }

@@ -288,7 +288,8 @@ mod ownership {
         // What has left before counts, too: of a hundred then, ten may go.
         node.left = 10;
         assert_eq!(node.sees(&[("c.", Some(&many(11)))]).held[0].len(), 1);
-        node.left = 9;
+        // And of ninety-eight nine.
+        node.left = 8;
         assert_eq!(node.sees(&[("c.", Some(&many(11)))]).removed.len(), 1);
     }
 

@@ -25,7 +25,7 @@ use crate::apply::Mismatch;
 use crate::compile::CompileError;
 use crate::difference::Difference;
 use std::sync::Arc;
-use table::{BadPointer, BuildError, ImageFlags, SourceStamp, Table};
+use table::{BadPointer, BuildError, SourceStamp, Table};
 
 pub(crate) use choice::Choices;
 pub use choice::{Choice, Decider};
@@ -91,24 +91,22 @@ impl From<CompileError> for AmendError {
 
 /// Makes the next version of a zone: `table` with `differences`, the oldest first.
 ///
-/// Options and source are those of the table. What is made of a mixed one ([`ImageFlags::MIXED`]) is mixed; differences that
+/// Options and source are those of the table. What is made of a mixed one ([`table::ImageFlags::MIXED`]) is mixed; differences that
 /// others have made don't lead on from it, which is for the caller to know.
 ///
 /// # Errors
 /// The differences don't fit, or the zone has to be compiled as a whole; the table is as it was.
 pub fn amend(table: &Arc<Table>, differences: &[Difference]) -> Result<Table, AmendError> {
-    amend_from(table, differences, table.source(), table.flags().has(ImageFlags::MIXED))
+    amend_from(table, differences, table.source())
 }
 
-/// The same, made from another source and mixed or not.
+/// The same, made from another source.
 fn amend_from(
     table: &Arc<Table>,
     differences: &[Difference],
     source: SourceStamp,
-    is_mixed: bool,
 ) -> Result<Table, AmendError> {
     let mut touched = Touched::new(table, NAMES_MAX)?;
-    touched.is_mixed = is_mixed;
     touched.apply(differences)?;
     closure::complete(&mut touched, source)
 }

@@ -46,7 +46,7 @@ pub fn renew(table: &Arc<Table>, zone: &Zone, options: &CompileOptions) -> Resul
         let difference = compare_zone(table, zone, OCTETS_MAX);
         (content.join(), difference)
     });
-    let next = amend_from(table, &[difference?], options.source, zone.is_mixed())?;
+    let next = amend_from(table, &[difference?], options.source)?;
     match content {
         Ok(content) if content == next.content() => Ok(next),
         _ => Err(NotRenewed::Content),

@@ -26,7 +26,7 @@ pub(crate) struct Touched<'t> {
     names_max: usize,
     /// What answers of some names choose from.
     pub(super) choices: Choices,
-    /// Whether the new version is mixed ([`ImageFlags::MIXED`]): as the current one, where nobody knows better.
+    /// Whether the new version is mixed ([`ImageFlags::MIXED`]), as the current one is.
     pub(crate) is_mixed: bool,
     folded: FoldedName,
 }
