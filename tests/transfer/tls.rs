@@ -10,7 +10,8 @@ use starling_tests::process::Process;
 use starling_tests::server::{Kind, free_port};
 use starling_tests::tools;
 
-use crate::peers::{Peer, Wishes, Xot};
+use crate::fake::{TYPE_A, wire};
+use crate::peers::{Change, Peer, Wishes, Xot};
 use crate::secondaries::Key;
 use crate::site::{KEY_NAME, Seen, Site, ZONE, key_section};
 
@@ -106,7 +107,8 @@ fn a_reload_takes_in_another_pin_and_another_authority() -> Result<()> {
             ensure!(node.ctl(&["reload"])?.status.success(), "{}", node.process.log_tail());
             ensure!(!node.ctl(&["refresh", ZONE])?.status.success(), "it is believed with {wrong}");
         }
-        peer.load(&text(serial + 1), serial + 1)?;
+        let owner = wire(&format!("v{serial}.{ZONE}"));
+        peer.update(&[Change { owner, rtype: TYPE_A, rdata: vec![192, 0, 2, 1], added: Some(300) }])?;
         ensure!(!node.ctl(&["refresh", ZONE])?.status.success());
         ensure!(node.seen()? == Seen::served(serial));
     }
