@@ -332,4 +332,21 @@ mod tests {
         assert_eq!(board.counts(), ZoneCounts { failed: 2, ..ZoneCounts::default() });
         assert!(board.zone("z7.").is_none());
     }
+
+    /// Parts of a list belong together as long as no zone has another place.
+    #[test]
+    fn a_page_tells_when_zones_have_moved() {
+        let board = Board::default();
+        board.set_zones((0..3).map(|index| zone(index, false, Some(1))));
+        let first = board.digests(0);
+        assert_eq!((first.zones.len(), first.next), (3, None));
+        assert_ne!(first.order, 0);
+        board.change_zones(vec![zone(1, false, None), zone(3, false, Some(1))]);
+        assert_eq!((board.digests(0).order, board.digests(0).zones.len()), (first.order, 3));
+        board.set_zones((1..3).map(|index| zone(index - 1, false, Some(1))));
+        assert_ne!(board.digests(0).order, first.order);
+        let other = Board::default();
+        other.set_zones(std::iter::once(zone(0, false, Some(1))));
+        assert_ne!(other.digests(0).order, first.order, "as of a server that was started anew");
+    }
 }
