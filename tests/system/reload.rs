@@ -175,7 +175,7 @@ fn a_version_is_told_of_when_every_worker_serves_it() -> Result<()> {
         Ok((zones[0]["served"]["serial"].clone(), page["zones"][0]["serial"].clone()))
     };
     let mut command = Command::new(tools::program("python3")?);
-    command.arg(tools::data("hold-thread.py")).arg(thread_of(node.process.pid(), "udp-1")?);
+    command.arg(tools::data("lab/hold-thread.py")).arg(thread_of(node.process.pid(), "udp-1")?);
     let mut holder = Process::spawn("holder", &command, &site.path("holder"))?;
     let held = holder.line(Instant::now() + LATE_WITHIN)?;
     ensure!(held.as_deref() == Some("held"), "{held:?}\n{}", holder.log_tail());

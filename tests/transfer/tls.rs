@@ -115,6 +115,18 @@ fn a_reload_takes_in_another_pin_and_another_authority() -> Result<()> {
     Ok(())
 }
 
+/// Whether a node says this of a server that has the certificate `own.pem` and speaks no DNS.
+fn says_of_openssl(site: &Site, text: &str) -> Result<()> {
+    let folder = site.path("");
+    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
+    let mut command = Command::new(tools::program("openssl")?);
+    command.args(["s_server", "-quiet", "-accept", &at.to_string(), "-cert", "own.pem", "-key", "own.key"]);
+    let _server = Process::spawn("openssl", command.current_dir(&folder), &folder.join("openssl.log"))?;
+    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
+    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
+    node.wait_for_log(text)
+}
+
 /// A certificate that was good, and is too old.
 #[test]
 fn an_expired_certificate_proves_nothing() -> Result<()> {
@@ -122,13 +134,7 @@ fn an_expired_certificate_proves_nothing() -> Result<()> {
     let folder = site.path("");
     authority(&folder, "good")?;
     certificates::certificate(&folder, "own", "good", "IP:127.0.0.1", -1)?;
-    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
-    let mut command = Command::new(tools::program("openssl")?);
-    command.args(["s_server", "-quiet", "-accept", &at.to_string(), "-cert", "own.pem", "-key", "own.key"]);
-    let _server = Process::spawn("openssl", command.current_dir(&folder), &folder.join("openssl.log"))?;
-    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
-    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
-    node.wait_for_log("invalid peer certificate: Expired")
+    says_of_openssl(&site, "invalid peer certificate: Expired")
 }
 
 /// A server that has the right key, and speaks something else.
@@ -138,13 +144,7 @@ fn what_is_no_dns_over_tls_is_told_so() -> Result<()> {
     let folder = site.path("");
     authority(&folder, "good")?;
     certificate(&folder, "good")?;
-    let at = SocketAddr::new([127, 0, 0, 1].into(), free_port([127, 0, 0, 1].into())?);
-    let mut command = Command::new(tools::program("openssl")?);
-    command.args(["s_server", "-quiet", "-accept", &at.to_string(), "-cert", "own.pem", "-key", "own.key"]);
-    let _server = Process::spawn("openssl", command.current_dir(&folder), &folder.join("openssl.log"))?;
-    let section = "[[tls]]\nname = \"xot\"\nca-file = \"good.pem\"\n";
-    let node = site.start_with(section, &format!("{at} tls xot"), LINES)?;
-    node.wait_for_log("it has not agreed to speak DNS over TLS")
+    says_of_openssl(&site, "it has not agreed to speak DNS over TLS")
 }
 
 /// With a key besides, what has changed comes so, too.
